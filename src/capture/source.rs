@@ -1,0 +1,60 @@
+//! What the capture loop asks of a camera.
+//!
+//! A source is configured when it is made, then started and stopped any number of times; it never runs
+//! a thread that wakes up while it is stopped. The loop asks it for frames when its descriptor is
+//! readable or its deadline has come, and for the JPEG of a frame only when that frame is going to be
+//! published: a raw frame that nobody wants is never encoded.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Instant, SystemTime};
+
+/// A frame that the source holds as its newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// The moment of capture, as far as the source can tell: it becomes the file's modification time.
+    pub at: SystemTime,
+    /// Exposure and white balance have settled, or the source has none.
+    pub settled: bool,
+}
+
+/// Why a source gives no frame, by what the loop must do about it.
+#[derive(Debug)]
+pub enum Trouble {
+    /// This frame cannot be used; the next one may. Counted.
+    Broken(String),
+    /// The device is gone or failed: stop, and try again after a while.
+    Lost(String),
+    /// There will never be another frame (end of input). `clean` says that nothing was cut off.
+    Ended {
+        /// What happened, for the log.
+        message: String,
+        /// The input ended between two frames, not within one.
+        clean: bool,
+    },
+}
+
+/// A camera, or something that stands for one.
+pub trait Source {
+    /// What it is, for people: `pattern 640x480 at 30 fps`.
+    fn describe(&self) -> String;
+
+    /// Begins to deliver frames. No frame from before this call is delivered after it.
+    fn start(&mut self, now: Instant) -> Result<(), Trouble>;
+
+    /// Ends delivery without giving up the device: starting again needs no configuring.
+    fn stop(&mut self);
+
+    /// The descriptor that becomes readable when there may be a frame; asked once, after creation.
+    /// It is watched only while the source is started.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// When to call [`Source::advance`] next without the descriptor having become readable.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Takes in what has arrived, without blocking. `Some` says that there is a frame newer than the last
+    /// one told; older ones that nobody took are dropped.
+    fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble>;
+
+    /// The JPEG of the frame last told by [`Source::advance`], encoded now if it was not one already.
+    fn jpeg(&mut self) -> Result<&[u8], Trouble>;
+}

@@ -1,0 +1,91 @@
+//! The one error type: what was tried, on which thing, and the cause.
+//!
+//! A program of this size has few places that react to an error otherwise than by telling it, so there
+//! is one type with three kinds, which differ in what the caller should do: try again later
+//! ([`Error::Io`]), call again with other words ([`Error::Usage`]), or look at another process
+//! ([`Error::Busy`]). What a viewer does wrong is not an `Error`: it is an answer or a counted event.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+/// What went wrong, ready to be shown: lower case, no full stop, naming the path, device or peer.
+#[derive(Debug)]
+pub enum Error {
+    /// The system refused something.
+    Io {
+        /// What was tried, on what: `open frame directory /run/lazycam/front`.
+        doing: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The command's words contradict each other or name something that does not exist.
+    Usage(String),
+    /// Another process holds what this one needs.
+    Busy(String),
+    /// A source gave something that cannot be used, or ended.
+    Input(String),
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The exit status that tells a supervisor whether another try makes sense: 2 says it does not.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Error::Usage(_) => ExitCode::from(2),
+            Error::Io { .. } | Error::Busy(_) | Error::Input(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { doing, source } => write!(f, "cannot {doing}: {source}"),
+            Error::Usage(message) | Error::Busy(message) | Error::Input(message) => {
+                f.write_str(message)
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            Error::Usage(_) | Error::Busy(_) | Error::Input(_) => None,
+        }
+    }
+}
+
+/// Says what was tried, where a system call failed.
+pub trait Context<T> {
+    /// Wraps the failure; `doing` completes the sentence 'cannot …'.
+    fn doing(self, doing: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
+    fn doing(self, doing: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::Io {
+            doing: doing(),
+            source: source.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_call_is_told_as_one_sentence() {
+        let failed: Result<(), io::Error> = Err(io::ErrorKind::NotFound.into());
+        let error = failed.doing(|| "open /dev/video0".into()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot open /dev/video0: entity not found"
+        );
+    }
+}

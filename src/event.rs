@@ -1,0 +1,331 @@
+//! The loop's three kinds of input: readiness of descriptors, deadlines, signals.
+//!
+//! [`Poll`] is epoll(7) that hands out *names*: whoever registers a descriptor says what its events
+//! shall be called, so handlers match on an enum of their own and never see a number. Under the name
+//! lies a token that is never used again; a descriptor's number is, and comes back within one batch of
+//! events when connections come and go in a storm. An event whose registration is gone is dropped here.
+//!
+//! [`Deadlines`] is a queue with one deadline per key: setting a key again moves it. Without a deadline
+//! and without readiness the loop sleeps for ever, which is half of what lazycam promises.
+//!
+//! [`Signals`] turns signals into readiness by signal-hook's self-pipe. The pipe is emptied before the
+//! flags are read: the other way round a signal that comes in between would be lost until the next.
+//!
+//! What is not here: timers as descriptors (the timeout of epoll_wait serves, at no system call) and
+//! anything that knows what a camera or a viewer is.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+
+/// Events taken from the kernel in one call. More wait for the next call; none is lost.
+const BATCH: usize = 128;
+
+/// What to wait for on a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Input, told again until it is read (level-triggered).
+    Readable,
+    /// Input and room for output, each told once when it arises (edge-triggered): the owner must go on
+    /// until the call would block before it waits again. Set once, it needs no further system call.
+    Edges,
+    /// Nothing but errors: the descriptor rests, registered.
+    Nothing,
+}
+
+impl Interest {
+    fn flags(self) -> epoll::EventFlags {
+        use epoll::EventFlags as F;
+        match self {
+            Interest::Readable => F::IN,
+            Interest::Edges => F::IN | F::OUT | F::RDHUP | F::ET,
+            Interest::Nothing => F::empty(),
+        }
+    }
+}
+
+/// What a descriptor is ready for. Errors and hang-ups count as both: the next read or write tells
+/// which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// A read would not block.
+    pub readable: bool,
+    /// A write would not block.
+    pub writable: bool,
+}
+
+/// The handle to a registration. Dropping the descriptor ends the kernel's part, so a registration is
+/// removed before its descriptor is closed, or its name stays here.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Registration(u64);
+
+/// An epoll instance whose events carry the names `T` that they were registered with.
+#[derive(Debug)]
+pub struct Poll<T> {
+    epoll: OwnedFd,
+    names: HashMap<u64, T>,
+    next_token: u64,
+    batch: Vec<epoll::Event>,
+}
+
+impl<T: Copy> Poll<T> {
+    /// An empty instance.
+    pub fn new() -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .doing(|| "create an epoll instance".into())?;
+        Ok(Poll {
+            epoll,
+            names: HashMap::new(),
+            next_token: 0,
+            batch: Vec::with_capacity(BATCH),
+        })
+    }
+
+    /// Registers `fd`; its events are handed out as `name`.
+    pub fn add(&mut self, fd: impl AsFd, interest: Interest, name: T) -> io::Result<Registration> {
+        let token = self.next_token;
+        let data = epoll::EventData::new_u64(token);
+        epoll::add(&self.epoll, fd, data, interest.flags())?;
+        self.next_token += 1;
+        self.names.insert(token, name);
+        Ok(Registration(token))
+    }
+
+    /// Changes what is waited for.
+    pub fn modify(
+        &self,
+        fd: impl AsFd,
+        registration: &Registration,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(registration.0);
+        Ok(epoll::modify(&self.epoll, fd, data, interest.flags())?)
+    }
+
+    /// Ends a registration: no event with its name is handed out after this, not even one of the batch
+    /// at hand.
+    pub fn remove(&mut self, fd: impl AsFd, registration: Registration) {
+        self.names.remove(&registration.0);
+        // Fails only for a descriptor that is not registered, and that is what was asked for.
+        let _ = epoll::delete(&self.epoll, fd);
+    }
+
+    /// Sleeps until something is ready, `until` has come, or a signal was caught. An interruption and an
+    /// elapsed deadline are both an empty batch.
+    pub fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
+        self.batch.clear();
+        let timeout = until.map(|until| timeout(until.saturating_duration_since(Instant::now())));
+        match epoll::wait(
+            &self.epoll,
+            spare_capacity(&mut self.batch),
+            timeout.as_ref(),
+        ) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The next event of the batch that [`Poll::wait`] brought. One by one, because handling an event may
+    /// remove the registration of a later one.
+    pub fn next_event(&mut self) -> Option<(T, Readiness)> {
+        while let Some(event) = self.batch.pop() {
+            let (data, flags) = (event.data, event.flags);
+            let Some(name) = self.names.get(&data.u64()) else {
+                continue;
+            };
+            use epoll::EventFlags as F;
+            let broken = flags.intersects(F::ERR | F::HUP);
+            let readiness = Readiness {
+                readable: broken || flags.intersects(F::IN | F::RDHUP),
+                writable: broken || flags.contains(F::OUT),
+            };
+            return Some((*name, readiness));
+        }
+        None
+    }
+}
+
+/// Rounded up to whole milliseconds, the unit of epoll_wait(2): rounded down, a deadline less than a
+/// millisecond away would be met by spinning until it has come.
+fn timeout(left: Duration) -> Timespec {
+    let millis = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
+    Timespec {
+        tv_sec: millis / 1000,
+        tv_nsec: ((millis % 1000) * 1_000_000) as _,
+    }
+}
+
+/// One deadline per key, the earliest first.
+#[derive(Debug)]
+pub struct Deadlines<K> {
+    queue: BTreeSet<(Instant, K)>,
+    set: HashMap<K, Instant>,
+}
+
+impl<K: Copy + Ord + Hash> Deadlines<K> {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Deadlines {
+            queue: BTreeSet::new(),
+            set: HashMap::new(),
+        }
+    }
+
+    /// Sets, moves or (`None`) removes the key's deadline.
+    pub fn set(&mut self, key: K, at: Option<Instant>) {
+        let before = match at {
+            Some(at) => self.set.insert(key, at),
+            None => self.set.remove(&key),
+        };
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.queue.remove(&(before, key));
+        }
+        if let Some(at) = at {
+            self.queue.insert((at, key));
+        }
+    }
+
+    /// The earliest deadline: what to hand to [`Poll::wait`].
+    pub fn next(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out a key whose deadline has come.
+    pub fn pop_due(&mut self, now: Instant) -> Option<K> {
+        let (at, key) = *self.queue.first()?;
+        if at > now {
+            return None;
+        }
+        self.queue.pop_first();
+        self.set.remove(&key);
+        Some(key)
+    }
+}
+
+impl<K: Copy + Ord + Hash> Default for Deadlines<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Signals as readiness of a descriptor.
+#[derive(Debug)]
+pub struct Signals {
+    wake: UnixStream,
+    caught: Vec<(i32, Arc<AtomicBool>)>,
+}
+
+impl Signals {
+    /// Catches `signals` from now on.
+    pub fn catch(signals: &[i32]) -> Result<Self> {
+        let catch = || -> io::Result<Self> {
+            let (wake, write) = UnixStream::pair()?;
+            wake.set_nonblocking(true)?;
+            let mut caught = Vec::new();
+            for &signal in signals {
+                let flag = Arc::new(AtomicBool::new(false));
+                // In this order, so that the flag is set when the wake-up is seen.
+                signal_hook::flag::register(signal, Arc::clone(&flag))?;
+                signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+                caught.push((signal, flag));
+            }
+            Ok(Signals { wake, caught })
+        };
+        catch().doing(|| format!("catch the signals {signals:?}"))
+    }
+
+    /// The signals caught since the last call, each once.
+    pub fn take(&mut self) -> Vec<i32> {
+        let mut bytes = [0; 64];
+        while matches!(self.wake.read(&mut bytes), Ok(n) if n == bytes.len()) {}
+        let was_set = |flag: &AtomicBool| flag.swap(false, Ordering::SeqCst);
+        self.caught
+            .iter()
+            .filter(|(_, flag)| was_set(flag))
+            .map(|(signal, _)| *signal)
+            .collect()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn no_event_comes_after_its_registration_was_removed() {
+        let mut poll = Poll::new().unwrap();
+        let (a, mut a_peer) = UnixStream::pair().unwrap();
+        let (b, mut b_peer) = UnixStream::pair().unwrap();
+        let mut registrations = HashMap::new();
+        for (name, socket) in [('a', &a), ('b', &b)] {
+            let registration = poll.add(socket, Interest::Readable, name).unwrap();
+            registrations.insert(name, registration);
+        }
+        a_peer.write_all(b"x").unwrap();
+        b_peer.write_all(b"x").unwrap();
+        poll.wait(None).unwrap();
+        let (first, _) = poll.next_event().unwrap();
+        let (other, socket) = if first == 'a' { ('b', &b) } else { ('a', &a) };
+        poll.remove(socket, registrations.remove(&other).unwrap());
+        // Registered anew under the same descriptor number: the old event must not be taken for it.
+        poll.add(socket, Interest::Edges, 'c').unwrap();
+        assert_eq!(poll.next_event().map(|(name, _)| name), None);
+    }
+
+    #[test]
+    fn a_deadline_less_than_a_millisecond_away_is_not_met_by_spinning() {
+        assert_eq!(timeout(Duration::from_nanos(1)).tv_nsec, 1_000_000);
+        assert_eq!(timeout(Duration::ZERO).tv_nsec, 0);
+        let long = timeout(Duration::from_secs(u64::MAX));
+        assert_eq!(long.tv_sec, i64::from(i32::MAX) / 1000);
+    }
+
+    #[test]
+    fn deadlines_come_in_order_and_setting_one_again_moves_it() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut deadlines = Deadlines::new();
+        deadlines.set('a', Some(at(1)));
+        deadlines.set('b', Some(at(2)));
+        deadlines.set('c', Some(at(3)));
+        deadlines.set('a', Some(at(4)));
+        deadlines.set('b', None);
+        assert_eq!(deadlines.next(), Some(at(3)));
+        assert_eq!(deadlines.pop_due(at(2)), None);
+        assert_eq!(deadlines.pop_due(at(9)), Some('c'));
+        assert_eq!(deadlines.pop_due(at(9)), Some('a'));
+        assert_eq!(deadlines.pop_due(at(9)), None);
+        assert_eq!(deadlines.next(), None);
+    }
+
+    #[test]
+    fn a_caught_signal_is_told_once() {
+        let mut signals = Signals::catch(&[libc::SIGUSR1, libc::SIGUSR2]).unwrap();
+        signal_hook::low_level::raise(libc::SIGUSR2).unwrap();
+        signal_hook::low_level::raise(libc::SIGUSR2).unwrap();
+        assert_eq!(signals.take(), [libc::SIGUSR2]);
+        assert_eq!(signals.take(), []);
+    }
+}

@@ -1,0 +1,8 @@
+//! lazycam: cameras as MJPEG over HTTP, where every viewer gets the newest frame and nothing runs when
+//! nobody looks.
+
+pub mod error;
+pub mod event;
+pub mod logging;
+
+pub use error::{Error, Result};

@@ -1,0 +1,110 @@
+//! Log lines on standard error, and a brake for those that strangers can cause.
+//!
+//! Under systemd standard error is the journal, which reads a leading `<N>` as the priority
+//! (sd-daemon(3)); elsewhere the level is a word. No time is written: the journal and syslog have
+//! their own, and reading a clock to say nothing new costs a system call.
+
+use std::env;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+struct Stderr {
+    /// Standard error is the journal.
+    journal: bool,
+}
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let line = if self.journal {
+            format!("<{}>{}\n", priority(record.level()), record.args())
+        } else {
+            format!("lazycam: {}{}\n", word(record.level()), record.args())
+        };
+        // Whoever closed our standard error does not want to hear about it.
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+/// syslog(3) priorities.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error: ",
+        Level::Warn => "warning: ",
+        Level::Info => "",
+        Level::Debug | Level::Trace => "debug: ",
+    }
+}
+
+/// Starts logging at `level`. Called once, first thing in `main`.
+pub fn start(level: LevelFilter) {
+    let journal = env::var_os("JOURNAL_STREAM").is_some();
+    // Fails only if a logger is set already, and then that one is as good.
+    let _ = log::set_boxed_logger(Box::new(Stderr { journal }));
+    log::set_max_level(level);
+}
+
+/// Lets one line through per interval and counts what it held back, so that nobody who can cause a
+/// line can fill the journal with it.
+#[derive(Debug)]
+pub struct Brake {
+    interval: Duration,
+    open_at: Option<Instant>,
+    held_back: u64,
+}
+
+impl Brake {
+    /// A brake that passes one line per `interval`.
+    pub fn new(interval: Duration) -> Self {
+        Brake {
+            interval,
+            open_at: None,
+            held_back: 0,
+        }
+    }
+
+    /// Whether a line may be written now; the number says how many like it were not written since the
+    /// last one.
+    pub fn pass(&mut self, now: Instant) -> Option<u64> {
+        if self.open_at.is_some_and(|open_at| now < open_at) {
+            self.held_back += 1;
+            return None;
+        }
+        self.open_at = Some(now + self.interval);
+        Some(std::mem::take(&mut self.held_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brake_passes_one_line_per_interval_and_counts_the_rest() {
+        let start = Instant::now();
+        let mut brake = Brake::new(Duration::from_secs(10));
+        assert_eq!(brake.pass(start), Some(0));
+        assert_eq!(brake.pass(start + Duration::from_secs(1)), None);
+        assert_eq!(brake.pass(start + Duration::from_secs(9)), None);
+        assert_eq!(brake.pass(start + Duration::from_secs(10)), Some(2));
+    }
+}

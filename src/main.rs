@@ -1,0 +1,3 @@
+//! The command `lazycam`: parse, dispatch, exit status.
+
+fn main() {}
