@@ -65,13 +65,12 @@ pub struct Readiness {
     pub writable: bool,
 }
 
-/// The handle to a registration. Dropping the descriptor ends the kernel's part, so a registration is
-/// removed before its descriptor is closed, or its name stays here.
+/// The handle to a registration. Closing the descriptor ends the kernel's part alone, so a registration
+/// is removed before that, or its name stays here.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Registration(u64);
 
 /// An epoll instance whose events carry the names `T` that they were registered with.
-#[derive(Debug)]
 pub struct Poll<T> {
     epoll: OwnedFd,
     names: HashMap<u64, T>,
