@@ -198,6 +198,14 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
         }
     }
 
+    /// Sets a deadline unless an earlier one is set. For deadlines that mostly move away: the early one comes, and its
+    /// owner sets it anew, which is cheaper than moving it each time.
+    pub fn bring_forward(&mut self, key: K, at: Instant) {
+        if self.set.get(&key).is_none_or(|set| at < *set) {
+            self.set(key, Some(at));
+        }
+    }
+
     /// The earliest deadline: what to hand to [`Poll::wait`].
     pub fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)

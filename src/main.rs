@@ -1,3 +1,19 @@
 //! The command `lazycam`: parse, dispatch, exit status.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use lazycam::cli::Cli;
+use lazycam::{commands, logging};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.log);
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            log::error!("{error}");
+            error.exit_code()
+        }
+    }
+}

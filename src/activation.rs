@@ -1,0 +1,144 @@
+//! The service manager's side of the process: sockets that it passes, and what it wants to be told.
+//!
+//! The order of sd_listen_fds(3): the descriptors are ours only if `LISTEN_PID` says so; close-on-exec is set on each;
+//! the variables are cleared in any case, so that no child takes them for its own. What each descriptor *is* the kernel
+//! is asked, not the environment: a listening socket (`Accept=no`), or a connection (`Accept=yes`).
+//!
+//! The one file besides the server's `tcp.rs` with unsafe code: taking over a descriptor by its number, and changing the
+//! environment. Both happen first thing in `main`, while the process has one thread.
+
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use log::{debug, warn};
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use sd_notify::NotifyState;
+
+use crate::error::{Context, Error, Result};
+
+/// A socket from the service manager.
+#[derive(Debug)]
+pub enum Passed {
+    /// One that listens.
+    Listener {
+        /// The socket.
+        socket: OwnedFd,
+        /// Its name from `LISTEN_FDNAMES`, or its number.
+        name: String,
+    },
+    /// One that is a connection already.
+    Connection {
+        /// The socket.
+        socket: OwnedFd,
+        /// Its name from `LISTEN_FDNAMES`, or its number.
+        name: String,
+    },
+}
+
+/// The sockets that were passed to this process. Once: a second call finds none.
+pub fn passed_sockets() -> Result<Vec<Passed>> {
+    // SAFETY: changes the environment, which is sound while there is one thread; `main` calls this before
+    // anything that starts one.
+    let passed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() }
+        .doing(|| "take over the sockets of LISTEN_FDS".into())?;
+    passed
+        .map(|(number, name)| {
+            // SAFETY: the service manager passed this descriptor to this process (LISTEN_PID was checked),
+            // it is open (setting close-on-exec on it succeeded), and nothing else here uses its number.
+            let socket = unsafe { OwnedFd::from_raw_fd(number) };
+            let name = if name.is_empty() || name == "unknown" {
+                format!("{number}")
+            } else {
+                format!("{number} ({name})")
+            };
+            classify(socket, name)
+        })
+        .collect()
+}
+
+fn classify(socket: OwnedFd, name: String) -> Result<Passed> {
+    let not_ours = |what: &str| {
+        Error::Usage(format!("the passed descriptor {name} is {what}, not a TCP or unix stream socket"))
+    };
+    let domain = sockopt::socket_domain(&socket).map_err(|_| not_ours("no socket"))?;
+    if !matches!(
+        domain,
+        AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX
+    ) {
+        return Err(not_ours("of another family"));
+    }
+    if sockopt::socket_type(&socket) != Ok(SocketType::STREAM) {
+        return Err(not_ours("of another type"));
+    }
+    let listens = sockopt::socket_acceptconn(&socket)
+        .doing(|| format!("ask whether the passed descriptor {name} listens"))?;
+    Ok(if listens {
+        Passed::Listener { socket, name }
+    } else {
+        Passed::Connection { socket, name }
+    })
+}
+
+/// What the service manager wants to be told (sd_notify(3)), and how often (sd_watchdog_enabled(3)). Says nothing
+/// where there is none.
+#[derive(Debug)]
+pub struct Manager {
+    ping_every: Option<Duration>,
+}
+
+impl Manager {
+    /// Finds out what the manager of this process wants.
+    pub fn of_this_process() -> Self {
+        Manager {
+            // Twice per interval, as the manual advises.
+            ping_every: sd_notify::watchdog_enabled().map(|interval| interval / 2),
+        }
+    }
+
+    /// Start-up is finished.
+    pub fn ready(&self) {
+        tell(&[NotifyState::Ready]);
+    }
+
+    /// The process ends.
+    pub fn stopping(&self) {
+        tell(&[NotifyState::Stopping]);
+    }
+
+    /// The loop turns.
+    pub fn ping(&self) {
+        tell(&[NotifyState::Watchdog]);
+    }
+
+    /// When to ping next, if at all.
+    pub fn next_ping(&self, now: Instant) -> Option<Instant> {
+        self.ping_every.map(|every| now + every)
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("cannot notify the service manager: {error}");
+    }
+}
+
+/// A directory on a tmpfs that this process may write: the service's own, the user's, the system's.
+pub fn runtime_directory() -> PathBuf {
+    let own = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+    let users = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("lazycam"));
+    let candidates = [own, Some(PathBuf::from("/run/lazycam")), users];
+    for candidate in candidates.into_iter().flatten() {
+        match fs::create_dir_all(&candidate).and_then(|()| {
+            rustix::fs::access(&candidate, rustix::fs::Access::WRITE_OK).map_err(Into::into)
+        }) {
+            Ok(()) => return candidate,
+            Err(error) => debug!("not {}: {error}", candidate.display()),
+        }
+    }
+    let user = rustix::process::getuid().as_raw();
+    PathBuf::from(format!("/dev/shm/lazycam-{user}"))
+}

@@ -1,0 +1,233 @@
+//! Commands and flags. Each flag is also an environment variable, for `EnvironmentFile=` and
+//! `/etc/default/lazycam`; there is no configuration file of our own.
+//!
+//! clap parses and explains; what comes out is checked values in the types that the rest of the program uses.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use log::LevelFilter;
+
+use crate::capture::source::Kind;
+use crate::server::Address;
+
+/// MJPEG camera server: every viewer gets the newest frame, and when nobody looks, nothing runs.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without a command, `run`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of `run`.
+    #[command(flatten)]
+    pub run: Run,
+    /// How much to log: off, error, warn, info, debug.
+    #[arg(long, global = true, env = "LAZYCAM_LOG", default_value = "info", value_name = "LEVEL")]
+    pub log: LevelFilter,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Camera to frame directory, on demand.
+    Capture(Capture),
+    /// Frame directory to HTTP.
+    Serve(Serve),
+    /// Both at once: serve, and a supervised capture process. What `lazycam` does without a command.
+    Run(Run),
+    /// Ask for one fresh frame and write it as JPEG.
+    Snapshot(Snapshot),
+}
+
+/// Flags of `capture`.
+#[derive(Debug, Args)]
+pub struct Capture {
+    /// The frame directory, on a tmpfs; made if it is not there.
+    #[arg(long, env = "LAZYCAM_FRAMES", value_name = "DIR")]
+    pub frames: PathBuf,
+    /// What to capture.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// What is captured, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Source {
+    /// Where pictures come from: `pattern` (a built-in test picture) or `stdin` (an MJPEG stream).
+    #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]
+    pub source: Kind,
+    /// Width and height in pixels, for `pattern` [default: 640x480].
+    #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = parse_size)]
+    pub size: Option<(u16, u16)>,
+    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30].
+    #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = parse_fps)]
+    pub fps: Option<f64>,
+    /// JPEG quality from 1 to 100, where frames are encoded here.
+    #[arg(long, env = "LAZYCAM_QUALITY", value_name = "Q", default_value_t = 80,
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub quality: u8,
+    /// Seconds that the camera goes on after the last frame that somebody looked at.
+    #[arg(long, env = "LAZYCAM_LINGER", value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    pub linger: Duration,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The frame directory to serve.
+    #[arg(long, env = "LAZYCAM_FRAMES", value_name = "DIR")]
+    pub frames: PathBuf,
+    /// How to serve it.
+    #[command(flatten)]
+    pub http: Http,
+}
+
+/// How HTTP is served.
+#[derive(Debug, Args)]
+pub struct Http {
+    /// Listen on PORT, ADDRESS:PORT or a unix socket's /PATH; may be given several times. Sockets that were passed
+    /// (LISTEN_FDS) are used in any case.
+    #[arg(long, env = "LAZYCAM_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    pub listen: Vec<Address>,
+    /// Clients served at a time; more are told 503.
+    #[arg(long, env = "LAZYCAM_MAX_CLIENTS", value_name = "N", default_value_t = 256,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_clients: u32,
+    /// MiB of frames kept in memory for slow viewers.
+    #[arg(long, env = "LAZYCAM_MAX_HELD", value_name = "MIB", default_value_t = 32)]
+    pub max_held: u32,
+    /// Give up a client that takes nothing for so many seconds.
+    #[arg(long, env = "LAZYCAM_STALL_TIMEOUT", value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
+    pub stall_timeout: Duration,
+    /// End when no client was there for so many seconds; for socket activation, where the next client starts it again.
+    #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub exit_idle: Option<Duration>,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The frame directory [default: one of its own on a tmpfs].
+    #[arg(long, env = "LAZYCAM_FRAMES", value_name = "DIR")]
+    pub frames: Option<PathBuf>,
+    /// What to capture.
+    #[command(flatten)]
+    pub source: Source,
+    /// How to serve it.
+    #[command(flatten)]
+    pub http: Http,
+}
+
+/// Flags of `snapshot`.
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// The frame directory.
+    pub frames: PathBuf,
+    /// Write to this file, replacing it as a whole [default: standard output].
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Fail if no frame has come after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    pub timeout: Duration,
+}
+
+impl Source {
+    /// The arguments of a `capture` command that captures this into `frames`.
+    pub fn capture_arguments(&self, frames: &std::path::Path, log: LevelFilter) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["capture".into(), "--frames".into(), frames.into()];
+        let mut flag = |name: &str, value: String| {
+            arguments.extend([name.into(), value.into()]);
+        };
+        flag("--log", log.to_string());
+        flag("--source", self.source.to_string());
+        if let Some((width, height)) = self.size {
+            flag("--size", format!("{width}x{height}"));
+        }
+        if let Some(fps) = self.fps {
+            flag("--fps", fps.to_string());
+        }
+        flag("--quality", self.quality.to_string());
+        flag("--linger", self.linger.as_secs_f64().to_string());
+        arguments
+    }
+}
+
+fn parse_size(text: &str) -> Result<(u16, u16), String> {
+    text.split_once('x')
+        .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)))
+        .filter(|(width, height)| (16..=8192).contains(width) && (16..=8192).contains(height))
+        .ok_or_else(|| "a size is WIDTHxHEIGHT in pixels, from 16x16 to 8192x8192".into())
+}
+
+fn parse_fps(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|fps| (0.1..=1000.0).contains(fps))
+        .ok_or_else(|| "a rate is frames per second, from 0.1 to 1000".into())
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        // A deadline is a moment on the system's clock; a century from now is never.
+        .filter(|duration| duration.as_secs() < 100 * 365 * 24 * 3600)
+        .ok_or_else(|| "a time is a number of seconds, such as 5 or 0.5".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once(&"lazycam").chain(arguments))
+    }
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_the_flags_are_those_of_run() {
+        let cli = parse(&["--listen", "8081", "--size", "320x240"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.run.http.listen, [Address::Port(8081)]);
+        assert_eq!(cli.run.source.size, Some((320, 240)));
+    }
+
+    #[test]
+    fn a_captures_arguments_say_what_the_flags_of_run_said() {
+        let flags = ["--source", "stdin", "--size", "32x16", "--fps", "7.5", "--quality", "33", "--linger", "0.25"];
+        let cli = parse(&flags).unwrap();
+        let arguments = cli.run.source.capture_arguments("/tmp/x".as_ref(), LevelFilter::Warn);
+        let arguments: Vec<_> = arguments.iter().map(|a| a.to_str().unwrap()).collect();
+        let again = parse(&arguments).unwrap();
+        assert_eq!(again.log, LevelFilter::Warn);
+        let Some(Command::Capture(capture)) = again.command else {
+            panic!("not a capture command: {arguments:?}");
+        };
+        assert_eq!(capture.frames, PathBuf::from("/tmp/x"));
+        assert_eq!(format!("{:?}", capture.source), format!("{:?}", cli.run.source));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_reason() {
+        for bad in [
+            ["--size", "0x0"],
+            ["--size", "640"],
+            ["--fps", "0"],
+            ["--fps", "NaN"],
+            ["--quality", "101"],
+            ["--linger", "-1"],
+            ["--linger", "1e300"],
+            ["--listen", "nowhere"],
+            ["--source", "webcam"],
+        ] {
+            assert!(parse(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

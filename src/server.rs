@@ -1,0 +1,523 @@
+//! The side that talks to strangers: frame directories to HTTP, in one loop on one thread.
+//!
+//! ```text
+//!   inotify ──► camera.rs   what is the newest frame, is it fresh
+//!                  │
+//!                  ├──── pacing.rs   may this viewer have it now, or when
+//!                  ▼
+//!   sockets ──► peer.rs ◄─► connection.rs ◄─► outbox.rs   what each client is owed
+//!                  │             ├── request.rs, route.rs   what it asked for
+//!               tcp.rs           └── response.rs            how that is said
+//! ```
+//!
+//! Nobody waits behind anybody: there is no queue of frames. When a frame arrives, those viewers that can take one
+//! share it, each at its own offset; the others are looked at again when their line is free. A wait that can
+//! end without an event is a deadline in one queue; with no viewer there is none, and the loop sleeps.
+//!
+//! What is not here: cameras (`capture`), processes (`supervise`), the names of sockets and services
+//! (`activation`).
+
+mod camera;
+mod connection;
+mod delivery;
+mod listen;
+mod outbox;
+mod pacing;
+mod peer;
+mod request;
+mod response;
+mod route;
+mod stats;
+mod tcp;
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+
+pub use self::listen::Address;
+use self::camera::Camera;
+use self::connection::{Connection, Settings};
+use self::listen::{Accepted, Listener};
+use self::peer::Peer;
+use self::stats::{CloseReason, Stats};
+use crate::activation::{Manager, Passed};
+use crate::error::{Context, Error, Result};
+use crate::event::{Deadlines, Interest, Poll, Readiness, Signals};
+use crate::frames::watch::{Change, DirId, Watcher};
+use crate::logging::Brake;
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The frame directories, the first camera first.
+    pub frames: Vec<PathBuf>,
+    /// Clients served at a time.
+    pub max_clients: usize,
+    /// Bytes of frames kept in memory for slow viewers, the newest frame apart.
+    pub max_held: u64,
+    /// A client that takes nothing for so long is given up.
+    pub stall_timeout: Duration,
+    /// End when no client was there for so long.
+    pub exit_idle: Option<Duration>,
+}
+
+/// After a stop signal, streams have so long to finish their frame.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long accepting rests when there are no descriptors or no memory.
+const ACCEPT_REST: Duration = Duration::from_millis(500);
+
+/// Connections accepted in one turn, so that a storm of them does not keep viewers waiting.
+const ACCEPT_BATCH: usize = 64;
+
+/// Clients beyond the limit that are told so and not just left waiting.
+const TURNED_AWAY_PLACES: usize = 32;
+
+/// What the loop waits for, by name.
+#[derive(Clone, Copy, Debug)]
+enum Name {
+    Signals,
+    Frames,
+    Listener(usize),
+    Peer(PeerId),
+}
+
+/// Never used again, unlike descriptors.
+type PeerId = u64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Timer {
+    Peer(PeerId),
+    Accept,
+    Idle,
+    Watchdog,
+    Frames,
+    Attendant,
+    StopLimit,
+}
+
+/// Something that lives in the server's loop beside it: the supervisor of `lazycam run`.
+pub trait Attendant {
+    /// A child process changed its state.
+    fn child_changed(&mut self, now: Instant) -> Result<Verdict>;
+    /// When [`Attendant::wake`] is to be called.
+    fn deadline(&self) -> Option<Instant>;
+    /// The deadline has come.
+    fn wake(&mut self, now: Instant) -> Result<Verdict>;
+}
+
+/// Whether the server goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    GoOn,
+    /// It ends as at a signal.
+    Stop,
+}
+
+/// Nobody beside the server.
+#[derive(Debug)]
+pub struct Alone;
+
+impl Attendant for Alone {
+    fn child_changed(&mut self, _now: Instant) -> Result<Verdict> {
+        Ok(Verdict::GoOn)
+    }
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    fn wake(&mut self, _now: Instant) -> Result<Verdict> {
+        Ok(Verdict::GoOn)
+    }
+}
+
+/// A server with its sockets, ready to run.
+pub struct Server {
+    options: Options,
+    settings: Settings,
+    poll: Poll<Name>,
+    timers: Deadlines<Timer>,
+    signals: Signals,
+    watcher: Watcher,
+    cameras: Vec<Camera>,
+    directories: HashMap<DirId, usize>,
+    waiting: Vec<Vec<PeerId>>,
+    listeners: Vec<Listener>,
+    peers: HashMap<PeerId, Peer>,
+    next_peer: PeerId,
+    held: delivery::Held,
+    stats: Stats,
+    manager: Manager,
+    stopping: bool,
+    crowded: bool,
+    exhausted: Brake,
+}
+
+impl Server {
+    /// Sets up a server on the sockets that were passed and those that `listen` names.
+    pub fn new(options: Options, listen: &[Address], passed: Vec<Passed>, manager: Manager) -> Result<Self> {
+        let mut poll = Poll::new()?;
+        // SIGHUP is left alone: there is nothing to reload.
+        let signals = Signals::catch(&[SIGTERM, SIGINT, SIGCHLD])?;
+        let mut watcher = Watcher::new()?;
+        poll.add(&signals, Interest::Readable, Name::Signals)
+            .doing(|| "wait for signals".into())?;
+        poll.add(&watcher, Interest::Readable, Name::Frames)
+            .doing(|| "wait for frames".into())?;
+        let directories = options
+            .frames
+            .iter()
+            .enumerate()
+            .map(|(index, dir)| (watcher.add(dir), index))
+            .collect();
+        let cameras: Vec<_> = options.frames.iter().cloned().map(Camera::new).collect();
+        let settings = Settings {
+            cameras: cameras.len(),
+            ..Settings::default()
+        };
+        let mut server = Server {
+            settings,
+            poll,
+            timers: Deadlines::new(),
+            signals,
+            watcher,
+            directories,
+            waiting: vec![Vec::new(); cameras.len()],
+            cameras,
+            listeners: Vec::new(),
+            peers: HashMap::new(),
+            next_peer: 0,
+            held: delivery::Held::new(options.max_held),
+            stats: Stats::default(),
+            manager,
+            stopping: false,
+            crowded: false,
+            exhausted: Brake::new(Duration::from_secs(10)),
+            options,
+        };
+        for address in listen {
+            server.listeners.extend(Listener::bind(address)?);
+        }
+        server.adopt(passed)?;
+        server.register_listeners()?;
+        Ok(server)
+    }
+
+    /// The TCP ports that are listened on.
+    pub fn ports(&self) -> Vec<u16> {
+        self.listeners.iter().filter_map(Listener::port).collect()
+    }
+
+    fn adopt(&mut self, passed: Vec<Passed>) -> Result<()> {
+        let now = Instant::now();
+        for passed in passed {
+            match passed {
+                Passed::Listener { socket, name } => {
+                    self.listeners.push(Listener::inherited(socket, name)?);
+                }
+                Passed::Connection { socket, name } => {
+                    peer::make_nonblocking(&socket)
+                        .doing(|| format!("set the inherited connection {name} to non-blocking"))?;
+                    self.admit(socket, now);
+                }
+            }
+        }
+        if self.listeners.is_empty() && self.peers.is_empty() {
+            return Err(Error::Usage(
+                "nothing to listen on: no socket was passed (LISTEN_FDS) and --listen is not given".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn register_listeners(&mut self) -> Result<()> {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let registration = self
+                .poll
+                .add(listener.socket(), Interest::Readable, Name::Listener(index))
+                .doing(|| format!("wait for connections on {}", listener.name()))?;
+            listener.registration = Some(registration);
+            info!("listening on {}", listener.name());
+        }
+        Ok(())
+    }
+
+    /// Serves until a signal, the attendant, idleness or the end of a passed connection ends it.
+    pub fn run(mut self, attendant: &mut dyn Attendant) -> Result<()> {
+        let mut now = Instant::now();
+        self.manager.ready();
+        self.timers.set(Timer::Watchdog, self.manager.next_ping(now));
+        self.note_idleness(now);
+        let first: Vec<_> = self.peers.keys().copied().collect();
+        for id in first {
+            self.serve(id, now);
+        }
+        while !self.is_done() {
+            self.timers.set(Timer::Attendant, attendant.deadline());
+            self.timers.set(Timer::Frames, self.watcher.retry_at());
+            self.poll
+                .wait(self.timers.next())
+                .doing(|| "wait for events".into())?;
+            now = Instant::now();
+            while let Some((name, readiness)) = self.poll.next_event() {
+                self.dispatch(name, readiness, attendant, now)?;
+            }
+            while let Some(timer) = self.timers.pop_due(now) {
+                self.expire(timer, attendant, now)?;
+            }
+        }
+        info!("{}", self.stats);
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.peers.is_empty() && (self.stopping || self.listeners.is_empty())
+    }
+
+    fn dispatch(
+        &mut self,
+        name: Name,
+        readiness: Readiness,
+        attendant: &mut dyn Attendant,
+        now: Instant,
+    ) -> Result<()> {
+        match name {
+            Name::Signals => self.take_signals(attendant, now)?,
+            Name::Frames => self.take_changes(now)?,
+            Name::Listener(index) => self.accept(index, now)?,
+            Name::Peer(id) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.ready(readiness);
+                    self.serve(id, now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self, timer: Timer, attendant: &mut dyn Attendant, now: Instant) -> Result<()> {
+        match timer {
+            Timer::Peer(id) => self.serve(id, now),
+            Timer::Accept => self.accept_again()?,
+            Timer::Idle => self.end_idle(now)?,
+            Timer::Watchdog => {
+                self.manager.ping();
+                self.timers.set(timer, self.manager.next_ping(now));
+            }
+            Timer::Frames => {
+                let mut changes = Vec::new();
+                self.watcher.retry(now, &mut changes);
+                self.apply_changes(changes, now);
+            }
+            Timer::Attendant => {
+                let verdict = attendant.wake(now)?;
+                self.obey(verdict, now);
+            }
+            Timer::StopLimit => self.close_all(now),
+        }
+        Ok(())
+    }
+
+    fn take_signals(&mut self, attendant: &mut dyn Attendant, now: Instant) -> Result<()> {
+        for signal in self.signals.take() {
+            let verdict = match signal {
+                SIGCHLD => attendant.child_changed(now)?,
+                _ => Verdict::Stop,
+            };
+            self.obey(verdict, now);
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, verdict: Verdict, now: Instant) {
+        if verdict == Verdict::Stop {
+            self.stop(now);
+        }
+    }
+
+    fn take_changes(&mut self, now: Instant) -> Result<()> {
+        let mut changes = Vec::new();
+        self.watcher
+            .read(now, &mut changes)
+            .doing(|| "read the events of the frame directories".into())?;
+        self.apply_changes(changes, now);
+        Ok(())
+    }
+
+    fn apply_changes(&mut self, changes: Vec<(DirId, Change)>, now: Instant) {
+        for (dir, change) in changes {
+            let Some(&index) = self.directories.get(&dir) else {
+                continue;
+            };
+            let camera = &mut self.cameras[index];
+            match change {
+                Change::Frame => camera.frame_arrived(now),
+                Change::Returned | Change::Gone => {
+                    debug!("{}: {change:?}", camera.dir().display());
+                    camera.look_again();
+                }
+            }
+            self.serve_waiting(index, now);
+        }
+    }
+
+    fn accept(&mut self, index: usize, now: Instant) -> Result<()> {
+        for _ in 0..ACCEPT_BATCH {
+            let Some(listener) = self.listeners.get(index) else {
+                return Ok(());
+            };
+            if self.is_crowded() {
+                self.crowded = true;
+                return self.set_accepting(Interest::Nothing);
+            }
+            match listener.accept()? {
+                Accepted::Connection(socket) => {
+                    let id = self.admit(socket, now);
+                    self.serve(id, now);
+                }
+                Accepted::None => return Ok(()),
+                Accepted::Exhausted(errno) => {
+                    if let Some(more) = self.exhausted.pass(now) {
+                        warn!("cannot accept on {}: {errno} ({more} more like it)", listener.name());
+                    }
+                    return self.rest_accepting(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A place for a new connection, or at least an answer.
+    fn admit(&mut self, socket: OwnedFd, now: Instant) -> PeerId {
+        self.stats.accepted += 1;
+        let connection = if self.peers.len() < self.options.max_clients {
+            Connection::new(now)
+        } else {
+            self.stats.turned_away += 1;
+            Connection::turned_away(now, &mut self.stats)
+        };
+        let mut peer = Peer::new(socket, connection, now);
+        let id = self.next_peer;
+        self.next_peer += 1;
+        match self.poll.add(peer.socket(), Interest::Edges, Name::Peer(id)) {
+            Ok(registration) => peer.registration = Some(registration),
+            Err(error) => {
+                if let Some(more) = self.exhausted.pass(now) {
+                    warn!("cannot wait for a client: {error} ({more} more like it)");
+                }
+                peer.connection.close(CloseReason::Failed);
+            }
+        }
+        self.timers.set(Timer::Idle, None);
+        self.peers.insert(id, peer);
+        id
+    }
+
+    /// Beyond the places for those that are turned away, connections wait in the backlog until somebody leaves.
+    fn is_crowded(&self) -> bool {
+        self.peers.len() >= self.options.max_clients + TURNED_AWAY_PLACES
+    }
+
+    fn rest_accepting(&mut self, now: Instant) -> Result<()> {
+        self.timers.set(Timer::Accept, Some(now + ACCEPT_REST));
+        self.set_accepting(Interest::Nothing)
+    }
+
+    fn accept_again(&mut self) -> Result<()> {
+        self.set_accepting(Interest::Readable)
+    }
+
+    fn set_accepting(&mut self, interest: Interest) -> Result<()> {
+        for listener in &self.listeners {
+            if let Some(registration) = &listener.registration {
+                self.poll
+                    .modify(listener.socket(), registration, interest)
+                    .doing(|| format!("wait for connections on {}", listener.name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// With nobody there, the time until `--exit-idle` runs.
+    fn note_idleness(&mut self, now: Instant) {
+        if self.peers.is_empty() && !self.stopping {
+            let at = self.options.exit_idle.map(|after| now + after);
+            self.timers.set(Timer::Idle, at);
+        }
+    }
+
+    /// Nobody came. Who comes now finds the socket with the service manager, unless it is in our backlog already.
+    fn end_idle(&mut self, now: Instant) -> Result<()> {
+        for index in 0..self.listeners.len() {
+            self.accept(index, now)?;
+        }
+        if self.peers.is_empty() {
+            info!("nobody was here for a while");
+            self.stop(now);
+        }
+        Ok(())
+    }
+
+    /// Takes no new connections and lets those that are there finish what was begun.
+    fn stop(&mut self, now: Instant) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.manager.stopping();
+        for mut listener in std::mem::take(&mut self.listeners) {
+            if let Some(registration) = listener.registration.take() {
+                self.poll.remove(listener.socket(), registration);
+            }
+        }
+        self.timers.set(Timer::Accept, None);
+        self.timers.set(Timer::Idle, None);
+        self.timers.set(Timer::StopLimit, Some(now + STOP_LIMIT));
+        let all: Vec<_> = self.peers.keys().copied().collect();
+        for id in all {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.connection.stop(now, &mut self.stats);
+            }
+            self.serve(id, now);
+        }
+    }
+
+    fn close_all(&mut self, now: Instant) {
+        let all: Vec<_> = self.peers.keys().copied().collect();
+        for id in all {
+            self.remove(id, CloseReason::Stopping, now);
+        }
+    }
+
+    fn remove(&mut self, id: PeerId, reason: CloseReason, now: Instant) {
+        let Some(mut peer) = self.peers.remove(&id) else {
+            return;
+        };
+        self.stats.close(reason);
+        self.timers.set(Timer::Peer(id), None);
+        if let Some(registration) = peer.registration.take() {
+            self.poll.remove(peer.socket(), registration);
+        }
+        if self.crowded && !self.is_crowded() {
+            self.crowded = false;
+            self.timers.set(Timer::Accept, Some(now));
+        }
+        self.note_idleness(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory per client stays visible: change the bound when a member is worth it.
+    #[test]
+    fn a_client_costs_less_than_half_a_kilobyte_beside_its_buffers() {
+        let size = size_of::<Peer>();
+        assert!(size <= 512, "{size}");
+    }
+}

@@ -1,0 +1,336 @@
+//! A camera as its viewers see it: the newest frame, how fresh that is, how often frames come.
+//!
+//! A frame is opened when the first viewer can take it, once, and shared; opening it also asks the producer for the
+//! next one. What nobody can take is never opened, so that the producer may stop.
+//!
+//! Freshness is counted from the *arrival* of a frame by the monotonic clock: its modification time comes from a
+//! wall clock that jumps. A frame that was there before anybody watched has no arrival and is not fresh.
+
+use std::path::{Path as DirPath, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::warn;
+
+use super::connection::Want;
+use super::outbox::Shot;
+use super::pacing::{self, Newest, Path, Turn};
+use super::response::unix_time;
+use super::route::Terms;
+use super::stats::Stats;
+use crate::frames::frame::{self, FileId, Frame, NoFrame};
+use crate::logging::Brake;
+
+/// The interval of a camera of which nothing is known yet.
+const ASSUMED_INTERVAL: Duration = Duration::from_millis(33);
+
+/// A frame is fresh for this part of an interval beyond one: cameras are not punctual.
+const FRESHNESS_SLACK: u32 = 4;
+
+/// An ask that brought nothing is repeated when somebody waits after so long: the producer may have been started
+/// anew since.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the server decided for a waiting viewer.
+#[derive(Debug)]
+pub(super) enum Choice {
+    /// This frame, now.
+    Give(Shot<Frame>),
+    /// No frame now; look again at this time if none has arrived before.
+    Later(Option<Instant>),
+}
+
+/// One frame directory.
+#[derive(Debug)]
+pub(super) struct Camera {
+    dir: PathBuf,
+    /// Counts arrivals; a shot has the number of the arrival that it was opened for.
+    number: u64,
+    arrived: Option<Instant>,
+    /// What was found when the newest arrival was opened.
+    opened: Option<Option<Shot<Frame>>>,
+    /// The last file that was opened, and its number: the event of a frame may come after a look at it.
+    last: Option<(FileId, u64)>,
+    asked: Option<Instant>,
+    intervals: Intervals,
+    complaint: Brake,
+}
+
+impl Camera {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Camera {
+            dir,
+            number: 0,
+            arrived: None,
+            opened: None,
+            last: None,
+            asked: None,
+            intervals: Intervals::new(),
+            complaint: Brake::new(Duration::from_secs(10)),
+        }
+    }
+
+    pub(super) fn dir(&self) -> &DirPath {
+        &self.dir
+    }
+
+    /// A frame was renamed into place.
+    pub(super) fn frame_arrived(&mut self, now: Instant) {
+        if let (Some(before), Some(asked)) = (self.arrived, self.asked) {
+            self.intervals.learn(before, asked, now);
+        }
+        self.look_again();
+        self.arrived = Some(now);
+    }
+
+    /// The directory is a new one, or events were lost: nothing is known of what is in it.
+    pub(super) fn look_again(&mut self) {
+        self.number += 1;
+        self.arrived = None;
+        self.opened = None;
+        self.asked = None;
+    }
+
+    /// Finds what `want` can have now. The path is measured only if there is something to decide.
+    pub(super) fn choose(
+        &mut self,
+        want: &Want,
+        path: impl FnOnce() -> Path,
+        now: Instant,
+        stats: &mut Stats,
+    ) -> Choice {
+        match want {
+            Want::Stream { repeat: true, .. } => self.repeat(now, stats),
+            Want::Stream { have, not_before, .. } => {
+                if self.was_asked() && have.is_some_and(|have| have >= self.number) {
+                    // It has the newest, and that was opened: another one is on its way.
+                    return Choice::Later(None);
+                }
+                let free = (now + path().drains_in()).max(*not_before);
+                self.next_for_stream(*have, free, now, stats)
+            }
+            Want::Snapshot { since, terms, .. } => self.snapshot(*since, terms, now, stats),
+        }
+    }
+
+    /// Whether somebody opened the newest frame, so that another one follows.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Sees to it that there is a fresh frame for a viewer whose line is free at `free`. Tells when to see to it again.
+    pub(super) fn prepare(&mut self, free: Instant, now: Instant) -> Option<Instant> {
+        let newest = self.newest(None, now).map(|newest| Newest {
+            usable: false,
+            ..newest
+        });
+        match pacing::decide(now, free, self.interval(), newest) {
+            Turn::Begin => None,
+            Turn::Ask(again) => {
+                self.ask(now);
+                again
+            }
+            Turn::Wait(until) => Some(until),
+        }
+    }
+
+    fn newest(&self, have: Option<u64>, now: Instant) -> Option<Newest> {
+        self.arrived.map(|arrived| Newest {
+            arrived,
+            asked: self.was_asked(),
+            usable: self.is_fresh(now) && have.is_none_or(|have| have < self.number),
+        })
+    }
+
+    fn next_for_stream(
+        &mut self,
+        have: Option<u64>,
+        free: Instant,
+        now: Instant,
+        stats: &mut Stats,
+    ) -> Choice {
+        let newest = self.newest(have, now);
+        match pacing::decide(now, free, self.interval(), newest) {
+            Turn::Begin => match self.open(now, stats) {
+                // The number tells a file that was already seen under an earlier arrival.
+                Some(shot) if have.is_none_or(|have| have < shot.number) => Choice::Give(shot),
+                _ => Choice::Later(None),
+            },
+            Turn::Ask(again) => {
+                self.ask(now);
+                Choice::Later(again)
+            }
+            Turn::Wait(until) => Choice::Later(Some(until)),
+        }
+    }
+
+    /// The newest there is, however old: a sign of life for clients that would give up.
+    fn repeat(&mut self, now: Instant, stats: &mut Stats) -> Choice {
+        self.opened = None;
+        match self.open(now, stats) {
+            Some(shot) => Choice::Give(shot),
+            None => Choice::Later(None),
+        }
+    }
+
+    fn snapshot(&mut self, since: Instant, terms: &Terms, now: Instant, stats: &mut Stats) -> Choice {
+        let allowed = self.arrived.map_or(terms.max_age.is_some(), |arrived| {
+            arrived >= since
+                || match terms.max_age {
+                    Some(max_age) => now - arrived <= max_age,
+                    None => self.is_fresh(now),
+                }
+        });
+        if allowed
+            && let Some(shot) = self.open(now, stats)
+            && self.meets(&shot, terms)
+        {
+            return Choice::Give(shot);
+        }
+        self.ask(now);
+        Choice::Later(None)
+    }
+
+    fn meets(&self, shot: &Shot<Frame>, terms: &Terms) -> bool {
+        let another = terms.after.is_none_or(|after| after != unix_time(shot.captured));
+        // Only for a frame whose arrival nobody saw must the wall clock tell the age.
+        let young = self.arrived.is_some()
+            || SystemTime::now()
+                .duration_since(shot.captured)
+                .is_ok_and(|age| terms.max_age.is_some_and(|max_age| age <= max_age));
+        another && young
+    }
+
+    fn is_fresh(&self, now: Instant) -> bool {
+        let interval = self.interval();
+        self.arrived
+            .is_some_and(|arrived| now - arrived <= interval + interval / FRESHNESS_SLACK)
+    }
+
+    fn interval(&self) -> Duration {
+        self.intervals.median().unwrap_or(ASSUMED_INTERVAL)
+    }
+
+    /// The newest frame, opened if it was not yet.
+    fn open(&mut self, now: Instant, stats: &mut Stats) -> Option<Shot<Frame>> {
+        if let Some(opened) = &self.opened {
+            return opened.clone();
+        }
+        self.asked.get_or_insert(now);
+        let shot = match Frame::open(&self.dir) {
+            Ok(frame) => Some(self.shot(frame)),
+            Err(NoFrame::NotYet) => None,
+            Err(problem) => {
+                stats.broken_frames += 1;
+                if let Some(more) = self.complaint.pass(now) {
+                    warn!("{}: {problem} ({more} more like it)", self.dir.display());
+                }
+                None
+            }
+        };
+        self.opened = Some(shot.clone());
+        shot
+    }
+
+    fn shot(&mut self, frame: Frame) -> Shot<Frame> {
+        let number = match self.last {
+            Some((id, number)) if id == frame.id() => number,
+            _ => self.number,
+        };
+        self.last = Some((frame.id(), number));
+        Shot {
+            len: frame.len(),
+            captured: frame.captured(),
+            picture: frame.picture(),
+            number,
+            file: Rc::new(frame),
+        }
+    }
+
+    /// Asks the producer for a frame, unless it was asked since the last one came.
+    fn ask(&mut self, now: Instant) {
+        if self.asked.is_some_and(|asked| now - asked < ASK_AGAIN) {
+            return;
+        }
+        self.asked = Some(now);
+        // A directory that is not there yet will be noticed when it comes, and asked then.
+        let _ = frame::ask(&self.dir);
+    }
+}
+
+/// The last few intervals between a frame that was opened at once and the next one: any other gap says more about
+/// the viewers than about the camera. The median, because cameras hiccup.
+#[derive(Debug)]
+struct Intervals {
+    samples: [Duration; Self::SAMPLES],
+    count: usize,
+}
+
+impl Intervals {
+    const SAMPLES: usize = 5;
+    /// Beyond this, 'about one interval old' is not fresh by any standard.
+    const LONGEST: Duration = Duration::from_secs(2);
+    const SHORTEST: Duration = Duration::from_millis(1);
+    /// A frame opened later than this after its arrival may have missed the camera's next step.
+    const AT_ONCE: Duration = Duration::from_millis(5);
+
+    fn new() -> Self {
+        Intervals {
+            samples: [Duration::ZERO; Self::SAMPLES],
+            count: 0,
+        }
+    }
+
+    fn learn(&mut self, arrived: Instant, asked: Instant, next_arrived: Instant) {
+        if asked.saturating_duration_since(arrived) > Self::AT_ONCE {
+            return;
+        }
+        let sample = next_arrived.saturating_duration_since(arrived);
+        self.samples[self.count % Self::SAMPLES] = sample.clamp(Self::SHORTEST, Self::LONGEST);
+        self.count += 1;
+    }
+
+    fn median(&self) -> Option<Duration> {
+        let mut known = self.samples;
+        let known = &mut known[..self.count.min(Self::SAMPLES)];
+        known.sort_unstable();
+        known.get(known.len() / 2).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_gaps_after_a_frame_that_was_opened_at_once_are_the_cameras() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut intervals = Intervals::new();
+        assert_eq!(intervals.median(), None);
+        intervals.learn(at(0), at(1), at(33));
+        intervals.learn(at(33), at(900), at(1000));
+        intervals.learn(at(1000), at(1000), at(1034));
+        intervals.learn(at(1034), at(1034), at(1067));
+        assert_eq!(intervals.median(), Some(Duration::from_millis(33)));
+    }
+
+    #[test]
+    fn one_hiccup_does_not_change_the_interval_but_a_new_rate_does() {
+        let start = Instant::now();
+        let mut at = start;
+        let mut intervals = Intervals::new();
+        for gap in [33, 33, 500, 33, 33] {
+            let next = at + Duration::from_millis(gap);
+            intervals.learn(at, at, next);
+            at = next;
+        }
+        assert_eq!(intervals.median(), Some(Duration::from_millis(33)));
+        for _ in 0..3 {
+            let next = at + Duration::from_millis(200);
+            intervals.learn(at, at, next);
+            at = next;
+        }
+        assert_eq!(intervals.median(), Some(Duration::from_millis(200)));
+    }
+}

@@ -1,0 +1,175 @@
+//! Who gets which frame when: the part of the server where cameras and clients meet.
+
+use std::rc::{Rc, Weak};
+use std::time::Instant;
+
+use log::debug;
+
+use super::camera::Choice;
+use super::outbox::Shot;
+use super::stats::CloseReason;
+use super::{PeerId, Server, Timer};
+use crate::frames::frame::Frame;
+
+/// Rounds of reading, choosing and writing in which one client may keep all others waiting.
+const FAIR_ROUNDS: usize = 64;
+
+impl Server {
+    /// A camera has something new: looks at everyone who waits for it.
+    pub(super) fn serve_waiting(&mut self, camera: usize, now: Instant) {
+        for id in std::mem::take(&mut self.waiting[camera]) {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.waiting = false;
+                self.serve(id, now);
+            }
+        }
+    }
+
+    /// Brings a client as far as it can go now.
+    pub(super) fn serve(&mut self, id: PeerId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.check_progress(now, self.options.stall_timeout);
+        peer.connection.expire(now, &self.settings, &mut self.stats);
+        let mut rounds = 0;
+        // Read, choose, write, in this order: a frame that is there goes out together with the reply's head.
+        while let Some(peer) = self.peers.get_mut(&id)
+            && peer.connection.closed().is_none()
+        {
+            let read = peer.read(now, &self.settings, &mut self.stats);
+            let given = self.deliver(id, now);
+            let Some(peer) = self.peers.get_mut(&id) else {
+                return;
+            };
+            let wrote = peer.write(now, &self.settings, &mut self.stats);
+            if !(read || given || wrote) {
+                break;
+            }
+            rounds += 1;
+            if rounds == FAIR_ROUNDS {
+                self.timers.bring_forward(Timer::Peer(id), now);
+                break;
+            }
+        }
+        self.look_ahead(id, now);
+        self.settle(id, now);
+    }
+
+    /// Gives a client the frame that it waits for, if there is one for it now.
+    fn deliver(&mut self, id: PeerId, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return false;
+        };
+        let Some(want) = peer.connection.want(now, &self.settings) else {
+            return false;
+        };
+        let index = want.camera();
+        let camera = &mut self.cameras[index];
+        match camera.choose(&want, || peer.path(now), now, &mut self.stats) {
+            Choice::Give(shot) => {
+                peer.decide_at = None;
+                self.held.note(&shot);
+                peer.connection.give(shot, now, &mut self.stats);
+                self.bound_held();
+                true
+            }
+            Choice::Later(at) => {
+                peer.decide_at = at;
+                if !peer.waiting {
+                    peer.waiting = true;
+                    self.waiting[index].push(id);
+                }
+                false
+            }
+        }
+    }
+
+    /// While a frame goes out over a slow line, nobody opens the newer ones, and the camera stops. It is asked again
+    /// early enough that the next frame is there when the line is free.
+    fn look_ahead(&mut self, id: PeerId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && let Some(index) = peer.connection.sends_stream_of()
+            && !self.cameras[index].was_asked()
+        {
+            let free = now + peer.path(now).drains_in();
+            peer.decide_at = self.cameras[index].prepare(free, now);
+        }
+    }
+
+    /// Takes leave of a client that is done, or sets the time to look at it again.
+    fn settle(&mut self, id: PeerId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if let Some(reason) = peer.connection.closed() {
+            self.remove(id, reason, now);
+            return;
+        }
+        let times = [
+            peer.connection.deadline(&self.settings),
+            peer.decide_at,
+            peer.stall_deadline(self.options.stall_timeout),
+        ];
+        if let Some(at) = times.into_iter().flatten().min() {
+            self.timers.bring_forward(Timer::Peer(id), at);
+        }
+    }
+
+    /// Drops the viewers that keep the oldest frames in memory while there is more than the bound.
+    fn bound_held(&mut self) {
+        while self.held.is_over() {
+            let oldest = self
+                .peers
+                .iter()
+                .filter_map(|(id, peer)| Some((peer.connection.holds()?, *id)))
+                .min();
+            let Some((number, id)) = oldest else {
+                return;
+            };
+            debug!("dropping a viewer that still holds frame {number}");
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.connection.abandon(CloseReason::HeldTooMuch);
+            }
+            // Removed when its timer is looked at: somebody may be in the middle of serving it.
+            self.timers.set(Timer::Peer(id), Some(Instant::now()));
+        }
+    }
+}
+
+/// The frames that are in memory because a viewer is being sent them.
+#[derive(Debug)]
+pub(super) struct Held {
+    max: u64,
+    frames: Vec<(Weak<Frame>, u64)>,
+}
+
+impl Held {
+    pub(super) fn new(max: u64) -> Self {
+        Held {
+            max,
+            frames: Vec::new(),
+        }
+    }
+
+    /// Takes note of a frame that is handed out.
+    fn note(&mut self, shot: &Shot<Frame>) {
+        let newest = Rc::downgrade(&shot.file);
+        if self.frames.iter().any(|(frame, _)| frame.ptr_eq(&newest)) {
+            return;
+        }
+        self.frames.retain(|(frame, _)| frame.strong_count() > 0);
+        self.frames.push((newest, shot.len));
+    }
+
+    /// Whether more is held than there may be. The newest frame does not count: it is in the directory anyway.
+    fn is_over(&self) -> bool {
+        let older = self.frames.split_last().map_or(&[][..], |(_, older)| older);
+        let held = older
+            .iter()
+            .filter(|(frame, _)| frame.strong_count() > 0)
+            .map(|(_, len)| len)
+            .sum::<u64>();
+        held > self.max
+    }
+}

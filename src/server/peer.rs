@@ -1,0 +1,218 @@
+//! A connection with its socket: the reading, writing and measuring that the state machine leaves out.
+//!
+//! Sockets are edge-triggered: each edge is remembered until a call would block, so that a viewer costs no
+//! call to epoll after it was accepted.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+
+use super::connection::{Connection, Settings};
+use super::outbox::Output;
+use super::pacing::Path;
+use super::stats::{CloseReason, Stats};
+use super::tcp;
+use crate::event::{Readiness, Registration};
+use crate::frames::frame::Frame;
+
+/// Input taken per call; a request has rarely more than one kilobyte.
+pub(super) const SCRATCH: usize = 4096;
+
+/// A client.
+#[derive(Debug)]
+pub(super) struct Peer {
+    socket: OwnedFd,
+    pub(super) registration: Option<Registration>,
+    pub(super) connection: Connection<Frame>,
+    /// It stands in its camera's list of those that wait for a frame.
+    pub(super) waiting: bool,
+    /// When to decide about its next frame again.
+    pub(super) decide_at: Option<Instant>,
+    is_tcp: bool,
+    readable: bool,
+    writable: bool,
+    written: u64,
+    progress: Progress,
+}
+
+/// Whether what was sent arrives: time-outs measure this, not the age of a connection.
+#[derive(Debug)]
+struct Progress {
+    /// Bytes that are still to be sent or acknowledged, when last looked at.
+    left: u64,
+    since: Instant,
+}
+
+impl Peer {
+    /// Takes over an accepted, non-blocking socket.
+    pub(super) fn new(socket: OwnedFd, connection: Connection<Frame>, now: Instant) -> Self {
+        let is_tcp = sockopt::socket_domain(&socket)
+            .is_ok_and(|domain| matches!(domain, AddressFamily::INET | AddressFamily::INET6));
+        if is_tcp {
+            // Advice, all of it: a socket that refuses still serves.
+            let _ = sockopt::set_tcp_nodelay(&socket, true);
+            let _ = tcp::bound_unsent(socket.as_fd());
+        }
+        Peer {
+            socket,
+            registration: None,
+            connection,
+            waiting: false,
+            decide_at: None,
+            is_tcp,
+            readable: true,
+            writable: true,
+            written: 0,
+            progress: Progress { left: 0, since: now },
+        }
+    }
+
+    pub(super) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    /// Remembers what epoll told.
+    pub(super) fn ready(&mut self, readiness: Readiness) {
+        self.readable |= readiness.readable;
+        self.writable |= readiness.writable;
+    }
+
+    /// One read; tells whether it brought anything.
+    pub(super) fn read(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) -> bool {
+        if !self.readable || !self.connection.takes_input() {
+            return false;
+        }
+        let mut scratch = [0; SCRATCH];
+        match recv(&self.socket, &mut scratch, RecvFlags::empty()) {
+            Ok((_, 0)) => {
+                self.readable = false;
+                self.connection.end_of_input();
+                true
+            }
+            Ok((_, n)) => {
+                self.connection.receive(&scratch[..n], now, settings, stats);
+                true
+            }
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                false
+            }
+            Err(Errno::INTR) => true,
+            Err(Errno::CONNRESET | Errno::PIPE) => {
+                self.connection.close(CloseReason::Left);
+                false
+            }
+            Err(_) => {
+                self.connection.close(CloseReason::Failed);
+                false
+            }
+        }
+    }
+
+    /// One write, or the end of writing; tells whether it moved anything.
+    pub(super) fn write(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) -> bool {
+        if self.connection.take_shutdown() {
+            // A peer that is gone already needs no end told.
+            let _ = shutdown(&self.socket, Shutdown::Write);
+            return true;
+        }
+        if !self.writable {
+            return false;
+        }
+        let Some(output) = self.connection.output() else {
+            return false;
+        };
+        match send_output(&self.socket, output) {
+            Ok(n) => {
+                self.written += n as u64;
+                self.progress.since = now;
+                self.connection.sent(n, now, settings, stats);
+                true
+            }
+            Err(Errno::AGAIN) => {
+                self.writable = false;
+                false
+            }
+            Err(Errno::INTR) => true,
+            Err(Errno::CONNRESET | Errno::PIPE) => {
+                self.connection.close(CloseReason::Left);
+                false
+            }
+            Err(_) => {
+                self.connection.close(CloseReason::Failed);
+                false
+            }
+        }
+    }
+
+    /// The state of the way to this client, with what is not handed to the kernel yet counted as queued.
+    pub(super) fn path(&mut self, now: Instant) -> Path {
+        let mut path = self.kernel_path();
+        path.queued += self.connection.unsent();
+        if path.queued < self.progress.left || path.queued == 0 {
+            self.progress.since = now;
+        }
+        self.progress.left = path.queued;
+        path
+    }
+
+    fn kernel_path(&self) -> Path {
+        if self.written == 0 {
+            return Path::IDLE;
+        }
+        let known = if self.is_tcp {
+            tcp::tcp_path(self.socket.as_fd(), self.written)
+        } else {
+            tcp::unix_path(self.socket.as_fd())
+        };
+        known.unwrap_or(Path::IDLE)
+    }
+
+    /// When a client that takes nothing is to be given up, if there is something for it to take.
+    pub(super) fn stall_deadline(&self, timeout: Duration) -> Option<Instant> {
+        let owed = self.connection.unsent() > 0 || self.progress.left > 0;
+        owed.then(|| self.progress.since + timeout)
+    }
+
+    /// Gives up a client that took nothing for `timeout`.
+    pub(super) fn check_progress(&mut self, now: Instant, timeout: Duration) {
+        if self.stall_deadline(timeout).is_some_and(|at| at <= now) {
+            self.path(now);
+            if self.stall_deadline(timeout).is_some_and(|at| at <= now) {
+                self.connection.close(CloseReason::Stalled);
+            }
+        }
+    }
+}
+
+/// One call: `send` for bytes, `sendfile` for a frame.
+fn send_output(socket: &OwnedFd, output: Output<'_, Frame>) -> rustix::io::Result<usize> {
+    match output {
+        Output::Bytes { bytes, more } => {
+            let more = if more { SendFlags::MORE } else { SendFlags::empty() };
+            send(socket, bytes, SendFlags::NOSIGNAL | more)
+        }
+        Output::File { file, offset, len } => {
+            let mut offset = offset;
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            match sendfile(socket, file, Some(&mut offset), len)? {
+                // Somebody wrote into a published frame and made it shorter. What was promised cannot be sent.
+                0 => Err(Errno::IO),
+                n => Ok(n),
+            }
+        }
+    }
+}
+
+/// Puts a socket that came from elsewhere into the mode that this file relies on.
+pub(super) fn make_nonblocking(socket: &OwnedFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(socket)?;
+    Ok(rustix::fs::fcntl_setfl(
+        socket,
+        flags | rustix::fs::OFlags::NONBLOCK,
+    )?)
+}

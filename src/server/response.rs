@@ -1,0 +1,243 @@
+//! The bytes of replies: status lines, header fields, the parts of a stream.
+//!
+//! The fields of a stream, their order and the place of each boundary are what clients of mjpg-streamer and
+//! ustreamer were found to need; `docs/http.md` names the client behind each rule. Finite replies are HTTP/1.1 with a
+//! length; a stream is HTTP/1.0 and ends with its connection, which is what proxies take as it comes.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use super::request::ALLOW;
+
+/// The delimiter behind every part of a stream, sent at once with the part (RFC 2046, 5.1.1). The first one goes out
+/// with the reply's head and without the line break before it.
+pub const DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\n";
+
+/// How long a client that was sent away is asked to wait.
+const RETRY_AFTER_SECS: u32 = 5;
+
+/// Pictures are live: no cache keeps them, no proxy recodes them (`no-transform` keeps haproxy from compressing),
+/// and pages from other ports may read them.
+const PICTURE_FIELDS: &str = "Access-Control-Allow-Origin: *\r\n\
+    Access-Control-Expose-Headers: X-Timestamp\r\n\
+    Cache-Control: no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0\r\n\
+    Pragma: no-cache\r\n\
+    Expires: Mon, 3 Jan 2000 12:34:56 GMT\r\n";
+
+/// The status codes of RFC 9110 and RFC 6585 that this server uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Status {
+    BadRequest,
+    NotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    UriTooLong,
+    HeadersTooLarge,
+    NotImplemented,
+    Unavailable,
+    VersionNotSupported,
+}
+
+impl Status {
+    /// Code, reason phrase, and a sentence for the person who sees it.
+    fn texts(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Status::BadRequest => (400, "Bad Request", "this is not a request that can be understood"),
+            Status::NotFound => (404, "Not Found", "there is nothing here; try /stream or /snapshot"),
+            Status::MethodNotAllowed => (405, "Method Not Allowed", "pictures can only be looked at"),
+            Status::RequestTimeout => (408, "Request Timeout", "the request did not arrive in time"),
+            Status::UriTooLong => (414, "URI Too Long", "the address is too long"),
+            Status::HeadersTooLarge => (431, "Request Header Fields Too Large", "the request is too long"),
+            Status::NotImplemented => (501, "Not Implemented", "this server does not do that"),
+            Status::Unavailable => (503, "Service Unavailable", "there is no picture for you now; try again"),
+            Status::VersionNotSupported => (505, "HTTP Version Not Supported", "HTTP/1.0 and HTTP/1.1 are spoken here"),
+        }
+    }
+
+    /// The code alone, for counting.
+    pub fn code(self) -> u16 {
+        self.texts().0
+    }
+}
+
+/// Whether the connection goes on after a reply, as its `Connection` field says it.
+fn connection(keep_alive: bool) -> &'static str {
+    // Sent to 1.1 clients too, who know it anyway: 1.0 clients need it (RFC 9112, C.2.2).
+    if keep_alive { "keep-alive" } else { "close" }
+}
+
+/// A reply that says no, with its reason as text.
+pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
+    let (code, reason, text) = status.texts();
+    let more = match status {
+        Status::MethodNotAllowed => format!("Allow: {ALLOW}\r\n"),
+        Status::Unavailable => format!("Retry-After: {RETRY_AFTER_SECS}\r\n"),
+        _ => String::new(),
+    };
+    let body = if with_body { text } else { "" };
+    format!(
+        "HTTP/1.1 {code} {reason}\r\n\
+         Connection: {}\r\n\
+         Access-Control-Allow-Origin: *\r\n\
+         Cache-Control: no-store\r\n\
+         {more}\
+         Content-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {}\r\n\r\n{body}{}",
+        connection(keep_alive),
+        text.len() + 1,
+        if with_body { "\n" } else { "" },
+    )
+    .into_bytes()
+}
+
+/// The reply to OPTIONS, which is also the answer to a CORS preflight (WHATWG Fetch, 3.2.2).
+pub fn options(keep_alive: bool) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\n\
+         Connection: {}\r\n\
+         Allow: {ALLOW}\r\n\
+         Access-Control-Allow-Origin: *\r\n\
+         Access-Control-Allow-Methods: {ALLOW}\r\n\
+         Access-Control-Allow-Headers: *\r\n\
+         Content-Length: 0\r\n\r\n",
+        connection(keep_alive),
+    )
+    .into_bytes()
+}
+
+/// A page that is part of this program.
+pub fn page(body: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\n\
+         Connection: {}\r\n\
+         Cache-Control: no-cache\r\n\
+         Content-Type: text/html; charset=utf-8\r\n\
+         Content-Length: {}\r\n\r\n{}",
+        connection(keep_alive),
+        body.len(),
+        if with_body { body } else { "" },
+    )
+    .into_bytes()
+}
+
+/// Nothing to see, and nothing wrong with that.
+pub fn no_content(keep_alive: bool) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 204 No Content\r\nConnection: {}\r\n\r\n",
+        connection(keep_alive)
+    )
+    .into_bytes()
+}
+
+/// The head of a snapshot; its length and time are known when it is sent, not to HEAD.
+pub fn snapshot_head(frame: Option<(u64, SystemTime)>, keep_alive: bool) -> Vec<u8> {
+    let mut head = format!(
+        "HTTP/1.1 200 OK\r\n\
+         Connection: {}\r\n\
+         {PICTURE_FIELDS}\
+         Content-Type: image/jpeg\r\n",
+        connection(keep_alive),
+    )
+    .into_bytes();
+    if let Some((len, captured)) = frame {
+        write_frame_fields(&mut head, len, captured);
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// The head of a stream, with the first boundary behind it: both go out together.
+pub fn stream_head(with_boundary: bool) -> Vec<u8> {
+    let mut head = format!(
+        "HTTP/1.0 200 OK\r\n\
+         Connection: close\r\n\
+         {PICTURE_FIELDS}\
+         X-Accel-Buffering: no\r\n\
+         Content-Type: multipart/x-mixed-replace;boundary=boundarydonotcross\r\n\r\n"
+    )
+    .into_bytes();
+    if with_boundary {
+        head.extend_from_slice(&DELIMITER[2..]);
+    }
+    head
+}
+
+/// Appends the head of a stream's part.
+pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
+    out.extend_from_slice(b"Content-Type: image/jpeg\r\n");
+    write_frame_fields(out, len, captured);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `X-Timestamp` is the wall clock at capture, in seconds since 1970 with six digits.
+fn write_frame_fields(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
+    let since = unix_time(captured);
+    // Writing to a Vec cannot fail.
+    let _ = write!(
+        out,
+        "Content-Length: {len}\r\nX-Timestamp: {}.{:06}\r\n",
+        since.as_secs(),
+        since.subsec_micros(),
+    );
+}
+
+/// The time since 1970 in whole microseconds: what `X-Timestamp` tells and `after=` gives back.
+pub fn unix_time(time: SystemTime) -> Duration {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Duration::new(since.as_secs(), since.subsec_micros() * 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn the_first_boundary_follows_the_head_without_a_line_break() {
+        let head = stream_head(true);
+        assert!(text(&head).ends_with("=boundarydonotcross\r\n\r\n--boundarydonotcross\r\n"));
+    }
+
+    /// OctoEverywhere looks for the end of the first part's head in the first 300 bytes of the body.
+    #[test]
+    fn boundary_and_part_head_stay_under_300_bytes() {
+        let mut part = Vec::new();
+        write_part_head(&mut part, u64::MAX, SystemTime::now());
+        assert!(DELIMITER.len() + part.len() < 300);
+        assert!(text(&part).lines().all(|line| line.len() < 128));
+    }
+
+    #[test]
+    fn the_timestamp_has_six_digits() {
+        let mut part = Vec::new();
+        let captured = SystemTime::UNIX_EPOCH + Duration::from_micros(1_733_918_400_000_123);
+        write_part_head(&mut part, 5, captured);
+        assert!(text(&part).contains("X-Timestamp: 1733918400.000123\r\n"));
+    }
+
+    #[test]
+    fn every_refusal_has_the_length_that_it_says() {
+        for status in [
+            Status::BadRequest,
+            Status::NotFound,
+            Status::MethodNotAllowed,
+            Status::RequestTimeout,
+            Status::UriTooLong,
+            Status::HeadersTooLarge,
+            Status::NotImplemented,
+            Status::Unavailable,
+            Status::VersionNotSupported,
+        ] {
+            let reply = refusal(status, true, true);
+            let (head, body) = text(&reply).split_once("\r\n\r\n").unwrap();
+            assert!(head.contains(&format!("Content-Length: {}", body.len())));
+            assert!(head.starts_with(&format!("HTTP/1.1 {} ", status.code())));
+        }
+    }
+}

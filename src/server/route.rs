@@ -1,0 +1,257 @@
+//! Which resource a request target names: the URLs that mjpg-streamer, ustreamer and their clients use.
+//!
+//! The action of mjpg-streamer's `/?action=stream` is found anywhere in the query and matched by prefix, because
+//! clients append what they like: `?action=stream&1698`, `?action=stream?nonce=1`. Parameters that nobody here knows are
+//! ignored, never an error.
+
+use std::time::Duration;
+
+/// The camera that bare URLs mean.
+const FIRST: usize = 0;
+
+/// What can be asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resource {
+    /// The page with the picture.
+    Page,
+    /// A picture for as long as the client likes, one frame after the other.
+    Stream {
+        /// Which camera, counted from 0.
+        camera: usize,
+        /// `fps=`: at most this many frames per second, as the time between two of them.
+        period: Option<Duration>,
+    },
+    /// One frame.
+    Snapshot {
+        /// Which camera, counted from 0.
+        camera: usize,
+        /// How fresh it must be.
+        terms: Terms,
+    },
+    /// An icon, which browsers ask for by themselves. There is none.
+    Icon,
+    /// The server as a whole: the target `*` of OPTIONS.
+    Server,
+}
+
+/// What a snapshot's client accepts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Terms {
+    /// `max_age=` in seconds: a frame that is no older will do.
+    pub max_age: Option<Duration>,
+    /// `after=`: not the frame with this `X-Timestamp`, but a later one.
+    pub after: Option<Duration>,
+}
+
+/// Why a target leads nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// There is no such thing.
+    NotFound,
+    /// mjpg-streamer has it, this server does not: camera controls over HTTP.
+    NotImplemented,
+    /// A known parameter with a value that means nothing.
+    BadParameter,
+}
+
+/// Finds the resource that `target` names, in one of the forms of RFC 9112, 3.2.
+pub fn route(target: &str) -> Result<Resource, NoRoute> {
+    if target == "*" {
+        return Ok(Resource::Server);
+    }
+    let target = without_authority(target);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    match path.trim_matches('/') {
+        "" => by_action(query),
+        "stream" | "stream.mjpg" => stream(FIRST, query),
+        "snapshot" | "snapshot.jpg" => snapshot(FIRST, query),
+        "favicon.ico" => Ok(Resource::Icon),
+        _ => Err(NoRoute::NotFound),
+    }
+}
+
+/// The absolute form, which proxies use (RFC 9112, 3.2.2), as path and query.
+fn without_authority(target: &str) -> &str {
+    let Some((scheme, rest)) = target.split_once("://") else {
+        return target;
+    };
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return target;
+    }
+    rest.find(['/', '?']).map_or("", |at| &rest[at..])
+}
+
+fn by_action(query: &str) -> Result<Resource, NoRoute> {
+    let Some(action) = parameter(query, "action") else {
+        return Ok(Resource::Page);
+    };
+    if let Some(camera) = action_on(action, "stream") {
+        stream(camera?, query)
+    } else if let Some(camera) = action_on(action, "snapshot") {
+        snapshot(camera?, query)
+    } else if action.starts_with("command") {
+        Err(NoRoute::NotImplemented)
+    } else {
+        Err(NoRoute::NotFound)
+    }
+}
+
+/// Whether `action` is `verb` or `verb_N`, followed by nothing or by anything but a letter; and the camera N.
+fn action_on(action: &str, verb: &str) -> Option<Result<usize, NoRoute>> {
+    let rest = action.strip_prefix(verb)?;
+    if let Some(rest) = rest.strip_prefix('_') {
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        return Some(rest[..end].parse().map_err(|_| NoRoute::NotFound));
+    }
+    match rest.chars().next() {
+        Some(c) if c.is_alphabetic() => None,
+        _ => Some(Ok(FIRST)),
+    }
+}
+
+fn stream(camera: usize, query: &str) -> Result<Resource, NoRoute> {
+    let fps = number(query, "fps")?.filter(|fps| *fps > 0.0);
+    // 0 means 'as they come', as in other servers. Beyond the bounds it makes no difference.
+    let period = fps.map(|fps| Duration::from_secs_f64(1.0 / fps.clamp(0.01, 10_000.0)));
+    Ok(Resource::Stream { camera, period })
+}
+
+fn snapshot(camera: usize, query: &str) -> Result<Resource, NoRoute> {
+    let seconds = |name| -> Result<Option<Duration>, NoRoute> {
+        Ok(number(query, name)?.map(|value| {
+            Duration::try_from_secs_f64(value).unwrap_or(Duration::from_secs(u32::MAX.into()))
+        }))
+    };
+    let terms = Terms {
+        max_age: seconds("max_age")?,
+        after: seconds("after")?,
+    };
+    Ok(Resource::Snapshot { camera, terms })
+}
+
+fn number(query: &str, name: &str) -> Result<Option<f64>, NoRoute> {
+    let Some(value) = parameter(query, name) else {
+        return Ok(None);
+    };
+    match value.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(Some(number)),
+        _ => Err(NoRoute::BadParameter),
+    }
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query
+        .split(['&', '?', ';'])
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: Resource = Resource::Stream {
+        camera: 0,
+        period: None,
+    };
+
+    fn is_snapshot(target: &str) -> bool {
+        matches!(route(target), Ok(Resource::Snapshot { .. }))
+    }
+
+    #[test]
+    fn streams_are_found_under_every_name_in_use() {
+        for target in [
+            "/stream",
+            "/stream/",
+            "/stream.mjpg",
+            "/stream?extra_headers=1",
+            "/?action=stream",
+            "//?action=stream",
+            "?action=stream",
+            "/?x=1&action=stream",
+            "/?action=stream&1698",
+            "/?action=stream?nonce_dashboard=1",
+            "/?action=stream&timestamp=99&_=1",
+            "/?action=stream_0",
+            "http://camera.local:8080/?action=stream",
+            "http://camera.local?action=stream",
+        ] {
+            assert_eq!(route(target), Ok(STREAM), "{target}");
+        }
+    }
+
+    #[test]
+    fn snapshots_are_found_under_every_name_in_use() {
+        for target in [
+            "/snapshot",
+            "/snapshot.jpg",
+            "/?action=snapshot",
+            "/?action=snapshot&bypassCache=5",
+            "/snapshot?max_age=0.5",
+        ] {
+            assert!(is_snapshot(target), "{target}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_camera_is_read_from_the_action() {
+        assert_eq!(
+            route("/?action=stream_12&x"),
+            Ok(Resource::Stream {
+                camera: 12,
+                period: None
+            })
+        );
+        assert_eq!(route("/?action=stream_"), Err(NoRoute::NotFound));
+        assert_eq!(
+            route("/?action=stream_99999999999999999999"),
+            Err(NoRoute::NotFound)
+        );
+    }
+
+    #[test]
+    fn what_is_not_here_is_not_found() {
+        for target in [
+            "/nothing",
+            "/stream/x",
+            "/?action=streams",
+            "/?action=take",
+            "/streamer",
+            "/../stream",
+        ] {
+            assert_eq!(route(target), Err(NoRoute::NotFound), "{target}");
+        }
+        assert_eq!(
+            route("/?action=command&id=1"),
+            Err(NoRoute::NotImplemented)
+        );
+    }
+
+    #[test]
+    fn parameters_are_numbers_or_an_error() {
+        assert_eq!(
+            route("/stream?fps=10"),
+            Ok(Resource::Stream {
+                camera: 0,
+                period: Some(Duration::from_millis(100))
+            })
+        );
+        assert_eq!(route("/stream?fps=0"), Ok(STREAM));
+        for bad in ["fps=-1", "fps=x", "fps=", "fps=inf", "fps=NaN"] {
+            let target = format!("/stream?{bad}");
+            assert_eq!(route(&target), Err(NoRoute::BadParameter), "{bad}");
+        }
+        assert_eq!(
+            route("/snapshot?max_age=2&after=1733918400.5"),
+            Ok(Resource::Snapshot {
+                camera: 0,
+                terms: Terms {
+                    max_age: Some(Duration::from_secs(2)),
+                    after: Some(Duration::from_millis(1_733_918_400_500)),
+                }
+            })
+        );
+    }
+}
