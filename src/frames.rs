@@ -1,22 +1,3 @@
 //! The frame directory: how a frame travels from the side that makes it to the side that sends it.
-//!
-//! `docs/frame-directory.md` is the contract. In short: a producer writes a whole JPEG to a temporary
-//! name and renames it onto `current.jpg`; a reader that opens that file keeps what it opened and, by
-//! opening, asks for the next one.
-//!
-//! | module | whose | does |
-//! | --- | --- | --- |
-//! | [`publish`] | producer | holds the directory, writes and renames |
-//! | [`demand`] | producer | tells that somebody opened the current frame |
-//! | [`watch`] | reader | tells that a frame arrived, in any of several directories |
-//! | [`frame`] | reader | opens the current frame and checks that it is one |
-//! | [`jpeg`] | both | what makes a file a JPEG: SOI, marker chain, EOI |
 
-pub mod demand;
-pub mod frame;
 pub mod jpeg;
-pub mod publish;
-pub mod watch;
-
-/// The name under which the newest frame is found.
-pub const CURRENT: &str = "current.jpg";
