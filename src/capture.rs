@@ -12,9 +12,11 @@
 //! With the camera off there is no deadline and nothing registered but the first two, and the process
 //! sleeps until one of them speaks.
 
+pub mod encode;
 pub mod lifecycle;
 mod outlet;
 pub mod source;
+pub mod stamp;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};

@@ -39,7 +39,8 @@ fn next_frame(dir: &Path, timeout: Duration) -> Result<Frame> {
     let mut changes = Vec::new();
     loop {
         let retry = watcher.retry_at();
-        poll.wait(until.into_iter().chain(retry).min()).doing(wait)?;
+        poll.wait(until.into_iter().chain(retry).min())
+            .doing(wait)?;
         let now = Instant::now();
         while poll.next_event().is_some() {}
         watcher.read(now, &mut changes).doing(wait)?;

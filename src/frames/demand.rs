@@ -59,7 +59,8 @@ impl Demand {
         let now = Instant::now();
         let (mut seen, brake) = (Seen::default(), &mut self.brake);
         let failed = |_, error: Error| complain(brake, now, &error);
-        self.follower.read(now, |_, happened| seen.note(happened), failed)?;
+        self.follower
+            .read(now, |_, happened| seen.note(happened), failed)?;
         Ok(seen)
     }
 

@@ -243,10 +243,8 @@ impl News {
     fn take(&mut self, uses: &[Use], flags: ReadFlags, name: Option<&OsStr>) {
         self.overflow |= flags.contains(ReadFlags::QUEUE_OVERFLOW);
         // The watched directory itself has gone or moved, or the kernel ended the watch.
-        let own_end = ReadFlags::DELETE_SELF
-            | ReadFlags::MOVE_SELF
-            | ReadFlags::UNMOUNT
-            | ReadFlags::IGNORED;
+        let own_end =
+            ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::IGNORED;
         for one in uses {
             let ended = flags.intersects(own_end);
             match &one.role {

@@ -126,7 +126,7 @@ fn check(file: &OwnedFd, len: u64) -> Result<Picture, NoFrame> {
     let mut end = [0; 2];
     let read = pread(file, &mut end, len.saturating_sub(2))?;
     if !jpeg::ends(&end[..read]) {
-        return Err(NoFrame::Broken(Defect::Short));
+        return Err(NoFrame::Broken(Defect::NoEnd));
     }
     Ok(head.picture)
 }
@@ -137,8 +137,9 @@ fn head_within(file: &OwnedFd, buffer: &mut [u8]) -> Result<jpeg::Head, NoFrame>
 }
 
 /// The modification time, also before 1970.
+#[allow(clippy::unnecessary_cast, reason = "32 bits wide on some machines")]
 fn modified(about: &Stat) -> SystemTime {
-    let secs = about.st_mtime as i64;
+    let secs = about.st_mtime;
     let epoch = SystemTime::UNIX_EPOCH;
     let whole = Duration::from_secs(secs.unsigned_abs());
     let at = if secs < 0 {

@@ -121,7 +121,11 @@ impl Publisher {
     fn remove_temporaries(&self) -> io::Result<()> {
         for entry in Dir::read_from(&self.dir)? {
             let entry = entry?;
-            if entry.file_name().to_bytes().starts_with(TEMPORARY.as_bytes()) {
+            if entry
+                .file_name()
+                .to_bytes()
+                .starts_with(TEMPORARY.as_bytes())
+            {
                 sys::unlinkat(&self.dir, entry.file_name(), AtFlags::empty())?;
             }
         }
@@ -171,7 +175,9 @@ fn holder() -> String {
 
 fn held_by(file: &mut File, path: &Path) -> String {
     let mut text = Vec::new();
-    let read = file.rewind().and_then(|()| file.take(256).read_to_end(&mut text));
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(256).read_to_end(&mut text));
     let text = String::from_utf8_lossy(&text);
     let holder = match (read, text.trim()) {
         (Ok(_), holder) if !holder.is_empty() => holder.escape_default().to_string(),

@@ -138,7 +138,11 @@ impl Watches {
     /// Gives a watch back the mask that was taken from it by mistake.
     fn widen(&mut self, wd: i32) {
         if let Some(watch) = self.all.get(&wd) {
-            let _ = set(&self.inotify, &watch.path, watch.mask | WatchFlags::MASK_ADD);
+            let _ = set(
+                &self.inotify,
+                &watch.path,
+                watch.mask | WatchFlags::MASK_ADD,
+            );
         }
     }
 
@@ -168,9 +172,14 @@ impl Watches {
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno.into()),
             };
-            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            let name = event
+                .file_name()
+                .map(|name| OsStr::from_bytes(name.to_bytes()));
             taken += 16 + name.map_or(0, |name| (name.len() + 1).next_multiple_of(16));
-            let uses = self.all.get(&event.wd()).map_or(&[][..], |watch| &watch.uses);
+            let uses = self
+                .all
+                .get(&event.wd())
+                .map_or(&[][..], |watch| &watch.uses);
             each(uses, event.events(), name);
             if event.events().contains(ReadFlags::IGNORED) {
                 self.all.remove(&event.wd());
