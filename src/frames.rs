@@ -10,9 +10,11 @@
 //! | [`demand`] | producer | tells that somebody opened the current frame |
 //! | [`watch`] | reader | tells that a frame arrived, in any of several directories |
 //! | [`frame`] | reader | opens the current frame and checks that it is one |
+//! | `follow` | both | follows a directory by its path, through deletion and replacement |
 //! | [`jpeg`] | both | what makes a file a JPEG: SOI, marker chain, EOI |
 
 pub mod demand;
+mod follow;
 pub mod frame;
 pub mod jpeg;
 pub mod publish;
@@ -20,3 +22,9 @@ pub mod watch;
 
 /// The name under which the newest frame is found.
 pub const CURRENT: &str = "current.jpg";
+
+/// The file whose flock(2) makes a process the producer, and which says who that is.
+pub const LOCK: &str = "lock";
+
+/// How the names of temporaries begin; a producer that starts removes all of them.
+pub const TEMPORARY: &str = ".current.jpg.";

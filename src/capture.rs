@@ -1,0 +1,312 @@
+//! The capture side: one camera into one frame directory, while somebody looks.
+//!
+//! What to do is decided in [`lifecycle`]; this file is the loop around it. It waits for
+//!
+//! - signals: SIGTERM and SIGINT stop the camera and end the process;
+//! - the frame directory, while frames are not coming. While they are, its descriptor rests: what happened
+//!   there is read when a frame comes due, right before the decision about it, so that one published frame
+//!   is one wake-up;
+//! - the source, while it is started;
+//! - deadlines: the source's tick, the lifecycle's, and tries to get back a lost directory.
+//!
+//! With the camera off there is no deadline and nothing registered but the first two, and the process
+//! sleeps until one of them speaks.
+
+pub mod encode;
+pub mod lifecycle;
+mod outlet;
+pub mod source;
+pub mod stamp;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{debug, info, warn};
+
+use crate::error::{Context, Error, Result};
+use crate::event::{Interest, Poll, Registration, Signals};
+use crate::logging::Brake;
+use lifecycle::{Action, Lifecycle, Phase};
+use outlet::Outlet;
+use source::{Source, Trouble};
+
+/// Between two log lines of one kind that viewers, coming and going, or a failing camera can cause.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// What the user can choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The frame directory.
+    pub dir: PathBuf,
+    /// How long the camera goes on streaming after the last frame that nobody opened.
+    pub linger: Duration,
+    /// The longest that frames are held back after a start while exposure settles.
+    pub settle: Duration,
+}
+
+/// Runs `source` into its frame directory until a signal comes or its input ends. An input that was cut off
+/// is [`Error::Input`].
+pub fn run(source: &mut dyn Source, options: &Options) -> Result<()> {
+    let mut capture = Capture::new(source, options)?;
+    let what = capture.source.describe();
+    info!("{what}, to {} on demand", options.dir.display());
+    let ended = loop {
+        match capture.turn() {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                info!("{reason}");
+                break Ok(());
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    capture.stop();
+    ended
+}
+
+/// Whose events the loop gets.
+#[derive(Clone, Copy)]
+enum Name {
+    Signals,
+    Directory,
+    Source,
+}
+
+/// Why the loop ends in good order, for the log; `None` while it goes on.
+type Done = Option<String>;
+
+struct Capture<'a> {
+    source: &'a mut dyn Source,
+    lifecycle: Lifecycle,
+    outlet: Outlet,
+    signals: Signals,
+    poll: Poll<Name>,
+    directory: Registration,
+    directory_rests: bool,
+    started: bool,
+    frames: Option<Registration>,
+    /// The newest frame's moment of capture.
+    captured: SystemTime,
+    /// Broken frames so far.
+    broken: u64,
+    broken_brake: Brake,
+    lost_brake: Brake,
+    told: Phase,
+    phase_brakes: [Brake; 3],
+}
+
+impl<'a> Capture<'a> {
+    fn new(source: &'a mut dyn Source, options: &Options) -> Result<Self> {
+        let signals = Signals::catch(&[libc::SIGTERM, libc::SIGINT])?;
+        let outlet = Outlet::open(options.dir.clone())?;
+        let mut poll = Poll::new()?;
+        let register = || "wait for signals and requests".into();
+        poll.add(&signals, Interest::Readable, Name::Signals)
+            .doing(register)?;
+        let directory = poll.add(&outlet, Interest::Readable, Name::Directory);
+        Ok(Capture {
+            source,
+            lifecycle: Lifecycle::new(options.linger, options.settle),
+            outlet,
+            signals,
+            poll,
+            directory: directory.doing(register)?,
+            directory_rests: false,
+            started: false,
+            frames: None,
+            captured: SystemTime::UNIX_EPOCH,
+            broken: 0,
+            broken_brake: Brake::new(QUIET),
+            lost_brake: Brake::new(QUIET),
+            told: Phase::Off,
+            phase_brakes: [(); 3].map(|()| Brake::new(QUIET)),
+        })
+    }
+
+    /// Sleeps until something happens, and deals with all of it.
+    fn turn(&mut self) -> Result<Done> {
+        let sleep = self.poll.wait(self.deadline());
+        sleep.doing(|| "wait for events".into())?;
+        let now = Instant::now();
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        let mut frames = self.started && due(self.source.deadline());
+        let mut directory = due(self.outlet.deadline()) || due(self.lifecycle.deadline());
+        while let Some((name, _)) = self.poll.next_event() {
+            match name {
+                Name::Signals => {
+                    if let Some(signal) = self.signals.take().first() {
+                        return Ok(Some(format!("ending on signal {signal}")));
+                    }
+                }
+                Name::Directory => directory = true,
+                Name::Source => frames = true,
+            }
+        }
+        if directory {
+            self.look(now)?;
+        }
+        let mut done = None;
+        if frames && self.started {
+            done = self.advance(now)?;
+        }
+        if done.is_none() {
+            let action = self.lifecycle.tick(now);
+            done = self.act(action, now)?;
+        }
+        self.tell_phase(now);
+        self.rest_or_listen()?;
+        Ok(done)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let source = self.started.then(|| self.source.deadline()).flatten();
+        let others = [self.lifecycle.deadline(), self.outlet.deadline()];
+        others.into_iter().chain([source]).flatten().min()
+    }
+
+    /// Hears requests, and starts the camera for the first.
+    fn look(&mut self, now: Instant) -> Result<()> {
+        if self.outlet.look(now)? {
+            let action = self.lifecycle.asked(now);
+            self.act(action, now)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what the source has, and decides about its newest frame.
+    fn advance(&mut self, now: Instant) -> Result<Done> {
+        match self.source.advance(now) {
+            Ok(None) => Ok(None),
+            Ok(Some(frame)) => {
+                self.captured = frame.at;
+                self.look(now)?;
+                let action = self.lifecycle.frame(now, frame.settled);
+                self.act(action, now)
+            }
+            Err(trouble) => self.cope(trouble, now),
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Instant) -> Result<Done> {
+        match action {
+            Action::Nothing => Ok(None),
+            Action::Start => self.start(now),
+            Action::Stop => {
+                self.stop();
+                Ok(None)
+            }
+            Action::Publish => self.publish(now),
+        }
+    }
+
+    fn start(&mut self, now: Instant) -> Result<Done> {
+        self.started = true;
+        match self.source.start(now) {
+            Ok(()) => {}
+            Err(Trouble::Broken(message)) => return self.cope(Trouble::Lost(message), now),
+            Err(trouble) => return self.cope(trouble, now),
+        }
+        if let Some(fd) = self.source.fd() {
+            let frames = self.poll.add(fd, Interest::Readable, Name::Source);
+            let frames = frames.doing(|| format!("wait for frames of {}", self.source.describe()));
+            self.frames = Some(frames?);
+        }
+        Ok(None)
+    }
+
+    fn stop(&mut self) {
+        // First: closing its descriptor is the source's right.
+        if let (Some(frames), Some(fd)) = (self.frames.take(), self.source.fd()) {
+            self.poll.remove(fd, frames);
+        }
+        if std::mem::take(&mut self.started) {
+            self.source.stop();
+        }
+    }
+
+    fn publish(&mut self, now: Instant) -> Result<Done> {
+        match self.source.jpeg() {
+            Ok(jpeg) => {
+                if !self.outlet.publish(jpeg, self.captured, now) {
+                    self.lifecycle.unpublished();
+                }
+                Ok(None)
+            }
+            Err(trouble) => {
+                self.lifecycle.unpublished();
+                self.cope(trouble, now)
+            }
+        }
+    }
+
+    fn cope(&mut self, trouble: Trouble, now: Instant) -> Result<Done> {
+        match trouble {
+            Trouble::Broken(message) => self.count_broken(&message, now),
+            Trouble::Lost(message) => self.lose(&message, now),
+            Trouble::Ended {
+                message,
+                clean: true,
+            } => return Ok(Some(message)),
+            Trouble::Ended { message, .. } => return Err(Error::Input(message)),
+        }
+        Ok(None)
+    }
+
+    fn count_broken(&mut self, message: &str, now: Instant) {
+        self.broken += 1;
+        if self.broken_brake.pass(now).is_some() {
+            warn!("dropped a broken frame, {} so far: {message}", self.broken);
+        }
+    }
+
+    /// The camera is gone. The frame it left goes too, and who waits is made to ask again.
+    fn lose(&mut self, message: &str, now: Instant) {
+        self.stop();
+        let announced = self.outlet.announce(now);
+        let wait = self.lifecycle.lost(now, announced);
+        if let Some(held_back) = self.lost_brake.pass(now) {
+            let what = self.source.describe();
+            let after = wait.as_secs_f32();
+            warn!(
+                "{what} is lost: {message}; trying again after {after} s while somebody asks \
+                 ({held_back} more losses since the last message)"
+            );
+        }
+    }
+
+    /// Lingering comes and goes with every frame that nobody opened, so it is for the curious.
+    fn tell_phase(&mut self, now: Instant) {
+        let phase = self.lifecycle.phase();
+        if std::mem::replace(&mut self.told, phase) == phase {
+            return;
+        }
+        let (kind, words) = match phase {
+            Phase::Starting => (0, "asked for a frame: starting"),
+            Phase::Live => (1, "live"),
+            Phase::Off => (2, "off: nobody looks"),
+            Phase::Lingering | Phase::Lost => return debug!("{phase:?}"),
+        };
+        if self.phase_brakes[kind].pass(now).is_some() {
+            info!("{words}");
+        } else {
+            debug!("{words}");
+        }
+    }
+
+    /// While frames come, the directory is read when they do; otherwise it has to wake the loop.
+    fn rest_or_listen(&mut self) -> Result<()> {
+        let rests = matches!(self.lifecycle.phase(), Phase::Live | Phase::Lingering);
+        if rests == self.directory_rests {
+            return Ok(());
+        }
+        let interest = if rests {
+            Interest::Nothing
+        } else {
+            Interest::Readable
+        };
+        self.directory_rests = rests;
+        self.poll
+            .modify(&self.outlet, &self.directory, interest)
+            .doing(|| "wait for requests".into())
+    }
+}

@@ -1,0 +1,221 @@
+//! From planes of samples to a JPEG.
+//!
+//! One function, so that another coder can stand behind it: planar YCbCr 4:2:0 in, a baseline JFIF file
+//! out. That is the layout JPEG itself works in, so no colour is converted; sources bring their pixels
+//! into this form, and for most cameras' raw formats that is a matter of taking apart or halving rows.
+//!
+//! Samples are full-range BT.601 as JFIF 1.02 wants them (0 to 255, chroma around 128). Cameras that
+//! deliver limited range (16 to 235) must be stretched by their source, or the picture looks pale.
+
+use jpeg_encoder::{EncodingError, ImageBuffer, JpegColorType, SamplingFactor};
+
+use crate::error::{Error, Result};
+
+/// Rows of samples of one component.
+#[derive(Clone, Copy)]
+pub struct Plane<'a> {
+    bytes: &'a [u8],
+    stride: usize,
+    width: usize,
+}
+
+impl<'a> Plane<'a> {
+    /// `height` rows of `width` samples, each row `stride` bytes after the one before; `None` if the
+    /// bytes do not suffice. The last row need not be padded to the stride.
+    fn new(bytes: &'a [u8], stride: usize, width: usize, height: usize) -> Option<Self> {
+        let needed = stride.checked_mul(height - 1)?.checked_add(width)?;
+        let fits = stride >= width && bytes.len() >= needed;
+        fits.then_some(Plane {
+            bytes,
+            stride,
+            width,
+        })
+    }
+
+    fn row(&self, y: usize) -> &'a [u8] {
+        &self.bytes[y * self.stride..][..self.width]
+    }
+}
+
+/// A picture in planar YCbCr 4:2:0. The chroma planes have half the width and height, rounded up.
+#[derive(Clone, Copy)]
+pub struct Planes<'a> {
+    width: u16,
+    height: u16,
+    luma: Plane<'a>,
+    chroma: [Plane<'a>; 2],
+}
+
+impl<'a> Planes<'a> {
+    /// Y, Cb and Cr, each with its stride in bytes; `None` if a plane is too short for the size in
+    /// pixels, or the size is 0.
+    pub fn new(
+        (width, height): (u16, u16),
+        y: (&'a [u8], usize),
+        cb: (&'a [u8], usize),
+        cr: (&'a [u8], usize),
+    ) -> Option<Self> {
+        if width == 0 || height == 0 {
+            return None;
+        }
+        let (w, h) = (usize::from(width), usize::from(height));
+        let chroma = |(bytes, stride)| Plane::new(bytes, stride, w.div_ceil(2), h.div_ceil(2));
+        Some(Planes {
+            width,
+            height,
+            luma: Plane::new(y.0, y.1, w, h)?,
+            chroma: [chroma(cb)?, chroma(cr)?],
+        })
+    }
+}
+
+/// Makes JPEGs of one quality.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    quality: u8,
+}
+
+impl Encoder {
+    /// `quality` from 1 to 100, on the scale of the Independent JPEG Group's library, which mjpg-streamer,
+    /// ustreamer and the rest use too.
+    pub fn new(quality: u8) -> Result<Self> {
+        if !(1..=100).contains(&quality) {
+            let message = format!("JPEG quality {quality} is not between 1 and 100");
+            return Err(Error::Usage(message));
+        }
+        Ok(Encoder { quality })
+    }
+
+    /// Replaces what is in `into` by the JPEG, with `comment` in a COM segment behind the JFIF header.
+    pub fn encode(
+        &self,
+        planes: Planes<'_>,
+        comment: Option<&[u8]>,
+        into: &mut Vec<u8>,
+    ) -> Result<()> {
+        into.clear();
+        // By a reference to the vector, because the library takes its writer by value.
+        let mut encoder = jpeg_encoder::Encoder::new(&mut *into, self.quality);
+        encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+        encoder.encode_image(planes).map_err(failed)?;
+        if let Some(comment) = comment {
+            insert_comment(comment, into)?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: EncodingError) -> Error {
+    Error::Input(format!("cannot encode a frame: {error}"))
+}
+
+/// The library writes no COM segment, so it is put in afterwards: behind APP0, which JFIF wants first.
+/// That moves the file by some sixty bytes, a few microseconds for 100 KB.
+fn insert_comment(comment: &[u8], into: &mut Vec<u8>) -> Result<()> {
+    let length = u16::try_from(comment.len() + 2)
+        .map_err(|_| Error::Input("a JPEG comment holds at most 65533 bytes".into()))?;
+    let at = match into[..] {
+        [_, _, 0xFF, 0xE0, high, low, ..] => 4 + usize::from(u16::from_be_bytes([high, low])),
+        _ => 2,
+    };
+    let header = [[0xFF, 0xFE], length.to_be_bytes()].concat();
+    into.splice(at..at, header.into_iter().chain(comment.iter().copied()));
+    Ok(())
+}
+
+/// The library asks for rows at full size and then leaves out what 4:2:0 does not keep: of each 2x2 it
+/// takes the sample at the top left. Doubled samples therefore come out as they went in.
+impl ImageBuffer for Planes<'_> {
+    fn get_jpeg_color_type(&self) -> JpegColorType {
+        JpegColorType::Ycbcr
+    }
+
+    fn width(&self) -> u16 {
+        self.width
+    }
+
+    fn height(&self) -> u16 {
+        self.height
+    }
+
+    fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
+        let y = usize::from(y);
+        let [luma, chroma @ .., _] = buffers;
+        luma.extend_from_slice(self.luma.row(y));
+        for (plane, buffer) in self.chroma.iter().zip(chroma) {
+            let end = buffer.len() + usize::from(self.width);
+            buffer.extend(plane.row(y / 2).iter().flat_map(|&sample| [sample; 2]));
+            buffer.truncate(end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::jpeg::{self, Picture};
+
+    fn flat(width: u16, height: u16, quality: u8, comment: Option<&[u8]>) -> Vec<u8> {
+        let plane = vec![100; usize::from(width) * usize::from(height)];
+        let stride = usize::from(width);
+        let chroma = vec![140; plane.len()];
+        let size = (width, height);
+        let planes = Planes::new(size, (&plane, stride), (&chroma, stride), (&chroma, stride));
+        let mut jpeg = vec![1, 2, 3];
+        let encoder = Encoder::new(quality).unwrap();
+        encoder.encode(planes.unwrap(), comment, &mut jpeg).unwrap();
+        jpeg
+    }
+
+    #[test]
+    fn odd_sizes_come_out_at_their_size_with_their_colour() {
+        for (width, height) in [(1, 1), (17, 16), (16, 33), (319, 241)] {
+            let jpeg = flat(width, height, 90, None);
+            assert_eq!(jpeg::check(&jpeg), Ok(Picture { width, height }));
+            let pixels = jpeg_decoder::Decoder::new(&jpeg[..]).decode().unwrap();
+            // R = Y + 1.402 (Cr - 128), G = Y - 0.344 (Cb - 128) - 0.714 (Cr - 128), B = Y + 1.772 (Cb - 128)
+            for pixel in pixels.chunks(3) {
+                for (channel, expected) in pixel.iter().zip([117u8, 87, 121]) {
+                    assert!(channel.abs_diff(expected) <= 3, "{pixel:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_comment_stands_behind_the_jfif_header() {
+        let jpeg = flat(32, 32, 50, Some(b"hello"));
+        assert_eq!(&jpeg[6..11], b"JFIF\0");
+        assert_eq!(jpeg[20..24], [0xFF, 0xFE, 0, 7]);
+        assert_eq!(jpeg::comments(&jpeg).collect::<Vec<_>>(), [b"hello"]);
+        let plain = flat(32, 32, 50, None);
+        assert_eq!([&jpeg[..20], &jpeg[29..]].concat(), plain);
+    }
+
+    #[test]
+    fn a_comment_that_no_segment_can_hold_is_refused() {
+        let planes = Planes::new((1, 1), (&[0], 1), (&[0], 1), (&[0], 1)).unwrap();
+        let encoder = Encoder::new(50).unwrap();
+        let mut jpeg = Vec::new();
+        let result = encoder.encode(planes, Some(&[b'x'; 65534]), &mut jpeg);
+        assert!(result.is_err());
+    }
+
+    #[test]
+    fn planes_too_short_for_their_size_are_refused() {
+        let bytes = [0; 64];
+        let of = |size, stride| Planes::new(size, (&bytes, stride), (&bytes, 8), (&bytes, 8));
+        assert!(of((8, 8), 8).is_some());
+        assert!(of((8, 8), 9).is_none());
+        assert!(of((8, 9), 8).is_none());
+        assert!(of((8, 8), 7).is_none());
+        assert!(of((0, 8), 8).is_none());
+        assert!(of((8, 2), usize::MAX).is_none());
+    }
+
+    #[test]
+    fn quality_outside_of_1_to_100_is_refused() {
+        assert!(Encoder::new(0).is_err());
+        assert!(Encoder::new(101).is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! Where frames go out and requests come in: the publisher and the demand watch of one directory, kept
+//! together through its deletion and replacement.
+//!
+//! The order in which a directory is taken over is part of the contract: make and lock it, watch it, then
+//! announce. A request made before the watch was set is made again at the announcement.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{info, warn};
+
+use crate::error::{Context, Error, Result};
+use crate::frames::demand::Demand;
+use crate::frames::publish::Publisher;
+use crate::logging::Brake;
+
+/// Waits between two tries to take the directory over again: the first, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// One producer's end of a frame directory.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    dir: PathBuf,
+    publisher: Publisher,
+    demand: Demand,
+    /// The directory is not ours now: when to try again, and the wait after that.
+    retry: Option<(Instant, Duration)>,
+    brake: Brake,
+}
+
+impl Outlet {
+    /// Takes over `dir`, which must succeed at first.
+    pub(super) fn open(dir: PathBuf) -> Result<Self> {
+        let mut outlet = Outlet {
+            publisher: Publisher::open(&dir)?,
+            demand: Demand::new(&dir)?,
+            dir,
+            retry: None,
+            brake: Brake::new(Duration::from_secs(60)),
+        };
+        let announced = outlet.publisher.announce();
+        announced.doing(|| format!("publish to {}", outlet.dir.display()))?;
+        Ok(outlet)
+    }
+
+    /// Whether somebody asked since the last call. A directory that was lost is made again; only that
+    /// another producer was faster is an error.
+    pub(super) fn look(&mut self, now: Instant) -> Result<bool> {
+        let what = || format!("read the events of {}", self.dir.display());
+        let seen = self.demand.drain().doing(what)?;
+        if self.demand.retry_at().is_some_and(|at| at <= now) {
+            self.demand.follow();
+        }
+        let due = self.retry.is_some_and(|(at, _)| at <= now);
+        if due || (seen.lost && !self.publisher.in_place()) {
+            self.take_over(now)?;
+        }
+        Ok(seen.asked)
+    }
+
+    /// When [`Outlet::look`] has something to do although nothing has happened.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let retry = self.retry.map(|(at, _)| at);
+        retry.into_iter().chain(self.demand.retry_at()).min()
+    }
+
+    /// Publishes a frame; a failure is logged, with a brake. Says whether it is in place.
+    pub(super) fn publish(&mut self, jpeg: &[u8], captured: SystemTime, now: Instant) -> bool {
+        let published = self.publisher.publish(jpeg, captured);
+        self.tell(published, now)
+    }
+
+    /// Puts the empty file in place: nothing to see now; who waits, ask again.
+    pub(super) fn announce(&mut self, now: Instant) -> bool {
+        let announced = self.publisher.announce();
+        self.tell(announced, now)
+    }
+
+    fn tell(&mut self, published: io::Result<()>, now: Instant) -> bool {
+        let Err(error) = published else {
+            return true;
+        };
+        if let Some(held_back) = self.brake.pass(now) {
+            let dir = self.dir.display();
+            warn!("cannot publish to {dir}: {error} ({held_back} more since the last message)");
+        }
+        false
+    }
+
+    fn take_over(&mut self, now: Instant) -> Result<()> {
+        let dir = self.dir.display();
+        match Publisher::open(&self.dir) {
+            Ok(publisher) => {
+                info!("frame directory {dir} was removed or replaced: made it ours again");
+                self.publisher = publisher;
+                self.retry = None;
+                self.demand.follow();
+                self.announce(now);
+                Ok(())
+            }
+            Err(busy @ Error::Busy(_)) => Err(busy),
+            Err(error) => {
+                let wait = self.retry.map_or(RETRY.0, |(_, wait)| wait);
+                self.retry = Some((now + wait, (wait * 2).min(RETRY.1)));
+                warn!("{error}; trying again in {} s", wait.as_secs());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl AsFd for Outlet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.demand.as_fd()
+    }
+}

@@ -1,0 +1,171 @@
+//! A frame as a reader has it: an open file that nothing can change any more.
+//!
+//! Producers rename, they do not write in place, so what was opened stays whole, whatever is renamed over
+//! it; the kernel frees it with its last descriptor. That it is a JPEG is checked all the same, because
+//! anybody with access to the directory can be a producer: the marker chain at the front, EOI at the end,
+//! and that it is a file at all. What is between is the viewer's to decode.
+//!
+//! Opening is also the request for the next frame, so nothing here opens a frame twice.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{self as sys, FileType, Mode, OFlags, Stat};
+use rustix::io::{Errno, pread};
+
+use crate::frames::CURRENT;
+use crate::frames::jpeg::{self, Defect, Picture};
+
+/// Larger files are not frames: 32 MiB, in bytes. A picture of 16 megapixels at full quality has about 16.
+pub const LARGEST: u64 = 32 << 20;
+
+/// Bytes read at first to find the scan: the headers of all cameras tried fit in.
+const PREFIX: usize = 2 << 10;
+
+/// Bytes read if they do not, for a frame with a thumbnail or a colour profile.
+const LONG_PREFIX: usize = 128 << 10;
+
+/// An open frame, checked.
+#[derive(Debug)]
+pub struct Frame {
+    file: OwnedFd,
+    len: u64,
+    picture: Picture,
+    captured: SystemTime,
+}
+
+/// Why there is no frame to be had now.
+#[derive(Debug)]
+pub enum NoFrame {
+    /// There is no file yet, or the empty one of a producer that has no frame yet.
+    NotYet,
+    /// It is not a whole JPEG.
+    Broken(Defect),
+    /// It is a FIFO, a device, a directory, a socket or a symlink.
+    NotAFile,
+    /// It has more bytes than [`LARGEST`]: so many.
+    TooLarge(u64),
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl Frame {
+    /// Opens the current frame of `dir`, and by that asks for the next one: open, fstat, and a pread each
+    /// for the front and the end.
+    pub fn open(dir: &Path) -> Result<Frame, NoFrame> {
+        let file = open(dir)?;
+        let about = sys::fstat(&file)?;
+        if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
+            return Err(NoFrame::NotAFile);
+        }
+        let len = about.st_size as u64;
+        match len {
+            0 => Err(NoFrame::NotYet),
+            1..=LARGEST => Ok(Frame {
+                picture: check(&file, len)?,
+                captured: modified(&about),
+                file,
+                len,
+            }),
+            _ => Err(NoFrame::TooLarge(len)),
+        }
+    }
+
+    /// Its length in bytes, never 0.
+    #[expect(clippy::len_without_is_empty, reason = "an empty file is no frame")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Its width and height in pixels.
+    pub fn picture(&self) -> Picture {
+        self.picture
+    }
+
+    /// The moment of capture as the producer told it: the file's modification time.
+    pub fn captured(&self) -> SystemTime {
+        self.captured
+    }
+}
+
+/// The file, to be read from offset 0: its own offset has not moved.
+impl AsFd for Frame {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Asks for the next frame of `dir` without wanting the current one. `Ok` says that there was something to
+/// open, be it empty.
+pub fn ask(dir: &Path) -> Result<(), NoFrame> {
+    open(dir).map(drop)
+}
+
+/// Without waiting for a FIFO's other end, and not through a symlink: it could lead anywhere.
+fn open(dir: &Path) -> Result<OwnedFd, NoFrame> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    match sys::open(dir.join(CURRENT), flags, Mode::empty()) {
+        Ok(file) => Ok(file),
+        Err(Errno::NOENT) => Err(NoFrame::NotYet),
+        // A symlink, or a socket.
+        Err(Errno::LOOP | Errno::NXIO) => Err(NoFrame::NotAFile),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn check(file: &OwnedFd, len: u64) -> Result<Picture, NoFrame> {
+    let head = match head_within(file, &mut [0; PREFIX]) {
+        Err(NoFrame::Broken(Defect::Short)) if len > PREFIX as u64 => {
+            head_within(file, &mut vec![0; LONG_PREFIX])
+        }
+        head => head,
+    }?;
+    let mut end = [0; 2];
+    let read = pread(file, &mut end, len.saturating_sub(2))?;
+    if !jpeg::ends(&end[..read]) {
+        return Err(NoFrame::Broken(Defect::NoEnd));
+    }
+    Ok(head.picture)
+}
+
+fn head_within(file: &OwnedFd, buffer: &mut [u8]) -> Result<jpeg::Head, NoFrame> {
+    let read = pread(file, &mut *buffer, 0)?;
+    jpeg::head(&buffer[..read]).map_err(NoFrame::Broken)
+}
+
+/// The modification time, also before 1970.
+#[allow(clippy::unnecessary_cast, reason = "32 bits wide on some machines")]
+fn modified(about: &Stat) -> SystemTime {
+    let secs = about.st_mtime;
+    let epoch = SystemTime::UNIX_EPOCH;
+    let whole = Duration::from_secs(secs.unsigned_abs());
+    let at = if secs < 0 {
+        epoch.checked_sub(whole)
+    } else {
+        epoch.checked_add(whole)
+    };
+    at.unwrap_or(epoch) + Duration::from_nanos(about.st_mtime_nsec as u64)
+}
+
+impl From<Errno> for NoFrame {
+    fn from(errno: Errno) -> Self {
+        NoFrame::Io(errno.into())
+    }
+}
+
+impl fmt::Display for NoFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoFrame::NotYet => f.write_str("no frame yet"),
+            NoFrame::Broken(defect) => write!(f, "broken frame: {defect}"),
+            NoFrame::NotAFile => write!(f, "{CURRENT} is not a regular file"),
+            NoFrame::TooLarge(len) => {
+                write!(f, "{CURRENT} has {len} bytes, more than {LARGEST} allowed")
+            }
+            NoFrame::Io(error) => write!(f, "cannot read {CURRENT}: {error}"),
+        }
+    }
+}

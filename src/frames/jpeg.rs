@@ -1,0 +1,372 @@
+//! What makes a file a JPEG: SOI, a chain of marker segments up to the first scan, EOI.
+//!
+//! Both sides look: capture, because cameras deliver broken frames; the server, because anybody may have
+//! written the file, and one undecodable part ends a stream for good in Chromium. The check costs the
+//! head of the file, a few hundred bytes, and its last two: what lies between is entropy-coded data, and
+//! whether that decodes only a decoder can tell. That is left to the viewer's.
+//!
+//! Marker codes and the order of segments are those of ITU-T T.81, annex B; table B.1 lists the codes.
+
+use std::fmt;
+
+/// Marker codes (ITU-T T.81, table B.1), without the 0xFF before them.
+pub mod marker {
+    /// Temporary private use in arithmetic coding; stands alone.
+    pub const TEM: u8 = 0x01;
+    /// Start of frame, baseline: the first of sixteen codes, three of which mean something else.
+    pub const SOF0: u8 = 0xC0;
+    /// Huffman tables.
+    pub const DHT: u8 = 0xC4;
+    /// Reserved for extensions, among the start-of-frame codes.
+    pub const JPG: u8 = 0xC8;
+    /// Conditioning of arithmetic coding.
+    pub const DAC: u8 = 0xCC;
+    /// Start of frame, the last code.
+    pub const SOF15: u8 = 0xCF;
+    /// First of the eight restart markers; stands alone, within entropy-coded data.
+    pub const RST0: u8 = 0xD0;
+    /// Last of the restart markers.
+    pub const RST7: u8 = 0xD7;
+    /// Start of image; stands alone.
+    pub const SOI: u8 = 0xD8;
+    /// End of image; stands alone.
+    pub const EOI: u8 = 0xD9;
+    /// Start of scan.
+    pub const SOS: u8 = 0xDA;
+    /// Quantization tables: the first of the segments that may stand between scans.
+    pub const DQT: u8 = 0xDB;
+    /// Restart interval: the last of those.
+    pub const DRI: u8 = 0xDD;
+    /// First of the application segments.
+    pub const APP0: u8 = 0xE0;
+    /// Last of the application segments.
+    pub const APP15: u8 = 0xEF;
+    /// Comment.
+    pub const COM: u8 = 0xFE;
+
+    /// Starts a frame, so its segment tells the picture's size.
+    pub fn is_sof(code: u8) -> bool {
+        matches!(code, SOF0..=SOF15) && !matches!(code, DHT | JPG | DAC)
+    }
+
+    /// Has no segment behind it: no length follows.
+    pub fn stands_alone(code: u8) -> bool {
+        matches!(code, TEM | RST0..=EOI)
+    }
+
+    /// May begin a segment at all: not stuffing, not fill, and not one of the codes 0x02 to 0xBF, which
+    /// are reserved and in practice a sign of damage.
+    pub fn is_segment(code: u8) -> bool {
+        code >= SOF0 && code != 0xFF && !stands_alone(code)
+    }
+
+    /// May begin a segment between two scans (T.81, B.2.1 and B.2.4): tables, another scan, the number of
+    /// lines, application data, a comment.
+    pub fn is_between_scans(code: u8) -> bool {
+        matches!(code, DHT | DAC | SOS..=DRI | APP0..=APP15 | COM)
+    }
+}
+
+/// The size of a picture in pixels, as its frame header has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Samples per line, at least 1.
+    pub width: u16,
+    /// Lines, at least 1.
+    pub height: u16,
+}
+
+impl fmt::Display for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Why bytes are not a JPEG. Offsets count from the first byte given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// The bytes end before the first scan does begin: with more of them this may be a JPEG.
+    Short,
+    /// There is no SOI at the start.
+    NoStart,
+    /// There is no EOI at the end.
+    NoEnd,
+    /// At this offset a marker should stand and none does, or one that cannot stand there.
+    BadMarker(usize),
+    /// The segment at this offset is too short for what it is.
+    BadLength(usize),
+    /// The scan begins and no frame header told the size before.
+    NoSize,
+    /// Width or height is 0. A height of 0 is allowed by T.81 if a DNL segment tells it later (B.2.5);
+    /// no camera does that and browsers refuse it.
+    ZeroSize,
+    /// The image ends before any scan.
+    NoScan,
+    /// A frame grew beyond so many bytes without an end.
+    TooLong(usize),
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Defect::Short => f.write_str("cut short before the first scan"),
+            Defect::NoStart => f.write_str("no SOI at the start"),
+            Defect::NoEnd => f.write_str("no EOI at the end"),
+            Defect::BadMarker(at) => write!(f, "no valid marker at offset {at}"),
+            Defect::BadLength(at) => write!(f, "wrong segment length at offset {at}"),
+            Defect::NoSize => f.write_str("scan without a frame header"),
+            Defect::ZeroSize => f.write_str("width or height of 0"),
+            Defect::NoScan => f.write_str("end of image without a scan"),
+            Defect::TooLong(limit) => write!(f, "longer than {limit} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for Defect {}
+
+/// What the bytes before the first entropy-coded one tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The picture's size.
+    pub picture: Picture,
+    /// Offset of the first entropy-coded byte.
+    pub scan: usize,
+}
+
+/// Reads the chain of segments from SOI through the first scan header. [`Defect::Short`] says that a
+/// longer prefix of the same file may be whole; every other defect stays one.
+pub fn head(bytes: &[u8]) -> Result<Head, Defect> {
+    let mut picture = None;
+    for segment in Segments::of(bytes)? {
+        let segment = segment?;
+        if marker::is_sof(segment.code) {
+            picture = Some(size(&segment)?);
+        }
+        if segment.code == marker::SOS {
+            let picture = picture.ok_or(Defect::NoSize)?;
+            let scan = segment.end;
+            return Ok(Head { picture, scan });
+        }
+    }
+    Err(Defect::Short)
+}
+
+/// Whether a file with these last bytes ends as a JPEG does. Two bytes are enough.
+pub fn ends(tail: &[u8]) -> bool {
+    tail.ends_with(&[0xFF, marker::EOI])
+}
+
+/// Checks a whole file: its head, and EOI at the very end.
+pub fn check(bytes: &[u8]) -> Result<Picture, Defect> {
+    let head = head(bytes)?;
+    if ends(bytes.get(head.scan..).unwrap_or_default()) {
+        Ok(head.picture)
+    } else {
+        Err(Defect::NoEnd)
+    }
+}
+
+/// The comments (COM segments) of the head, in order, without their lengths. What is damaged ends it.
+pub fn comments(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Segments::of(bytes)
+        .into_iter()
+        .flatten()
+        .map_while(Result::ok)
+        .take_while(|segment| segment.code != marker::SOS)
+        .filter(|segment| segment.code == marker::COM)
+        .map(|segment| segment.body)
+}
+
+/// The picture's size, from a frame header (T.81, B.2.2): precision, lines, samples per line, components.
+fn size(segment: &Segment<'_>) -> Result<Picture, Defect> {
+    let &[_, h1, h0, w1, w0, _, ..] = segment.body else {
+        return Err(Defect::BadLength(segment.start));
+    };
+    let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+    if width == 0 || height == 0 {
+        return Err(Defect::ZeroSize);
+    }
+    Ok(Picture { width, height })
+}
+
+/// One marker segment.
+struct Segment<'a> {
+    code: u8,
+    /// What follows the length.
+    body: &'a [u8],
+    /// Offset of its marker's code.
+    start: usize,
+    /// Offset of the byte after it.
+    end: usize,
+}
+
+/// The segments of a head. It goes on after SOS as if no entropy-coded data followed, so the caller
+/// stops there.
+struct Segments<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    failed: bool,
+}
+
+impl<'a> Segments<'a> {
+    fn of(bytes: &'a [u8]) -> Result<Self, Defect> {
+        match bytes {
+            [0xFF, marker::SOI, ..] => Ok(Segments {
+                bytes,
+                at: 2,
+                failed: false,
+            }),
+            [] | [0xFF] => Err(Defect::Short),
+            _ => Err(Defect::NoStart),
+        }
+    }
+
+    fn byte(&self, at: usize) -> Result<u8, Defect> {
+        self.bytes.get(at).copied().ok_or(Defect::Short)
+    }
+
+    /// The next marker's code and its offset. Any number of 0xFF may come before it as fill (B.1.1.2).
+    fn code(&mut self) -> Result<(u8, usize), Defect> {
+        if self.byte(self.at)? != 0xFF {
+            return Err(Defect::BadMarker(self.at));
+        }
+        while self.byte(self.at)? == 0xFF {
+            self.at += 1;
+        }
+        Ok((self.byte(self.at)?, self.at))
+    }
+
+    fn segment(&mut self) -> Result<Segment<'a>, Defect> {
+        loop {
+            let (code, start) = self.code()?;
+            if code == marker::EOI {
+                return Err(Defect::NoScan);
+            }
+            if code != marker::SOI && marker::stands_alone(code) {
+                self.at += 1;
+                continue;
+            }
+            if !marker::is_segment(code) {
+                return Err(Defect::BadMarker(start));
+            }
+            let length = [self.byte(start + 1)?, self.byte(start + 2)?];
+            let end = start + 1 + usize::from(u16::from_be_bytes(length));
+            if end < start + 3 {
+                return Err(Defect::BadLength(start));
+            }
+            let body = self.bytes.get(start + 3..end).ok_or(Defect::Short)?;
+            self.at = end;
+            return Ok(Segment {
+                code,
+                body,
+                start,
+                end,
+            });
+        }
+    }
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = Result<Segment<'a>, Defect>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let segment = self.segment();
+        self.failed = segment.is_err();
+        Some(segment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOI: &[u8] = &[0xFF, 0xD8];
+    const COM: &[u8] = &[0xFF, 0xFE, 0, 4, b'h', b'i'];
+    const SOF: &[u8] = &[0xFF, 0xC0, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0];
+    const SOS: &[u8] = &[0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0];
+    const EOI: &[u8] = &[0xFF, 0xD9];
+    const PICTURE: Picture = Picture {
+        width: 64,
+        height: 48,
+    };
+
+    fn whole() -> Vec<u8> {
+        [SOI, COM, SOF, SOS, &[1, 2, 3], EOI].concat()
+    }
+
+    #[test]
+    fn a_whole_file_tells_its_size() {
+        assert_eq!(check(&whole()), Ok(PICTURE));
+        let scan = whole().len() - 5;
+        let picture = PICTURE;
+        assert_eq!(head(&whole()), Ok(Head { picture, scan }));
+    }
+
+    #[test]
+    fn every_prefix_that_lacks_part_of_the_head_is_short_and_the_longer_ones_lack_their_end() {
+        let whole = whole();
+        for cut in 0..whole.len() {
+            let expected = match cut < whole.len() - 5 {
+                true => Defect::Short,
+                false => Defect::NoEnd,
+            };
+            assert_eq!(check(&whole[..cut]), Err(expected), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_end_that_belongs_to_the_scan_header_is_none() {
+        let mut sos = SOS.to_vec();
+        let len = sos.len();
+        sos[len - 2..].copy_from_slice(EOI);
+        assert_eq!(
+            check(&[SOI, SOF, &sos].concat()),
+            Err(Defect::NoEnd),
+            "the last bytes are parameters of the scan"
+        );
+    }
+
+    #[test]
+    fn fill_bytes_and_lone_markers_are_stepped_over() {
+        let filled = [SOI, &[0xFF, 0xFF], SOF, &[0xFF, 0x01], SOS, EOI].concat();
+        assert_eq!(check(&filled), Ok(PICTURE));
+    }
+
+    #[test]
+    fn each_defect_is_told_apart() {
+        let zero = [0xFF, 0xC2, 0, 11, 8, 0, 0, 0, 64, 1, 1, 0x11, 0];
+        let cases: [(&[&[u8]], Defect); 10] = [
+            (&[b"GIF89a"], Defect::NoStart),
+            (&[&[0xFF, 0xD9]], Defect::NoStart),
+            (&[SOI, b"x"], Defect::BadMarker(2)),
+            (&[SOI, &[0xFF, 0x00]], Defect::BadMarker(3)),
+            (&[SOI, SOI], Defect::BadMarker(3)),
+            (&[SOI, &[0xFF, 0x42, 0, 2]], Defect::BadMarker(3)),
+            (&[SOI, &[0xFF, 0xE0, 0, 1, 0]], Defect::BadLength(3)),
+            (&[SOI, &[0xFF, 0xC0, 0, 3, 8]], Defect::BadLength(3)),
+            (&[SOI, SOS], Defect::NoSize),
+            (&[SOI, &zero, SOS], Defect::ZeroSize),
+        ];
+        for (parts, defect) in cases {
+            assert_eq!(head(&parts.concat()), Err(defect), "{parts:02x?}");
+        }
+        assert_eq!(head(&[SOI, SOF, EOI].concat()), Err(Defect::NoScan));
+    }
+
+    #[test]
+    fn huffman_tables_are_not_taken_for_a_frame_header() {
+        let dht = [0xFF, 0xC4, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0];
+        assert_eq!(check(&[SOI, SOF, &dht, SOS, EOI].concat()), Ok(PICTURE));
+    }
+
+    #[test]
+    fn comments_are_found_in_the_head_alone() {
+        let after = [SOI, COM, SOF, COM, SOS, COM, EOI].concat();
+        assert_eq!(comments(&after).collect::<Vec<_>>(), [b"hi", b"hi"]);
+        assert_eq!(comments(&after[..9]).count(), 1);
+        assert_eq!(comments(b"no picture").count(), 0);
+    }
+}

@@ -1,0 +1,117 @@
+//! One fresh frame: ask, wait, write it out.
+//!
+//! Fresh means published after the request. What `current.jpg` holds when the command starts is never
+//! taken, however new it may be: opening it is the request, and the frame is the one renamed over it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::error::{Context, Error, Result};
+use crate::event::{Interest, Poll};
+use crate::frames::frame::{self, Frame, NoFrame};
+use crate::frames::watch::{Change, Watcher};
+
+/// Waits up to `timeout` for the next frame of `dir`, which need not exist yet, and writes it to `output`:
+/// a file, replaced by rename when the frame is complete in it, or standard output.
+pub fn run(dir: &Path, output: Option<&Path>, timeout: Duration) -> Result<()> {
+    let frame = next_frame(dir, timeout)?;
+    match output {
+        None => {
+            let written = copy(&frame, &mut io::stdout().lock());
+            written.doing(|| "write the frame to standard output".into())
+        }
+        Some(path) => write(&frame, path).doing(|| format!("write {}", path.display())),
+    }
+}
+
+fn next_frame(dir: &Path, timeout: Duration) -> Result<Frame> {
+    let (until, asked) = (Instant::now().checked_add(timeout), SystemTime::now());
+    let mut watcher = Watcher::new()?;
+    watcher.add(dir);
+    let mut poll = Poll::new()?;
+    let wait = || format!("wait for a frame in {}", dir.display());
+    poll.add(&watcher, Interest::Readable, ()).doing(wait)?;
+    // Only now: the frame that answers must not come before the watch.
+    let mut reason = frame::ask(dir).err();
+    let mut changes = Vec::new();
+    loop {
+        let retry = watcher.retry_at();
+        poll.wait(until.into_iter().chain(retry).min())
+            .doing(wait)?;
+        let now = Instant::now();
+        while poll.next_event().is_some() {}
+        watcher.read(now, &mut changes).doing(wait)?;
+        watcher.retry(now, &mut changes);
+        for (_, change) in changes.drain(..) {
+            match look(dir, change, asked) {
+                Ok(frame) => return Ok(frame),
+                Err(why) => reason = why,
+            }
+        }
+        if until.is_some_and(|until| now >= until) {
+            return Err(timed_out(dir, timeout, reason));
+        }
+    }
+}
+
+/// The frame that a change brought, or why it brought none. In a directory that has only just appeared a
+/// frame may be of any age, so there its time of capture counts.
+fn look(dir: &Path, change: Change, asked: SystemTime) -> Result<Frame, Option<NoFrame>> {
+    match change {
+        Change::Gone => Err(Some(NoFrame::NotYet)),
+        Change::Frame => Frame::open(dir).map_err(Some),
+        Change::Returned => {
+            let frame = Frame::open(dir).map_err(Some)?;
+            if frame.captured() < asked {
+                return Err(None);
+            }
+            Ok(frame)
+        }
+    }
+}
+
+fn timed_out(dir: &Path, timeout: Duration, reason: Option<NoFrame>) -> Error {
+    let why = match reason {
+        _ if !dir.is_dir() => "there is no such directory".into(),
+        None | Some(NoFrame::NotYet) => "is something capturing into it?".into(),
+        Some(reason) => reason.to_string(),
+    };
+    Error::Input(format!(
+        "no new frame in {} within {} s: {why}",
+        dir.display(),
+        timeout.as_secs_f32()
+    ))
+}
+
+/// To a file beside it and by rename, so that nobody sees a part of it; straight into what is not a regular
+/// file, such as a device or a FIFO, for it must not be replaced.
+fn write(frame: &Frame, path: &Path) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&path).is_ok_and(|about| !about.is_file()) {
+        return copy(frame, &mut fs::OpenOptions::new().write(true).open(&path)?);
+    }
+    let temporary = beside(&path)?;
+    let written = File::create(&temporary)
+        .and_then(|mut file| copy(frame, &mut file))
+        .and_then(|()| fs::rename(&temporary, &path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = name.to_string_lossy();
+    Ok(path.with_file_name(format!(".{name}.{}", process::id())))
+}
+
+fn copy(frame: &Frame, to: &mut impl Write) -> io::Result<()> {
+    use std::os::fd::AsFd;
+    let mut from = File::from(frame.as_fd().try_clone_to_owned()?);
+    io::copy(&mut from, to)?;
+    to.flush()
+}
