@@ -62,7 +62,9 @@ pub fn passed_sockets() -> Result<Vec<Passed>> {
 
 fn classify(socket: OwnedFd, name: String) -> Result<Passed> {
     let not_ours = |what: &str| {
-        Error::Usage(format!("the passed descriptor {name} is {what}, not a TCP or unix stream socket"))
+        Error::Usage(format!(
+            "the passed descriptor {name} is {what}, not a TCP or unix stream socket"
+        ))
     };
     let domain = sockopt::socket_domain(&socket).map_err(|_| not_ours("no socket"))?;
     if !matches!(

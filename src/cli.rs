@@ -24,7 +24,13 @@ pub struct Cli {
     #[command(flatten)]
     pub run: Run,
     /// How much to log: off, error, warn, info, debug.
-    #[arg(long, global = true, env = "LAZYCAM_LOG", default_value = "info", value_name = "LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        env = "LAZYCAM_LOG",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
     pub log: LevelFilter,
 }
 
@@ -89,14 +95,24 @@ pub struct Serve {
 pub struct Http {
     /// Listen on PORT, ADDRESS:PORT or a unix socket's /PATH; may be given several times. Sockets that were passed
     /// (LISTEN_FDS) are used in any case.
-    #[arg(long, env = "LAZYCAM_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "LAZYCAM_LISTEN",
+        value_name = "ADDR",
+        value_delimiter = ','
+    )]
     pub listen: Vec<Address>,
     /// Clients served at a time; more are told 503.
     #[arg(long, env = "LAZYCAM_MAX_CLIENTS", value_name = "N", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: u32,
     /// MiB of frames kept in memory for slow viewers.
-    #[arg(long, env = "LAZYCAM_MAX_HELD", value_name = "MIB", default_value_t = 32)]
+    #[arg(
+        long,
+        env = "LAZYCAM_MAX_HELD",
+        value_name = "MIB",
+        default_value_t = 32
+    )]
     pub max_held: u32,
     /// Give up a client that takes nothing for so many seconds.
     #[arg(long, env = "LAZYCAM_STALL_TIMEOUT", value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
@@ -201,9 +217,23 @@ mod tests {
 
     #[test]
     fn a_captures_arguments_say_what_the_flags_of_run_said() {
-        let flags = ["--source", "stdin", "--size", "32x16", "--fps", "7.5", "--quality", "33", "--linger", "0.25"];
+        let flags = [
+            "--source",
+            "stdin",
+            "--size",
+            "32x16",
+            "--fps",
+            "7.5",
+            "--quality",
+            "33",
+            "--linger",
+            "0.25",
+        ];
         let cli = parse(&flags).unwrap();
-        let arguments = cli.run.source.capture_arguments("/tmp/x".as_ref(), LevelFilter::Warn);
+        let arguments = cli
+            .run
+            .source
+            .capture_arguments("/tmp/x".as_ref(), LevelFilter::Warn);
         let arguments: Vec<_> = arguments.iter().map(|a| a.to_str().unwrap()).collect();
         let again = parse(&arguments).unwrap();
         assert_eq!(again.log, LevelFilter::Warn);
@@ -211,7 +241,10 @@ mod tests {
             panic!("not a capture command: {arguments:?}");
         };
         assert_eq!(capture.frames, PathBuf::from("/tmp/x"));
-        assert_eq!(format!("{:?}", capture.source), format!("{:?}", cli.run.source));
+        assert_eq!(
+            format!("{:?}", capture.source),
+            format!("{:?}", cli.run.source)
+        );
     }
 
     #[test]

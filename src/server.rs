@@ -18,16 +18,16 @@
 //! (`activation`).
 
 mod camera;
-mod connection;
+pub mod connection;
 mod delivery;
 mod listen;
-mod outbox;
-mod pacing;
+pub mod outbox;
+pub mod pacing;
 mod peer;
-mod request;
-mod response;
-mod route;
-mod stats;
+pub mod request;
+pub mod response;
+pub mod route;
+pub mod stats;
 mod tcp;
 
 use std::collections::HashMap;
@@ -38,10 +38,10 @@ use std::time::{Duration, Instant};
 use log::{debug, info, warn};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
-pub use self::listen::Address;
 use self::camera::Camera;
 use self::connection::{Connection, Settings};
 use self::listen::{Accepted, Listener};
+pub use self::listen::{Address, can_listen};
 use self::peer::Peer;
 use self::stats::{CloseReason, Stats};
 use crate::activation::{Manager, Passed};
@@ -159,7 +159,12 @@ pub struct Server {
 
 impl Server {
     /// Sets up a server on the sockets that were passed and those that `listen` names.
-    pub fn new(options: Options, listen: &[Address], passed: Vec<Passed>, manager: Manager) -> Result<Self> {
+    pub fn new(
+        options: Options,
+        listen: &[Address],
+        passed: Vec<Passed>,
+        manager: Manager,
+    ) -> Result<Self> {
         let mut poll = Poll::new()?;
         // SIGHUP is left alone: there is nothing to reload.
         let signals = Signals::catch(&[SIGTERM, SIGINT, SIGCHLD])?;
@@ -228,7 +233,8 @@ impl Server {
         }
         if self.listeners.is_empty() && self.peers.is_empty() {
             return Err(Error::Usage(
-                "nothing to listen on: no socket was passed (LISTEN_FDS) and --listen is not given".into(),
+                "nothing to listen on: no socket was passed (LISTEN_FDS) and --listen is not given"
+                    .into(),
             ));
         }
         Ok(())
@@ -250,7 +256,8 @@ impl Server {
     pub fn run(mut self, attendant: &mut dyn Attendant) -> Result<()> {
         let mut now = Instant::now();
         self.manager.ready();
-        self.timers.set(Timer::Watchdog, self.manager.next_ping(now));
+        self.timers
+            .set(Timer::Watchdog, self.manager.next_ping(now));
         self.note_idleness(now);
         let first: Vec<_> = self.peers.keys().copied().collect();
         for id in first {
@@ -382,7 +389,10 @@ impl Server {
                 Accepted::None => return Ok(()),
                 Accepted::Exhausted(errno) => {
                     if let Some(more) = self.exhausted.pass(now) {
-                        warn!("cannot accept on {}: {errno} ({more} more like it)", listener.name());
+                        warn!(
+                            "cannot accept on {}: {errno} ({more} more like it)",
+                            listener.name()
+                        );
                     }
                     return self.rest_accepting(now);
                 }
@@ -403,7 +413,10 @@ impl Server {
         let mut peer = Peer::new(socket, connection, now);
         let id = self.next_peer;
         self.next_peer += 1;
-        match self.poll.add(peer.socket(), Interest::Edges, Name::Peer(id)) {
+        match self
+            .poll
+            .add(peer.socket(), Interest::Edges, Name::Peer(id))
+        {
             Ok(registration) => peer.registration = Some(registration),
             Err(error) => {
                 if let Some(more) = self.exhausted.pass(now) {

@@ -63,7 +63,11 @@ impl Supervisor {
         let program = std::env::current_exe().doing(|| "find this program's own file".into())?;
         let child = Command::new(&program)
             .args(&self.arguments)
-            .stdin(if self.stdin { Stdio::inherit() } else { Stdio::null() })
+            .stdin(if self.stdin {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
             .env(SUPERVISOR, std::process::id().to_string())
             .env_remove("NOTIFY_SOCKET")
             .env_remove("WATCHDOG_USEC")
@@ -83,7 +87,9 @@ impl Supervisor {
             return Ok(Verdict::Stop);
         }
         if status.code() == Some(USAGE_STATUS) {
-            return Err(Error::Usage("the capture process cannot be started like this; its message is above".into()));
+            return Err(Error::Usage(
+                "the capture process cannot be started like this; its message is above".into(),
+            ));
         }
         if ran >= GOOD_RUN {
             self.pause = FIRST_PAUSE;
@@ -103,7 +109,7 @@ impl Supervisor {
         let Some((mut child, _)) = self.child.take() else {
             return;
         };
-        if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
             // It cannot have been reaped by anybody else, so the number is still its own.
             let _ = kill_process(pid, Signal::TERM);
         }
@@ -131,7 +137,10 @@ impl Attendant for Supervisor {
         let Some((child, started)) = &mut self.child else {
             return Ok(Verdict::GoOn);
         };
-        match child.try_wait().doing(|| "wait for the capture process".into())? {
+        match child
+            .try_wait()
+            .doing(|| "wait for the capture process".into())?
+        {
             Some(status) => {
                 let ran = now.saturating_duration_since(*started);
                 self.child = None;
@@ -162,7 +171,9 @@ pub fn follow_supervisor() -> Result<()> {
         .doing(|| "ask for a signal at the supervisor's death".into())?;
     let parent = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     if supervisor.to_str() != Some(&parent.to_string()) {
-        return Err(Error::Busy("the supervisor ended before its child had begun".into()));
+        return Err(Error::Busy(
+            "the supervisor ended before its child had begun".into(),
+        ));
     }
     Ok(())
 }
@@ -189,7 +200,10 @@ mod tests {
         for pause in [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000] {
             let verdict = supervisor.ended(failed, Duration::from_secs(1), now);
             assert_eq!(verdict.unwrap(), Verdict::GoOn);
-            assert_eq!(supervisor.deadline(), Some(now + Duration::from_millis(pause)));
+            assert_eq!(
+                supervisor.deadline(),
+                Some(now + Duration::from_millis(pause))
+            );
         }
         supervisor.ended(failed, GOOD_RUN, now).unwrap();
         assert_eq!(supervisor.deadline(), Some(now + FIRST_PAUSE));

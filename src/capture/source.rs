@@ -5,8 +5,40 @@
 //! readable or its deadline has come, and for the JPEG of a frame only when that frame is going to be
 //! published: a raw frame that nobody wants is never encoded.
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
+use std::str::FromStr;
 use std::time::{Instant, SystemTime};
+
+/// The sources there are, as `--source` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A test picture made here.
+    Pattern,
+    /// An MJPEG stream on standard input.
+    Stdin,
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "pattern" => Ok(Kind::Pattern),
+            "stdin" => Ok(Kind::Stdin),
+            _ => Err("a source is pattern or stdin".into()),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Pattern => "pattern",
+            Kind::Stdin => "stdin",
+        })
+    }
+}
 
 /// A frame that the source holds as its newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,10 +28,20 @@ const PREFIX: usize = 2 << 10;
 /// Bytes read if they do not, for a frame with a thumbnail or a colour profile.
 const LONG_PREFIX: usize = 128 << 10;
 
+/// Tells one published file from another, without opening both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+    /// A number comes back when its file is gone; the time of capture does not.
+    captured: SystemTime,
+}
+
 /// An open frame, checked.
 #[derive(Debug)]
 pub struct Frame {
     file: OwnedFd,
+    id: FileId,
     len: u64,
     picture: Picture,
     captured: SystemTime,
@@ -67,6 +77,7 @@ impl Frame {
             1..=LARGEST => Ok(Frame {
                 picture: check(&file, len)?,
                 captured: modified(&about),
+                id: id(&about),
                 file,
                 len,
             }),
@@ -83,6 +94,11 @@ impl Frame {
     /// Its width and height in pixels.
     pub fn picture(&self) -> Picture {
         self.picture
+    }
+
+    /// Which file it is.
+    pub fn id(&self) -> FileId {
+        self.id
     }
 
     /// The moment of capture as the producer told it: the file's modification time.
@@ -134,6 +150,15 @@ fn check(file: &OwnedFd, len: u64) -> Result<Picture, NoFrame> {
 fn head_within(file: &OwnedFd, buffer: &mut [u8]) -> Result<jpeg::Head, NoFrame> {
     let read = pread(file, &mut *buffer, 0)?;
     jpeg::head(&buffer[..read]).map_err(NoFrame::Broken)
+}
+
+#[allow(clippy::unnecessary_cast, reason = "32 bits wide on some machines")]
+fn id(about: &Stat) -> FileId {
+    FileId {
+        device: about.st_dev as u64,
+        inode: about.st_ino as u64,
+        captured: modified(about),
+    }
 }
 
 /// The modification time, also before 1970.

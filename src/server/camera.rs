@@ -101,7 +101,9 @@ impl Camera {
     ) -> Choice {
         match want {
             Want::Stream { repeat: true, .. } => self.repeat(now, stats),
-            Want::Stream { have, not_before, .. } => {
+            Want::Stream {
+                have, not_before, ..
+            } => {
                 if self.was_asked() && have.is_some_and(|have| have >= self.number) {
                     // It has the newest, and that was opened: another one is on its way.
                     return Choice::Later(None);
@@ -173,7 +175,13 @@ impl Camera {
         }
     }
 
-    fn snapshot(&mut self, since: Instant, terms: &Terms, now: Instant, stats: &mut Stats) -> Choice {
+    fn snapshot(
+        &mut self,
+        since: Instant,
+        terms: &Terms,
+        now: Instant,
+        stats: &mut Stats,
+    ) -> Choice {
         let allowed = self.arrived.map_or(terms.max_age.is_some(), |arrived| {
             arrived >= since
                 || match terms.max_age {
@@ -181,10 +189,8 @@ impl Camera {
                     None => self.is_fresh(now),
                 }
         });
-        if allowed
-            && let Some(shot) = self.open(now, stats)
-            && self.meets(&shot, terms)
-        {
+        let shot = if allowed { self.open(now, stats) } else { None };
+        if let Some(shot) = shot.filter(|shot| self.meets(shot, terms)) {
             return Choice::Give(shot);
         }
         self.ask(now);
@@ -192,7 +198,9 @@ impl Camera {
     }
 
     fn meets(&self, shot: &Shot<Frame>, terms: &Terms) -> bool {
-        let another = terms.after.is_none_or(|after| after != unix_time(shot.captured));
+        let another = terms
+            .after
+            .is_none_or(|after| after != unix_time(shot.captured));
         // Only for a frame whose arrival nobody saw must the wall clock tell the age.
         let young = self.arrived.is_some()
             || SystemTime::now()

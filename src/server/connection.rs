@@ -276,7 +276,9 @@ impl<F> Connection<F> {
     /// When [`Connection::expire`] must be called, or a repeated frame is wanted.
     pub fn deadline(&self, settings: &Settings) -> Option<Instant> {
         match &self.state {
-            State::Request { since } if self.input.is_empty() => Some(*since + settings.idle_timeout),
+            State::Request { since } if self.input.is_empty() => {
+                Some(*since + settings.idle_timeout)
+            }
             State::Request { since } => Some(*since + settings.head_timeout),
             State::Snapshot(snapshot) => Some(snapshot.since + settings.snapshot_timeout),
             State::Stream(stream) if stream.have.is_some() && self.out.is_empty() => {
@@ -382,7 +384,13 @@ impl<F> Connection<F> {
         }
     }
 
-    fn answer(&mut self, request: &Request<'_>, now: Instant, settings: &Settings, stats: &mut Stats) {
+    fn answer(
+        &mut self,
+        request: &Request<'_>,
+        now: Instant,
+        settings: &Settings,
+        stats: &mut Stats,
+    ) {
         let keep_alive = request.keep_alive;
         let with_body = request.method == Method::Get;
         let resource = match route::route(request.target) {

@@ -33,19 +33,7 @@ impl Server {
         peer.check_progress(now, self.options.stall_timeout);
         peer.connection.expire(now, &self.settings, &mut self.stats);
         let mut rounds = 0;
-        // Read, choose, write, in this order: a frame that is there goes out together with the reply's head.
-        while let Some(peer) = self.peers.get_mut(&id)
-            && peer.connection.closed().is_none()
-        {
-            let read = peer.read(now, &self.settings, &mut self.stats);
-            let given = self.deliver(id, now);
-            let Some(peer) = self.peers.get_mut(&id) else {
-                return;
-            };
-            let wrote = peer.write(now, &self.settings, &mut self.stats);
-            if !(read || given || wrote) {
-                break;
-            }
+        while self.go_round(id, now) {
             rounds += 1;
             if rounds == FAIR_ROUNDS {
                 self.timers.bring_forward(Timer::Peer(id), now);
@@ -54,6 +42,21 @@ impl Server {
         }
         self.look_ahead(id, now);
         self.settle(id, now);
+    }
+
+    /// Read, choose, write, in this order: a frame that is there goes out together with the reply's head. Tells whether
+    /// anything came of it.
+    fn go_round(&mut self, id: PeerId, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return false;
+        };
+        let read = peer.read(now, &self.settings, &mut self.stats);
+        let given = self.deliver(id, now);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return false;
+        };
+        let wrote = peer.write(now, &self.settings, &mut self.stats);
+        (read || given || wrote) && peer.connection.closed().is_none()
     }
 
     /// Gives a client the frame that it waits for, if there is one for it now.
@@ -88,12 +91,16 @@ impl Server {
     /// While a frame goes out over a slow line, nobody opens the newer ones, and the camera stops. It is asked again
     /// early enough that the next frame is there when the line is free.
     fn look_ahead(&mut self, id: PeerId, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&id)
-            && let Some(index) = peer.connection.sends_stream_of()
-            && !self.cameras[index].was_asked()
-        {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(index) = peer.connection.sends_stream_of() else {
+            return;
+        };
+        let camera = &mut self.cameras[index];
+        if !camera.was_asked() {
             let free = now + peer.path(now).drains_in();
-            peer.decide_at = self.cameras[index].prepare(free, now);
+            peer.decide_at = camera.prepare(free, now);
         }
     }
 

@@ -15,8 +15,8 @@ use std::str::FromStr;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen,
-    socket_with, sockopt,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
+    sockopt,
 };
 
 use crate::error::{Context, Error, Result};
@@ -77,6 +77,11 @@ pub(super) struct Listener {
     unlink: Option<PathBuf>,
 }
 
+/// Whether this address is free, as far as can be told without keeping it.
+pub fn can_listen(address: &Address) -> bool {
+    Listener::bind(address).is_ok()
+}
+
 /// What came of accepting.
 pub(super) enum Accepted {
     /// A connection, set to non-blocking.
@@ -109,7 +114,9 @@ impl Listener {
                 let addresses = host
                     .to_socket_addrs()
                     .doing(|| format!("find the address {host}"))?;
-                addresses.map(|address| Self::bind_tcp(address, true)).collect()
+                addresses
+                    .map(|address| Self::bind_tcp(address, true))
+                    .collect()
             }
         }
     }
@@ -199,9 +206,9 @@ impl Listener {
                 Err(Errno::NETDOWN | Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::NETUNREACH) => {
                     continue;
                 }
-                Err(
-                    errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM),
-                ) => Ok(Accepted::Exhausted(errno)),
+                Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                    Ok(Accepted::Exhausted(errno))
+                }
                 Err(errno) => Err(errno).doing(|| format!("accept on {}", self.name)),
             };
         }
@@ -226,7 +233,8 @@ fn stream_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
 fn remove_stale(path: &Path) -> Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     let refused = || {
-        UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     };
     if is_socket && refused() {
         std::fs::remove_file(path)

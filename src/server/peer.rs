@@ -67,7 +67,10 @@ impl Peer {
             readable: true,
             writable: true,
             written: 0,
-            progress: Progress { left: 0, since: now },
+            progress: Progress {
+                left: 0,
+                since: now,
+            },
         }
     }
 
@@ -193,7 +196,11 @@ impl Peer {
 fn send_output(socket: &OwnedFd, output: Output<'_, Frame>) -> rustix::io::Result<usize> {
     match output {
         Output::Bytes { bytes, more } => {
-            let more = if more { SendFlags::MORE } else { SendFlags::empty() };
+            let more = if more {
+                SendFlags::MORE
+            } else {
+                SendFlags::empty()
+            };
             send(socket, bytes, SendFlags::NOSIGNAL | more)
         }
         Output::File { file, offset, len } => {

@@ -191,8 +191,14 @@ mod tests {
     fn keep_alive_follows_version_and_connection_options() {
         for (head, expected) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
-            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n", false),
-            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: te, close\r\n\r\n", false),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n",
+                false,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: te, close\r\n\r\n",
+                false,
+            ),
             ("GET / HTTP/1.0\r\n\r\n", false),
             ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true),
         ] {
@@ -237,10 +243,7 @@ mod tests {
     fn methods_are_allowed_known_or_unknown() {
         assert_eq!(accepted("HEAD / HTTP/1.0\r\n\r\n").method, Method::Head);
         assert_eq!(accepted("OPTIONS * HTTP/1.0\r\n\r\n").target, "*");
-        assert_eq!(
-            refused("POST / HTTP/1.0\r\n\r\n"),
-            Status::MethodNotAllowed
-        );
+        assert_eq!(refused("POST / HTTP/1.0\r\n\r\n"), Status::MethodNotAllowed);
         assert_eq!(refused("BREW / HTTP/1.0\r\n\r\n"), Status::NotImplemented);
         assert_eq!(refused("get / HTTP/1.0\r\n\r\n"), Status::NotImplemented);
     }
@@ -267,7 +270,10 @@ mod tests {
         assert_eq!(refused(&field), Status::HeadersTooLarge);
         let whole = format!("{field}\r\n\r\n");
         assert_eq!(refused(&whole), Status::HeadersTooLarge);
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(MAX_FIELDS + 1));
+        let many = format!(
+            "GET / HTTP/1.1\r\n{}\r\n",
+            "A: b\r\n".repeat(MAX_FIELDS + 1)
+        );
         assert_eq!(refused(&many), Status::HeadersTooLarge);
     }
 }

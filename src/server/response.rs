@@ -40,18 +40,55 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status, in the order of the counters.
+    pub const ALL: [Status; 9] = [
+        Status::BadRequest,
+        Status::NotFound,
+        Status::MethodNotAllowed,
+        Status::RequestTimeout,
+        Status::UriTooLong,
+        Status::HeadersTooLarge,
+        Status::NotImplemented,
+        Status::Unavailable,
+        Status::VersionNotSupported,
+    ];
+
     /// Code, reason phrase, and a sentence for the person who sees it.
     fn texts(self) -> (u16, &'static str, &'static str) {
         match self {
-            Status::BadRequest => (400, "Bad Request", "this is not a request that can be understood"),
-            Status::NotFound => (404, "Not Found", "there is nothing here; try /stream or /snapshot"),
-            Status::MethodNotAllowed => (405, "Method Not Allowed", "pictures can only be looked at"),
-            Status::RequestTimeout => (408, "Request Timeout", "the request did not arrive in time"),
+            Status::BadRequest => (
+                400,
+                "Bad Request",
+                "this is not a request that can be understood",
+            ),
+            Status::NotFound => (
+                404,
+                "Not Found",
+                "there is nothing here; try /stream or /snapshot",
+            ),
+            Status::MethodNotAllowed => {
+                (405, "Method Not Allowed", "pictures can only be looked at")
+            }
+            Status::RequestTimeout => {
+                (408, "Request Timeout", "the request did not arrive in time")
+            }
             Status::UriTooLong => (414, "URI Too Long", "the address is too long"),
-            Status::HeadersTooLarge => (431, "Request Header Fields Too Large", "the request is too long"),
+            Status::HeadersTooLarge => (
+                431,
+                "Request Header Fields Too Large",
+                "the request is too long",
+            ),
             Status::NotImplemented => (501, "Not Implemented", "this server does not do that"),
-            Status::Unavailable => (503, "Service Unavailable", "there is no picture for you now; try again"),
-            Status::VersionNotSupported => (505, "HTTP Version Not Supported", "HTTP/1.0 and HTTP/1.1 are spoken here"),
+            Status::Unavailable => (
+                503,
+                "Service Unavailable",
+                "there is no picture for you now; try again",
+            ),
+            Status::VersionNotSupported => (
+                505,
+                "HTTP Version Not Supported",
+                "HTTP/1.0 and HTTP/1.1 are spoken here",
+            ),
         }
     }
 
@@ -223,17 +260,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_the_length_that_it_says() {
-        for status in [
-            Status::BadRequest,
-            Status::NotFound,
-            Status::MethodNotAllowed,
-            Status::RequestTimeout,
-            Status::UriTooLong,
-            Status::HeadersTooLarge,
-            Status::NotImplemented,
-            Status::Unavailable,
-            Status::VersionNotSupported,
-        ] {
+        for status in Status::ALL {
             let reply = refusal(status, true, true);
             let (head, body) = text(&reply).split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("Content-Length: {}", body.len())));

@@ -223,10 +223,7 @@ mod tests {
         ] {
             assert_eq!(route(target), Err(NoRoute::NotFound), "{target}");
         }
-        assert_eq!(
-            route("/?action=command&id=1"),
-            Err(NoRoute::NotImplemented)
-        );
+        assert_eq!(route("/?action=command&id=1"), Err(NoRoute::NotImplemented));
     }
 
     #[test]

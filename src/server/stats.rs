@@ -65,8 +65,7 @@ pub struct Stats {
     pub repeats: u64,
     /// Files that were no whole JPEG.
     pub broken_frames: u64,
-    /// Replies that said no.
-    pub refusals: u64,
+    refused: [u64; Status::ALL.len()],
     closed: [u64; CloseReason::ALL.len()],
 }
 
@@ -81,9 +80,14 @@ impl Stats {
         self.closed[reason as usize]
     }
 
-    /// Counts a refusal.
-    pub fn refuse(&mut self, _status: Status) {
-        self.refusals += 1;
+    /// Counts a reply that said no.
+    pub fn refuse(&mut self, status: Status) {
+        self.refused[status as usize] += 1;
+    }
+
+    /// Replies that said no in this way.
+    pub fn refused(&self, status: Status) -> u64 {
+        self.refused[status as usize]
     }
 }
 
@@ -91,21 +95,29 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} connections, {} streams, {} snapshots, {} frames ({} repeated, {} broken), {} refusals, {} turned away; ended:",
+            "{} connections, {} streams, {} snapshots, {} frames ({} repeated, {} broken), {} turned away",
             self.accepted,
             self.streams,
             self.snapshots,
             self.frames,
             self.repeats,
             self.broken_frames,
-            self.refusals,
             self.turned_away,
         )?;
-        for reason in CloseReason::ALL {
-            if self.closed(reason) > 0 {
-                write!(f, " {} {}", self.closed(reason), reason.word())?;
-            }
-        }
-        Ok(())
+        let refused = Status::ALL.map(|status| (self.refused(status), status.code().to_string()));
+        let closed = CloseReason::ALL.map(|reason| (self.closed(reason), reason.word().to_owned()));
+        write_counts(f, "refused", &refused)?;
+        write_counts(f, "ended", &closed)
     }
+}
+
+/// The counters that are not zero, after what they count.
+fn write_counts(f: &mut fmt::Formatter<'_>, what: &str, counts: &[(u64, String)]) -> fmt::Result {
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let mut separator = format!("; {what}: ");
+    for (count, word) in counts {
+        write!(f, "{separator}{count} {word}")?;
+        separator = ", ".into();
+    }
+    Ok(())
 }

@@ -47,13 +47,14 @@ const _: () = assert!(
 /// Bounds what the kernel queues unsent. Without it the newest frame would wait behind megabytes of old
 /// ones.
 pub(super) fn bound_unsent(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let lowat = NOTSENT_LOWAT;
     // SAFETY: the descriptor is borrowed for the call; pointer and length describe a live `c_int`.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_NOTSENT_LOWAT,
-            (&raw const NOTSENT_LOWAT).cast(),
+            (&raw const lowat).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };

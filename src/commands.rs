@@ -1,0 +1,128 @@
+//! What each command does: puts the parts together that its flags name.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::activation::{self, Manager};
+use crate::capture;
+use crate::capture::pattern::Pattern;
+use crate::capture::source::{Kind, Source};
+use crate::capture::stdin::Stdin;
+use crate::cli::{self, Cli, Command};
+use crate::error::{Context, Error, Result};
+use crate::server::{self, Address, Alone, Server};
+use crate::snapshot;
+use crate::supervise::{self, Supervisor};
+
+/// Where `run` listens if nobody says: the port of mjpg-streamer and ustreamer, or the next one that is free.
+const DEFAULT_PORTS: std::ops::Range<u16> = 8080..8090;
+
+/// Frames are held back for exposure to settle for so long at the most.
+const SETTLE: Duration = Duration::from_secs(1);
+
+const DEFAULT_SIZE: (u16, u16) = (640, 480);
+const DEFAULT_FPS: f64 = 30.0;
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        None => run_both(&cli.run, cli.log),
+        Some(Command::Run(run)) => run_both(&run, cli.log),
+        Some(Command::Capture(capture)) => run_capture(&capture),
+        Some(Command::Serve(serve)) => run_serve(&serve),
+        Some(Command::Snapshot(snapshot)) => {
+            let output = snapshot.output.as_deref();
+            snapshot::run(&snapshot.frames, output, snapshot.timeout)
+        }
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+fn run_capture(flags: &cli::Capture) -> Result<()> {
+    supervise::follow_supervisor()?;
+    let mut source = open_source(&flags.source)?;
+    let options = capture::Options {
+        dir: flags.frames.clone(),
+        linger: flags.source.linger,
+        settle: SETTLE,
+    };
+    capture::run(source.as_mut(), &options)
+}
+
+fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
+    match flags.source {
+        Kind::Pattern => {
+            let (width, height) = flags.size.unwrap_or(DEFAULT_SIZE);
+            let fps = flags.fps.unwrap_or(DEFAULT_FPS);
+            Ok(Box::new(Pattern::new(width, height, fps, flags.quality)?))
+        }
+        Kind::Stdin if flags.size.is_some() => Err(Error::Usage(
+            "--size is for sources that have no size of their own; stdin's pictures come as they are".into(),
+        )),
+        Kind::Stdin => Ok(Box::new(Stdin::new(std::io::stdin(), flags.fps)?)),
+    }
+}
+
+fn run_serve(flags: &cli::Serve) -> Result<()> {
+    let options = server_options(&flags.http, flags.frames.clone());
+    let passed = activation::passed_sockets()?;
+    let manager = Manager::of_this_process();
+    Server::new(options, &flags.http.listen, passed, manager)?.run(&mut Alone)
+}
+
+fn server_options(flags: &cli::Http, frames: PathBuf) -> server::Options {
+    server::Options {
+        frames: vec![frames],
+        max_clients: flags.max_clients as usize,
+        max_held: u64::from(flags.max_held) << 20,
+        stall_timeout: flags.stall_timeout,
+        exit_idle: flags.exit_idle,
+    }
+}
+
+fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
+    let passed = activation::passed_sockets()?;
+    let listen = match flags.http.listen.as_slice() {
+        [] if passed.is_empty() => vec![free_port()?],
+        listen => listen.to_vec(),
+    };
+    let frames = flags.frames.clone().unwrap_or_else(|| own_frames(&listen));
+    let options = server_options(&flags.http, frames.clone());
+    let manager = Manager::of_this_process();
+    let server = Server::new(options, &listen, passed, manager)?;
+    let arguments = flags.source.capture_arguments(&frames, log);
+    let mut supervisor = Supervisor::start(arguments, flags.source.source == Kind::Stdin)?;
+    for port in server.ports() {
+        say_where(port)?;
+    }
+    server.run(&mut supervisor)
+}
+
+/// A frame directory that no other `lazycam run` of this system uses: named after the socket, of which there is one.
+fn own_frames(listen: &[Address]) -> PathBuf {
+    let name = listen.first().map_or("camera".into(), |address| {
+        let name = address.to_string();
+        name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+    });
+    activation::runtime_directory().join(name.trim_matches('-'))
+}
+
+/// The first port that nobody else listens on. Somebody else may take it before the server does, and then it says so.
+fn free_port() -> Result<Address> {
+    let mut ports = DEFAULT_PORTS.map(Address::Port);
+    ports.find(server::can_listen).ok_or_else(|| {
+        Error::Busy("the ports 8080 to 8089 are all taken; name one with --listen".into())
+    })
+}
+
+/// The one line on standard output, for people and scripts: it is there when connections are taken.
+fn say_where(port: u16) -> Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "http://localhost:{port}/")
+        .and_then(|()| out.flush())
+        .doing(|| "write the address to standard output".into())
+}
