@@ -3,6 +3,6 @@
 pub mod encode;
 //pattern
 pub mod source;
-//split
+pub mod split;
 pub mod stamp;
 //stdin
