@@ -5,4 +5,4 @@ pub mod encode;
 pub mod source;
 pub mod split;
 pub mod stamp;
-//stdin
+pub mod stdin;
