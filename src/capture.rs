@@ -16,7 +16,9 @@ pub mod encode;
 pub mod lifecycle;
 mod outlet;
 pub mod source;
+pub mod split;
 pub mod stamp;
+pub mod stdin;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
