@@ -1,0 +1,104 @@
+//! What the tests of the frame directory share: a directory of their own, a small picture, patience.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use lazycam::event::{Interest, Poll};
+use lazycam::frames::watch::{Change, DirId, Watcher};
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory that is removed at the end.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let memory = Path::new("/dev/shm");
+        let base = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let path = base.join(format!("lazycam-test-{}-{number}", process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Scratch(path.canonicalize().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A picture of 16 by 8 pixels as far as its markers go, with `filling` bytes of scan.
+pub(crate) fn jpeg(filling: usize) -> Vec<u8> {
+    let mut bytes = vec![0xFF, 0xD8];
+    bytes.extend([0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0]);
+    bytes.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0]);
+    bytes.resize(bytes.len() + filling, 0x55);
+    bytes.extend([0xFF, 0xD9]);
+    bytes
+}
+
+/// The least producer: a temporary and a rename.
+pub(crate) fn put(dir: &Path, bytes: &[u8]) {
+    let temporary = dir.join(".current.jpg.test");
+    fs::write(&temporary, bytes).unwrap();
+    fs::rename(temporary, dir.join("current.jpg")).unwrap();
+}
+
+/// All changes until `wanted` has come.
+pub(crate) fn until(watcher: &mut Watcher, wanted: (DirId, Change)) -> Vec<(DirId, Change)> {
+    let start = Instant::now();
+    let mut changes = Vec::new();
+    while !changes.contains(&wanted) {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{wanted:?} never came, but {changes:?}"
+        );
+        wait(watcher, PATIENCE);
+        watcher.read(Instant::now(), &mut changes).unwrap();
+    }
+    changes
+}
+
+/// All changes that are there already.
+pub(crate) fn pending(watcher: &mut Watcher) -> Vec<(DirId, Change)> {
+    let mut changes = Vec::new();
+    watcher.read(Instant::now(), &mut changes).unwrap();
+    changes
+}
+
+/// Whether there was something to read within `patience`.
+pub(crate) fn wait(watcher: &Watcher, patience: Duration) -> bool {
+    let mut poll = Poll::new().unwrap();
+    poll.add(watcher, Interest::Readable, ()).unwrap();
+    poll.wait(Some(Instant::now() + patience)).unwrap();
+    poll.next_event().is_some()
+}
+
+/// Waits until something is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "never so: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,376 @@
+//! The contract of docs/frame-directory.md, from both sides, through the library.
+
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a child process of a test says when it is ready"
+)]
+
+mod common;
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{self, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use common::{PATIENCE, Scratch, eventually, jpeg, pending, put};
+use lazycam::capture::source::{Captured, Source, Trouble};
+use lazycam::capture::{self, Options};
+use lazycam::frames::demand::{Demand, Seen};
+use lazycam::frames::frame::{self, Frame, LARGEST, NoFrame};
+use lazycam::frames::publish::Publisher;
+use lazycam::frames::watch::{Change, Watcher};
+use lazycam::snapshot;
+
+#[test]
+fn a_published_frame_is_what_a_reader_opens() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("made/with/parents");
+    let mut publisher = Publisher::open(&dir).unwrap();
+    publisher.announce().unwrap();
+    assert!(matches!(Frame::open(&dir), Err(NoFrame::NotYet)));
+    let captured = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+    publisher.publish(&jpeg(9), captured).unwrap();
+    let old = Frame::open(&dir).unwrap();
+    assert_eq!(old.len(), jpeg(9).len() as u64);
+    assert_eq!((old.picture().width, old.picture().height), (16, 8));
+    assert_eq!(old.captured(), captured);
+    publisher.publish(&jpeg(10_000), captured).unwrap();
+    assert_eq!(Frame::open(&dir).unwrap().len(), jpeg(10_000).len() as u64);
+    let mut bytes = Vec::new();
+    let mut file = File::from(old.as_fd().try_clone_to_owned().unwrap());
+    assert_eq!(file.stream_position().unwrap(), 0);
+    file.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, jpeg(9), "a frame in hand does not change");
+    let mode = fs::metadata(dir.join("current.jpg")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o444, 0o444);
+}
+
+#[test]
+fn what_is_no_frame_is_told_as_what_it_is() {
+    let scratch = Scratch::new();
+    let (dir, current) = (scratch.path(), scratch.join("current.jpg"));
+    let told = || Frame::open(dir).unwrap_err().to_string();
+    assert!(matches!(frame::ask(dir), Err(NoFrame::NotYet)));
+    assert_eq!(told(), "no frame yet");
+    put(dir, &jpeg(3)[..jpeg(3).len() - 1]);
+    assert_eq!(told(), "broken frame: no EOI at the end");
+    put(dir, b"<html>");
+    assert_eq!(told(), "broken frame: no SOI at the start");
+    put(dir, b"x");
+    assert!(told().starts_with("broken frame"));
+    let file = File::create(&current).unwrap();
+    file.set_len(LARGEST + 1).unwrap();
+    assert!(matches!(Frame::open(dir), Err(NoFrame::TooLarge(len)) if len == LARGEST + 1));
+    fs::remove_file(&current).unwrap();
+    symlink("/dev/zero", &current).unwrap();
+    assert!(matches!(Frame::open(dir), Err(NoFrame::NotAFile)));
+    fs::remove_file(&current).unwrap();
+    let made = Command::new("mkfifo").arg(&current).status().unwrap();
+    assert!(made.success());
+    assert!(matches!(Frame::open(dir), Err(NoFrame::NotAFile)));
+    fs::remove_file(&current).unwrap();
+    fs::create_dir(&current).unwrap();
+    assert!(matches!(Frame::open(dir), Err(NoFrame::NotAFile)));
+}
+
+#[test]
+fn a_long_header_is_read_further() {
+    let scratch = Scratch::new();
+    let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xE1, 0xFF, 0x00];
+    bytes.resize(bytes.len() + 0xFF00 - 2, 7);
+    bytes.extend(&jpeg(5)[2..]);
+    put(scratch.path(), &bytes);
+    assert_eq!(Frame::open(scratch.path()).unwrap().picture().width, 16);
+}
+
+#[test]
+fn opening_is_demand_and_nothing_else_is() {
+    let scratch = Scratch::new();
+    let dir = scratch.path();
+    let mut publisher = Publisher::open(dir).unwrap();
+    let mut demand = Demand::new(dir).unwrap();
+    publisher.announce().unwrap();
+    publisher.publish(&jpeg(1), SystemTime::now()).unwrap();
+    fs::metadata(dir.join("current.jpg")).unwrap();
+    fs::read_dir(dir).unwrap().count();
+    fs::read(dir.join("lock")).unwrap();
+    assert_eq!(demand.drain().unwrap(), Seen::default());
+    let old = Frame::open(dir).unwrap();
+    assert!(demand.drain().unwrap().asked);
+    publisher.publish(&jpeg(2), SystemTime::now()).unwrap();
+    let mut file = File::from(old.as_fd().try_clone_to_owned().unwrap());
+    file.read_to_end(&mut Vec::new()).unwrap();
+    assert!(!demand.drain().unwrap().asked, "a slow reader asks nothing");
+    frame::ask(dir).unwrap();
+    assert!(demand.drain().unwrap().asked);
+}
+
+#[test]
+fn a_flood_of_requests_counts_as_one_and_may_have_hidden_a_loss() {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    if limit > 200_000 {
+        eprintln!("SKIPPED: max_queued_events is {limit}, too many to overflow in a test");
+        return;
+    }
+    let scratch = Scratch::new();
+    let mut demand = Demand::new(scratch.path()).unwrap();
+    for name in ["a", "b"] {
+        fs::write(scratch.join(name), "").unwrap();
+    }
+    for _ in 0..=limit / 2 {
+        File::open(scratch.join("a")).unwrap();
+        File::open(scratch.join("b")).unwrap();
+    }
+    let (asked, lost) = (true, true);
+    assert_eq!(demand.drain().unwrap(), Seen { asked, lost });
+    assert_eq!(demand.drain().unwrap(), Seen::default());
+}
+
+#[test]
+fn a_second_producer_is_told_who_is_the_first() {
+    let scratch = Scratch::new();
+    let first = Publisher::open(scratch.path()).unwrap();
+    let error = Publisher::open(scratch.path()).unwrap_err();
+    assert!(matches!(error, lazycam::Error::Busy(_)));
+    let expected = format!(
+        "frame directory {} has a producer already: pid {} ",
+        scratch.path().display(),
+        process::id()
+    );
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    drop(first);
+    Publisher::open(scratch.path()).unwrap();
+}
+
+/// Not a test by itself: the producer that the next one kills.
+#[test]
+fn a_producer_to_be_killed() {
+    let Some(dir) = env::var_os("LAZYCAM_TEST_VICTIM") else {
+        return;
+    };
+    let dir = Path::new(&dir);
+    let mut publisher = Publisher::open(dir).unwrap();
+    publisher.publish(&jpeg(1), SystemTime::now()).unwrap();
+    fs::write(dir.join(".current.jpg.new"), "half a fr").unwrap();
+    fs::write(dir.join(".current.jpg.4711"), "half a fr").unwrap();
+    println!("ready");
+    thread::sleep(PATIENCE);
+}
+
+#[test]
+fn what_a_killed_producer_left_is_cleaned_up_by_the_next() {
+    let scratch = Scratch::new();
+    let mut victim = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "a_producer_to_be_killed", "--nocapture"])
+        .env("LAZYCAM_TEST_VICTIM", scratch.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    assert!(
+        lines
+            .map_while(Result::ok)
+            .any(|line| line.ends_with("ready"))
+    );
+    let error = Publisher::open(scratch.path()).unwrap_err().to_string();
+    assert!(error.contains(&format!("pid {}", victim.id())), "{error}");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let mut publisher = Publisher::open(scratch.path()).unwrap();
+    publisher.announce().unwrap();
+    let names = fs::read_dir(scratch.path()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["current.jpg", "lock"]);
+    assert!(matches!(Frame::open(scratch.path()), Err(NoFrame::NotYet)));
+}
+
+#[test]
+fn a_full_file_system_costs_that_frame_and_leaves_nothing_behind() {
+    let scratch = Scratch::new();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "lazycam-test"])
+        .arg(scratch.path())
+        .output();
+    if !mount.is_ok_and(|done| done.status.success()) {
+        eprintln!("SKIPPED: a tmpfs of 64 KiB cannot be mounted here (needs root)");
+        return;
+    }
+    let full = publish_until_full(scratch.path());
+    let unmounted = Command::new("umount").arg(scratch.path()).status();
+    assert!(unmounted.unwrap().success());
+    full.unwrap();
+}
+
+fn publish_until_full(dir: &Path) -> Result<(), String> {
+    let mut publisher = Publisher::open(dir).map_err(|error| error.to_string())?;
+    let mut publish = |len| publisher.publish(&jpeg(len), SystemTime::now());
+    publish(20_000).map_err(|error| error.to_string())?;
+    let error = publish(100_000).err().ok_or("100 kB fit into 64 KiB")?;
+    if error.kind() != std::io::ErrorKind::StorageFull {
+        return Err(error.to_string());
+    }
+    if dir.join(".current.jpg.new").exists() {
+        return Err("the temporary is still there".into());
+    }
+    let frame = Frame::open(dir).map_err(|error| error.to_string())?;
+    if frame.len() != jpeg(20_000).len() as u64 {
+        return Err("the frame before is gone".into());
+    }
+    publish(30_000).map_err(|error| format!("the next frame: {error}"))
+}
+
+#[test]
+fn a_directory_that_was_moved_away_is_not_mistaken_for_the_new_one() {
+    let scratch = Scratch::new();
+    let (dir, away) = (scratch.join("camera"), scratch.join("away"));
+    let mut publisher = Publisher::open(&dir).unwrap();
+    let mut demand = Demand::new(&dir).unwrap();
+    assert!(publisher.in_place());
+    fs::rename(&dir, &away).unwrap();
+    fs::create_dir(&dir).unwrap();
+    assert!(demand.drain().unwrap().lost);
+    assert!(!publisher.in_place());
+    publisher.publish(&jpeg(1), SystemTime::now()).unwrap();
+    assert!(away.join("current.jpg").exists());
+    assert!(!dir.join("current.jpg").exists());
+}
+
+/// Frames every 5 ms while started, and the end of input when the file `end` exists.
+struct Fake {
+    end: std::path::PathBuf,
+    next: Option<Instant>,
+    frame: Vec<u8>,
+}
+
+impl Source for Fake {
+    fn describe(&self) -> String {
+        "fake camera".into()
+    }
+
+    fn start(&mut self, now: Instant) -> Result<(), Trouble> {
+        self.next = Some(now);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.next = None;
+    }
+
+    fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
+        if self.end.exists() {
+            let (message, clean) = ("the fake has ended".into(), false);
+            return Err(Trouble::Ended { message, clean });
+        }
+        self.next = Some(now + Duration::from_millis(5));
+        let (at, settled) = (SystemTime::now(), true);
+        Ok(Some(Captured { at, settled }))
+    }
+
+    fn jpeg(&mut self) -> Result<&[u8], Trouble> {
+        Ok(&self.frame)
+    }
+}
+
+/// Runs a camera into `dir`; the file `end` ends it once somebody asks.
+fn camera(dir: &Path, end: &Path) -> thread::JoinHandle<lazycam::Result<()>> {
+    let options = Options {
+        dir: dir.to_owned(),
+        linger: Duration::from_millis(50),
+        settle: Duration::from_secs(1),
+    };
+    let (end, next, frame) = (end.to_owned(), None, jpeg(1000));
+    thread::spawn(move || capture::run(&mut Fake { end, next, frame }, &options))
+}
+
+fn end(camera: thread::JoinHandle<lazycam::Result<()>>, dir: &Path, end: &Path) {
+    fs::write(end, "").unwrap();
+    let _ = frame::ask(dir);
+    let error = camera.join().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the fake has ended");
+}
+
+#[test]
+fn a_snapshot_waits_for_a_producer_that_comes_later_and_takes_a_new_frame() {
+    let scratch = Scratch::new();
+    let (dir, out, stop) = (
+        scratch.join("x/y"),
+        scratch.join("out.jpg"),
+        scratch.join("end"),
+    );
+    let taker = thread::spawn({
+        let (dir, out) = (dir.clone(), out.clone());
+        move || snapshot::run(&dir, Some(&out), PATIENCE)
+    });
+    thread::sleep(Duration::from_millis(50));
+    fs::create_dir_all(&dir).unwrap();
+    put(&dir, &jpeg(1));
+    let old = File::open(dir.join("current.jpg")).unwrap();
+    old.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let camera = camera(&dir, &stop);
+    taker.join().unwrap().unwrap();
+    assert_eq!(fs::read(&out).unwrap(), jpeg(1000));
+    // Off again: nothing is published any more, and one request brings it back.
+    let stamp = || {
+        fs::metadata(dir.join("current.jpg"))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    eventually("the camera rests", || {
+        let before = stamp();
+        thread::sleep(Duration::from_millis(100));
+        stamp() == before
+    });
+    snapshot::run(&dir, Some(&out), PATIENCE).unwrap();
+    end(camera, &dir, &stop);
+}
+
+#[test]
+fn a_snapshot_that_nobody_answers_tells_the_directory() {
+    let scratch = Scratch::new();
+    let short = Duration::from_millis(30);
+    let take = |dir: &Path| snapshot::run(dir, None, short).unwrap_err().to_string();
+    let missing = scratch.join("missing");
+    let expected = format!(
+        "no new frame in {} within 0.03 s: there is no such directory",
+        missing.display()
+    );
+    assert_eq!(take(&missing), expected);
+    put(scratch.path(), &jpeg(1));
+    assert!(take(scratch.path()).ends_with("is something capturing into it?"));
+}
+
+#[test]
+fn a_running_producer_makes_a_deleted_or_replaced_directory_again() {
+    let scratch = Scratch::new();
+    let (dir, stop) = (scratch.join("camera"), scratch.join("end"));
+    let camera = camera(&dir, &stop);
+    let mut watcher = Watcher::new().unwrap();
+    let id = watcher.add(&dir);
+    eventually("there is a directory", || dir.join("current.jpg").exists());
+    // Off: only the directory can have woken it.
+    fs::remove_dir_all(&dir).unwrap();
+    eventually("it is made again", || dir.join("current.jpg").exists());
+    snapshot::run(&dir, Some(&scratch.join("out.jpg")), PATIENCE).unwrap();
+    // Streaming.
+    fs::rename(&dir, scratch.join("away")).unwrap();
+    snapshot::run(&dir, Some(&scratch.join("out.jpg")), PATIENCE).unwrap();
+    assert!(pending(&mut watcher).contains(&(id, Change::Returned)));
+    end(camera, &dir, &stop);
+}
