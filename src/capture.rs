@@ -15,6 +15,7 @@
 pub mod encode;
 pub mod lifecycle;
 mod outlet;
+pub mod pattern;
 pub mod source;
 pub mod split;
 pub mod stamp;
