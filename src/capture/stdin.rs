@@ -15,6 +15,10 @@
 //! camera, or reads a file) is believed after [`CATCH_UP_TIME`] or [`CATCH_UP_BYTES`]. A pipe that was empty
 //! at the start holds nobody up, and its next frame counts.
 //!
+//! What cannot be told from outside: a writer that takes longer than [`QUIET`] for each frame of its backlog,
+//! because it encodes raw frames that it queued, looks like a live camera. Its frames then are as much older
+//! as its queue is long; programs that drop frames while they cannot write (`rpicam-vid`) have none.
+//!
 //! **Never blocking** comes from asking first: FIONREAD tells how much is there (ioctl_tty(2), pipe(7)), poll(2)
 //! whether the end is. O_NONBLOCK is not set: it belongs to the open file description, which other
 //! processes share, such as the shell that started us, and would outlive us there. Should another
@@ -40,9 +44,9 @@ mod pace;
 
 use pace::Pace;
 
-/// A pipe empty for so long has no writer that waits for us: below the frame interval of 120 fps, above the
-/// time that a woken process takes to write on.
-const QUIET: Duration = Duration::from_millis(5);
+/// A pipe empty for so long has no writer that waits for us: below the frame interval of 60 fps less the
+/// time to write a frame, above the time that a woken process takes to write on.
+const QUIET: Duration = Duration::from_millis(10);
 
 /// After so much time a writer that never pauses is believed.
 const CATCH_UP_TIME: Duration = Duration::from_millis(500);
