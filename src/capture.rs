@@ -1,7 +1,7 @@
 //! Cameras, and what makes their frames JPEGs.
 
 pub mod encode;
-//pattern
+pub mod pattern;
 pub mod source;
 pub mod split;
 pub mod stamp;
