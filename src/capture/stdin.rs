@@ -9,13 +9,13 @@
 //! **Started again**, there is old material in three places: in the pipe, in the hands of the writer that
 //! sleeps, and in queues of its own behind that. All of it comes out faster than the camera makes new
 //! frames, as fast as we read. So whatever comes is read and dropped until the pipe has been empty for
-//! [`QUIET`]: then the writer has nothing left and waits for its camera, and frames count whose first byte
+//! 10 ms (`QUIET`): then the writer has nothing left and waits for its camera, and frames count whose first byte
 //! comes after that. Emptiness for a moment would not do: right behind a read the pipe is always empty,
 //! because the writer that it wakes has not run yet. A writer that never pauses (one that is slower than its
-//! camera, or reads a file) is believed after [`CATCH_UP_TIME`] or [`CATCH_UP_BYTES`]. A pipe that was empty
+//! camera, or reads a file) is believed after 500 ms or 4 MiB. A pipe that was empty
 //! at the start holds nobody up, and its next frame counts.
 //!
-//! What cannot be told from outside: a writer that takes longer than [`QUIET`] for each frame of its backlog,
+//! What cannot be told from outside: a writer that takes longer than those 10 ms for each frame of its backlog,
 //! because it encodes raw frames that it queued, looks like a live camera. Its frames then are as much older
 //! as its queue is long; programs that drop frames while they cannot write (`rpicam-vid`) have none.
 //!
@@ -25,7 +25,7 @@
 //! process read from the same pipe, a read can still block; such a stream is of no use to either.
 //!
 //! **Something epoll does not take** (epoll_ctl(2): EPERM for regular files, and for /dev/null) has no descriptor
-//! to wait for; a clock calls for one frame per interval instead, [`FILE_FPS`] times a second unless asked
+//! to wait for; a clock calls for one frame per interval instead, 30 times a second unless asked
 //! otherwise.
 
 use std::os::fd::{AsFd, BorrowedFd};
