@@ -17,7 +17,7 @@
 //!
 //! What cannot be told from outside: a writer that takes longer than those 10 ms for each frame of its backlog,
 //! because it encodes raw frames that it queued, looks like a live camera. Its frames then are as much older
-//! as its queue is long; programs that drop frames while they cannot write (`rpicam-vid`) have none.
+//! as its queue is long.
 //!
 //! **Never blocking** comes from asking first: FIONREAD tells how much is there (ioctl_tty(2), pipe(7)), poll(2)
 //! whether the end is. O_NONBLOCK is not set: it belongs to the open file description, which other
@@ -44,8 +44,9 @@ mod pace;
 
 use pace::Pace;
 
-/// A pipe empty for so long has no writer that waits for us: below the frame interval of 60 fps less the
-/// time to write a frame, above the time that a woken process takes to write on.
+/// A pipe empty for so long has no writer that waits for us. ffmpeg, held up for 1.5 s and encoding 1280x720 in
+/// 6.5 ms per frame on a server core, got its whole backlog of 45 frames dropped with 10 ms, and with 5 ms
+/// only 2 of them. At 60 fps the pipe is still empty for longer than this between two frames.
 const QUIET: Duration = Duration::from_millis(10);
 
 /// After so much time a writer that never pauses is believed.
