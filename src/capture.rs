@@ -15,8 +15,11 @@
 pub mod encode;
 pub mod lifecycle;
 mod outlet;
+pub mod pattern;
 pub mod source;
+pub mod split;
 pub mod stamp;
+pub mod stdin;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};

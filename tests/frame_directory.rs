@@ -1,6 +1,5 @@
 //! The contract of docs/frame-directory.md, from both sides, through the library.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 #![allow(
     clippy::print_stdout,
     reason = "a child process of a test says when it is ready"
@@ -18,7 +17,7 @@ use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{PATIENCE, Scratch, eventually, jpeg, pending, put};
+use common::{PATIENCE, Scratch, eventually, jpeg, pending, put, skipped};
 use lazycam::capture::source::{Captured, Source, Trouble};
 use lazycam::capture::{self, Options};
 use lazycam::frames::demand::{Demand, Seen};
@@ -116,7 +115,9 @@ fn a_flood_of_requests_counts_as_one_and_may_have_hidden_a_loss() {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let limit: usize = limit.trim().parse().unwrap();
     if limit > 200_000 {
-        eprintln!("SKIPPED: max_queued_events is {limit}, too many to overflow in a test");
+        skipped(&format!(
+            "max_queued_events is {limit}, too many to overflow in a test"
+        ));
         return;
     }
     let scratch = Scratch::new();
@@ -200,7 +201,7 @@ fn a_full_file_system_costs_that_frame_and_leaves_nothing_behind() {
         .arg(scratch.path())
         .output();
     if !mount.is_ok_and(|done| done.status.success()) {
-        eprintln!("SKIPPED: a tmpfs of 64 KiB cannot be mounted here (needs root)");
+        skipped("a tmpfs of 64 KiB cannot be mounted here (needs root)");
         return;
     }
     let full = publish_until_full(scratch.path());

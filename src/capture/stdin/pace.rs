@@ -1,0 +1,137 @@
+//! How often a frame is let through.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+
+/// Lets something happen so many times a second: on average not more often, and after a pause not twice
+/// in a row.
+///
+/// The times lie on a grid, so 25 frames a second become 15 by leaving out two of five, and not 12.5 by
+/// leaving out every second one.
+#[derive(Debug)]
+pub(super) struct Pace {
+    interval: Option<Duration>,
+    /// How much before its time a frame is let through: the jitter of a camera or of the scheduler.
+    tolerance: Duration,
+    due: Option<Instant>,
+}
+
+impl Pace {
+    /// For frames that come by themselves: each one is let through, or, with `fps`, so many a second.
+    pub(super) fn limit(fps: Option<f64>) -> Result<Self> {
+        let interval = fps.map(interval).transpose()?;
+        Ok(Pace {
+            interval,
+            tolerance: interval.unwrap_or_default() / 4,
+            due: None,
+        })
+    }
+
+    /// For frames that are fetched: never before their time.
+    pub(super) fn clock(fps: f64) -> Result<Self> {
+        Ok(Pace {
+            interval: Some(interval(fps)?),
+            tolerance: Duration::ZERO,
+            due: None,
+        })
+    }
+
+    /// The first frame is due now.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.due = Some(now);
+    }
+
+    /// When the next frame is due; `None` before the start.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Frames per second; `None` without a limit.
+    pub(super) fn fps(&self) -> Option<f64> {
+        // Rounded to thousandths: the interval has whole nanoseconds.
+        let fps = |interval: Duration| (1e3 / interval.as_secs_f64()).round() / 1e3;
+        self.interval.map(fps)
+    }
+
+    /// Whether a frame may pass now; if so, the next one is due an interval after this one was, or half an
+    /// interval from now if this one was late.
+    pub(super) fn admit(&mut self, now: Instant) -> bool {
+        let Some(interval) = self.interval else {
+            return true;
+        };
+        let due = self.due.unwrap_or(now);
+        if now + self.tolerance < due {
+            return false;
+        }
+        self.due = Some((due + interval).max(now + interval / 2));
+        true
+    }
+}
+
+fn interval(fps: f64) -> Result<Duration> {
+    if !(0.01..=1000.0).contains(&fps) {
+        let message = format!("{fps} frames per second is not between 0.01 and 1000");
+        return Err(Error::Usage(message));
+    }
+    Ok(Duration::from_secs_f64(1.0 / fps))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `count` frames pass that come at `rate` per second, every other one early by `jitter`.
+    fn passed(limit: f64, rate: f64, count: u32, jitter: Duration) -> usize {
+        let mut pace = Pace::limit(Some(limit)).unwrap();
+        let start = Instant::now() + jitter;
+        pace.start(start);
+        let time = |n: u32| {
+            let on_time = start + Duration::from_secs_f64(f64::from(n) / rate);
+            if n % 2 == 1 {
+                on_time
+            } else {
+                on_time - jitter
+            }
+        };
+        (0..count).filter(|&n| pace.admit(time(n))).count()
+    }
+
+    #[test]
+    fn thirty_become_fifteen_though_the_frames_jitter() {
+        let jitter = Duration::from_millis(12);
+        assert_eq!(passed(15.0, 30.0, 300, Duration::ZERO), 150);
+        assert_eq!(passed(15.0, 30.0, 300, jitter), 150);
+    }
+
+    #[test]
+    fn a_limit_above_the_rate_lets_all_through() {
+        let jitter = Duration::from_millis(4);
+        assert_eq!(passed(30.0, 30.0, 300, jitter), 300);
+        assert_eq!(passed(60.0, 30.0, 300, jitter), 300);
+    }
+
+    #[test]
+    fn a_limit_that_does_not_divide_the_rate_is_kept_on_average() {
+        assert_eq!(passed(15.0, 25.0, 250, Duration::ZERO), 150);
+        assert_eq!(passed(10.0, 30.0, 300, Duration::ZERO), 100);
+    }
+
+    #[test]
+    fn after_a_pause_frames_are_not_let_through_in_a_bunch() {
+        let mut pace = Pace::limit(Some(10.0)).unwrap();
+        let start = Instant::now();
+        pace.start(start);
+        assert!(pace.admit(start));
+        let late = start + Duration::from_secs(5);
+        assert!(pace.admit(late));
+        assert!(!pace.admit(late + Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn rates_that_are_none_are_refused() {
+        for fps in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(Pace::clock(fps).is_err(), "{fps}");
+        }
+    }
+}
