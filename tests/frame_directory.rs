@@ -244,7 +244,8 @@ fn a_directory_that_was_moved_away_is_not_mistaken_for_the_new_one() {
     assert!(!dir.join("current.jpg").exists());
 }
 
-/// Frames every 5 ms while started, and the end of input when the file `end` exists.
+/// Frames every 5 ms while started, and the end of input when the file `end` exists. It cannot be started while
+/// there is a file of that name with `.lost` at its end.
 struct Fake {
     end: std::path::PathBuf,
     next: Option<Instant>,
@@ -257,6 +258,9 @@ impl Source for Fake {
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {
+        if self.end.with_extension("lost").exists() {
+            return Err(Trouble::Lost("unplugged".into()));
+        }
         self.next = Some(now);
         Ok(())
     }
@@ -374,4 +378,23 @@ fn a_running_producer_makes_a_deleted_or_replaced_directory_again() {
     snapshot::run(&dir, Some(&scratch.join("out.jpg")), PATIENCE).unwrap();
     assert!(pending(&mut watcher).contains(&(id, Change::Returned)));
     end(camera, &dir, &stop);
+}
+
+#[test]
+fn a_reader_that_waits_for_a_lost_camera_need_not_ask_again_by_itself() {
+    let scratch = Scratch::new();
+    let (dir, stop, out) = (
+        scratch.join("camera"),
+        scratch.join("end"),
+        scratch.join("out.jpg"),
+    );
+    fs::write(stop.with_extension("lost"), "").unwrap();
+    let camera = camera(&dir, &stop);
+    let taker = thread::spawn(move || snapshot::run(&dir, Some(&out), PATIENCE));
+    // Long enough for the first retry to fail as well.
+    thread::sleep(Duration::from_millis(700));
+    assert!(!taker.is_finished());
+    fs::remove_file(stop.with_extension("lost")).unwrap();
+    taker.join().unwrap().unwrap();
+    end(camera, &scratch.join("camera"), &stop);
 }
