@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, recv, send, shu
 
 use super::connection::{Connection, Settings};
 use super::outbox::Output;
-use super::pacing::Path;
+use super::pacing::{Meter, Path};
 use super::stats::{CloseReason, Stats};
 use super::tcp;
 use crate::event::{Readiness, Registration};
@@ -36,6 +36,7 @@ pub(super) struct Peer {
     readable: bool,
     writable: bool,
     written: u64,
+    meter: Meter,
     progress: Progress,
 }
 
@@ -67,6 +68,7 @@ impl Peer {
             readable: true,
             writable: true,
             written: 0,
+            meter: Meter::default(),
             progress: Progress {
                 left: 0,
                 since: now,
@@ -155,7 +157,10 @@ impl Peer {
     /// The state of the way to this client, with what is not handed to the kernel yet counted as queued.
     pub(super) fn path(&mut self, now: Instant) -> Path {
         let mut path = self.kernel_path();
+        let arrived = self.written.saturating_sub(path.queued);
         path.queued += self.connection.unsent();
+        self.meter.observe(now, arrived, path.queued);
+        path.rate = self.meter.rate();
         if path.queued < self.progress.left || path.queued == 0 {
             self.progress.since = now;
         }
