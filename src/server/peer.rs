@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, recv, send, shu
 
 use super::connection::{Connection, Settings};
 use super::outbox::Output;
-use super::pacing::{Meter, Path};
+use super::pacing::{DELAYED_ACK, Meter, Path};
 use super::stats::{CloseReason, Stats};
 use super::tcp;
 use crate::event::{Readiness, Registration};
@@ -154,30 +154,30 @@ impl Peer {
         }
     }
 
-    /// The state of the way to this client, with what is not handed to the kernel yet counted as queued.
+    /// The state of the way to this client, with what is not handed to the kernel yet counted as queued. One cheap call
+    /// for a line that is free, which is the rule; the round trip only matters for a busy one.
     pub(super) fn path(&mut self, now: Instant) -> Path {
-        let mut path = self.kernel_path();
-        let arrived = self.written.saturating_sub(path.queued);
-        path.queued += self.connection.unsent();
-        self.meter.observe(now, arrived, path.queued);
-        path.rate = self.meter.rate();
-        if path.queued < self.progress.left || path.queued == 0 {
+        let in_kernel = match self.written {
+            0 => 0,
+            _ => tcp::queued(self.socket.as_fd()).unwrap_or(0),
+        };
+        let arrived = self.written.saturating_sub(in_kernel);
+        let queued = in_kernel + self.connection.unsent();
+        self.meter.observe(now, arrived, queued);
+        if queued < self.progress.left || queued == 0 {
             self.progress.since = now;
         }
-        self.progress.left = path.queued;
-        path
-    }
-
-    fn kernel_path(&self) -> Path {
-        if self.written == 0 {
-            return Path::IDLE;
-        }
-        let known = if self.is_tcp {
-            tcp::tcp_path(self.socket.as_fd(), self.written)
+        self.progress.left = queued;
+        let min_rtt = if self.is_tcp && queued > DELAYED_ACK {
+            tcp::min_rtt(self.socket.as_fd()).unwrap_or_default()
         } else {
-            tcp::unix_path(self.socket.as_fd())
+            Duration::ZERO
         };
-        known.unwrap_or(Path::IDLE)
+        Path {
+            queued,
+            rate: self.meter.rate(),
+            min_rtt,
+        }
     }
 
     /// When a client that takes nothing is to be given up, if there is something for it to take.
