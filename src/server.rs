@@ -46,7 +46,7 @@ use self::peer::Peer;
 use self::stats::{CloseReason, Stats};
 use crate::activation::{Manager, Passed};
 use crate::error::{Context, Error, Result};
-use crate::event::{Deadlines, Interest, Poll, Readiness, Signals};
+use crate::event::{Deadlines, Interest, NumberMap, Poll, Readiness, Signals};
 use crate::frames::watch::{Change, DirId, Watcher};
 use crate::logging::Brake;
 
@@ -147,7 +147,7 @@ pub struct Server {
     directories: HashMap<DirId, usize>,
     waiting: Vec<Vec<PeerId>>,
     listeners: Vec<Listener>,
-    peers: HashMap<PeerId, Peer>,
+    peers: NumberMap<PeerId, Peer>,
     next_peer: PeerId,
     held: delivery::Held,
     stats: Stats,
@@ -194,7 +194,7 @@ impl Server {
             waiting: vec![Vec::new(); cameras.len()],
             cameras,
             listeners: Vec::new(),
-            peers: HashMap::new(),
+            peers: NumberMap::default(),
             next_peer: 0,
             held: delivery::Held::new(options.max_held),
             stats: Stats::default(),
