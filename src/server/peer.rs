@@ -159,8 +159,8 @@ impl Peer {
         let mut path = self.kernel_path();
         let arrived = self.written.saturating_sub(path.queued);
         path.queued += self.connection.unsent();
-        self.meter.observe(now, arrived, path.queued);
-        path.rate = self.meter.rate();
+        self.meter.observe(now, arrived, path.queued, path.min_rtt);
+        path.rate = self.meter.rate(now);
         if path.queued < self.progress.left || path.queued == 0 {
             self.progress.since = now;
         }
@@ -168,10 +168,12 @@ impl Peer {
         path
     }
 
+    /// A frame is put into the outbox.
+    pub(super) fn begin_frame(&mut self, now: Instant) {
+        self.meter.begin(now);
+    }
+
     fn kernel_path(&self) -> Path {
-        if self.written == 0 {
-            return Path::IDLE;
-        }
         let known = if self.is_tcp {
             tcp::tcp_path(self.socket.as_fd(), self.written)
         } else {

@@ -35,9 +35,8 @@ struct TcpInfo {
     min_rtt_us: u32,
 }
 
-const _: () = assert!(
-    offset_of!(TcpInfo, bytes_acked) == 120 && offset_of!(TcpInfo, min_rtt_us) == 148
-);
+const _: () =
+    assert!(offset_of!(TcpInfo, bytes_acked) == 120 && offset_of!(TcpInfo, min_rtt_us) == 148);
 
 /// Bounds what the kernel queues unsent. Without it the newest frame would wait behind megabytes of old
 /// ones.
@@ -83,7 +82,10 @@ pub(super) fn tcp_path(socket: BorrowedFd<'_>, written: u64) -> Option<Path> {
         queued: written.saturating_sub(info.bytes_acked),
         rate: None,
         // The kernel says ~0 until it has measured one.
-        min_rtt: Duration::from_micros(info.min_rtt_us.into()).min(Duration::from_secs(10)),
+        min_rtt: match info.min_rtt_us {
+            u32::MAX => Duration::ZERO,
+            micros => Duration::from_micros(micros.into()),
+        },
     })
 }
 
