@@ -69,8 +69,9 @@ impl Path {
             return Duration::ZERO;
         }
         match self.rate {
+            // A quarter more than what is on its way: a rate that was measured while nobody wanted more is too low.
             Some(rate) => Duration::from_secs_f64(self.queued as f64 / rate)
-                .saturating_sub(self.min_rtt),
+                .saturating_sub(self.min_rtt + self.min_rtt / 4),
             None => SHORTEST_WAIT,
         }
     }
@@ -80,39 +81,59 @@ impl Path {
 ///
 /// It believes in a lower rate faster than in a higher one. Shapers let a burst through after an idle moment, and a rate
 /// taken too high begins a frame too early, which then ages in a queue; one taken too low is found out at the next look.
+///
+/// Nothing can be acknowledged before one round trip has passed, so a busy time is counted from then on: otherwise a
+/// long line that is never full would seem to be a slow one.
 #[derive(Debug, Default)]
 pub struct Meter {
-    mark: Option<(Instant, u64)>,
+    /// Since when acknowledgements can come, and how much was acknowledged before.
+    busy: Option<(Instant, u64)>,
     rate: Option<f64>,
+    acknowledged: u64,
+    min_rtt: Duration,
 }
 
 impl Meter {
-    /// Takes note that `acknowledged` bytes arrived in all and `queued` are to arrive.
-    pub fn observe(&mut self, now: Instant, acknowledged: u64, queued: u64) {
-        if queued <= DELAYED_ACK {
-            self.mark = None;
-            return;
-        }
-        let (since, before) = *self.mark.get_or_insert((now, acknowledged));
-        let (time, bytes) = (
-            now.saturating_duration_since(since),
-            acknowledged.saturating_sub(before),
-        );
-        if time.is_zero() || (bytes < METER_BYTES && time < METER_TIME) {
-            return;
-        }
-        self.mark = Some((now, acknowledged));
-        let sample = bytes as f64 / time.as_secs_f64();
-        self.rate = Some(match self.rate {
-            Some(rate) if sample > rate => rate + (sample - rate) / 8.0,
-            Some(rate) => rate + (sample - rate) / 2.0,
-            None => sample,
-        });
+    /// Something is handed to the kernel.
+    pub fn begin(&mut self, now: Instant) {
+        let first_answer = (now + self.min_rtt, self.acknowledged);
+        self.busy.get_or_insert(first_answer);
     }
 
-    /// Bytes per second, if any were measured. Never 0: a line that stands still is slow beyond use.
-    pub fn rate(&self) -> Option<f64> {
-        self.rate.map(|rate| rate.max(1.0))
+    /// Takes note that `acknowledged` bytes arrived in all and `queued` are to arrive.
+    pub fn observe(&mut self, now: Instant, acknowledged: u64, queued: u64, min_rtt: Duration) {
+        self.acknowledged = acknowledged;
+        self.min_rtt = min_rtt;
+        let Some((since, before)) = self.busy else {
+            return;
+        };
+        let time = now.saturating_duration_since(since);
+        let bytes = acknowledged.saturating_sub(before);
+        let sample = bytes as f64 / time.as_secs_f64().max(0.001);
+        if queued <= DELAYED_ACK {
+            // All has arrived, nobody knows for how long already: it was at least so fast.
+            self.busy = None;
+            if bytes >= METER_BYTES {
+                self.rate = self.rate.map(|rate| rate + (sample - rate).max(0.0) / 4.0);
+            }
+        } else if !time.is_zero() && (bytes >= METER_BYTES || time >= METER_TIME) {
+            self.busy = Some((now, acknowledged));
+            self.rate = Some(match self.rate {
+                Some(rate) if sample > rate => rate + (sample - rate) / 8.0,
+                Some(rate) => rate + (sample - rate) / 2.0,
+                None => sample,
+            });
+        }
+    }
+
+    /// Bytes per second, if any were measured. Never 0: a line that stands still is slow beyond use. Before the
+    /// first answer can have come, what was sent is on its way and not in a queue, as far as anybody knows.
+    pub fn rate(&self, now: Instant) -> Option<f64> {
+        match (self.rate, self.busy) {
+            (Some(rate), _) => Some(rate.max(1.0)),
+            (None, Some((since, _))) if now < since => Some(f64::INFINITY),
+            (None, _) => None,
+        }
     }
 }
 
@@ -235,7 +256,7 @@ mod tests {
             rate: Some(1_000_000.0),
             min_rtt: ms(40),
         };
-        assert_eq!(path.drains_in(), ms(60));
+        assert_eq!(path.drains_in(), ms(50));
         let shorter_than_the_round_trip = Path {
             queued: 30_000,
             ..path
@@ -247,14 +268,14 @@ mod tests {
     fn the_meter_counts_busy_time_only() {
         let start = Instant::now();
         let mut meter = Meter::default();
-        meter.observe(start, 0, 100_000);
-        meter.observe(start + ms(50), 50_000, 50_000);
-        assert_eq!(meter.rate(), Some(1_000_000.0));
+        meter.begin(start);
+        meter.observe(start + ms(50), 50_000, 50_000, ms(0));
+        assert_eq!(meter.rate(start), Some(1_000_000.0));
         // All but a delayed acknowledgement arrived, and then nothing was sent for a while.
-        meter.observe(start + ms(100), 98_000, 2000);
-        meter.observe(start + ms(2000), 100_000, 100_000);
-        meter.observe(start + ms(2050), 150_000, 50_000);
-        assert_eq!(meter.rate(), Some(1_000_000.0));
+        meter.observe(start + ms(1000), 98_000, 2000, ms(0));
+        meter.begin(start + ms(2000));
+        meter.observe(start + ms(2050), 148_000, 50_000, ms(0));
+        assert_eq!(meter.rate(start), Some(1_000_000.0));
     }
 
     #[test]
@@ -262,13 +283,27 @@ mod tests {
         let start = Instant::now();
         let measured = |second: u64| {
             let mut meter = Meter::default();
-            meter.observe(start, 0, 900_000);
-            meter.observe(start + ms(100), 100_000, 800_000);
-            meter.observe(start + ms(200), 100_000 + second, 700_000);
-            meter.rate().unwrap()
+            meter.begin(start);
+            meter.observe(start + ms(100), 100_000, 800_000, ms(0));
+            meter.observe(start + ms(200), 100_000 + second, 700_000, ms(0));
+            meter.rate(start).unwrap()
         };
         assert_eq!(measured(0), 500_000.0);
         assert_eq!(measured(180_000), 1_100_000.0);
+    }
+
+    #[test]
+    fn a_long_line_that_is_not_full_does_not_seem_slow() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        meter.observe(start, 0, 0, ms(100));
+        meter.begin(start);
+        meter.observe(start + ms(33), 0, 64_000, ms(100));
+        assert_eq!(meter.rate(start + ms(33)), Some(f64::INFINITY));
+        meter.begin(start + ms(33));
+        meter.begin(start + ms(66));
+        meter.observe(start + ms(132), 64_000, 128_000, ms(100));
+        assert_eq!(meter.rate(start + ms(132)), Some(2_000_000.0));
     }
 
     #[test]
