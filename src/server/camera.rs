@@ -272,6 +272,8 @@ impl Camera {
 struct Intervals {
     samples: [Duration; Self::SAMPLES],
     count: usize,
+    /// Kept, because every viewer asks for it with every frame.
+    median: Option<Duration>,
 }
 
 impl Intervals {
@@ -286,6 +288,7 @@ impl Intervals {
         Intervals {
             samples: [Duration::ZERO; Self::SAMPLES],
             count: 0,
+            median: None,
         }
     }
 
@@ -296,13 +299,14 @@ impl Intervals {
         let sample = next_arrived.saturating_duration_since(arrived);
         self.samples[self.count % Self::SAMPLES] = sample.clamp(Self::SHORTEST, Self::LONGEST);
         self.count += 1;
-    }
-
-    fn median(&self) -> Option<Duration> {
         let mut known = self.samples;
         let known = &mut known[..self.count.min(Self::SAMPLES)];
         known.sort_unstable();
-        known.get(known.len() / 2).copied()
+        self.median = known.get(known.len() / 2).copied();
+    }
+
+    fn median(&self) -> Option<Duration> {
+        self.median
     }
 }
 
