@@ -152,7 +152,12 @@ impl Camera {
         stats: &mut Stats,
     ) -> Choice {
         let newest = self.newest(have, now);
-        match pacing::decide(now, free, self.interval(), newest) {
+        let turn = match (have, newest) {
+            // Who has nothing yet wants something at once: no patience for a fresher one.
+            (None, Some(newest)) if newest.usable => Turn::Begin,
+            _ => pacing::decide(now, free, self.interval(), newest),
+        };
+        match turn {
             Turn::Begin => match self.open(now, stats) {
                 // The number tells a file that was already seen under an earlier arrival.
                 Some(shot) if have.is_none_or(|have| have < shot.number) => Choice::Give(shot),
