@@ -56,9 +56,9 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
 fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
     match flags.source {
         Kind::Pattern => {
-            let (width, height) = flags.size.unwrap_or(DEFAULT_SIZE);
+            let size = flags.size.unwrap_or(DEFAULT_SIZE);
             let fps = flags.fps.unwrap_or(DEFAULT_FPS);
-            Ok(Box::new(Pattern::new(width, height, fps, flags.quality)?))
+            Ok(Box::new(Pattern::new(size, fps, flags.quality)?))
         }
         Kind::Stdin if flags.size.is_some() => Err(Error::Usage(
             "--size is for sources that have no size of their own; stdin's pictures come as they are".into(),

@@ -1,34 +1,286 @@
-//! temp
-use super::source::*;
-use crate::error::Result as R;
+//! The source `pattern`: a test picture that moves, with a clock and a frame number for people and for
+//! programs. It needs no hardware.
+//!
+//! Frames lie on a fixed grid, start + k/fps, like those of a camera. A frame number counts the points of
+//! the grid, whether or not somebody looked, so that a viewer sees by the gaps what it did not get; a
+//! tick that comes late takes the newest point and the ones before it are left out. While the source is stopped
+//! there is no grid, no clock and no deadline; the next start goes on with the next number.
+//!
+//! [`Source::advance`] notes number and time, nothing else. Drawing and encoding are left to
+//! [`Source::jpeg`], so a frame that nobody wants costs a look at the clock.
+//!
+//! Each frame tells its number and time three times: in letters, in the [`strip`] of cells, and in a comment
+//! ([`stamp`](crate::capture::stamp)), which is there at every size.
+
 use std::os::fd::BorrowedFd;
-use std::time::*;
-/// t
-pub struct Pattern;
+use std::time::{Duration, Instant};
+
+use crate::capture::encode::Encoder;
+use crate::capture::source::{Captured, Source, Trouble};
+use crate::capture::stamp::Stamp;
+use crate::error::{Error, Result};
+
+mod canvas;
+mod card;
+pub mod strip;
+
+use card::Card;
+
+/// Width and height, in pixels.
+const SIZES: std::ops::RangeInclusive<u16> = 16..=4096;
+
+/// Frames per second.
+const RATES: std::ops::RangeInclusive<f64> = 0.1..=240.0;
+
+/// While it runs: where the grid begins and what its next point is.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    start: Instant,
+    next: u64,
+}
+
+/// A frame that was told, and its place on the grid.
+#[derive(Clone, Copy, Debug)]
+struct Tick {
+    stamp: Stamp,
+    encoded: bool,
+}
+
+/// The test picture.
+pub struct Pattern {
+    card: Card,
+    size: (u16, u16),
+    fps: f64,
+    encoder: Encoder,
+    grid: Option<Grid>,
+    /// The number of the first frame of the grid.
+    first: u64,
+    newest: Option<Tick>,
+    jpeg: Vec<u8>,
+}
+
 impl Pattern {
-    /// t
-    pub fn new(_w: u16, _h: u16, _f: f64, _q: u8) -> R<Self> {
-        Ok(Pattern)
+    /// A picture of 16x16 to 4096x4096 pixels, 0.1 to 240 frames per second, JPEG quality 1 to 100.
+    pub fn new((width, height): (u16, u16), fps: f64, quality: u8) -> Result<Self> {
+        if !SIZES.contains(&width) || !SIZES.contains(&height) {
+            let message = format!("pattern: {width}x{height} is not between 16x16 and 4096x4096");
+            return Err(Error::Usage(message));
+        }
+        if !RATES.contains(&fps) {
+            let message = format!("pattern: {fps} frames per second is not between 0.1 and 240");
+            return Err(Error::Usage(message));
+        }
+        Ok(Pattern {
+            card: Card::new(width, height),
+            size: (width, height),
+            fps,
+            encoder: Encoder::new(quality)?,
+            grid: None,
+            first: 0,
+            newest: None,
+            jpeg: Vec::new(),
+        })
+    }
+
+    /// How far point `n` is from the beginning of the grid.
+    fn offset(&self, n: u64) -> Duration {
+        // Past 2^53 points, some million years, this would lose whole ones.
+        Duration::try_from_secs_f64(n as f64 / self.fps).unwrap_or(Duration::MAX)
+    }
+
+    fn due(&self, Grid { start, next }: Grid) -> Option<Instant> {
+        start.checked_add(self.offset(next))
     }
 }
+
 impl Source for Pattern {
     fn describe(&self) -> String {
-        String::new()
+        let (width, height) = self.size;
+        format!("pattern {width}x{height} at {} fps", self.fps)
     }
-    fn start(&mut self, _: Instant) -> Result<(), Trouble> {
-        todo!()
+
+    fn start(&mut self, now: Instant) -> Result<(), Trouble> {
+        self.stop();
+        let (start, next) = (now, 0);
+        self.grid = Some(Grid { start, next });
+        Ok(())
     }
-    fn stop(&mut self) {}
+
+    fn stop(&mut self) {
+        if let Some(grid) = self.grid.take() {
+            self.first += grid.next;
+        }
+    }
+
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
     fn deadline(&self) -> Option<Instant> {
-        None
+        self.due(self.grid?)
     }
-    fn advance(&mut self, _: Instant) -> Result<Option<Captured>, Trouble> {
-        todo!()
+
+    fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
+        let Some(mut grid) = self.grid else {
+            return Ok(None);
+        };
+        if self.due(grid).is_none_or(|due| now < due) {
+            return Ok(None);
+        }
+        // Rounding may place this a point too low, never below the one that is due.
+        let reached = (now.saturating_duration_since(grid.start).as_secs_f64() * self.fps) as u64;
+        let n = reached.max(grid.next);
+        grid.next = n + 1;
+        self.grid = Some(grid);
+        let stamp = Stamp::now(self.first + n);
+        let encoded = false;
+        self.newest = Some(Tick { stamp, encoded });
+        Ok(Some(Captured {
+            at: stamp.captured,
+            settled: true,
+        }))
     }
+
     fn jpeg(&mut self) -> Result<&[u8], Trouble> {
-        todo!()
+        let Some(Tick { stamp, encoded }) = self.newest else {
+            return Err(Trouble::Broken("pattern: no frame was due yet".into()));
+        };
+        if !encoded {
+            let elapsed = self.offset(stamp.frame);
+            let broken = |what: String| Trouble::Broken(format!("pattern: {what}"));
+            let planes = self.card.draw(&stamp, elapsed);
+            let planes = planes.ok_or_else(|| broken("no pixels".into()))?;
+            let comment = stamp.to_string();
+            self.encoder
+                .encode(planes, Some(comment.as_bytes()), &mut self.jpeg)
+                .map_err(|error| broken(error.to_string()))?;
+            let encoded = true;
+            self.newest = Some(Tick { stamp, encoded });
+        }
+        Ok(&self.jpeg)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::strip::Strip;
+    use super::*;
+    use crate::frames::jpeg::{self, Picture};
+
+    fn started(size: (u16, u16), fps: f64, quality: u8) -> (Pattern, Instant) {
+        let mut pattern = Pattern::new(size, fps, quality).unwrap();
+        let now = Instant::now();
+        pattern.start(now).unwrap();
+        (pattern, now)
+    }
+
+    fn number(pattern: &mut Pattern, now: Instant) -> Option<u64> {
+        pattern.advance(now).unwrap()?;
+        Some(Stamp::find(pattern.jpeg().unwrap()).unwrap().frame)
+    }
+
+    /// The luma of a decoded picture: green alone, as the documentation tells browsers.
+    fn green(jpeg: &[u8]) -> Vec<u8> {
+        let mut decoder = jpeg_decoder::Decoder::new(jpeg);
+        let pixels = decoder.decode().unwrap();
+        pixels.chunks(3).map(|pixel| pixel[1]).collect()
+    }
+
+    #[test]
+    fn the_strip_says_what_the_comment_says_at_every_quality() {
+        for size in [(256, 128), (320, 241), (641, 480), (1280, 720)] {
+            for quality in [5, 30, 80, 95] {
+                let (mut pattern, now) = started(size, 30.0, quality);
+                pattern.first = 0xFFFF_FFF0;
+                let late = now + Duration::from_millis(1234);
+                let told = pattern.advance(late).unwrap().unwrap();
+                let jpeg = pattern.jpeg().unwrap();
+                let stamp = Stamp::find(jpeg).unwrap();
+                let (width, height) = (usize::from(size.0), usize::from(size.1));
+                let strip = Strip::read(&green(jpeg), width, width, height).unwrap();
+                assert_eq!(strip.frame, stamp.frame as u32);
+                assert_eq!(stamp.frame, 0xFFFF_FFF0 + 37);
+                let captured = stamp.captured.duration_since(UNIX_EPOCH).unwrap();
+                assert_eq!(u128::from(strip.millis), captured.as_millis());
+                let told = told.at.duration_since(UNIX_EPOCH).unwrap();
+                assert_eq!(told.as_micros(), captured.as_micros());
+            }
+        }
+    }
+
+    #[test]
+    fn every_size_can_be_drawn() {
+        let sizes = (16..=80).flat_map(|width| (16..=80).map(move |height| (width, height)));
+        let extremes = [(16, 4096), (4096, 16), (255, 200), (513, 255)];
+        for (width, height) in sizes.chain(extremes) {
+            let (mut pattern, now) = started((width, height), 30.0, 50);
+            number(&mut pattern, now).unwrap();
+            let picture = jpeg::check(pattern.jpeg().unwrap());
+            assert_eq!(picture, Ok(Picture { width, height }));
+        }
+    }
+
+    #[test]
+    fn ticks_stay_on_their_grid_and_late_ones_are_left_out() {
+        let (mut pattern, start) = started((16, 16), 10.0, 50);
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(pattern.deadline(), Some(start));
+        assert_eq!(number(&mut pattern, at(3)), Some(0));
+        assert_eq!(pattern.deadline(), Some(at(100)));
+        assert_eq!(number(&mut pattern, at(99)), None);
+        assert_eq!(number(&mut pattern, at(100)), Some(1));
+        assert_eq!(number(&mut pattern, at(455)), Some(4));
+        assert_eq!(number(&mut pattern, at(455)), None);
+        assert_eq!(pattern.deadline(), Some(at(500)));
+    }
+
+    #[test]
+    fn odd_rates_neither_stand_still_nor_give_a_number_twice() {
+        let (mut pattern, start) = started((16, 16), 29.97, 50);
+        for expected in 0..200 {
+            let due = pattern.deadline().unwrap();
+            assert_eq!(number(&mut pattern, due), Some(expected));
+            assert!(pattern.deadline().unwrap() > due);
+        }
+        assert!(pattern.deadline().unwrap() - start < Duration::from_secs(7));
+    }
+
+    #[test]
+    fn while_stopped_nothing_is_due_and_numbers_go_on_after_it() {
+        let (mut pattern, start) = started((16, 16), 10.0, 50);
+        assert_eq!(number(&mut pattern, start), Some(0));
+        pattern.stop();
+        assert_eq!(pattern.deadline(), None);
+        let later = start + Duration::from_secs(60);
+        assert_eq!(number(&mut pattern, later), None);
+        pattern.start(later).unwrap();
+        assert_eq!(pattern.deadline(), Some(later));
+        assert_eq!(number(&mut pattern, later), Some(1));
+    }
+
+    #[test]
+    fn the_same_frame_is_encoded_once() {
+        let (mut pattern, now) = started((64, 64), 10.0, 50);
+        assert!(pattern.jpeg().is_err());
+        pattern.advance(now).unwrap();
+        let first = pattern.jpeg().unwrap().to_vec();
+        pattern.jpeg.push(0);
+        assert_eq!(pattern.jpeg().unwrap().len(), first.len() + 1);
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_refused() {
+        for (size, fps, quality) in [
+            ((15, 16), 30.0, 80),
+            ((16, 4097), 30.0, 80),
+            ((16, 16), 0.09, 80),
+            ((16, 16), f64::NAN, 80),
+            ((16, 16), 241.0, 80),
+            ((16, 16), 30.0, 0),
+        ] {
+            assert!(Pattern::new(size, fps, quality).is_err());
+        }
     }
 }
