@@ -44,6 +44,9 @@ pub(super) struct Peer {
 struct Progress {
     /// Bytes that are still to be sent or acknowledged, when last looked at.
     left: u64,
+    /// Bytes acknowledged, when last looked at. Unlike `left` it does not grow with a new frame, which would look as if
+    /// nothing had arrived.
+    arrived: u64,
     since: Instant,
 }
 
@@ -69,6 +72,7 @@ impl Peer {
             written: 0,
             progress: Progress {
                 left: 0,
+                arrived: 0,
                 since: now,
             },
         }
@@ -155,11 +159,13 @@ impl Peer {
     /// The state of the way to this client, with what is not handed to the kernel yet counted as queued.
     pub(super) fn path(&mut self, now: Instant) -> Path {
         let mut path = self.kernel_path();
+        let arrived = self.written.saturating_sub(path.queued);
         path.queued += self.connection.unsent();
-        if path.queued < self.progress.left || path.queued == 0 {
+        if arrived > self.progress.arrived || path.queued == 0 {
             self.progress.since = now;
         }
         self.progress.left = path.queued;
+        self.progress.arrived = arrived;
         path
     }
 
