@@ -326,3 +326,11 @@ pub(crate) fn has(program: &str) -> bool {
     }
     found
 }
+
+/// How many sockets a process has open.
+pub(crate) fn sockets(number: u32) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{number}/fd")).unwrap();
+    let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let names = targets.map(|target| target.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("socket:")).count()
+}
