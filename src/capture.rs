@@ -145,11 +145,11 @@ impl<'a> Capture<'a> {
                 Name::Source => frames = true,
             }
         }
-        if directory {
-            self.look(now)?;
-        }
         let mut done = None;
-        if frames && self.started {
+        if directory {
+            done = self.look(now)?;
+        }
+        if done.is_none() && frames && self.started {
             done = self.advance(now)?;
         }
         if done.is_none() {
@@ -168,12 +168,12 @@ impl<'a> Capture<'a> {
     }
 
     /// Hears requests, and starts the camera for the first.
-    fn look(&mut self, now: Instant) -> Result<()> {
-        if self.outlet.look(now)? {
-            let action = self.lifecycle.asked(now);
-            self.act(action, now)?;
+    fn look(&mut self, now: Instant) -> Result<Done> {
+        if !self.outlet.look(now)? {
+            return Ok(None);
         }
-        Ok(())
+        let action = self.lifecycle.asked(now);
+        self.act(action, now)
     }
 
     /// Takes in what the source has, and decides about its newest frame.
@@ -182,7 +182,9 @@ impl<'a> Capture<'a> {
             Ok(None) => Ok(None),
             Ok(Some(frame)) => {
                 self.captured = frame.at;
-                self.look(now)?;
+                if let Some(done) = self.look(now)? {
+                    return Ok(Some(done));
+                }
                 let action = self.lifecycle.frame(now, frame.settled);
                 self.act(action, now)
             }

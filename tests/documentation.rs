@@ -1,19 +1,19 @@
 //! The shell programs in docs/frame-directory.md do what the page says, against the library and against
 //! each other.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
-
 mod common;
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use common::{PATIENCE, Scratch, eventually, jpeg, put};
+use common::{PATIENCE, Scratch, eventually, jpeg, put, skipped};
 use lazycam::frames::frame::{self, Frame};
 use lazycam::frames::publish::Publisher;
 use lazycam::snapshot;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 const PAGE: &str = include_str!("../docs/frame-directory.md");
 
@@ -35,16 +35,23 @@ fn has(tool: &str) -> bool {
     if found.is_ok_and(|status| status.success()) {
         return true;
     }
-    eprintln!("SKIPPED: there is no {tool} here");
+    skipped(&format!("there is no {tool} here"));
     false
 }
 
-/// A process that ends with the test.
+/// A shell program that ends with the test, and everything that it started with it: what outlived the
+/// shell would hold the test run's output open.
 struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Running(command.process_group(0).spawn().unwrap())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
     }
 }
@@ -53,13 +60,13 @@ fn slide_show(scratch: &Scratch, dir: &Path) -> Running {
     let (one, two) = (scratch.join("one"), scratch.join("two"));
     fs::write(&one, jpeg(1111)).unwrap();
     fs::write(&two, jpeg(2222)).unwrap();
-    let child = Command::new("sh")
-        .arg(program("producer", scratch))
-        .arg(dir)
-        .args([&one, &two])
-        .env("INTERVAL", "0.05")
-        .spawn();
-    Running(child.unwrap())
+    Running::start(
+        Command::new("sh")
+            .arg(program("producer", scratch))
+            .arg(dir)
+            .args([&one, &two])
+            .env("INTERVAL", "0.05"),
+    )
 }
 
 #[test]
@@ -116,12 +123,12 @@ fn the_producer_on_demand_takes_a_picture_when_asked() {
     let scratch = Scratch::new();
     let (dir, picture) = (scratch.join("camera"), scratch.join("picture"));
     fs::write(&picture, jpeg(333)).unwrap();
-    let child = Command::new("sh")
-        .arg(program("producer on demand", &scratch))
-        .arg(&dir)
-        .arg(format!("cat {}", picture.display()))
-        .spawn();
-    let _running = Running(child.unwrap());
+    let _running = Running::start(
+        Command::new("sh")
+            .arg(program("producer on demand", &scratch))
+            .arg(&dir)
+            .arg(format!("cat {}", picture.display())),
+    );
     eventually("it is there", || frame::ask(&dir).is_ok());
     let out = scratch.join("out.jpg");
     snapshot::run(&dir, Some(&out), PATIENCE).unwrap();

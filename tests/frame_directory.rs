@@ -1,6 +1,5 @@
 //! The contract of docs/frame-directory.md, from both sides, through the library.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 #![allow(
     clippy::print_stdout,
     reason = "a child process of a test says when it is ready"
@@ -18,7 +17,7 @@ use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{PATIENCE, Scratch, eventually, jpeg, pending, put};
+use common::{PATIENCE, Scratch, eventually, jpeg, pending, put, skipped};
 use lazycam::capture::source::{Captured, Source, Trouble};
 use lazycam::capture::{self, Options};
 use lazycam::frames::demand::{Demand, Seen};
@@ -116,7 +115,9 @@ fn a_flood_of_requests_counts_as_one_and_may_have_hidden_a_loss() {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let limit: usize = limit.trim().parse().unwrap();
     if limit > 200_000 {
-        eprintln!("SKIPPED: max_queued_events is {limit}, too many to overflow in a test");
+        skipped(&format!(
+            "max_queued_events is {limit}, too many to overflow in a test"
+        ));
         return;
     }
     let scratch = Scratch::new();
@@ -200,7 +201,7 @@ fn a_full_file_system_costs_that_frame_and_leaves_nothing_behind() {
         .arg(scratch.path())
         .output();
     if !mount.is_ok_and(|done| done.status.success()) {
-        eprintln!("SKIPPED: a tmpfs of 64 KiB cannot be mounted here (needs root)");
+        skipped("a tmpfs of 64 KiB cannot be mounted here (needs root)");
         return;
     }
     let full = publish_until_full(scratch.path());
@@ -243,7 +244,8 @@ fn a_directory_that_was_moved_away_is_not_mistaken_for_the_new_one() {
     assert!(!dir.join("current.jpg").exists());
 }
 
-/// Frames every 5 ms while started, and the end of input when the file `end` exists.
+/// Frames every 5 ms while started, and the end of input when the file `end` exists. It cannot be started while
+/// there is a file of that name with `.lost` at its end.
 struct Fake {
     end: std::path::PathBuf,
     next: Option<Instant>,
@@ -256,6 +258,9 @@ impl Source for Fake {
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {
+        if self.end.with_extension("lost").exists() {
+            return Err(Trouble::Lost("unplugged".into()));
+        }
         self.next = Some(now);
         Ok(())
     }
@@ -373,4 +378,23 @@ fn a_running_producer_makes_a_deleted_or_replaced_directory_again() {
     snapshot::run(&dir, Some(&scratch.join("out.jpg")), PATIENCE).unwrap();
     assert!(pending(&mut watcher).contains(&(id, Change::Returned)));
     end(camera, &dir, &stop);
+}
+
+#[test]
+fn a_reader_that_waits_for_a_lost_camera_need_not_ask_again_by_itself() {
+    let scratch = Scratch::new();
+    let (dir, stop, out) = (
+        scratch.join("camera"),
+        scratch.join("end"),
+        scratch.join("out.jpg"),
+    );
+    fs::write(stop.with_extension("lost"), "").unwrap();
+    let camera = camera(&dir, &stop);
+    let taker = thread::spawn(move || snapshot::run(&dir, Some(&out), PATIENCE));
+    // Long enough for the first retry to fail as well.
+    thread::sleep(Duration::from_millis(700));
+    assert!(!taker.is_finished());
+    fs::remove_file(stop.with_extension("lost")).unwrap();
+    taker.join().unwrap().unwrap();
+    end(camera, &scratch.join("camera"), &stop);
 }

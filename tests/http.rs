@@ -465,7 +465,9 @@ fn a_head_that_comes_too_slowly_is_answered_408_and_nobody_waits_for_it() {
     let site = Site::new();
     let mut slow = site.client();
     let start = Instant::now();
-    let mut head = b"GET /stream HTTP/1.1\r\nCookie: ".iter().chain([b'a'; 1].iter().cycle());
+    let mut head = b"GET /stream HTTP/1.1\r\nCookie: "
+        .iter()
+        .chain([b'a'; 1].iter().cycle());
     while !slow.hears_something(Duration::from_millis(200)) {
         assert!(start.elapsed() < PATIENCE * 2, "it may go on for ever");
         slow.send([*head.next().unwrap()]);

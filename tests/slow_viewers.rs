@@ -31,17 +31,39 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 #[test]
 fn a_slow_viewer_alone_stays_close_to_the_floor_at_1_mbit() {
-    alone(1_000_000, Duration::from_millis(80), Duration::from_secs(30));
+    alone(
+        1_000_000,
+        Duration::from_millis(80),
+        Duration::from_secs(30),
+    );
 }
 
 #[test]
 fn a_slow_viewer_alone_stays_close_to_the_floor_at_5_mbit() {
-    alone(5_000_000, Duration::from_millis(25), Duration::from_secs(20));
+    alone(
+        5_000_000,
+        Duration::from_millis(25),
+        Duration::from_secs(20),
+    );
+}
+
+#[allow(non_snake_case)]
+fn DELAY() -> u32 {
+    std::env::var("DELAY").map_or(0, |d| d.parse().unwrap())
+}
+#[test]
+fn far() {
+    let Some(rig) = Rig::new() else { return };
+    let rate = std::env::var("RATE").map_or(1_000_000_000, |d| d.parse().unwrap());
+    let v = rig.viewer(Some(rate), DELAY());
+    let seen = v.watch(rig.server, Duration::from_secs(10));
+    let report = Report::of(&seen, rate, Duration::from_secs(10));
+    eprintln!("{report:?}");
 }
 
 fn alone(rate: u32, allowance: Duration, duration: Duration) {
     let Some(rig) = Rig::new() else { return };
-    let slow = rig.viewer(Some(rate));
+    let slow = rig.viewer(Some(rate), DELAY());
     let seen = slow.watch(rig.server, duration);
     let report = Report::of(&seen, rate, duration);
     eprintln!("{report:?}");
@@ -54,7 +76,7 @@ fn alone(rate: u32, allowance: Duration, duration: Duration) {
 fn a_slow_viewer_stays_in_the_present_and_a_fast_one_beside_it_gets_every_frame() {
     let Some(rig) = Rig::new() else { return };
     let duration = Duration::from_secs(30);
-    let (slow, fast) = (rig.viewer(Some(1_000_000)), rig.viewer(None));
+    let (slow, fast) = (rig.viewer(Some(1_000_000), 0), rig.viewer(None, 0));
     let server = rig.server;
     let (slow, fast) = thread::scope(|scope| {
         let slow = scope.spawn(|| slow.watch(server, duration));
@@ -67,7 +89,10 @@ fn a_slow_viewer_stays_in_the_present_and_a_fast_one_beside_it_gets_every_frame(
     let fast_report = Report::of(&fast, 1_000_000_000, duration);
     eprintln!("fast: {fast_report:?}");
     fast_report.is_sound();
-    let missed = fast.windows(2).filter(|pair| pair[1].frame != pair[0].frame + 1).count();
+    let missed = fast
+        .windows(2)
+        .filter(|pair| pair[1].frame != pair[0].frame + 1)
+        .count();
     assert!(missed == 0, "{missed}");
 }
 
@@ -119,7 +144,10 @@ impl Report {
 
     fn is_sound(&self) {
         assert!(self.increasing, "{self:?}");
-        assert!(self.thirds.1 < self.thirds.0 * 3 / 2 + Duration::from_millis(50), "{self:?}");
+        assert!(
+            self.thirds.1 < self.thirds.0 * 3 / 2 + Duration::from_millis(50),
+            "{self:?}"
+        );
     }
 }
 
@@ -136,7 +164,9 @@ struct Rig {
 
 impl Rig {
     fn new() -> Option<Self> {
-        let guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let guard = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let namespace = Namespace::new()?;
         let scratch = Scratch::new();
         let binary = std::env::var("LAZYCAM_BIN").unwrap_or(env!("CARGO_BIN_EXE_lazycam").into());
@@ -153,7 +183,16 @@ impl Rig {
             move || generate(stdin, &ended)
         });
         let server = Command::new("ip")
-            .args(["netns", "exec", &namespace.0, &binary, "serve", "--listen", "8080", "--frames"])
+            .args([
+                "netns",
+                "exec",
+                &namespace.0,
+                &binary,
+                "serve",
+                "--listen",
+                "8080",
+                "--frames",
+            ])
             .arg(scratch.path())
             .spawn()
             .unwrap();
@@ -170,22 +209,64 @@ impl Rig {
     }
 
     /// A viewer's machine, behind a link of this many bits per second.
-    fn viewer(&self, rate: Option<u32>) -> Viewer {
+    fn viewer(&self, rate: Option<u32>, delay: u32) -> Viewer {
         let number = self.next_link.fetch_add(1, Ordering::Relaxed);
         let own = Namespace::new().unwrap();
         let (server, link) = (&self.namespace.0, format!("link{number}"));
-        run(&["ip", "-n", server, "link", "add", &link, "type", "veth", "peer", "name", "link", "netns", &own.0]);
-        run(&["ip", "-n", server, "address", "add", &format!("10.99.{number}.1/24"), "dev", &link]);
+        run(&[
+            "ip", "-n", server, "link", "add", &link, "type", "veth", "peer", "name", "link",
+            "netns", &own.0,
+        ]);
+        run(&[
+            "ip",
+            "-n",
+            server,
+            "address",
+            "add",
+            &format!("10.99.{number}.1/24"),
+            "dev",
+            &link,
+        ]);
         run(&["ip", "-n", server, "link", "set", "dev", &link, "up"]);
-        run(&["ip", "-n", &own.0, "address", "add", &format!("10.99.{number}.2/24"), "dev", "link"]);
+        run(&[
+            "ip",
+            "-n",
+            &own.0,
+            "address",
+            "add",
+            &format!("10.99.{number}.2/24"),
+            "dev",
+            "link",
+        ]);
         run(&["ip", "-n", &own.0, "link", "set", "dev", "link", "up"]);
+        if delay > 0 {
+            run(&[
+                "tc",
+                "-n",
+                &own.0,
+                "qdisc",
+                "add",
+                "dev",
+                "link",
+                "root",
+                "netem",
+                "delay",
+                &format!("{delay}ms"),
+            ]);
+        }
         if let Some(rate) = rate {
             let rate = rate.to_string();
             let burst = std::env::var("BURST").unwrap_or("16k".into());
             let latency = std::env::var("LATENCY").unwrap_or("50ms".into());
-            run(&["tc", "-n", server, "qdisc", "add", "dev", &link, "root", "tbf", "rate", &rate, "burst", &burst, "latency", &latency]);
+            run(&[
+                "tc", "-n", server, "qdisc", "add", "dev", &link, "root", "tbf", "rate", &rate,
+                "burst", &burst, "latency", &latency,
+            ]);
         }
-        Viewer { namespace: own, number }
+        Viewer {
+            namespace: own,
+            number,
+        }
     }
 }
 
@@ -233,7 +314,10 @@ struct Viewer {
 
 impl Viewer {
     fn watch(&self, server: SocketAddr, duration: Duration) -> Vec<Seen> {
-        let address = SocketAddr::from((Ipv4Addr::new(10, 99, u8::try_from(self.number).unwrap(), 1), server.port()));
+        let address = SocketAddr::from((
+            Ipv4Addr::new(10, 99, u8::try_from(self.number).unwrap(), 1),
+            server.port(),
+        ));
         let namespace = File::open(format!("/run/netns/{}", self.namespace.0)).unwrap();
         thread::spawn(move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
@@ -266,12 +350,19 @@ fn watch(address: SocketAddr, duration: Duration) -> Vec<Seen> {
             if end.is_none() {
                 end = Some(Instant::now() + duration);
             } else {
-                seen.push(Seen { frame: stamp.frame, age: now - stamp.monotonic });
+                seen.push(Seen {
+                    frame: stamp.frame,
+                    age: now - stamp.monotonic,
+                });
             }
             bytes.drain(..start + FRAME);
         }
     }
-    if std::env::var("TRACE").is_ok() { for s in &seen { eprintln!("{} {:?}", s.frame, s.age); } }
+    if std::env::var("TRACE").is_ok() {
+        for s in &seen {
+            eprintln!("{} {:?}", s.frame, s.age);
+        }
+    }
     seen
 }
 
@@ -281,7 +372,11 @@ struct Namespace(String);
 impl Namespace {
     fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("lazycam-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "lazycam-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let added = Command::new("ip").args(["netns", "add", &name]).status();
         if !added.is_ok_and(|status| status.success()) {
             eprintln!("SKIPPED: no network namespaces here (root and iproute2 are needed)");
@@ -299,6 +394,9 @@ impl Drop for Namespace {
 }
 
 fn run(command: &[&str]) {
-    let status = Command::new(command[0]).args(&command[1..]).status().unwrap();
+    let status = Command::new(command[0])
+        .args(&command[1..])
+        .status()
+        .unwrap();
     assert!(status.success(), "{command:?}");
 }

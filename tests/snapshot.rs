@@ -178,9 +178,7 @@ fn polling_with_after_gets_each_frame_once() {
 #[test]
 fn one_frame_answers_everybody_who_waits() {
     let (_scratch, mut hand, server, _client) = site();
-    let mut clients: Vec<_> = (0..20)
-        .map(|_| Client::connect(server.address()))
-        .collect();
+    let mut clients: Vec<_> = (0..20).map(|_| Client::connect(server.address())).collect();
     for client in &mut clients {
         // In their order, so that the last one has asked when the first is answered.
         assert_eq!(client.get("/favicon.ico").head.status, 204);

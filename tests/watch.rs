@@ -1,14 +1,12 @@
 //! A reader that was there first, or long before, or all the time: what it is told of its directories.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
-
 mod common;
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use common::{Scratch, jpeg, pending, put, until, wait};
+use common::{Scratch, jpeg, pending, put, skipped, until, wait};
 use lazycam::frames::frame::Frame;
 use lazycam::frames::watch::{Change, Watcher};
 
@@ -197,7 +195,9 @@ fn after_an_overflow_every_directory_is_to_be_looked_at() {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let limit: usize = limit.trim().parse().unwrap();
     if limit > 200_000 {
-        eprintln!("SKIPPED: max_queued_events is {limit}, too many to overflow in a test");
+        skipped(&format!(
+            "max_queued_events is {limit}, too many to overflow in a test"
+        ));
         return;
     }
     let scratch = Scratch::new();

@@ -104,7 +104,9 @@ impl Outlet {
             Err(error) => {
                 let wait = self.retry.map_or(RETRY.0, |(_, wait)| wait);
                 self.retry = Some((now + wait, (wait * 2).min(RETRY.1)));
-                warn!("{error}; trying again in {} s", wait.as_secs());
+                if let Some(held_back) = self.brake.pass(now) {
+                    warn!("{error}; trying again ({held_back} more since the last message)");
+                }
                 Ok(())
             }
         }

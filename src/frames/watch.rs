@@ -6,7 +6,7 @@
 //! Nothing is polled; only where inotify has no event to give (its limits, permissions) is there a
 //! retry, which the owner's loop calls when [`Watcher::retry_at`] has come.
 //!
-//! How paths are followed is in [`super::follow`]. What is not noticed is said there too.
+//! How paths are followed is in `frames/follow.rs`. What is not noticed is said there too.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -73,6 +73,7 @@ impl Server {
             Choice::Give(shot) => {
                 peer.decide_at = None;
                 self.held.note(&shot);
+                peer.begin_frame(now);
                 peer.connection.give(shot, now, &mut self.stats);
                 self.bound_held();
                 true

@@ -2,8 +2,10 @@
 //!
 //! A frame that is handed to the kernel waits there behind everything handed over before it, and ages.
 //! So the frame to send is chosen as late as possible without letting the line fall idle: at the moment when what
-//! is queued has shrunk to what the path itself holds, its rate times its shortest round trip. The kernel
-//! knows both and does not tell when that moment comes, so it is computed ([`Path::drains_in`]).
+//! is queued has shrunk to what the path itself holds, its rate times its shortest round trip. Nobody tells when
+//! that moment comes, so it is computed ([`Path::drains_in`]) from what is queued and a rate that is measured here
+//! ([`Meter`]): the kernel's own (`tcpi_delivery_rate`) is that of the last few segments, a hundred times too high after an
+//! idle moment and far too low after a held-back acknowledgement.
 //!
 //! Frames come in steps of the camera's interval, and only when somebody asked before the step. A line that
 //! becomes free between two steps gets the last frame before it: that one, sent now or when the line is
@@ -35,16 +37,20 @@ const PATIENCE: u32 = 4;
 /// How long before a camera's step it must have been asked: a wake-up of the producer, with some room.
 const ASK_MARGIN: Duration = Duration::from_millis(3);
 
-/// How soon to look again at a path whose rate is not known yet.
-const UNKNOWN_RATE_RETRY: Duration = Duration::from_millis(5);
+/// How soon to look again at a path whose rate is not known yet, and the shortest wait for a busy one.
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+
+/// A rate is that of so many bytes, or of so long a time: acknowledgements come in clumps.
+const METER_BYTES: u64 = 16 * 1024;
+const METER_TIME: Duration = Duration::from_millis(100);
 
 /// What is known of the way to a viewer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Path {
     /// Bytes handed to the kernel that the viewer has not acknowledged.
     pub queued: u64,
-    /// Bytes per second that arrive, as last measured.
-    pub rate: Option<u64>,
+    /// Bytes per second that arrive, as measured while the line was busy.
+    pub rate: Option<f64>,
     /// The shortest round trip seen.
     pub min_rtt: Duration,
 }
@@ -63,9 +69,70 @@ impl Path {
             return Duration::ZERO;
         }
         match self.rate {
-            Some(rate) => Duration::from_secs_f64(self.queued as f64 / rate as f64)
-                .saturating_sub(self.min_rtt),
-            None => UNKNOWN_RATE_RETRY,
+            // A quarter more than what is on its way: a rate that was measured while nobody wanted more is too low.
+            Some(rate) => Duration::from_secs_f64(self.queued as f64 / rate)
+                .saturating_sub(self.min_rtt + self.min_rtt / 4),
+            None => SHORTEST_WAIT,
+        }
+    }
+}
+
+/// Measures the rate of a line while it is busy; an idle one says nothing.
+///
+/// It believes in a lower rate faster than in a higher one. Shapers let a burst through after an idle moment, and a rate
+/// taken too high begins a frame too early, which then ages in a queue; one taken too low is found out at the next look.
+///
+/// Nothing can be acknowledged before one round trip has passed, so a busy time is counted from then on: otherwise a
+/// long line that is never full would seem to be a slow one.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Since when acknowledgements can come, and how much was acknowledged before.
+    busy: Option<(Instant, u64)>,
+    rate: Option<f64>,
+    acknowledged: u64,
+    min_rtt: Duration,
+}
+
+impl Meter {
+    /// Something is handed to the kernel.
+    pub fn begin(&mut self, now: Instant) {
+        let first_answer = (now + self.min_rtt, self.acknowledged);
+        self.busy.get_or_insert(first_answer);
+    }
+
+    /// Takes note that `acknowledged` bytes arrived in all and `queued` are to arrive.
+    pub fn observe(&mut self, now: Instant, acknowledged: u64, queued: u64, min_rtt: Duration) {
+        self.acknowledged = acknowledged;
+        self.min_rtt = min_rtt;
+        let Some((since, before)) = self.busy else {
+            return;
+        };
+        let time = now.saturating_duration_since(since);
+        let bytes = acknowledged.saturating_sub(before);
+        let sample = bytes as f64 / time.as_secs_f64().max(0.001);
+        if queued <= DELAYED_ACK {
+            // All has arrived, nobody knows for how long already: it was at least so fast.
+            self.busy = None;
+            if bytes >= METER_BYTES {
+                self.rate = self.rate.map(|rate| rate + (sample - rate).max(0.0) / 4.0);
+            }
+        } else if !time.is_zero() && (bytes >= METER_BYTES || time >= METER_TIME) {
+            self.busy = Some((now, acknowledged));
+            self.rate = Some(match self.rate {
+                Some(rate) if sample > rate => rate + (sample - rate) / 8.0,
+                Some(rate) => rate + (sample - rate) / 2.0,
+                None => sample,
+            });
+        }
+    }
+
+    /// Bytes per second, if any were measured. Never 0: a line that stands still is slow beyond use. Before the
+    /// first answer can have come, what was sent is on its way and not in a queue, as far as anybody knows.
+    pub fn rate(&self, now: Instant) -> Option<f64> {
+        match (self.rate, self.busy) {
+            (Some(rate), _) => Some(rate.max(1.0)),
+            (None, Some((since, _))) if now < since => Some(f64::INFINITY),
+            (None, _) => None,
         }
     }
 }
@@ -118,7 +185,9 @@ fn ask_in_time(
         .unwrap_or(now)
         .max(now);
     if ask_at > now {
-        return Turn::Wait(ask_at);
+        // Only half of the way: the rate may be wrong or change, and the nearer the end, the less that matters.
+        let half = ((ask_at - now) / 2).max(SHORTEST_WAIT);
+        return Turn::Wait(ask_at.min(now + half));
     }
     match newest {
         // The camera was asked already. Should its next frame be late, a usable one is not held back for ever.
@@ -173,7 +242,7 @@ mod tests {
     fn a_path_with_nothing_but_a_delayed_acknowledgement_is_free() {
         let path = Path {
             queued: 2900,
-            rate: Some(1000),
+            rate: Some(1000.0),
             min_rtt: Duration::ZERO,
         };
         assert_eq!(path.drains_in(), Duration::ZERO);
@@ -184,15 +253,57 @@ mod tests {
     fn a_path_is_free_when_only_what_is_on_its_way_is_queued() {
         let path = Path {
             queued: 100_000,
-            rate: Some(1_000_000),
+            rate: Some(1_000_000.0),
             min_rtt: ms(40),
         };
-        assert_eq!(path.drains_in(), ms(60));
+        assert_eq!(path.drains_in(), ms(50));
         let shorter_than_the_round_trip = Path {
             queued: 30_000,
             ..path
         };
         assert_eq!(shorter_than_the_round_trip.drains_in(), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_meter_counts_busy_time_only() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        meter.begin(start);
+        meter.observe(start + ms(50), 50_000, 50_000, ms(0));
+        assert_eq!(meter.rate(start), Some(1_000_000.0));
+        // All but a delayed acknowledgement arrived, and then nothing was sent for a while.
+        meter.observe(start + ms(1000), 98_000, 2000, ms(0));
+        meter.begin(start + ms(2000));
+        meter.observe(start + ms(2050), 148_000, 50_000, ms(0));
+        assert_eq!(meter.rate(start), Some(1_000_000.0));
+    }
+
+    #[test]
+    fn the_meter_believes_in_a_slower_line_sooner_than_in_a_faster_one() {
+        let start = Instant::now();
+        let measured = |second: u64| {
+            let mut meter = Meter::default();
+            meter.begin(start);
+            meter.observe(start + ms(100), 100_000, 800_000, ms(0));
+            meter.observe(start + ms(200), 100_000 + second, 700_000, ms(0));
+            meter.rate(start).unwrap()
+        };
+        assert_eq!(measured(0), 500_000.0);
+        assert_eq!(measured(180_000), 1_100_000.0);
+    }
+
+    #[test]
+    fn a_long_line_that_is_not_full_does_not_seem_slow() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        meter.observe(start, 0, 0, ms(100));
+        meter.begin(start);
+        meter.observe(start + ms(33), 0, 64_000, ms(100));
+        assert_eq!(meter.rate(start + ms(33)), Some(f64::INFINITY));
+        meter.begin(start + ms(33));
+        meter.begin(start + ms(66));
+        meter.observe(start + ms(132), 64_000, 128_000, ms(100));
+        assert_eq!(meter.rate(start + ms(132)), Some(2_000_000.0));
     }
 
     #[test]
@@ -208,11 +319,19 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_line_asks_one_interval_before_it_is_free() {
+    fn a_busy_line_is_looked_at_again_half_way_to_the_time_to_ask() {
         let now = Instant::now();
-        let free = now + ms(800);
-        let turn = decide(now, free, INTERVAL, newest(now, true));
-        assert_eq!(turn, Turn::Wait(free - INTERVAL - ASK_MARGIN));
+        let ask_at = now + ms(800);
+        let free = ask_at + INTERVAL + ASK_MARGIN;
+        let turn = |now| decide(now, free, INTERVAL, newest(ask_at - ms(1000), false));
+        assert_eq!(turn(now), Turn::Wait(now + ms(400)));
+        assert_eq!(turn(ask_at - ms(6)), Turn::Wait(ask_at - ms(1)));
+        assert_eq!(turn(ask_at - ms(2)), Turn::Wait(ask_at));
+        assert_eq!(
+            decide(ask_at, free, INTERVAL, None),
+            Turn::Ask(None),
+            "one interval and a margin before the line is free"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, recv, send, shu
 
 use super::connection::{Connection, Settings};
 use super::outbox::Output;
-use super::pacing::Path;
+use super::pacing::{Meter, Path};
 use super::stats::{CloseReason, Stats};
 use super::tcp;
 use crate::event::{Readiness, Registration};
@@ -36,6 +36,7 @@ pub(super) struct Peer {
     readable: bool,
     writable: bool,
     written: u64,
+    meter: Meter,
     progress: Progress,
 }
 
@@ -70,6 +71,7 @@ impl Peer {
             readable: true,
             writable: true,
             written: 0,
+            meter: Meter::default(),
             progress: Progress {
                 left: 0,
                 arrived: 0,
@@ -161,6 +163,8 @@ impl Peer {
         let mut path = self.kernel_path();
         let arrived = self.written.saturating_sub(path.queued);
         path.queued += self.connection.unsent();
+        self.meter.observe(now, arrived, path.queued, path.min_rtt);
+        path.rate = self.meter.rate(now);
         if arrived > self.progress.arrived || path.queued == 0 {
             self.progress.since = now;
         }
@@ -169,10 +173,12 @@ impl Peer {
         path
     }
 
+    /// A frame is put into the outbox.
+    pub(super) fn begin_frame(&mut self, now: Instant) {
+        self.meter.begin(now);
+    }
+
     fn kernel_path(&self) -> Path {
-        if self.written == 0 {
-            return Path::IDLE;
-        }
         let known = if self.is_tcp {
             tcp::tcp_path(self.socket.as_fd(), self.written)
         } else {

@@ -33,16 +33,10 @@ struct TcpInfo {
     segs_in: u32,
     notsent_bytes: u32,
     min_rtt_us: u32,
-    data_segs_in: u32,
-    data_segs_out: u32,
-    delivery_rate: u64,
 }
 
-const _: () = assert!(
-    offset_of!(TcpInfo, bytes_acked) == 120
-        && offset_of!(TcpInfo, min_rtt_us) == 148
-        && offset_of!(TcpInfo, delivery_rate) == 160
-);
+const _: () =
+    assert!(offset_of!(TcpInfo, bytes_acked) == 120 && offset_of!(TcpInfo, min_rtt_us) == 148);
 
 /// Bounds what the kernel queues unsent. Without it the newest frame would wait behind megabytes of old
 /// ones.
@@ -86,9 +80,12 @@ pub(super) fn tcp_path(socket: BorrowedFd<'_>, written: u64) -> Option<Path> {
     let info = unsafe { info.assume_init() };
     Some(Path {
         queued: written.saturating_sub(info.bytes_acked),
-        rate: Some(info.delivery_rate).filter(|rate| *rate > 0),
+        rate: None,
         // The kernel says ~0 until it has measured one.
-        min_rtt: Duration::from_micros(info.min_rtt_us.into()).min(Duration::from_secs(10)),
+        min_rtt: match info.min_rtt_us {
+            u32::MAX => Duration::ZERO,
+            micros => Duration::from_micros(micros.into()),
+        },
     })
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod producer;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -99,6 +100,12 @@ pub(crate) fn wait(watcher: &Watcher, patience: Duration) -> bool {
     poll.add(watcher, Interest::Readable, ()).unwrap();
     poll.wait(Some(Instant::now() + patience)).unwrap();
     poll.next_event().is_some()
+}
+
+/// Says so loudly: written past the test harness, which keeps back what a passing test prints.
+pub(crate) fn skipped(why: &str) {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}");
 }
 
 /// Waits until something is so.

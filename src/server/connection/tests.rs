@@ -1,1 +1,309 @@
+//! The states of a connection, step by step: what goes in, what comes out.
 
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use super::*;
+
+const SIZE: Picture = Picture {
+    width: 640,
+    height: 480,
+};
+
+/// A connection without a socket, and a clock that only the test moves.
+struct Scene {
+    connection: Connection<()>,
+    now: Instant,
+    settings: Settings,
+    stats: Stats,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let now = Instant::now();
+        Scene {
+            connection: Connection::new(now),
+            now,
+            settings: Settings::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    fn after(request: &str) -> Self {
+        let mut scene = Scene::new();
+        scene.receive(request);
+        scene
+    }
+
+    fn receive(&mut self, bytes: impl AsRef<[u8]>) {
+        let (settings, stats) = (&self.settings, &mut self.stats);
+        self.connection
+            .receive(bytes.as_ref(), self.now, settings, stats);
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        let (settings, stats) = (&self.settings, &mut self.stats);
+        self.connection.expire(self.now, settings, stats);
+    }
+
+    fn give(&mut self, number: u64, size: Picture) {
+        let shot = Shot {
+            file: Rc::new(()),
+            len: 5000,
+            captured: SystemTime::UNIX_EPOCH,
+            picture: size,
+            number,
+        };
+        self.connection.give(shot, self.now, &mut self.stats);
+    }
+
+    fn want(&self) -> Option<Want> {
+        self.connection.want(self.now, &self.settings)
+    }
+
+    /// Takes all output, at most `step` bytes at a time; a frame shows as `<frame of N>`.
+    fn take(&mut self, step: usize) -> String {
+        let mut taken = String::new();
+        while let Some(output) = self.connection.output() {
+            let n = match output {
+                Output::Bytes { bytes, .. } => {
+                    let n = bytes.len().min(step);
+                    taken.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+                    n
+                }
+                Output::File { offset, len, .. } => {
+                    if offset == 0 {
+                        taken.push_str(&format!("<frame of {len}>"));
+                    }
+                    (len as usize).min(step)
+                }
+            };
+            let (settings, stats) = (&self.settings, &mut self.stats);
+            self.connection.sent(n, self.now, settings, stats);
+        }
+        taken
+    }
+
+    fn replies(&mut self) -> Vec<String> {
+        self.take(usize::MAX)
+            .split("HTTP/1.")
+            .skip(1)
+            .map(|reply| reply[2..5].to_owned())
+            .collect()
+    }
+}
+
+const STREAM: &str = "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n";
+const SNAPSHOT: &str = "GET /snapshot HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_stream_sends_head_boundary_frame_and_delimiter_in_this_order() {
+    for step in [1, 7, usize::MAX] {
+        let mut scene = Scene::after(STREAM);
+        let head = scene.take(step);
+        assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+        assert!(head.ends_with("\r\n\r\n--boundarydonotcross\r\n"), "{head}");
+        scene.give(1, SIZE);
+        assert_eq!(scene.want(), None, "one frame at a time");
+        assert_eq!(
+            scene.take(step),
+            "Content-Type: image/jpeg\r\nContent-Length: 5000\r\nX-Timestamp: 0.000000\r\n\r\n\
+             <frame of 5000>\r\n--boundarydonotcross\r\n"
+        );
+        assert!(matches!(
+            scene.want(),
+            Some(Want::Stream { have: Some(1), .. })
+        ));
+    }
+}
+
+#[test]
+fn a_frame_that_is_there_goes_out_with_the_head() {
+    let mut scene = Scene::after(STREAM);
+    assert!(matches!(
+        scene.want(),
+        Some(Want::Stream { have: None, .. })
+    ));
+    scene.give(1, SIZE);
+    let Some(Output::Bytes { bytes, more }) = scene.connection.output() else {
+        panic!("no output");
+    };
+    assert!(more, "the frame follows at once");
+    assert!(bytes.starts_with(b"HTTP/1.0 200"));
+    assert!(bytes.ends_with(b"X-Timestamp: 0.000000\r\n\r\n"));
+}
+
+#[test]
+fn requests_are_answered_in_order_however_they_are_cut() {
+    let requests =
+        format!("{SNAPSHOT}HEAD /stream.mjpg?x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let nothing = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n";
+    let input = format!("{nothing}OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n{requests}");
+    for step in 1..input.len() {
+        let mut scene = Scene::new();
+        let mut seen = Vec::new();
+        for piece in input.as_bytes().chunks(step) {
+            scene.receive(piece);
+            seen.extend(scene.replies());
+            if matches!(scene.want(), Some(Want::Snapshot { .. })) {
+                scene.give(1, SIZE);
+                seen.extend(scene.replies());
+            }
+        }
+        assert_eq!(seen, ["404", "200", "200", "200"], "in pieces of {step}");
+        assert!(scene.connection.take_shutdown());
+    }
+}
+
+#[test]
+fn a_snapshot_without_a_frame_is_a_503_at_its_deadline_and_the_connection_goes_on() {
+    let mut scene = Scene::after(SNAPSHOT);
+    assert!(matches!(scene.want(), Some(Want::Snapshot { .. })));
+    scene.pass(1499);
+    assert_eq!(scene.take(100), "");
+    scene.pass(1);
+    let reply = scene.take(100);
+    assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
+    assert!(reply.contains("Retry-After: "), "{reply}");
+    scene.receive(SNAPSHOT);
+    assert!(scene.want().is_some());
+}
+
+#[test]
+fn a_request_that_does_not_end_is_a_408_and_one_that_does_not_begin_nothing() {
+    let mut scene = Scene::after("GET /stream HT");
+    scene.pass(9_999);
+    assert_eq!(scene.take(100), "");
+    scene.receive("TP");
+    scene.pass(1);
+    assert!(scene.take(100).starts_with("HTTP/1.1 408 "));
+    assert!(scene.connection.take_shutdown());
+
+    let mut scene = Scene::new();
+    scene.pass(15_000);
+    assert_eq!(scene.take(100), "");
+    assert_eq!(scene.connection.closed(), Some(CloseReason::Idle));
+}
+
+#[test]
+fn a_client_that_closes_its_side_still_gets_what_it_asked_for() {
+    let mut scene = Scene::after(SNAPSHOT);
+    scene.connection.end_of_input();
+    scene.give(1, SIZE);
+    assert!(scene.take(100).ends_with("<frame of 5000>"));
+    assert_eq!(scene.connection.closed(), Some(CloseReason::Done));
+}
+
+#[test]
+fn a_viewer_that_closes_its_side_has_left() {
+    let mut scene = Scene::after(STREAM);
+    scene.connection.end_of_input();
+    assert_eq!(scene.connection.closed(), Some(CloseReason::Left));
+}
+
+#[test]
+fn a_stream_ends_with_a_delimiter_when_the_picture_changes_its_size() {
+    let mut scene = Scene::after(STREAM);
+    scene.give(1, SIZE);
+    scene.take(100);
+    scene.give(2, Picture { width: 320, ..SIZE });
+    assert_eq!(scene.take(100), "");
+    assert!(scene.connection.take_shutdown());
+}
+
+#[test]
+fn a_stopping_server_finishes_the_frame_and_begins_nothing() {
+    let mut scene = Scene::after(STREAM);
+    scene.give(1, SIZE);
+    scene.connection.stop(scene.now, &mut scene.stats);
+    assert!(scene.take(100).ends_with("--boundarydonotcross\r\n"));
+    assert!(scene.connection.take_shutdown());
+    assert_eq!(scene.want(), None);
+
+    let mut waiting = Scene::after(STREAM);
+    waiting.take(100);
+    waiting.connection.stop(waiting.now, &mut waiting.stats);
+    assert!(waiting.connection.take_shutdown());
+
+    let mut snapshot = Scene::after(SNAPSHOT);
+    snapshot.connection.stop(snapshot.now, &mut snapshot.stats);
+    assert!(snapshot.take(100).starts_with("HTTP/1.1 503 "));
+}
+
+#[test]
+fn a_stream_wants_a_repeat_when_nothing_was_sent_for_a_while() {
+    let mut scene = Scene::after(STREAM);
+    scene.give(1, SIZE);
+    scene.take(100);
+    scene.pass(4_999);
+    assert!(matches!(
+        scene.want(),
+        Some(Want::Stream { repeat: false, .. })
+    ));
+    scene.pass(1);
+    assert!(matches!(
+        scene.want(),
+        Some(Want::Stream { repeat: true, .. })
+    ));
+    scene.give(1, SIZE);
+    assert_eq!(scene.stats.repeats, 1);
+}
+
+#[test]
+fn a_rate_is_kept_on_a_grid_without_making_up_for_what_was_missed() {
+    let mut scene = Scene::after("GET /stream?fps=10 HTTP/1.0\r\n\r\n");
+    let start = scene.now;
+    let not_before = |scene: &Scene| match scene.want() {
+        Some(Want::Stream { not_before, .. }) => not_before.saturating_duration_since(start),
+        other => panic!("{other:?}"),
+    };
+    scene.give(1, SIZE);
+    scene.take(100);
+    assert_eq!(not_before(&scene), Duration::from_millis(100));
+    scene.pass(97);
+    scene.give(2, SIZE);
+    scene.take(100);
+    assert_eq!(not_before(&scene), Duration::from_millis(200));
+    scene.pass(1000);
+    scene.give(3, SIZE);
+    scene.take(100);
+    assert_eq!(not_before(&scene), Duration::from_millis(1097));
+}
+
+#[test]
+fn a_client_that_is_turned_away_is_told_so_before_it_has_asked() {
+    let now = Instant::now();
+    let mut scene = Scene::new();
+    scene.connection = Connection::turned_away(now, &mut scene.stats);
+    let reply = scene.take(100);
+    assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
+    assert!(reply.contains("Connection: close"), "{reply}");
+    assert!(scene.connection.take_shutdown());
+}
+
+#[test]
+fn asking_for_heads_and_options_wants_no_frame() {
+    for method in ["HEAD", "OPTIONS"] {
+        for path in ["/stream", "/snapshot", "/?action=stream", "/"] {
+            let mut scene = Scene::after(&format!("{method} {path} HTTP/1.0\r\n\r\n"));
+            assert_eq!(scene.want(), None, "{method} {path}");
+            let reply = scene.take(100);
+            assert!(reply.contains(" 200 OK\r\n"), "{reply}");
+            assert!(reply.ends_with("\r\n\r\n"), "{reply}");
+        }
+    }
+}
+
+#[test]
+fn input_is_bounded_while_a_reply_goes_out() {
+    let mut scene = Scene::after(SNAPSHOT);
+    for _ in 0..100 {
+        if !scene.connection.takes_input() {
+            break;
+        }
+        scene.receive([b'x'; 1024]);
+    }
+    assert!(!scene.connection.takes_input());
+    assert!(scene.connection.input.len() <= MAX_HEAD);
+}
