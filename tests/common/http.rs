@@ -66,7 +66,10 @@ impl Client {
     }
 
     pub(crate) fn connect_unix(path: &Path) -> Self {
-        let socket = UnixStream::connect(path).unwrap();
+        Client::over_unix(UnixStream::connect(path).unwrap())
+    }
+
+    pub(crate) fn over_unix(socket: UnixStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {
             socket: Socket::Unix(socket),

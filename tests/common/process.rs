@@ -57,7 +57,8 @@ pub(crate) fn clean(program: impl AsRef<OsStr>) -> Command {
 pub(crate) fn lazycam<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
     let words = words(arguments);
     let mut command = clean(&words[0]);
-    command.args(&words[1..]).stdin(Stdio::null());
+    command.args(&words[1..]);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn lazycam<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
 pub(crate) fn wrapped<S: AsRef<OsStr>>(wrapper: &[&str], arguments: &[S]) -> Command {
     let mut command = clean(wrapper[0]);
     command.args(&wrapper[1..]).args(words(arguments));
-    command.stdin(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
