@@ -42,7 +42,7 @@ pub enum Passed {
 /// The sockets that were passed to this process. Once: a second call finds none.
 pub fn passed_sockets() -> Result<Vec<Passed>> {
     let own = std::process::id().to_string();
-    if std::env::var("LISTEN_PID").is_ok_and(|pid| pid != own) {
+    if std::env::var("LISTEN_PID").as_ref() != Ok(&own) {
         // Names of somebody else's sockets, such as a wrapper's around this program: sd-notify would miss their sockets
         // and fail.
         // SAFETY: as below.
