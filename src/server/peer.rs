@@ -47,6 +47,9 @@ pub(super) struct Peer {
 struct Progress {
     /// Bytes that are still to be sent or acknowledged, when last looked at.
     left: u64,
+    /// Bytes acknowledged, when last looked at. Unlike `left` it does not grow with a new frame, which would look as if
+    /// nothing had arrived.
+    arrived: u64,
     since: Instant,
 }
 
@@ -74,6 +77,7 @@ impl Peer {
             meter: Meter::default(),
             progress: Progress {
                 left: 0,
+                arrived: 0,
                 since: now,
             },
         }
@@ -168,10 +172,11 @@ impl Peer {
         }
         let min_rtt = self.min_rtt.unwrap_or_default();
         self.meter.observe(now, arrived, queued, min_rtt);
-        if queued < self.progress.left || queued == 0 {
+        if arrived > self.progress.arrived || queued == 0 {
             self.progress.since = now;
         }
         self.progress.left = queued;
+        self.progress.arrived = arrived;
         Path {
             queued,
             rate: self.meter.rate(now),
