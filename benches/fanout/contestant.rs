@@ -32,6 +32,7 @@ impl Contestant {
         match self {
             Contestant::Reference(How::Sendfile) => "reference",
             Contestant::Reference(How::Copy) => "reference, one sendmsg",
+            Contestant::Reference(How::Cork) => "reference, corked",
             Contestant::Lazycam { name, .. } => name,
         }
     }
@@ -42,8 +43,10 @@ impl Contestant {
             Contestant::Reference(how) => {
                 command = Command::new(std::env::current_exe()?);
                 command.arg("--reference").arg(dir);
-                if *how == How::Copy {
-                    command.args(["--how", "copy"]);
+                match how {
+                    How::Sendfile => {}
+                    How::Copy => drop(command.args(["--how", "copy"])),
+                    How::Cork => drop(command.args(["--how", "cork"])),
                 }
             }
             Contestant::Lazycam { program, .. } => {

@@ -96,9 +96,9 @@ struct Flags {
     /// Another lazycam to measure beside this one (before and after a change); may be given several times.
     #[arg(long, value_name = "PROGRAM")]
     also: Vec<PathBuf>,
-    /// Measure the other way to send a frame as well: read once, one sendmsg per viewer.
+    /// Measure other ways to send a frame as well: read once and one sendmsg per viewer; sendfile, corked.
     #[arg(long)]
-    copy: bool,
+    ways: bool,
     /// Let the system place the processes; else the server gets one processor and the load another.
     #[arg(long)]
     no_pin: bool,
@@ -171,8 +171,8 @@ impl Bench {
                 program: program.clone(),
             });
         }
-        if flags.copy {
-            contestants.push(Contestant::Reference(How::Copy));
+        if flags.ways {
+            contestants.extend([How::Copy, How::Cork].map(Contestant::Reference));
         }
         let cpus = thread::available_parallelism()?.get();
         let pinned = !flags.no_pin && cpus > 1;

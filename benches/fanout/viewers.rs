@@ -126,7 +126,9 @@ impl Viewer {
         let len = content_length(head).ok_or(Failure("a part without a length".into()))?;
         let stamp = Stamp::find(picture).ok_or(Failure("a frame without a stamp".into()))?;
         if stamp.frame <= self.last || len < picture.len() {
-            return Err(Failure("frames out of order, or more bytes than told".into()).into());
+            let last = self.last;
+            let problem = format!("frame {} of {len} bytes after {last}", stamp.frame);
+            return Err(Failure(problem).into());
         }
         self.last = stamp.frame;
         self.body = Some((len - picture.len(), stamp));
