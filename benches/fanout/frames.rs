@@ -8,8 +8,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -54,13 +54,14 @@ impl Drop for Directory {
 /// Publishes until it is dropped.
 pub(crate) struct Camera {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<Outcome<()>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
     published: AtomicU64,
     stop: AtomicBool,
+    failed: OnceLock<String>,
 }
 
 impl Camera {
@@ -71,12 +72,24 @@ impl Camera {
         let shared = Arc::new(Shared::default());
         let thread = thread::spawn({
             let shared = Arc::clone(&shared);
-            move || publish(&mut publisher, picture, fps, &shared)
+            move || {
+                if let Err(error) = publish(&mut publisher, picture, fps, &shared) {
+                    let _ = shared.failed.set(format!("the camera failed: {error}"));
+                }
+            }
         });
         Ok(Camera {
             shared,
             thread: Some(thread),
         })
+    }
+
+    /// Passes on what was measured, unless there were no frames to measure with.
+    pub(crate) fn vouch_for<T>(&self, measured: Outcome<T>) -> Outcome<T> {
+        match self.shared.failed.get() {
+            Some(reason) => Err(Failure(reason.clone()).into()),
+            None => measured,
+        }
     }
 
     /// Frames put in place so far.
