@@ -46,7 +46,7 @@ use self::peer::Peer;
 use self::stats::{CloseReason, Stats};
 use crate::activation::{Manager, Passed};
 use crate::error::{Context, Error, Result};
-use crate::event::{Deadlines, Interest, Poll, Readiness, Signals};
+use crate::event::{Deadlines, Interest, NumberMap, Poll, Readiness, Signals};
 use crate::frames::watch::{Change, DirId, Watcher};
 use crate::logging::Brake;
 
@@ -146,8 +146,9 @@ pub struct Server {
     cameras: Vec<Camera>,
     directories: HashMap<DirId, usize>,
     waiting: Vec<Vec<PeerId>>,
+    spare_list: Vec<PeerId>,
     listeners: Vec<Listener>,
-    peers: HashMap<PeerId, Peer>,
+    peers: NumberMap<PeerId, Peer>,
     next_peer: PeerId,
     held: delivery::Held,
     stats: Stats,
@@ -192,9 +193,10 @@ impl Server {
             watcher,
             directories,
             waiting: vec![Vec::new(); cameras.len()],
+            spare_list: Vec::new(),
             cameras,
             listeners: Vec::new(),
-            peers: HashMap::new(),
+            peers: NumberMap::default(),
             next_peer: 0,
             held: delivery::Held::new(options.max_held),
             stats: Stats::default(),

@@ -17,12 +17,16 @@ const FAIR_ROUNDS: usize = 64;
 impl Server {
     /// A camera has something new: looks at everyone who waits for it.
     pub(super) fn serve_waiting(&mut self, camera: usize, now: Instant) {
-        for id in std::mem::take(&mut self.waiting[camera]) {
+        // Two lists take turns, so that neither grows anew with every frame.
+        let spare = std::mem::take(&mut self.spare_list);
+        let mut waiting = std::mem::replace(&mut self.waiting[camera], spare);
+        for id in waiting.drain(..) {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.waiting = false;
                 self.serve(id, now);
             }
         }
+        self.spare_list = waiting;
     }
 
     /// Brings a client as far as it can go now.

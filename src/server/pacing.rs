@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 /// Unacknowledged bytes that mean nothing: a receiver may hold back its acknowledgement for two segments
 /// (RFC 9293, 3.8.6.3).
-const DELAYED_ACK: u64 = 2 * 1460;
+pub const DELAYED_ACK: u64 = 2 * 1460;
 
 /// The part of a frame interval that a free line may wait for a fresher frame. A quarter: the wait happens for
 /// one frame in four and lasts an eighth of an interval on average.
