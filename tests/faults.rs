@@ -1,6 +1,8 @@
 //! What goes wrong around it: directories that vanish, queues that overflow, no space, no descriptors, too many
 //! clients. Viewers stay, and it goes on when the trouble is over.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 mod common;
 
 use std::fs;
@@ -200,9 +202,9 @@ fn at_the_descriptor_limit_viewers_keep_their_frames_and_nothing_spins() {
     let server = Process::start(wrapped(&wrapper, &serve_arguments(scratch.path(), &[])));
     let mut first = watch(&server);
     first.part();
+    let alone = sockets(server.pid());
+    // As many as it has room for are served, and the rest wait or are sent away.
     let others = crowd(server.address(), 60);
-    // As many as it has room for are there, and the rest wait or were sent away.
-    let full = sockets(server.pid());
     for _ in 0..20 {
         expect_new_frame(&mut first);
     }
@@ -214,7 +216,7 @@ fn at_the_descriptor_limit_viewers_keep_their_frames_and_nothing_spins() {
     let used = cpu_ticks(server.pid()) - before;
     assert!(used < MUCH, "{used} hundredths of a second in 3 s");
     drop(others);
-    eventually("there is room again", || sockets(server.pid()) < full);
+    eventually("all of them are gone", || sockets(server.pid()) == alone);
     expect_new_frame(&mut watch(&server));
     expect_new_frame(&mut first);
     assert!(server.stop().status.success());
