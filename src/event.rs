@@ -214,15 +214,16 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// Takes out a key whose deadline has come.
-    pub fn pop_due(&mut self, now: Instant) -> Option<K> {
-        let (at, key) = *self.queue.first()?;
-        if at > now {
-            return None;
+    /// Takes out the keys whose deadlines have come. One that is set again for a moment that has passed comes with
+    /// the next call: between them the loop hears everybody else.
+    pub fn take_due(&mut self, now: Instant) -> Vec<K> {
+        let mut due = Vec::new();
+        while let Some(&(_, key)) = self.queue.first().filter(|(at, _)| *at <= now) {
+            self.queue.pop_first();
+            self.set.remove(&key);
+            due.push(key);
         }
-        self.queue.pop_first();
-        self.set.remove(&key);
-        Some(key)
+        due
     }
 }
 
@@ -361,10 +362,9 @@ mod tests {
         deadlines.set('a', Some(at(4)));
         deadlines.set('b', None);
         assert_eq!(deadlines.next(), Some(at(3)));
-        assert_eq!(deadlines.pop_due(at(2)), None);
-        assert_eq!(deadlines.pop_due(at(9)), Some('c'));
-        assert_eq!(deadlines.pop_due(at(9)), Some('a'));
-        assert_eq!(deadlines.pop_due(at(9)), None);
+        assert_eq!(deadlines.take_due(at(2)), []);
+        assert_eq!(deadlines.take_due(at(9)), ['c', 'a']);
+        assert_eq!(deadlines.take_due(at(9)), []);
         assert_eq!(deadlines.next(), None);
     }
 

@@ -286,7 +286,7 @@ impl Server {
             while let Some((name, readiness)) = self.poll.next_event() {
                 self.dispatch(name, readiness, attendant, now)?;
             }
-            while let Some(timer) = self.timers.pop_due(now) {
+            for timer in self.timers.take_due(now) {
                 self.expire(timer, attendant, now)?;
             }
         }

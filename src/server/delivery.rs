@@ -34,6 +34,8 @@ impl Server {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        // What was to be decided by now is decided now, or there is nothing to decide any more.
+        peer.decide_at = peer.decide_at.filter(|at| *at > now);
         peer.check_progress(now, self.options.stall_timeout);
         peer.connection.expire(now, &self.settings, &mut self.stats);
         let mut rounds = 0;
@@ -68,7 +70,7 @@ impl Server {
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
         };
-        let Some(want) = peer.connection.want(now, &self.settings) else {
+        let Some(want) = peer.connection.want(now) else {
             return false;
         };
         let index = want.camera();
@@ -78,11 +80,13 @@ impl Server {
                 peer.decide_at = None;
                 self.held.note(&shot);
                 peer.begin_frame(now);
-                peer.connection.give(shot, now, &mut self.stats);
+                peer.connection
+                    .give(shot, now, &self.settings, &mut self.stats);
                 self.bound_held();
                 true
             }
             Choice::Later(at) => {
+                peer.connection.give_nothing(now, &self.settings);
                 peer.decide_at = at;
                 if !peer.waiting {
                     peer.waiting = true;

@@ -7,6 +7,7 @@
 
 pub(crate) mod frames;
 pub(crate) mod http;
+pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod producer;
 
