@@ -356,3 +356,50 @@ fn broken_frames_on_standard_input_are_dropped_and_counted() {
     assert!(log.contains(" 0 broken"), "the server saw none: {log}");
     writer.join().unwrap();
 }
+
+/// Ticks of processor time that a process takes over a while in which it has next to nothing to do.
+fn ticks_over(server: &Process, time: Duration) -> u64 {
+    let before = cpu_ticks(server.pid());
+    thread::sleep(time);
+    cpu_ticks(server.pid()) - before
+}
+
+/// A hundred ticks are a second: who spins takes 700 here, who sleeps a few.
+const SLEEPS: u64 = 70;
+
+#[test]
+fn a_viewer_whose_camera_is_gone_keeps_nobody_busy() {
+    let scratch = Scratch::new();
+    let mut hand = Hand::new(scratch.path(), Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let mut viewer = watch(&server);
+    hand.wait_until_asked();
+    hand.publish();
+    viewer.part();
+    // Nothing is there to be sent again after five seconds.
+    hand.publish_bytes(b"");
+    let ticks = ticks_over(&server, Duration::from_secs(7));
+    assert!(ticks < SLEEPS, "{ticks} ticks in 7 s");
+    hand.publish();
+    viewer.part();
+}
+
+#[test]
+fn a_server_that_ends_while_a_slow_viewer_is_in_mid_frame_ends_and_does_not_spin() {
+    let scratch = Scratch::new();
+    let _camera = Camera::on_demand(scratch.path(), 30.0, Maker::new(2 << 20));
+    let server = serve(scratch.path(), &[]);
+    let mut slow = Client::connect_narrow(server.address());
+    slow.send("GET /stream HTTP/1.0\r\n\r\n");
+    // Far enough into the frame for its rate to be known, and a time to be set at which to ask for the next.
+    for _ in 0..30 {
+        slow.take(4096);
+        thread::sleep(Duration::from_millis(10));
+    }
+    server.signal(Signal::TERM);
+    let before = cpu_ticks(server.pid());
+    thread::sleep(Duration::from_secs(2));
+    let ticks = cpu_ticks(server.pid()).saturating_sub(before);
+    assert!(ticks < SLEEPS, "{ticks} ticks in 2 s");
+    assert!(server.end().status.success());
+}
