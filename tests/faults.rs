@@ -387,7 +387,7 @@ fn a_viewer_whose_camera_is_gone_keeps_nobody_busy() {
 #[test]
 fn a_server_that_ends_while_a_slow_viewer_is_in_mid_frame_ends_and_does_not_spin() {
     let scratch = Scratch::new();
-    let _camera = Camera::on_demand(scratch.path(), 30.0, Maker::new(2 << 20));
+    let _camera = Camera::on_demand(scratch.path(), 30.0, Maker::new(400 << 10));
     let server = serve(scratch.path(), &[]);
     let mut slow = Client::connect_narrow(server.address());
     slow.send("GET /stream HTTP/1.0\r\n\r\n");
