@@ -116,15 +116,7 @@ impl Peer {
                 self.readable = false;
                 false
             }
-            Err(Errno::INTR) => true,
-            Err(Errno::CONNRESET | Errno::PIPE) => {
-                self.connection.close(CloseReason::Left);
-                false
-            }
-            Err(_) => {
-                self.connection.close(CloseReason::Failed);
-                false
-            }
+            Err(errno) => self.fail(errno),
         }
     }
 
@@ -152,16 +144,18 @@ impl Peer {
                 self.writable = false;
                 false
             }
-            Err(Errno::INTR) => true,
-            Err(Errno::CONNRESET | Errno::PIPE) => {
-                self.connection.close(CloseReason::Left);
-                false
-            }
-            Err(_) => {
-                self.connection.close(CloseReason::Failed);
-                false
-            }
+            Err(errno) => self.fail(errno),
         }
+    }
+
+    /// A call failed for another reason than that it would block; tells whether to try again.
+    fn fail(&mut self, errno: Errno) -> bool {
+        match errno {
+            Errno::INTR => return true,
+            Errno::CONNRESET | Errno::PIPE => self.connection.close(CloseReason::Left),
+            _ => self.connection.close(CloseReason::Failed),
+        }
+        false
     }
 
     /// The state of the way to this client, with what is not handed to the kernel yet counted as queued. One cheap call
