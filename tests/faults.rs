@@ -20,7 +20,7 @@ use common::process::{
 use common::producer::{Camera, Feeder, Hand};
 use common::{PATIENCE, Scratch, eventually};
 use lazycam::capture::stamp::monotonic;
-use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
 fn watch(server: &Process) -> Stream {
     Client::connect(server.address()).stream("/stream")
@@ -248,7 +248,8 @@ fn without_any_descriptor_left_accepting_rests_and_goes_on_when_there_is_one() {
     let pid = common::process::pid(server.pid());
     let none = Rlimit {
         current: Some(0),
-        maximum: None,
+        // Inherited from here; to raise it would take root.
+        maximum: getrlimit(Resource::Nofile).maximum,
     };
     // From outside and while it runs, so that it could not know beforehand.
     let old = match prlimit(Some(pid), Resource::Nofile, none) {
