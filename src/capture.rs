@@ -48,7 +48,7 @@ pub struct Options {
 }
 
 /// Runs `source` into its frame directory until a signal comes or its input ends. An input that was cut off
-/// is [`Error::Input`].
+/// is [`Error::Ended`].
 pub fn run(source: &mut dyn Source, options: &Options) -> Result<()> {
     let mut capture = Capture::new(source, options)?;
     let what = capture.source.describe();
@@ -252,7 +252,7 @@ impl<'a> Capture<'a> {
                 message,
                 clean: true,
             } => return Ok(Some(message)),
-            Trouble::Ended { message, .. } => return Err(Error::Input(message)),
+            Trouble::Ended { message, .. } => return Err(Error::Ended(message)),
         }
         Ok(None)
     }

@@ -15,7 +15,7 @@ use common::http::Client;
 use common::process::{Process, capture, is_alive, pid, run, serve};
 use common::producer::Feeder;
 use common::{PATIENCE, Scratch, eventually};
-use lazycam::capture::stamp::monotonic;
+use lazycam::capture::stamp::{Stamp, monotonic};
 use rustix::fs::inotify;
 use rustix::process::{Signal, kill_process};
 
@@ -144,6 +144,24 @@ fn the_end_of_standard_input_between_two_frames_is_the_end_of_it_all() {
     let ended = server.end();
     assert!(ended.status.success(), "{}", ended.log);
     assert!(ended.log.contains("end of input after"), "{}", ended.log);
+}
+
+#[test]
+fn standard_input_that_ends_within_a_frame_ends_it_too_and_the_status_says_so() {
+    let scratch = Scratch::new();
+    let mut server = Process::start({
+        let mut command = run(&scratch.join("camera"), &["--source", "stdin"]);
+        command.stdin(Stdio::piped());
+        command
+    });
+    let mut viewer = Client::connect(server.address());
+    viewer.request("GET", "/stream");
+    let mut stdin = server.take_stdin();
+    let cut = &maker().make(&Stamp::now(1))[..2000];
+    std::io::Write::write_all(&mut stdin, cut).unwrap();
+    drop(stdin);
+    let ended = server.end();
+    assert_eq!(ended.status.code(), Some(3), "{}", ended.log);
 }
 
 #[test]

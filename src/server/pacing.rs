@@ -19,7 +19,7 @@
 //!                              begin here: no newer one comes before the line is free
 //! ```
 //!
-//! One exception: if the next step comes just after the line is free ([`PATIENCE`]), waiting costs a little
+//! One exception: if the next step comes just after the line is free (`PATIENCE`), waiting costs a little
 //! idle time and makes the frame younger by nearly a whole interval.
 //!
 //! Nothing here reads a clock or a socket.
