@@ -111,3 +111,21 @@ pub trait Source {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_source_is_written_as_it_is_read() {
+        for text in [
+            "pattern",
+            "stdin",
+            "v4l2",
+            "v4l2:/dev/v4l/by-id/usb-a:b-index0",
+        ] {
+            assert_eq!(text.parse::<Kind>().unwrap().to_string(), text);
+        }
+        assert!("v4l2:".parse::<Kind>().is_err() && "/dev/video0".parse::<Kind>().is_err());
+    }
+}

@@ -12,12 +12,12 @@
 //! one stays with us until a newer one has come: it is encoded, or handed on where it lies, only when it is asked for.
 //!
 //! **Unplugged**, the device answers ENODEV. It is closed then, also while stopped, because its node's number is free
-//! for its return only after the last descriptor has gone. [`nodes`] tells when it is back.
+//! for its return only after the last descriptor has gone. inotify on /dev tells when it is back.
 //!
 //! Not here: hardware encoders (memory-to-memory devices), the multi-planar API, and cameras whose frames are raw Bayer
 //! data: these need libcamera.
 //!
-//! The ioctls are our own, in [`ioctl`]: `v4l` and `v4l2r` generate theirs by bindgen, which wants libclang and the
+//! The ioctls are our own, in `v4l2/ioctl.rs`: `v4l` and `v4l2r` generate theirs by bindgen, which wants libclang and the
 //! kernel's headers of the target on the building machine; `rscam` and `linux-video` have structures written by hand as
 //! well, without checks of their layout, and the former with the C library's `timeval`, whose width is not the kernel's.
 
@@ -139,6 +139,14 @@ impl V4l2 {
         };
         let format = choose(&device, &self.settings)?;
         let fps = device.set_rate(self.settings.fps);
+        if let (Some(asked), Some(given)) = (self.settings.fps, fps) {
+            if (asked - given).abs() > asked / 100.0 {
+                let path = device.path().display();
+                info!(
+                    "{path} has no {asked} fps at this size and format, {given:.2} is the nearest"
+                );
+            }
+        }
         device.set_controls(&self.settings.controls)?;
         let unpacker = Unpacker::new(&format);
         self.camera = Some(Camera {
