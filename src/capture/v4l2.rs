@@ -137,7 +137,7 @@ impl V4l2 {
             Some(path) => Device::open(path)?,
             None => first_camera()?,
         };
-        let format = choose(&device, &self.settings)?;
+        choose(&device, &self.settings)?;
         let fps = device.set_rate(self.settings.fps);
         if let (Some(asked), Some(given)) = (self.settings.fps, fps) {
             if (asked - given).abs() > asked / 100.0 {
@@ -148,6 +148,7 @@ impl V4l2 {
             }
         }
         device.set_controls(&self.settings.controls)?;
+        let format = device.format()?;
         let unpacker = Unpacker::new(&format);
         self.camera = Some(Camera {
             device,
@@ -408,7 +409,7 @@ pub fn readable_formats(device: &Device) -> Vec<Fourcc> {
 }
 
 /// Negotiates format and size, and sets them.
-fn choose(device: &Device, settings: &Settings) -> Result<Format> {
+fn choose(device: &Device, settings: &Settings) -> Result<()> {
     let path = device.path().display();
     if !device.card().captures {
         return Err(Error::Usage(format!(
@@ -436,12 +437,12 @@ fn choose(device: &Device, settings: &Settings) -> Result<Format> {
     Err(Error::Usage(no_size(device, size, &candidates)))
 }
 
-fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<Format> {
+fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<()> {
     let given = device.set_format(fourcc, size)?;
     let readable = given.fourcc == fourcc
         && (Pixels::of(fourcc) == Some(Pixels::Jpeg) || Unpacker::new(&given).is_some());
     if readable {
-        return Ok(given);
+        return Ok(());
     }
     let (path, width, height) = (device.path().display(), given.width, given.height);
     let message = format!(

@@ -28,6 +28,14 @@ const FIELD_NONE: u32 = 1;
 const PRIV_MAGIC: u32 = 0xFEED_CAFE;
 /// V4L2_COLORSPACE_JPEG
 const COLORSPACE_JPEG: u32 = 7;
+/// V4L2_COLORSPACE_REC709
+const COLORSPACE_REC709: u32 = 3;
+/// V4L2_COLORSPACE_DCI_P3
+const COLORSPACE_DCI_P3: u32 = 12;
+/// V4L2_YCBCR_ENC_709
+const YCBCR_ENC_709: u32 = 2;
+/// V4L2_YCBCR_ENC_XV709
+const YCBCR_ENC_XV709: u32 = 4;
 /// V4L2_QUANTIZATION_FULL_RANGE
 const FULL_RANGE: u32 = 1;
 /// V4L2_QUANTIZATION_LIM_RANGE
@@ -171,6 +179,8 @@ pub struct Format {
     /// Samples go from 0 to 255 and not from 16 to 235. What the driver leaves open is decided as the kernel's
     /// V4L2_MAP_QUANTIZATION_DEFAULT does for YUV; grey counts as full, which is how the kernel's vivid makes it.
     pub full_range: bool,
+    /// YUV by the matrix of BT.709 and not of BT.601, as V4L2_MAP_YCBCR_ENC_DEFAULT where the driver leaves it open.
+    pub bt709: bool,
 }
 
 /// An open video device.
@@ -307,6 +317,14 @@ impl Device {
         Ok(given(&format.fmt.pix))
     }
 
+    /// What is set now: some controls change it (V4L2_CTRL_FLAG_MODIFY_LAYOUT), turning the picture for one. (VIDIOC_G_FMT)
+    pub fn format(&self) -> Result<Format> {
+        let mut format = wanted(Fourcc([0; 4]), (0, 0));
+        let got = ioctl::g_fmt(self.as_fd(), &mut format);
+        got.map_err(|errno| self.refused("ask for the format of", errno))?;
+        Ok(given(&format.fmt.pix))
+    }
+
     /// Sets the rate, as near as the driver can, or only asks for it; tells what it is now, if the driver does.
     /// (VIDIOC_S_PARM, VIDIOC_G_PARM)
     pub fn set_rate(&self, fps: Option<f64>) -> Option<f64> {
@@ -359,6 +377,10 @@ fn given(pix: &ioctl::PixFormat) -> Format {
                 let grey = u32::from_le_bytes(*b"GREY");
                 pix.colorspace == COLORSPACE_JPEG || pix.pixelformat == grey
             }
+        },
+        bt709: match pix.ycbcr_enc {
+            0 => matches!(pix.colorspace, COLORSPACE_REC709 | COLORSPACE_DCI_P3),
+            matrix => matches!(matrix, YCBCR_ENC_709 | YCBCR_ENC_XV709),
         },
     }
 }

@@ -150,6 +150,8 @@ calls! {
     fn querycap(read, 0, Capability);
     /// VIDIOC_ENUM_FMT
     fn enum_fmt(read_write, 2, FmtDesc);
+    /// VIDIOC_G_FMT
+    fn g_fmt(read_write, 4, Format);
     /// VIDIOC_S_FMT
     fn s_fmt(read_write, 5, Format);
     /// VIDIOC_TRY_FMT

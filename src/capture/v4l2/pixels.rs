@@ -5,8 +5,10 @@
 //! apart; limited range (16 to 235, chroma 16 to 240, as V4L2 has it for YUV unless told otherwise) is stretched by a
 //! table on the way. RGB alone is computed. Lines of chroma that 4:2:0 does not keep go into the mean.
 //!
-//! The layouts: <https://docs.kernel.org/userspace-api/media/v4l/yuv-formats.html>. Not done: the matrix of BT.709.
-//! JFIF has BT.601's alone, so colours of a camera that says V4L2_YCBCR_ENC_709 come out a little off.
+//! JFIF has the matrix of BT.601 alone, so frames in that of BT.709 are computed over as well.
+//!
+//! The layouts: <https://docs.kernel.org/userspace-api/media/v4l/yuv-formats.html>. Not done: the matrices of BT.2020 and
+//! SMPTE 240M, whose colours come out a little off, and chroma's place between the pixels.
 
 use super::device::{Format, Fourcc};
 use crate::capture::encode::Planes;
@@ -57,6 +59,7 @@ pub(super) struct Unpacker {
     size: (u16, u16),
     stride: usize,
     ranges: Option<Ranges>,
+    bt709: bool,
     y: Vec<u8>,
     cb: Vec<u8>,
     cr: Vec<u8>,
@@ -95,6 +98,14 @@ fn map(table: Option<&[u8; 256]>, samples: &mut [u8]) {
     }
 }
 
+fn luma_table(ranges: &Option<Ranges>) -> Option<&[u8; 256]> {
+    ranges.as_ref().map(|ranges| &ranges.luma)
+}
+
+fn chroma_table(ranges: &Option<Ranges>) -> Option<&[u8; 256]> {
+    ranges.as_ref().map(|ranges| &ranges.chroma)
+}
+
 fn mean(a: u8, b: u8) -> u8 {
     (u16::from(a) + u16::from(b)).div_ceil(2) as u8
 }
@@ -120,6 +131,7 @@ impl Unpacker {
             size: (width, height),
             stride: (format.stride as usize).max(line),
             ranges: limited.then(Ranges::new),
+            bt709: format.bt709,
             y: Vec::new(),
             cb: Vec::new(),
             cr: Vec::new(),
@@ -171,7 +183,7 @@ impl Unpacker {
     fn packed(&mut self, bytes: &[u8], luma: usize) -> Option<Planes<'_>> {
         self.clear();
         let (width, half) = (self.width(), self.width().div_ceil(2));
-        let (ranges, stride) = (self.ranges.as_ref(), self.stride);
+        let stride = self.stride;
         for line in 0..usize::from(self.size.1) {
             // The last pair of an odd width is whole.
             let row = bytes.get(line * stride..)?.get(..half * 4)?;
@@ -190,9 +202,10 @@ impl Unpacker {
                 }
             }
         }
-        map(ranges.map(|ranges| &ranges.luma), &mut self.y);
-        map(ranges.map(|ranges| &ranges.chroma), &mut self.cb);
-        map(ranges.map(|ranges| &ranges.chroma), &mut self.cr);
+        map(luma_table(&self.ranges), &mut self.y);
+        map(chroma_table(&self.ranges), &mut self.cb);
+        map(chroma_table(&self.ranges), &mut self.cr);
+        self.convert_bt709();
         self.own()
     }
 
@@ -206,13 +219,14 @@ impl Unpacker {
             self.cb.extend(row.chunks_exact(2).map(|pair| pair[cb]));
             self.cr.extend(row.chunks_exact(2).map(|pair| pair[1 - cb]));
         }
-        let Some(ranges) = &self.ranges else {
+        if self.ranges.is_none() && !self.bt709 {
             let luma = (&bytes[..luma_size], self.stride);
             return Planes::new(self.size, luma, (&self.cb, half), (&self.cr, half));
-        };
-        map(Some(&ranges.chroma), &mut self.cb);
-        map(Some(&ranges.chroma), &mut self.cr);
+        }
+        map(chroma_table(&self.ranges), &mut self.cb);
+        map(chroma_table(&self.ranges), &mut self.cr);
         self.copy_luma(bytes)?;
+        self.convert_bt709();
         self.own()
     }
 
@@ -222,17 +236,18 @@ impl Unpacker {
         let (luma_size, stride) = (self.stride * self.height(), self.stride / 2);
         let chroma = bytes.get(luma_size..)?;
         let (cb, cr) = (chroma, chroma.get(stride * lines..)?);
-        let Some(ranges) = &self.ranges else {
+        if self.ranges.is_none() && !self.bt709 {
             let luma = (&bytes[..luma_size], self.stride);
             return Planes::new(self.size, luma, (cb, stride), (cr, stride));
-        };
+        }
         for (own, plane) in [(&mut self.cb, cb), (&mut self.cr, cr)] {
             for line in 0..lines {
                 own.extend_from_slice(plane.get(line * stride..)?.get(..half)?);
             }
-            map(Some(&ranges.chroma), own);
+            map(chroma_table(&self.ranges), own);
         }
         self.copy_luma(bytes)?;
+        self.convert_bt709();
         self.own()
     }
 
@@ -256,8 +271,33 @@ impl Unpacker {
             let row = bytes.get(line * self.stride..)?.get(..width)?;
             self.y.extend_from_slice(row);
         }
-        map(self.ranges.as_ref().map(|ranges| &ranges.luma), &mut self.y);
+        map(luma_table(&self.ranges), &mut self.y);
         Some(())
+    }
+
+    /// Our own planes from the matrix of BT.709 to that of BT.601, if they are in it. From R, G and B of the one (Rec.
+    /// ITU-R BT.709-6, 3) into the other's formulas, in full range with Cb and Cr around 0:
+    /// Y' = Y + 0.1016 Cb + 0.1961 Cr, Cb' = 0.9899 Cb - 0.1107 Cr, Cr' = -0.0725 Cb + 0.9834 Cr.
+    fn convert_bt709(&mut self) {
+        if !self.bt709 {
+            return;
+        }
+        let (width, half) = (self.width(), self.width().div_ceil(2));
+        let sample = |value: i32| ((value + (1 << 15)) >> 16).clamp(0, 255) as u8;
+        let centred = |cb: u8, cr: u8| (i32::from(cb) - 128, i32::from(cr) - 128);
+        for (line, row) in self.y.chunks_exact_mut(width).enumerate() {
+            let chroma = line / 2 * half;
+            for (x, y) in row.iter_mut().enumerate() {
+                let at = chroma + x / 2;
+                let (cb, cr) = centred(self.cb[at], self.cr[at]);
+                *y = sample((i32::from(*y) << 16) + 6660 * cb + 12852 * cr);
+            }
+        }
+        for (first, second) in self.cb.iter_mut().zip(&mut self.cr) {
+            let (cb, cr) = centred(*first, *second);
+            *first = sample((128 << 16) + 64874 * cb - 7255 * cr);
+            *second = sample((128 << 16) - 4751 * cb + 64448 * cr);
+        }
     }
 
     /// By the formulas of JFIF 1.02, in 16 bits behind the point; chroma of the mean of 2x2 pixels.
@@ -311,11 +351,16 @@ mod tests {
     ];
     const PER_BAR: usize = 16;
 
-    /// Y, Cb, Cr of a colour by BT.601 (Rec. ITU-R BT.601-7, 2.5), in either range.
-    fn ycbcr(rgb: [u8; 3], full: bool) -> [u8; 3] {
+    /// Y, Cb, Cr of a colour by BT.601 (Rec. ITU-R BT.601-7, 2.5) or BT.709, in either range.
+    fn ycbcr(rgb: [u8; 3], full: bool, bt709: bool) -> [u8; 3] {
         let [r, g, b] = rgb.map(|channel| f64::from(channel) / 255.0);
-        let y = 0.299 * r + 0.587 * g + 0.114 * b;
-        let (cb, cr) = ((b - y) / 1.772, (r - y) / 1.402);
+        let (of_r, of_b) = if bt709 {
+            (0.2126, 0.0722)
+        } else {
+            (0.299, 0.114)
+        };
+        let y = of_r * r + (1.0 - of_r - of_b) * g + of_b * b;
+        let (cb, cr) = ((b - y) / (2.0 - 2.0 * of_b), (r - y) / (2.0 - 2.0 * of_r));
         let (luma, chroma, black) = if full {
             (255.0, 255.0, 0.0)
         } else {
@@ -330,10 +375,15 @@ mod tests {
     }
 
     /// The bars in a format, with lines padded by `pad` bytes.
-    fn frame(fourcc: &[u8; 4], full: bool, height: usize, pad: usize) -> (Format, Vec<u8>) {
+    fn frame(
+        fourcc: &[u8; 4],
+        (full, bt709): (bool, bool),
+        height: usize,
+        pad: usize,
+    ) -> (Format, Vec<u8>) {
         let width = BARS.len() * PER_BAR;
         let rgb = |x: usize| BARS[x / PER_BAR];
-        let yuv = |x: usize| ycbcr(rgb(x), full);
+        let yuv = |x: usize| ycbcr(rgb(x), full, bt709);
         let even = (0..width).step_by(2);
         let padded = |row: Vec<u8>, pad: usize| [row, vec![7; pad]].concat();
         let luma: Vec<u8> = (0..width).map(|x| yuv(x)[0]).collect();
@@ -372,6 +422,7 @@ mod tests {
             height: height as u32,
             stride,
             full_range: full,
+            bt709,
         };
         (format, bytes)
     }
@@ -388,21 +439,23 @@ mod tests {
     }
 
     #[test]
-    fn the_colour_bars_come_out_right_in_every_format_range_and_padding() {
+    fn the_colour_bars_come_out_right_in_every_format_range_matrix_and_padding() {
         for fourcc in [
             b"YUYV", b"UYVY", b"NV12", b"NV21", b"YU12", b"RGB3", b"GREY",
         ] {
-            for (full, height, pad) in [
-                (false, 16, 0),
-                (true, 16, 0),
-                (false, 18, 32),
-                (true, 18, 32),
-                (true, 17, 0),
+            for (full, bt709, height, pad) in [
+                (false, false, 16, 0),
+                (true, false, 16, 0),
+                (false, false, 18, 32),
+                (true, false, 18, 32),
+                (true, false, 17, 0),
+                (false, true, 16, 32),
+                (true, true, 17, 0),
             ] {
-                let (format, bytes) = frame(fourcc, full, height, pad);
+                let (format, bytes) = frame(fourcc, (full, bt709), height, pad);
                 let pixels = decoded(&format, &bytes);
                 for (i, bar) in BARS.iter().enumerate() {
-                    let grey = [ycbcr(*bar, true)[0]; 3];
+                    let grey = [ycbcr(*bar, true, bt709)[0]; 3];
                     let expected = if fourcc == b"GREY" { &grey } else { bar };
                     let at = ((height / 2) * BARS.len() * PER_BAR + i * PER_BAR + PER_BAR / 2) * 3;
                     for (channel, expected) in pixels[at..at + 3].iter().zip(expected) {
@@ -424,7 +477,7 @@ mod tests {
             b"YUYV", b"UYVY", b"NV12", b"NV21", b"YU12", b"RGB3", b"GREY",
         ] {
             for full in [false, true] {
-                let (format, bytes) = frame(fourcc, full, 4, 0);
+                let (format, bytes) = frame(fourcc, (full, !full), 4, 0);
                 let mut unpacker = Unpacker::new(&format).unwrap();
                 for len in (0..bytes.len()).step_by(7) {
                     assert!(unpacker.unpack(&bytes[..len]).is_none(), "{format:?} {len}");
@@ -442,6 +495,7 @@ mod tests {
             height: 3,
             stride: 51,
             full_range: true,
+            bt709: true,
         };
         let pixels = decoded(&format, &[200, 40, 40].repeat(51));
         assert!(pixels[48].abs_diff(200) < 6 && pixels[49].abs_diff(40) < 6);
