@@ -41,6 +41,13 @@ pub enum Passed {
 
 /// The sockets that were passed to this process. Once: a second call finds none.
 pub fn passed_sockets() -> Result<Vec<Passed>> {
+    let own = std::process::id().to_string();
+    if std::env::var("LISTEN_PID").as_ref() != Ok(&own) {
+        // Names of somebody else's sockets, such as a wrapper's around this program: sd-notify would miss their sockets
+        // and fail.
+        // SAFETY: as below.
+        unsafe { std::env::remove_var("LISTEN_FDNAMES") };
+    }
     // SAFETY: changes the environment, which is sound while there is one thread; `main` calls this before
     // anything that starts one.
     let passed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() }

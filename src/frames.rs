@@ -26,5 +26,5 @@ pub const CURRENT: &str = "current.jpg";
 /// The file whose flock(2) makes a process the producer, and which says who that is.
 pub const LOCK: &str = "lock";
 
-/// How the names of temporaries begin; a producer that starts removes all of them.
+/// How the names of temporaries begin that a producer keeps in the directory itself; one that starts removes them all.
 pub const TEMPORARY: &str = ".current.jpg.";

@@ -24,6 +24,7 @@ mod listen;
 pub mod outbox;
 pub mod pacing;
 mod peer;
+mod places;
 pub mod request;
 pub mod response;
 pub mod route;
@@ -31,7 +32,7 @@ pub mod stats;
 mod tcp;
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -43,10 +44,11 @@ use self::connection::{Connection, Settings};
 use self::listen::{Accepted, Listener};
 pub use self::listen::{Address, can_listen};
 use self::peer::Peer;
+use self::places::Places;
 use self::stats::{CloseReason, Stats};
 use crate::activation::{Manager, Passed};
 use crate::error::{Context, Error, Result};
-use crate::event::{Deadlines, Interest, Poll, Readiness, Signals};
+use crate::event::{Deadlines, Interest, NumberMap, Poll, Readiness, Signals};
 use crate::frames::watch::{Change, DirId, Watcher};
 use crate::logging::Brake;
 
@@ -73,9 +75,6 @@ const ACCEPT_REST: Duration = Duration::from_millis(500);
 
 /// Connections accepted in one turn, so that a storm of them does not keep viewers waiting.
 const ACCEPT_BATCH: usize = 64;
-
-/// Clients beyond the limit that are told so and not just left waiting.
-const TURNED_AWAY_PLACES: usize = 32;
 
 /// What the loop waits for, by name.
 #[derive(Clone, Copy, Debug)]
@@ -146,10 +145,12 @@ pub struct Server {
     cameras: Vec<Camera>,
     directories: HashMap<DirId, usize>,
     waiting: Vec<Vec<PeerId>>,
+    spare_list: Vec<PeerId>,
     listeners: Vec<Listener>,
-    peers: HashMap<PeerId, Peer>,
+    peers: NumberMap<PeerId, Peer>,
     next_peer: PeerId,
     held: delivery::Held,
+    places: Places,
     stats: Stats,
     manager: Manager,
     stopping: bool,
@@ -192,11 +193,16 @@ impl Server {
             watcher,
             directories,
             waiting: vec![Vec::new(); cameras.len()],
+            spare_list: Vec::new(),
             cameras,
             listeners: Vec::new(),
-            peers: HashMap::new(),
+            peers: NumberMap::default(),
             next_peer: 0,
             held: delivery::Held::new(options.max_held),
+            places: Places {
+                served: options.max_clients,
+                turned_away: 0,
+            },
             stats: Stats::default(),
             manager,
             stopping: false,
@@ -209,7 +215,14 @@ impl Server {
         }
         server.adopt(passed)?;
         server.register_listeners()?;
+        server.places = Places::for_clients(server.options.max_clients, server.descriptors());
         Ok(server)
+    }
+
+    /// How many descriptors are open, or a few less: the number of the next one, which is the lowest that is free.
+    fn descriptors(&self) -> usize {
+        let next = rustix::io::fcntl_dupfd_cloexec(&self.watcher, 0);
+        next.map_or(usize::MAX, |fd| fd.as_raw_fd() as usize)
     }
 
     /// The TCP ports that are listened on.
@@ -273,7 +286,7 @@ impl Server {
             while let Some((name, readiness)) = self.poll.next_event() {
                 self.dispatch(name, readiness, attendant, now)?;
             }
-            while let Some(timer) = self.timers.pop_due(now) {
+            for timer in self.timers.take_due(now) {
                 self.expire(timer, attendant, now)?;
             }
         }
@@ -404,7 +417,7 @@ impl Server {
     /// A place for a new connection, or at least an answer.
     fn admit(&mut self, socket: OwnedFd, now: Instant) -> PeerId {
         self.stats.accepted += 1;
-        let connection = if self.peers.len() < self.options.max_clients {
+        let connection = if self.peers.len() < self.places.served {
             Connection::new(now)
         } else {
             self.stats.turned_away += 1;
@@ -432,7 +445,7 @@ impl Server {
 
     /// Beyond the places for those that are turned away, connections wait in the backlog until somebody leaves.
     fn is_crowded(&self) -> bool {
-        self.peers.len() >= self.options.max_clients + TURNED_AWAY_PLACES
+        self.peers.len() >= self.places.served + self.places.turned_away
     }
 
     fn rest_accepting(&mut self, now: Instant) -> Result<()> {

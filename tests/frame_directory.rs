@@ -159,7 +159,7 @@ fn a_producer_to_be_killed() {
     let dir = Path::new(&dir);
     let mut publisher = Publisher::open(dir).unwrap();
     publisher.publish(&jpeg(1), SystemTime::now()).unwrap();
-    fs::write(dir.join(".current.jpg.new"), "half a fr").unwrap();
+    fs::write(dir.join(".new/current.jpg"), "half a fr").unwrap();
     fs::write(dir.join(".current.jpg.4711"), "half a fr").unwrap();
     println!("ready");
     thread::sleep(PATIENCE);
@@ -189,8 +189,30 @@ fn what_a_killed_producer_left_is_cleaned_up_by_the_next() {
     let names = fs::read_dir(scratch.path()).unwrap();
     let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["current.jpg", "lock"]);
+    assert_eq!(names, [".new", "current.jpg", "lock"]);
+    let staged = fs::read_dir(scratch.join(".new")).unwrap();
+    assert_eq!(staged.count(), 0);
     assert!(matches!(Frame::open(scratch.path()), Err(NoFrame::NotYet)));
+}
+
+/// As mjpg-streamer's `input_file` watches, which looks at the first event of each read alone.
+#[test]
+fn a_frame_is_one_event_to_whoever_watches_the_directory() {
+    use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+    let scratch = Scratch::new();
+    let mut publisher = Publisher::open(scratch.path()).unwrap();
+    publisher.announce().unwrap();
+    let events = inotify::init(CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&events, scratch.path(), WatchFlags::ALL_EVENTS).unwrap();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(&events, &mut buffer);
+    for _ in 0..3 {
+        publisher.publish(&jpeg(9), SystemTime::now()).unwrap();
+        let event = reader.next().unwrap();
+        assert_eq!(event.events(), ReadFlags::MOVED_TO);
+        assert_eq!(event.file_name(), Some(c"current.jpg"));
+        assert!(reader.next().is_err(), "a second event");
+    }
 }
 
 #[test]
@@ -218,7 +240,7 @@ fn publish_until_full(dir: &Path) -> Result<(), String> {
     if error.kind() != std::io::ErrorKind::StorageFull {
         return Err(error.to_string());
     }
-    if dir.join(".current.jpg.new").exists() {
+    if dir.join(".new/current.jpg").exists() {
         return Err("the temporary is still there".into());
     }
     let frame = Frame::open(dir).map_err(|error| error.to_string())?;
@@ -323,10 +345,13 @@ fn a_snapshot_waits_for_a_producer_that_comes_later_and_takes_a_new_frame() {
         move || snapshot::run(&dir, Some(&out), PATIENCE)
     });
     thread::sleep(Duration::from_millis(50));
-    fs::create_dir_all(&dir).unwrap();
-    put(&dir, &jpeg(1));
-    let old = File::open(dir.join("current.jpg")).unwrap();
+    // It comes as a whole, so that its old frame is not seen to arrive.
+    let made = scratch.join("made");
+    fs::create_dir_all(made.join("y")).unwrap();
+    put(&made.join("y"), &jpeg(1));
+    let old = File::open(made.join("y/current.jpg")).unwrap();
     old.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    fs::rename(&made, scratch.join("x")).unwrap();
     let camera = camera(&dir, &stop);
     taker.join().unwrap().unwrap();
     assert_eq!(fs::read(&out).unwrap(), jpeg(1000));

@@ -8,9 +8,8 @@
 //! The watch is the directory's and stays. A watch on each frame's inode has a gap between frames in which
 //! requests are lost.
 //!
-//! The producer's own opening of its temporary file is an event too. Whoever publishes therefore drains
-//! when a frame comes due, without waiting for this descriptor while frames are coming: then that event
-//! wakes nobody, and requests are known when the decision about the frame is made.
+//! Whoever publishes drains when a frame comes due, without waiting for this descriptor while frames are
+//! coming: then requests wake nobody, and are known when the decision about the frame is made.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -5,6 +5,10 @@
 //! moved away takes its producer's frames with it, and whatever stands at its path by then is not
 //! written to; [`Publisher::in_place`] tells that it is time to open it anew.
 //!
+//! The name is in a subdirectory, so that a frame is one event to whoever watches the directory, the rename. Readers
+//! in use take only the first event that they find (mjpg-streamer's `input_file`), and would miss a rename behind
+//! the opening and closing of its temporary; and the producer itself would be woken by its own.
+//!
 //! One producer per directory: flock(2) on the file `lock`, which the kernel lets go of when the process
 //! ends in whatever way. What it held then, temporaries and an old frame, the next producer cleans up.
 //!
@@ -25,8 +29,12 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 use crate::frames::{CURRENT, LOCK, TEMPORARY};
 
-/// Ours. There is one producer, so there is one name; other producers may add to the prefix.
-const TEMPORARY_NAME: &str = ".current.jpg.new";
+/// Ours. There is one producer, so there is one name, in a subdirectory of its own.
+const STAGING: &str = ".new";
+const STAGED: &str = ".new/current.jpg";
+
+/// For the producer alone.
+const STAGING_MODE: Mode = Mode::from_raw_mode(0o700);
 
 /// For everybody to read, less the umask.
 const MODE: Mode = Mode::from_raw_mode(0o644);
@@ -94,19 +102,17 @@ impl Publisher {
 
     fn replace(&mut self, content: &[u8], captured: Option<SystemTime>) -> io::Result<()> {
         let replaced = self.write_temporary(content, captured).and_then(|()| {
-            sys::renameat(&self.dir, TEMPORARY_NAME, &self.dir, CURRENT).map_err(io::Error::from)
+            sys::renameat(&self.dir, STAGED, &self.dir, CURRENT).map_err(io::Error::from)
         });
         if replaced.is_err() {
             // Best effort: the next frame truncates what cannot be removed.
-            let _ = sys::unlinkat(&self.dir, TEMPORARY_NAME, AtFlags::empty());
+            let _ = sys::unlinkat(&self.dir, STAGED, AtFlags::empty());
         }
         replaced
     }
 
     fn write_temporary(&self, content: &[u8], captured: Option<SystemTime>) -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(sys::openat(&self.dir, TEMPORARY_NAME, flags, MODE)?);
+        let mut file = self.create_temporary()?;
         file.write_all(content)?;
         if let Some(captured) = captured {
             let times = Timestamps {
@@ -118,7 +124,25 @@ impl Publisher {
         Ok(())
     }
 
+    fn create_temporary(&self) -> rustix::io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let create = || sys::openat(&self.dir, STAGED, flags, MODE);
+        match create() {
+            Err(Errno::NOENT) => {
+                sys::mkdirat(&self.dir, STAGING, STAGING_MODE)?;
+                create()
+            }
+            created => created,
+        }
+        .map(File::from)
+    }
+
     fn remove_temporaries(&self) -> io::Result<()> {
+        match sys::unlinkat(&self.dir, STAGED, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
         for entry in Dir::read_from(&self.dir)? {
             let entry = entry?;
             if entry

@@ -152,7 +152,12 @@ impl Camera {
         stats: &mut Stats,
     ) -> Choice {
         let newest = self.newest(have, now);
-        match pacing::decide(now, free, self.interval(), newest) {
+        let turn = match (have, newest) {
+            // Who has nothing yet wants something at once: no patience for a fresher one.
+            (None, Some(newest)) if newest.usable => Turn::Begin,
+            _ => pacing::decide(now, free, self.interval(), newest),
+        };
+        match turn {
             Turn::Begin => match self.open(now, stats) {
                 // The number tells a file that was already seen under an earlier arrival.
                 Some(shot) if have.is_none_or(|have| have < shot.number) => Choice::Give(shot),
@@ -272,6 +277,8 @@ impl Camera {
 struct Intervals {
     samples: [Duration; Self::SAMPLES],
     count: usize,
+    /// Kept, because every viewer asks for it with every frame.
+    median: Option<Duration>,
 }
 
 impl Intervals {
@@ -286,6 +293,7 @@ impl Intervals {
         Intervals {
             samples: [Duration::ZERO; Self::SAMPLES],
             count: 0,
+            median: None,
         }
     }
 
@@ -296,13 +304,14 @@ impl Intervals {
         let sample = next_arrived.saturating_duration_since(arrived);
         self.samples[self.count % Self::SAMPLES] = sample.clamp(Self::SHORTEST, Self::LONGEST);
         self.count += 1;
-    }
-
-    fn median(&self) -> Option<Duration> {
         let mut known = self.samples;
         let known = &mut known[..self.count.min(Self::SAMPLES)];
         known.sort_unstable();
-        known.get(known.len() / 2).copied()
+        self.median = known.get(known.len() / 2).copied();
+    }
+
+    fn median(&self) -> Option<Duration> {
+        self.median
     }
 }
 

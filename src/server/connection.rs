@@ -119,7 +119,8 @@ struct Stream {
     not_before: Instant,
     have: Option<u64>,
     picture: Option<Picture>,
-    last_begun: Instant,
+    /// When the last frame is sent again if there is no newer one.
+    repeat_at: Option<Instant>,
     ending: bool,
 }
 
@@ -224,15 +225,14 @@ impl<F> Connection<F> {
     }
 
     /// The frame that would move this connection on.
-    pub fn want(&self, now: Instant, settings: &Settings) -> Option<Want> {
+    pub fn want(&self, now: Instant) -> Option<Want> {
         match &self.state {
             State::Stream(stream) if !stream.ending && self.out.takes_a_frame() => {
                 Some(Want::Stream {
                     camera: stream.camera,
                     have: stream.have,
                     not_before: stream.not_before,
-                    repeat: stream.have.is_some()
-                        && now >= stream.last_begun + settings.repeat_after,
+                    repeat: stream.repeat_at.is_some_and(|at| at <= now),
                 })
             }
             State::Snapshot(snapshot) => Some(Want::Snapshot {
@@ -244,8 +244,17 @@ impl<F> Connection<F> {
         }
     }
 
+    /// There was no frame to give. What could not be repeated now is tried again after a while.
+    pub fn give_nothing(&mut self, now: Instant, settings: &Settings) {
+        if let State::Stream(stream) = &mut self.state {
+            if stream.repeat_at.is_some_and(|at| at <= now) {
+                stream.repeat_at = Some(now + settings.repeat_after);
+            }
+        }
+    }
+
     /// Gives it the frame that it wants.
-    pub fn give(&mut self, shot: Shot<F>, now: Instant, stats: &mut Stats) {
+    pub fn give(&mut self, shot: Shot<F>, now: Instant, settings: &Settings, stats: &mut Stats) {
         match &mut self.state {
             State::Stream(stream) => {
                 if stream.picture.is_some_and(|size| size != shot.picture) {
@@ -255,7 +264,7 @@ impl<F> Connection<F> {
                 }
                 stats.frames += 1;
                 stats.repeats += u64::from(stream.have == Some(shot.number));
-                stream.begin(&shot, now);
+                stream.begin(&shot, now, settings);
                 response::write_part_head(self.out.bytes(), shot.len, shot.captured);
                 self.out.put(shot, response::DELIMITER);
             }
@@ -281,9 +290,7 @@ impl<F> Connection<F> {
             }
             State::Request { since } => Some(*since + settings.head_timeout),
             State::Snapshot(snapshot) => Some(snapshot.since + settings.snapshot_timeout),
-            State::Stream(stream) if stream.have.is_some() && self.out.is_empty() => {
-                Some(stream.last_begun + settings.repeat_after)
-            }
+            State::Stream(stream) if self.out.is_empty() => stream.repeat_at,
             State::Drain { since } => Some(*since + settings.drain_timeout),
             State::Stream(_) | State::Reply { .. } | State::Closed(_) => None,
         }
@@ -462,15 +469,15 @@ impl Stream {
             not_before: now,
             have: None,
             picture: None,
-            last_begun: now,
+            repeat_at: None,
             ending: false,
         }
     }
 
-    fn begin<F>(&mut self, shot: &Shot<F>, now: Instant) {
+    fn begin<F>(&mut self, shot: &Shot<F>, now: Instant, settings: &Settings) {
         self.have = Some(shot.number);
         self.picture = Some(shot.picture);
-        self.last_begun = now;
+        self.repeat_at = Some(now + settings.repeat_after);
         if let Some(period) = self.period {
             // On a grid, so that lateness does not add up; but what was missed is not made good.
             self.not_before = (self.not_before + period).max(now);

@@ -17,12 +17,16 @@ const FAIR_ROUNDS: usize = 64;
 impl Server {
     /// A camera has something new: looks at everyone who waits for it.
     pub(super) fn serve_waiting(&mut self, camera: usize, now: Instant) {
-        for id in std::mem::take(&mut self.waiting[camera]) {
+        // Two lists take turns, so that neither grows anew with every frame.
+        let spare = std::mem::take(&mut self.spare_list);
+        let mut waiting = std::mem::replace(&mut self.waiting[camera], spare);
+        for id in waiting.drain(..) {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.waiting = false;
                 self.serve(id, now);
             }
         }
+        self.spare_list = waiting;
     }
 
     /// Brings a client as far as it can go now.
@@ -30,6 +34,8 @@ impl Server {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        // What was to be decided by now is decided now, or there is nothing to decide any more.
+        peer.decide_at = peer.decide_at.filter(|at| *at > now);
         peer.check_progress(now, self.options.stall_timeout);
         peer.connection.expire(now, &self.settings, &mut self.stats);
         let mut rounds = 0;
@@ -64,7 +70,7 @@ impl Server {
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
         };
-        let Some(want) = peer.connection.want(now, &self.settings) else {
+        let Some(want) = peer.connection.want(now) else {
             return false;
         };
         let index = want.camera();
@@ -73,12 +79,14 @@ impl Server {
             Choice::Give(shot) => {
                 peer.decide_at = None;
                 self.held.note(&shot);
-                peer.begin_frame(now);
-                peer.connection.give(shot, now, &mut self.stats);
+                peer.begin_frame(now, shot.len);
+                peer.connection
+                    .give(shot, now, &self.settings, &mut self.stats);
                 self.bound_held();
                 true
             }
             Choice::Later(at) => {
+                peer.connection.give_nothing(now, &self.settings);
                 peer.decide_at = at;
                 if !peer.waiting {
                     peer.waiting = true;

@@ -9,6 +9,9 @@ use std::time::SystemTime;
 
 use crate::frames::jpeg::Picture;
 
+/// A buffer of so many bytes is kept for the next frame: the head of a part fits in.
+const KEPT: usize = 128;
+
 /// A frame as the server hands it out.
 #[derive(Debug)]
 pub struct Shot<F> {
@@ -137,9 +140,12 @@ impl<F> Outbox<F> {
         if !self.head.is_empty() {
             self.head_sent += n;
             if self.head_sent >= self.head.len() {
-                // Given back, not kept: a viewer that waits shall cost little memory.
-                self.head = Vec::new();
                 self.head_sent = 0;
+                self.head.clear();
+                if self.head.capacity() > KEPT {
+                    // Given back: a viewer that waits shall cost little memory.
+                    self.head = Vec::new();
+                }
             }
         } else if let Some(shot) = &self.shot {
             self.shot_sent += n as u64;

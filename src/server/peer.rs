@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, recv, send, shu
 
 use super::connection::{Connection, Settings};
 use super::outbox::Output;
-use super::pacing::{Meter, Path};
+use super::pacing::{DELAYED_ACK, Meter, Path};
 use super::stats::{CloseReason, Stats};
 use super::tcp;
 use crate::event::{Readiness, Registration};
@@ -36,6 +36,10 @@ pub(super) struct Peer {
     readable: bool,
     writable: bool,
     written: u64,
+    /// Bytes of the frame that was begun last.
+    last_frame: u64,
+    /// The shortest round trip, if it was asked for and the kernel knows.
+    min_rtt: Option<Duration>,
     meter: Meter,
     progress: Progress,
 }
@@ -45,6 +49,9 @@ pub(super) struct Peer {
 struct Progress {
     /// Bytes that are still to be sent or acknowledged, when last looked at.
     left: u64,
+    /// Bytes acknowledged, when last looked at. Unlike `left` it does not grow with a new frame, which would look as if
+    /// nothing had arrived.
+    arrived: u64,
     since: Instant,
 }
 
@@ -68,9 +75,12 @@ impl Peer {
             readable: true,
             writable: true,
             written: 0,
+            last_frame: 0,
+            min_rtt: None,
             meter: Meter::default(),
             progress: Progress {
                 left: 0,
+                arrived: 0,
                 since: now,
             },
         }
@@ -154,32 +164,35 @@ impl Peer {
         }
     }
 
-    /// The state of the way to this client, with what is not handed to the kernel yet counted as queued.
+    /// The state of the way to this client, with what is not handed to the kernel yet counted as queued. One cheap call
+    /// for a line that is free, which is the rule; the round trip is asked for at first, and while the line is busy.
     pub(super) fn path(&mut self, now: Instant) -> Path {
-        let mut path = self.kernel_path();
-        let arrived = self.written.saturating_sub(path.queued);
-        path.queued += self.connection.unsent();
-        self.meter.observe(now, arrived, path.queued, path.min_rtt);
-        path.rate = self.meter.rate(now);
-        if path.queued < self.progress.left || path.queued == 0 {
+        let in_kernel = tcp::queued(self.socket.as_fd()).unwrap_or(0);
+        let arrived = self.written.saturating_sub(in_kernel);
+        let queued = in_kernel + self.connection.unsent();
+        if self.is_tcp && (self.min_rtt.is_none() || queued > DELAYED_ACK) {
+            self.min_rtt = tcp::min_rtt(self.socket.as_fd());
+        }
+        let min_rtt = self.min_rtt.unwrap_or_default();
+        self.meter.observe(now, arrived, queued, min_rtt);
+        if arrived > self.progress.arrived || queued == 0 {
             self.progress.since = now;
         }
-        self.progress.left = path.queued;
-        path
+        self.progress.left = queued;
+        self.progress.arrived = arrived;
+        Path {
+            queued,
+            rate: self.meter.rate(now),
+            min_rtt,
+            // No more than half a frame: what is begun on a line that is dead is one frame, not a queue of them.
+            lost_its_tail: queued <= self.last_frame / 2 && self.meter.stands_still(now),
+        }
     }
 
     /// A frame is put into the outbox.
-    pub(super) fn begin_frame(&mut self, now: Instant) {
+    pub(super) fn begin_frame(&mut self, now: Instant, len: u64) {
+        self.last_frame = len;
         self.meter.begin(now);
-    }
-
-    fn kernel_path(&self) -> Path {
-        let known = if self.is_tcp {
-            tcp::tcp_path(self.socket.as_fd(), self.written)
-        } else {
-            tcp::unix_path(self.socket.as_fd())
-        };
-        known.unwrap_or(Path::IDLE)
     }
 
     /// When a client that takes nothing is to be given up, if there is something for it to take.

@@ -200,8 +200,12 @@ pub fn stream_head(with_boundary: bool) -> Vec<u8> {
     head
 }
 
+/// Enough for the head of any part, so that writing one allocates once.
+const PART_HEAD: usize = 128;
+
 /// Appends the head of a stream's part.
 pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
+    out.reserve(PART_HEAD);
     out.extend_from_slice(b"Content-Type: image/jpeg\r\n");
     write_frame_fields(out, len, captured);
     out.extend_from_slice(b"\r\n");

@@ -126,9 +126,16 @@ fn snapshot(camera: usize, query: &str) -> Result<Resource, NoRoute> {
     };
     let terms = Terms {
         max_age: seconds("max_age")?,
-        after: seconds("after")?,
+        after: seconds("after")?.map(whole_micros),
     };
     Ok(Resource::Snapshot { camera, terms })
+}
+
+/// A number of seconds since 1970 has room for a quarter of a microsecond in the 53 bits of an `f64`: nearly, not quite,
+/// the six digits that `X-Timestamp` told.
+fn whole_micros(time: Duration) -> Duration {
+    let rounded = time.saturating_add(Duration::from_nanos(500));
+    Duration::new(rounded.as_secs(), rounded.subsec_micros() * 1000)
 }
 
 fn number(query: &str, name: &str) -> Result<Option<f64>, NoRoute> {
@@ -250,5 +257,17 @@ mod tests {
                 }
             })
         );
+    }
+
+    #[test]
+    fn after_is_the_very_time_that_the_timestamp_told() {
+        for micros in (0..1_000_000).step_by(997) {
+            let target = format!("/snapshot?after=1733918400.{micros:06}");
+            let Ok(Resource::Snapshot { terms, .. }) = route(&target) else {
+                panic!("{target}");
+            };
+            let told = Duration::new(1_733_918_400, micros * 1000);
+            assert_eq!(terms.after, Some(told), "{target}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The border to three calls that rustix does not have; the only file of the server with unsafe code.
 //! All of it is advice: a kernel or an emulator that does not answer (qemu-user has no `TCP_INFO`)
-//! makes [`Path`] say 'nothing is queued', and delivery falls back to what the socket buffer takes.
+//! means 'nothing is queued' or 'no round trip', and delivery falls back to what the socket buffer takes.
 
 #![allow(unsafe_code)]
 
@@ -10,8 +10,6 @@ use std::io;
 use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
-
-use super::pacing::Path;
 
 /// Bytes that the kernel accepts before it has sent what it has (`TCP_NOTSENT_LOWAT`, tcp(7)). Small, so
 /// that a frame for a slow viewer waits here, where it is one shared file, and not in the kernel, where it is a
@@ -59,8 +57,17 @@ pub(super) fn bound_unsent(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// The state of a TCP path to which `written` bytes were handed since the connection was accepted.
-pub(super) fn tcp_path(socket: BorrowedFd<'_>, written: u64) -> Option<Path> {
+/// Bytes handed to the socket that its peer has not acknowledged (TCP) or read (unix): `SIOCOUTQ`, tcp(7) and unix(7).
+/// The cheapest question there is, asked for every frame and viewer: it takes no lock.
+pub(super) fn queued(socket: BorrowedFd<'_>) -> Option<u64> {
+    let mut queued: libc::c_int = 0;
+    // SAFETY: this request writes one `c_int` to the pointer that it is given.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) };
+    (result == 0).then_some(queued.max(0) as u64)
+}
+
+/// The shortest round trip of a TCP connection so far.
+pub(super) fn min_rtt(socket: BorrowedFd<'_>) -> Option<Duration> {
     let mut info = MaybeUninit::<TcpInfo>::zeroed();
     let mut len = size_of::<TcpInfo>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes to `info`, which has room for them.
@@ -78,26 +85,10 @@ pub(super) fn tcp_path(socket: BorrowedFd<'_>, written: u64) -> Option<Path> {
     }
     // SAFETY: all zeroes is a value of this struct of integers, and the kernel filled it in up to `len`.
     let info = unsafe { info.assume_init() };
-    Some(Path {
-        queued: written.saturating_sub(info.bytes_acked),
-        rate: None,
-        // The kernel says ~0 until it has measured one.
-        min_rtt: match info.min_rtt_us {
-            u32::MAX => Duration::ZERO,
-            micros => Duration::from_micros(micros.into()),
-        },
-    })
-}
-
-/// The state of a unix socket: only how much its peer has not read yet (`SIOCOUTQ`, unix(7)).
-pub(super) fn unix_path(socket: BorrowedFd<'_>) -> Option<Path> {
-    let mut queued: libc::c_int = 0;
-    // SAFETY: this request writes one `c_int` to the pointer that it is given.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) };
-    (result == 0).then(|| Path {
-        queued: queued.max(0) as u64,
-        rate: None,
-        min_rtt: Duration::ZERO,
+    Some(match info.min_rtt_us {
+        // None measured yet.
+        u32::MAX => Duration::ZERO,
+        micros => Duration::from_micros(micros.into()),
     })
 }
 
@@ -107,6 +98,8 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
+    use std::thread::sleep;
+    use std::time::Instant;
 
     use super::*;
 
@@ -118,26 +111,35 @@ mod tests {
         bound_unsent(socket.as_fd()).unwrap();
         socket.write_all(&[0; 5000]).unwrap();
         peer.read_exact(&mut [0; 5000]).unwrap();
-        let Some(path) = tcp_path(socket.as_fd(), 5000) else {
+        let Some(rtt) = min_rtt(socket.as_fd()) else {
             eprintln!("SKIPPED: this kernel or emulator has no TCP_INFO");
             return;
         };
-        assert_eq!(path.queued, 0);
-        let claimed = tcp_path(socket.as_fd(), 5700).unwrap();
-        assert_eq!(claimed.queued, 700);
-        assert!(path.min_rtt < Duration::from_secs(10));
+        assert!(rtt < Duration::from_secs(5));
+        let patience = Instant::now() + Duration::from_secs(5);
+        while queued(socket.as_fd()).unwrap() > 0 {
+            assert!(Instant::now() < patience, "never acknowledged");
+            sleep(Duration::from_millis(1));
+        }
+        // More than the peer's buffer takes: the rest stays here.
+        socket.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        while let Ok(n) = socket.write(&[0; 65536]) {
+            written += n;
+        }
+        assert!((1..=written as u64).contains(&queued(socket.as_fd()).unwrap()));
     }
 
     #[test]
     fn what_a_unix_peer_has_not_read_is_queued() {
         let (mut socket, mut peer) = UnixStream::pair().unwrap();
         socket.write_all(&[0; 5000]).unwrap();
-        let Some(path) = unix_path(socket.as_fd()) else {
+        let Some(waiting) = queued(socket.as_fd()) else {
             eprintln!("SKIPPED: this emulator has no SIOCOUTQ");
             return;
         };
-        assert!(path.queued >= 5000);
+        assert!(waiting >= 5000);
         peer.read_exact(&mut [0; 5000]).unwrap();
-        assert_eq!(unix_path(socket.as_fd()).unwrap().queued, 0);
+        assert_eq!(queued(socket.as_fd()).unwrap(), 0);
     }
 }

@@ -1,11 +1,19 @@
-//! What the tests of the frame directory share: a directory of their own, a small picture, patience.
+//! What the tests share: a directory of their own, a small picture, patience; and for those that drive the real binary
+//! from outside, the process ([`process`]), a client ([`http`]), pictures ([`frames`]) and who makes them
+//! ([`producer`]).
 
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+pub(crate) mod frames;
+pub(crate) mod http;
+pub(crate) mod network;
+pub(crate) mod process;
+pub(crate) mod producer;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,7 +36,7 @@ impl Scratch {
         } else {
             std::env::temp_dir()
         };
-        let path = base.join(format!("lazycam-test-{}-{number}", process::id()));
+        let path = base.join(format!("lazycam-test-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Scratch(path.canonicalize().unwrap())
     }

@@ -55,11 +55,12 @@ impl Scene {
             picture: size,
             number,
         };
-        self.connection.give(shot, self.now, &mut self.stats);
+        let (settings, stats) = (&self.settings, &mut self.stats);
+        self.connection.give(shot, self.now, settings, stats);
     }
 
     fn want(&self) -> Option<Want> {
-        self.connection.want(self.now, &self.settings)
+        self.connection.want(self.now)
     }
 
     /// Takes all output, at most `step` bytes at a time; a frame shows as `<frame of N>`.
@@ -246,6 +247,14 @@ fn a_stream_wants_a_repeat_when_nothing_was_sent_for_a_while() {
         scene.want(),
         Some(Want::Stream { repeat: true, .. })
     ));
+    scene.connection.give_nothing(scene.now, &scene.settings);
+    let later = scene.now + Duration::from_secs(5);
+    assert_eq!(
+        scene.connection.deadline(&scene.settings),
+        Some(later),
+        "a deadline in the past would be met again at once, for ever"
+    );
+    scene.pass(5_000);
     scene.give(1, SIZE);
     assert_eq!(scene.stats.repeats, 1);
 }

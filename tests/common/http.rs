@@ -1,0 +1,403 @@
+//! A small and strict HTTP client: what a lenient one would forgive fails here.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lazycam::capture::stamp::{Stamp, monotonic};
+use rustix::net::{AddressFamily, SocketType, socket, sockopt};
+
+use super::PATIENCE;
+use super::frames::Maker;
+
+/// The boundary with its dashes and line break, as it stands before the first part.
+const BOUNDARY: &[u8] = b"--boundarydonotcross\r\n";
+
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A client with one connection.
+pub(crate) struct Client {
+    socket: Socket,
+    /// Received and not used yet.
+    buffer: Vec<u8>,
+}
+
+/// The head of a reply.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) version: String,
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) head: Head,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Client::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// One whose system holds back little for it: what it does not read stays with the server.
+    pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
+        Client::connect_with_buffer(address, 4096)
+    }
+
+    /// One whose system holds back as little as it can.
+    pub(crate) fn connect_tiny(address: SocketAddr) -> Self {
+        Client::connect_with_buffer(address, 1)
+    }
+
+    fn connect_with_buffer(address: SocketAddr, bytes: usize) -> Self {
+        assert!(address.is_ipv4());
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_recv_buffer_size(&socket, bytes).unwrap();
+        rustix::net::connect(&socket, &address).unwrap();
+        Client::over(socket.into())
+    }
+
+    pub(crate) fn over(socket: TcpStream) -> Self {
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        Client {
+            socket: Socket::Tcp(socket),
+            buffer: Vec::new(),
+        }
+    }
+
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        Client::over_unix(UnixStream::connect(path).unwrap())
+    }
+
+    pub(crate) fn over_unix(socket: UnixStream) -> Self {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client {
+            socket: Socket::Unix(socket),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// How long to wait for bytes.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        let patience = Some(patience);
+        match &self.socket {
+            Socket::Tcp(socket) => socket.set_read_timeout(patience).unwrap(),
+            Socket::Unix(socket) => socket.set_read_timeout(patience).unwrap(),
+        }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes.as_ref()).unwrap();
+    }
+
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket.write_all(bytes),
+            Socket::Unix(socket) => socket.write_all(bytes),
+        }
+    }
+
+    /// Sends a request of HTTP/1.1 with nothing but what it must have.
+    pub(crate) fn request(&mut self, method: &str, target: &str) {
+        self.send(format!("{method} {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+    }
+
+    /// The whole exchange of one request.
+    pub(crate) fn get(&mut self, target: &str) -> Reply {
+        self.request("GET", target);
+        self.reply()
+    }
+
+    /// Ends the sending side.
+    pub(crate) fn half_close(&mut self) {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.shutdown(Shutdown::Write).unwrap(),
+            Socket::Unix(socket) => socket.shutdown(Shutdown::Write).unwrap(),
+        }
+    }
+
+    /// Receives some bytes; none at the end of the connection.
+    fn receive(&mut self) -> std::io::Result<usize> {
+        let mut bytes = [0; 65536];
+        let n = match &mut self.socket {
+            Socket::Tcp(socket) => socket.read(&mut bytes)?,
+            Socket::Unix(socket) => socket.read(&mut bytes)?,
+        };
+        self.buffer.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    /// Whether there is something to read, or the end, within `patience`.
+    pub(crate) fn hears_something(&mut self, patience: Duration) -> bool {
+        if !self.buffer.is_empty() {
+            return true;
+        }
+        self.set_patience(patience);
+        let received = self.receive();
+        self.set_patience(PATIENCE);
+        match received {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Exactly `n` bytes.
+    #[track_caller]
+    pub(crate) fn take(&mut self, n: usize) -> Vec<u8> {
+        while self.buffer.len() < n {
+            match self.receive() {
+                Ok(0) => panic!("the end after {:?}", show(&self.buffer)),
+                Ok(_) => {}
+                Err(error) => panic!("{error} after {:?}", show(&self.buffer)),
+            }
+        }
+        self.buffer.drain(..n).collect()
+    }
+
+    /// Takes `n` bytes at most off the connection, and forgets them.
+    #[track_caller]
+    pub(crate) fn sip(&mut self, n: usize) {
+        let mut bytes = vec![0; n];
+        let n = match &mut self.socket {
+            Socket::Tcp(socket) => socket.read(&mut bytes),
+            Socket::Unix(socket) => socket.read(&mut bytes),
+        };
+        assert!(n.unwrap() > 0, "the end");
+    }
+
+    /// Everything up to and with the next empty line.
+    #[track_caller]
+    fn take_head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(self.take(1));
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// A reply's head.
+    #[track_caller]
+    pub(crate) fn head(&mut self) -> Head {
+        let text = self.take_head();
+        let mut lines = text.strip_suffix("\r\n\r\n").unwrap().split("\r\n");
+        let status = lines.next().unwrap();
+        let (version, rest) = status.split_once(' ').unwrap();
+        let (code, reason) = rest.split_once(' ').unwrap();
+        assert!(code.len() == 3 && !reason.is_empty(), "{status}");
+        let fields = lines.map(|line| {
+            assert!(!line.contains(['\r', '\n']), "{line:?}");
+            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?}"));
+            assert!(!name.is_empty() && !name.contains(' '), "{line:?}");
+            (name.to_owned(), value.to_owned())
+        });
+        Head {
+            version: version.to_owned(),
+            status: code.parse().unwrap(),
+            fields: fields.collect(),
+        }
+    }
+
+    /// A reply with a body as long as it says; one without has none.
+    #[track_caller]
+    pub(crate) fn reply(&mut self) -> Reply {
+        let head = self.head();
+        let body = self.take(head.length());
+        Reply { head, body }
+    }
+
+    /// Everything up to the end of the connection, which must be a clean one.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        while self
+            .receive()
+            .expect("the end of the connection, not an error")
+            > 0
+        {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Nothing more comes, and then the connection ends cleanly.
+    #[track_caller]
+    pub(crate) fn expect_end(&mut self) {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "{:?}", show(&rest));
+    }
+
+    /// Waits for the end of a connection that the server may break off, and throws away what comes before it.
+    pub(crate) fn wait_for_any_end(&mut self) {
+        loop {
+            match self.receive() {
+                Ok(0) => return,
+                Ok(_) => self.buffer.clear(),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Asks for a stream and reads its head.
+    #[track_caller]
+    pub(crate) fn stream(mut self, target: &str) -> Stream {
+        self.request("GET", target);
+        let head = self.head();
+        assert_eq!(head.status, 200, "{head:?}");
+        assert_eq!(
+            head.field("Content-Type"),
+            Some("multipart/x-mixed-replace;boundary=boundarydonotcross")
+        );
+        assert_eq!(self.take(BOUNDARY.len()), BOUNDARY);
+        Stream { client: self }
+    }
+}
+
+impl Head {
+    /// The value of a field that is there at most once.
+    #[track_caller]
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self
+            .fields
+            .iter()
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} twice: {self:?}");
+        value
+    }
+
+    fn length(&self) -> usize {
+        let length = self.field("Content-Length").unwrap_or("0");
+        length.parse().unwrap()
+    }
+}
+
+/// A stream after its head and its first boundary.
+pub(crate) struct Stream {
+    client: Client,
+}
+
+/// A frame as it came.
+pub(crate) struct Part {
+    pub(crate) jpeg: Vec<u8>,
+    /// `X-Timestamp`, since 1970.
+    pub(crate) timestamp: Duration,
+    /// When its last byte was there, by the clock that stamps carry.
+    pub(crate) received: Duration,
+}
+
+impl Part {
+    #[track_caller]
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp::find(&self.jpeg).expect("a frame without a stamp")
+    }
+
+    #[track_caller]
+    pub(crate) fn number(&self) -> u64 {
+        self.stamp().frame
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        self.received.saturating_sub(self.stamp().monotonic)
+    }
+}
+
+impl Stream {
+    /// The next part with the delimiter behind it; `None` at the clean end of the stream.
+    #[track_caller]
+    pub(crate) fn next(&mut self) -> Option<Part> {
+        if self.client.buffer.is_empty() {
+            match self.client.receive() {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) => panic!("{error} where a part should begin"),
+            }
+        }
+        let head = self.client.take_head();
+        let lines: Vec<_> = head.split("\r\n").collect();
+        let [kind, length, timestamp, "", ""] = lines[..] else {
+            panic!("{head:?}");
+        };
+        assert_eq!(kind, "Content-Type: image/jpeg");
+        let length = length.strip_prefix("Content-Length: ").expect(length);
+        let timestamp = timestamp.strip_prefix("X-Timestamp: ").expect(timestamp);
+        let jpeg = self.client.take(length.parse().unwrap());
+        let received = monotonic();
+        assert_eq!(show(&self.client.take(2)), "\r\n");
+        assert_eq!(show(&self.client.take(BOUNDARY.len())), show(BOUNDARY));
+        let timestamp = parse_timestamp(timestamp);
+        Some(Part {
+            jpeg,
+            timestamp,
+            received,
+        })
+    }
+
+    /// The next part, which must come.
+    #[track_caller]
+    pub(crate) fn part(&mut self) -> Part {
+        self.next().expect("a frame, not the end of the stream")
+    }
+
+    /// The next part, of which each byte is as `maker` made it; its number.
+    #[track_caller]
+    pub(crate) fn number(&mut self, maker: &Maker) -> u64 {
+        maker.verify(&self.part().jpeg).frame
+    }
+
+    /// Reads on until a part with a number above `number` comes.
+    #[track_caller]
+    pub(crate) fn part_after(&mut self, number: u64) -> Part {
+        self.part_that(|part| part.number() > number)
+    }
+
+    #[track_caller]
+    pub(crate) fn part_that(&mut self, is_it: impl Fn(&Part) -> bool) -> Part {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            let part = self.part();
+            if is_it(&part) {
+                return part;
+            }
+            assert!(Instant::now() < limit, "frames come, but not the right one");
+        }
+    }
+
+    /// The clean end of the stream, after at most some more whole parts.
+    #[track_caller]
+    pub(crate) fn expect_end(&mut self) {
+        let limit = Instant::now() + PATIENCE;
+        while self.next().is_some() {
+            assert!(Instant::now() < limit, "the stream goes on");
+        }
+    }
+
+    /// The connection below.
+    pub(crate) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+/// Seconds with exactly six digits behind the point.
+#[track_caller]
+pub(crate) fn parse_timestamp(text: &str) -> Duration {
+    let (secs, micros) = text.split_once('.').expect(text);
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    assert!(
+        digits(secs) && digits(micros) && micros.len() == 6,
+        "{text}"
+    );
+    let micros: u32 = micros.parse().unwrap();
+    Duration::new(secs.parse().unwrap(), micros * 1000)
+}
+
+fn show(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned()
+}

@@ -1,0 +1,113 @@
+//! Machines that a test makes: network namespaces, joined by links of a given rate.
+//!
+//! A link is a pair of virtual Ethernet devices with a token bucket (tc-tbf(8)) towards the viewer. All of it takes root
+//! and iproute2, and is gone with its last [`Namespace`].
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::skipped;
+
+/// A network namespace with its loopback up, removed at the end.
+pub(crate) struct Namespace {
+    name: String,
+    links: AtomicU8,
+}
+
+impl Namespace {
+    /// `None`, said loudly, where none can be made.
+    pub(crate) fn new() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lazycam-test-{}-{number}", std::process::id());
+        let added = Command::new("ip")
+            .args(["netns", "add", &name])
+            .stderr(Stdio::null())
+            .status();
+        if !added.is_ok_and(|status| status.success()) {
+            skipped("no network namespaces can be made here (root and iproute2 are needed)");
+            return None;
+        }
+        let namespace = Namespace {
+            name,
+            links: AtomicU8::new(0),
+        };
+        namespace.ip("link set dev lo up");
+        Some(namespace)
+    }
+
+    /// The words that start a program in it.
+    pub(crate) fn wrapper(&self) -> [&str; 4] {
+        ["ip", "netns", "exec", &self.name]
+    }
+
+    /// Another machine, which reaches this one over a link of so many bits per second, or an unlimited one.
+    pub(crate) fn viewer(&self, rate: Option<u32>) -> Viewer {
+        let own = Namespace::new().expect("a second namespace where one could be made");
+        let number = 1 + self.links.fetch_add(1, Ordering::Relaxed);
+        let link = format!("link{number}");
+        let peer = &own.name;
+        self.ip(&format!(
+            "link add {link} type veth peer name link netns {peer}"
+        ));
+        self.ip(&format!("address add 10.99.{number}.1/24 dev {link}"));
+        self.ip(&format!("link set dev {link} up"));
+        own.ip(&format!("address add 10.99.{number}.2/24 dev link"));
+        own.ip("link set dev link up");
+        if let Some(rate) = rate {
+            // The burst is what a network card sends in one go; 100 ms of queue are what a modest router has.
+            let bucket = format!("tbf rate {rate} burst 16k latency 100ms");
+            let name = &self.name;
+            run(&format!("tc -n {name} qdisc add dev {link} root {bucket}"));
+        }
+        Viewer {
+            namespace: own,
+            server: Ipv4Addr::new(10, 99, number, 1),
+        }
+    }
+
+    fn ip(&self, command: &str) {
+        run(&format!("ip -n {} {command}", self.name));
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
+    }
+}
+
+/// A machine at the far end of a link.
+pub(crate) struct Viewer {
+    namespace: Namespace,
+    server: Ipv4Addr,
+}
+
+impl Viewer {
+    /// A connection from there to a port of the machine at this end.
+    pub(crate) fn connect(&self, port: u16) -> TcpStream {
+        let address = SocketAddr::from((self.server, port));
+        let namespace = File::open(format!("/run/netns/{}", self.namespace.name)).unwrap();
+        // A thread moves, not the process; and a socket stays where it was made.
+        thread::spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            TcpStream::connect(address).unwrap()
+        })
+        .join()
+        .unwrap()
+    }
+}
+
+fn run(command: &str) {
+    let mut words = command.split(' ');
+    let status = Command::new(words.next().unwrap()).args(words).status();
+    assert!(status.unwrap().success(), "{command}");
+}

@@ -1,0 +1,133 @@
+//! Nobody looks, nothing runs: no system call, no wake-up, and the source stands still until the first viewer asks.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::frames::Maker;
+use common::http::Client;
+use common::process::{Process, clean, has, is_emulated, run, switches};
+use common::producer::Feeder;
+use common::{PATIENCE, Scratch, eventually};
+use lazycam::capture::stamp::monotonic;
+
+/// So long nothing may happen.
+const SILENCE: Duration = Duration::from_secs(10);
+
+fn fed(frames: &Path) -> (Process, Feeder) {
+    let mut command = run(frames, &["--source", "stdin", "--linger", "0.5"]);
+    command.stdin(Stdio::piped());
+    let mut server = Process::start(command);
+    let feeder = Feeder::start(server.take_stdin(), 30.0, Maker::new(20_000));
+    (server, feeder)
+}
+
+fn look_for_a_while(server: &Process) {
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    for _ in 0..10 {
+        stream.part();
+    }
+    assert_eq!(
+        Client::connect(server.address())
+            .get("/snapshot")
+            .head
+            .status,
+        200
+    );
+}
+
+/// Waits until a measure has not changed for a second.
+fn settled<T: PartialEq>(what: &str, mut measure: impl FnMut() -> T) -> T {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        let before = measure();
+        thread::sleep(Duration::from_secs(1));
+        let after = measure();
+        if before == after {
+            return after;
+        }
+        assert!(Instant::now() < limit, "never still: {what}");
+    }
+}
+
+/// After the silence: the first viewer gets a frame captured after it asked.
+fn look_again(server: &Process) {
+    let asked = monotonic();
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    let part = stream.part();
+    Maker::new(20_000).verify(&part.jpeg);
+    let captured = part.stamp().monotonic;
+    assert!(captured > asked, "{:?} too old", asked - captured);
+    for _ in 0..10 {
+        stream.part();
+    }
+}
+
+#[test]
+fn without_a_viewer_neither_process_wakes_up_and_the_source_stands_still() {
+    let scratch = Scratch::new();
+    let (server, feeder) = fed(&scratch.join("camera"));
+    let pids = [server.pid(), server.child()];
+    // Before the first viewer too: the source was never read.
+    let written = settled("the source", || feeder.written());
+    assert!(written < 1 << 20, "a pipe's worth, not {written}");
+    look_for_a_while(&server);
+    let measure = || (pids.map(switches), feeder.written());
+    let before = settled("both processes and the source", measure);
+    thread::sleep(SILENCE);
+    assert_eq!(measure(), before);
+    look_again(&server);
+}
+
+#[test]
+fn without_a_viewer_neither_process_makes_a_system_call() {
+    if is_emulated() {
+        eprintln!("SKIPPED: the system calls would be the emulator's");
+        return;
+    }
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (server, _feeder) = fed(&scratch.join("camera"));
+    look_for_a_while(&server);
+    let tracers: Vec<_> = [server.pid(), server.child()]
+        .into_iter()
+        .map(|pid| trace(pid, &scratch))
+        .collect();
+    for (tracer, _) in &tracers {
+        let line = tracer.line("strace: ");
+        if !line.contains("attached") {
+            eprintln!("SKIPPED: {line}");
+            return;
+        }
+    }
+    // Attaching interrupts the call that each sleeps in, once.
+    let traced = || {
+        tracers
+            .iter()
+            .map(|(_, out)| calls(out))
+            .collect::<Vec<_>>()
+    };
+    let before = settled("both processes", traced);
+    thread::sleep(SILENCE);
+    assert_eq!(traced(), before);
+    look_again(&server);
+    eventually("the calls are traced", || traced() != before);
+}
+
+fn trace(pid: u32, scratch: &Scratch) -> (Process, PathBuf) {
+    let out = scratch.join(&format!("trace.{pid}"));
+    let mut command = clean("strace");
+    command.args(["-f", "-p", &pid.to_string(), "-o"]).arg(&out);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    (Process::start(command), out)
+}
+
+fn calls(out: &Path) -> String {
+    fs::read_to_string(out).unwrap_or_default()
+}

@@ -1,0 +1,304 @@
+//! Streams: who gets which frames, with whom else, and until when.
+
+mod common;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::frames::{Maker, decode};
+use common::http::{Client, Stream};
+use common::process::{serve, sockets};
+use common::producer::{Camera, Hand};
+use common::{PATIENCE, Scratch, eventually};
+use lazycam::capture::stamp::monotonic;
+
+/// Reads until so many frames have come one after the other without a gap. A machine that has better things to do
+/// may cost a frame now and then; a server that loses them by itself never gets there.
+#[track_caller]
+fn expect_every_frame(stream: &mut Stream, maker: &Maker, count: u64) {
+    let limit = Instant::now() + PATIENCE;
+    let mut last = stream.number(maker);
+    let (mut first, mut gaps) = (last, Vec::new());
+    while last - first + 1 < count {
+        assert!(Instant::now() < limit, "not {count} in a row: {gaps:?}");
+        let number = stream.number(maker);
+        assert!(number > last, "{number} after {last}");
+        if number != last + 1 {
+            gaps.push((last, number));
+            first = number;
+        }
+        last = number;
+    }
+}
+
+#[test]
+fn a_fast_viewer_gets_every_frame_beside_one_that_never_reads_and_one_that_leaves_in_mid_frame() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(200_000);
+    let _camera = Camera::start(scratch.path(), 30.0, maker.clone());
+    let server = serve(scratch.path(), &[]);
+    let mut stuck = Client::connect_narrow(server.address());
+    stuck.request("GET", "/stream");
+    stuck.take(10);
+    let mut fast = Client::connect(server.address()).stream("/stream");
+    expect_every_frame(&mut fast, &maker, 30);
+    let leaving = thread::spawn({
+        let address = server.address();
+        move || {
+            for _ in 0..20 {
+                let mut leaves = Client::connect_narrow(address);
+                leaves.request("GET", "/stream");
+                leaves.take(30_000);
+            }
+        }
+    });
+    expect_every_frame(&mut fast, &maker, 60);
+    leaving.join().unwrap();
+    let ended = server.stop();
+    assert!(ended.status.success());
+    assert!(ended.log.contains(" 0 broken"), "{}", ended.log);
+}
+
+#[test]
+fn many_viewers_are_all_given_every_frame() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(20_000);
+    let _camera = Camera::on_demand(scratch.path(), 30.0, maker.clone());
+    let server = serve(scratch.path(), &[]);
+    let viewers: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = Client::connect(server.address()).stream("/stream");
+            let maker = maker.clone();
+            thread::spawn(move || expect_every_frame(&mut stream, &maker, 30))
+        })
+        .collect();
+    for viewer in viewers {
+        viewer.join().unwrap();
+    }
+}
+
+#[test]
+fn a_slow_viewer_gets_whole_frames_that_are_newer_each_time() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(100_000);
+    let _camera = Camera::start(scratch.path(), 30.0, maker.clone());
+    let server = serve(scratch.path(), &[]);
+    let mut stream = Client::connect_narrow(server.address()).stream("/stream");
+    let mut last = 0;
+    let mut skipped = 0;
+    for _ in 0..8 {
+        let number = stream.number(&maker);
+        assert!(number > last, "{number} after {last}");
+        skipped += number - last - 1;
+        last = number;
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert!(skipped > 8, "it was not slow: {skipped}");
+    // It reads fast from here on, and what it gets is of now. What was under way when it slept may be older.
+    stream.part();
+    stream.part();
+    let asked = monotonic();
+    let mut part = stream.part();
+    for _ in 0..30 {
+        if part.stamp().monotonic >= asked {
+            return;
+        }
+        part = stream.part();
+    }
+    panic!("still frames from before, {:?} old", part.age());
+}
+
+#[test]
+fn fps_thins_a_stream_evenly() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(5000);
+    let _camera = Camera::start(scratch.path(), 30.0, maker.clone());
+    let server = serve(scratch.path(), &[]);
+    let mut all = Client::connect(server.address()).stream("/stream");
+    let mut third = Client::connect(server.address()).stream("/stream?fps=10");
+    let reader = thread::spawn({
+        let maker = maker.clone();
+        move || expect_every_frame(&mut all, &maker, 30)
+    });
+    let numbers: Vec<_> = (0..41).map(|_| third.number(&maker)).collect();
+    reader.join().unwrap();
+    let steps: Vec<_> = numbers.windows(2).map(|two| two[1] - two[0]).collect();
+    let mean = steps.iter().sum::<u64>() as f64 / steps.len() as f64;
+    assert!((2.7..=3.5).contains(&mean), "{mean} of {steps:?}");
+    let even = steps.iter().filter(|step| (2..=4).contains(*step)).count();
+    assert!(even * 10 >= steps.len() * 8, "{steps:?}");
+}
+
+#[test]
+fn more_fps_than_the_camera_has_is_what_the_camera_has() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(5000);
+    let _camera = Camera::on_demand(scratch.path(), 30.0, maker.clone());
+    let server = serve(scratch.path(), &[]);
+    let mut stream = Client::connect(server.address()).stream("/stream?fps=1000");
+    expect_every_frame(&mut stream, &maker, 20);
+}
+
+#[test]
+fn a_stream_without_new_frames_is_sent_the_last_one_again_and_only_then() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(5000);
+    let mut hand = Hand::new(scratch.path(), maker.clone());
+    let server = serve(scratch.path(), &[]);
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    hand.wait_until_asked();
+    hand.publish();
+    let first = stream.part();
+    let second = stream.part();
+    assert_eq!((first.number(), second.number()), (1, 1));
+    // Clients give up after 10 s; a repetition before it is due would be a lie about the rate.
+    let gap = second.received - first.received;
+    assert!(gap > Duration::from_secs(4), "{gap:?}");
+    assert_eq!(first.jpeg, second.jpeg);
+    hand.publish();
+    assert_eq!(stream.number(&maker), 2);
+    let log = server.stop().log;
+    assert!(log.contains("3 frames (1 repeated, 0 broken)"), "{log}");
+}
+
+#[test]
+fn a_viewer_after_a_pause_is_given_a_frame_from_after_its_request() {
+    let scratch = Scratch::new();
+    let mut hand = Hand::new(scratch.path(), Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let address = server.address();
+    let without = sockets(server.pid());
+    let mut first = Client::connect(address).stream("/stream");
+    hand.wait_until_asked();
+    hand.publish();
+    first.part();
+    drop(first);
+    // The one that the first frame asked for comes when nobody is there any more, and is not looked at.
+    eventually("the viewer is gone", || sockets(server.pid()) == without);
+    hand.wait_until_asked();
+    hand.publish();
+    thread::sleep(Duration::from_millis(300));
+    assert!(!hand.was_asked());
+    let asked = monotonic();
+    let mut second = Client::connect(server.address()).stream("/stream");
+    hand.wait_until_asked();
+    hand.publish();
+    let part = second.part();
+    assert_eq!(part.number(), 3);
+    assert!(part.stamp().monotonic > asked);
+}
+
+#[test]
+fn a_picture_of_another_size_ends_the_stream_cleanly_and_the_next_one_has_it() {
+    let scratch = Scratch::new();
+    let mut hand = Hand::new(scratch.path(), Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    hand.wait_until_asked();
+    hand.publish();
+    assert_eq!(decode(&stream.part().jpeg), (64, 48));
+    let stamp = lazycam::capture::stamp::Stamp::now(2);
+    hand.publish_bytes(&Maker::sized(80, 48, 5000).make(&stamp));
+    assert!(stream.next().is_none(), "a frame of another size");
+    let mut again = Client::connect(server.address()).stream("/stream");
+    hand.wait_until_asked();
+    hand.publish_bytes(&Maker::sized(80, 48, 5000).make(&stamp));
+    assert_eq!(decode(&again.part().jpeg), (80, 48));
+}
+
+#[test]
+fn a_broken_frame_is_counted_and_never_sent_and_the_viewer_stays() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(5000);
+    let mut hand = Hand::new(scratch.path(), maker.clone());
+    let server = serve(scratch.path(), &[]);
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    hand.wait_until_asked();
+    hand.publish();
+    assert_eq!(stream.number(&maker), 1);
+    let good = maker.make(&lazycam::capture::stamp::Stamp::now(99));
+    let broken = [
+        &good[..good.len() - 2],
+        &good[..good.len() / 2],
+        &good[..3],
+        b"rubbish, and more of it than a line",
+        &[0; 4096],
+        &good[1..],
+    ];
+    for bytes in broken {
+        hand.was_asked();
+        hand.publish_bytes(bytes);
+        // It was looked at, and by that the next one was asked for.
+        hand.wait_until_asked();
+    }
+    hand.publish_bytes(b"");
+    hand.wait_until_asked();
+    hand.publish();
+    assert_eq!(stream.number(&maker), 2);
+    let log = server.stop().log;
+    let counted = format!("2 frames (0 repeated, {} broken)", broken.len());
+    assert!(log.contains(&counted), "{log}");
+    assert!(log.contains("warning: "), "{log}");
+}
+
+#[test]
+fn past_the_bound_of_held_frames_the_viewer_with_the_oldest_is_dropped_and_no_other() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(700_000);
+    let _camera = Camera::start(scratch.path(), 20.0, maker.clone());
+    let server = serve(scratch.path(), &["--max-held", "1", "--log", "debug"]);
+    let mut fast = Client::connect(server.address()).stream("/stream");
+    let mut begin = || {
+        let mut stuck = Client::connect_narrow(server.address());
+        stuck.request("GET", "/stream");
+        stuck.take(1000);
+        // The frame that it holds is not the newest any more.
+        for _ in 0..3 {
+            fast.number(&maker);
+        }
+        stuck
+    };
+    let mut oldest = begin();
+    assert!(!server.log().contains("dropping a viewer"));
+    let mut second = begin();
+    server.line("dropping a viewer that still holds");
+    oldest.wait_for_any_end();
+    // The second is still being sent its frame, and then the newest.
+    second.take(1_000_000);
+    let log = server.stop().log;
+    assert!(log.contains("1 held too much"), "{log}");
+}
+
+#[test]
+fn a_viewer_that_takes_nothing_is_given_up_and_one_that_takes_little_is_not() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(300_000);
+    let _camera = Camera::start(scratch.path(), 20.0, maker.clone());
+    let server = serve(scratch.path(), &["--stall-timeout", "2"]);
+    let mut fast = Client::connect(server.address()).stream("/stream");
+    let mut little = Client::connect_tiny(server.address());
+    little.request("GET", "/stream");
+    little.sip(1);
+    let with_two = sockets(server.pid());
+    let mut nothing = Client::connect_narrow(server.address());
+    nothing.request("GET", "/stream");
+    eventually("both are there", || sockets(server.pid()) == with_two + 1);
+    // Some 2 KB/s: less than the server hands to the kernel at a time, so it is long between two of its writes.
+    let mut live = || {
+        little.sip(100);
+        fast.number(&maker);
+    };
+    let start = Instant::now();
+    eventually("it is given up", || {
+        live();
+        sockets(server.pid()) == with_two
+    });
+    while start.elapsed() < Duration::from_secs(8) {
+        live();
+    }
+    nothing.wait_for_any_end();
+    assert_eq!(sockets(server.pid()), with_two);
+    drop(little);
+    let log = server.stop().log;
+    assert!(log.contains("1 stalled"), "{log}");
+}
