@@ -211,7 +211,8 @@ impl Device {
         let mut caps = ioctl::Capability::zeroed();
         match ioctl::querycap(fd.as_fd(), &mut caps) {
             Ok(()) => {}
-            Err(Errno::NOTTY | Errno::INVAL) => return Err(no_camera()),
+            // The last of them from qemu's user mode, which has no V4L2.
+            Err(Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => return Err(no_camera()),
             Err(errno) => return Err(refused(path, "query", errno)),
         }
         let own = match caps.capabilities & CAP_DEVICE_CAPS {
