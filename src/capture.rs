@@ -7,9 +7,10 @@
 //!   there is read when a frame comes due, right before the decision about it, so that one published frame
 //!   is one wake-up;
 //! - the source, while it is started;
+//! - where cameras come and go (/dev), if the source knows such a place: hardly ever, so at all times;
 //! - deadlines: the source's tick, the lifecycle's, and tries to get back a lost directory.
 //!
-//! With the camera off there is no deadline and nothing registered but the first two, and the process
+//! With the camera off there is no deadline and nothing registered but signals, directory and /dev, and the process
 //! sleeps until one of them speaks.
 
 pub mod encode;
@@ -20,6 +21,7 @@ pub mod source;
 pub mod split;
 pub mod stamp;
 pub mod stdin;
+pub mod v4l2;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -48,7 +50,7 @@ pub struct Options {
 }
 
 /// Runs `source` into its frame directory until a signal comes or its input ends. An input that was cut off
-/// is [`Error::Input`].
+/// is [`Error::Ended`].
 pub fn run(source: &mut dyn Source, options: &Options) -> Result<()> {
     let mut capture = Capture::new(source, options)?;
     let what = capture.source.describe();
@@ -73,6 +75,7 @@ enum Name {
     Signals,
     Directory,
     Source,
+    Presence,
 }
 
 /// Why the loop ends in good order, for the log; `None` while it goes on.
@@ -107,6 +110,10 @@ impl<'a> Capture<'a> {
         poll.add(&signals, Interest::Readable, Name::Signals)
             .doing(register)?;
         let directory = poll.add(&outlet, Interest::Readable, Name::Directory);
+        if let Some(presence) = source.presence() {
+            poll.add(presence, Interest::Readable, Name::Presence)
+                .doing(register)?;
+        }
         Ok(Capture {
             source,
             lifecycle: Lifecycle::new(options.linger, options.settle),
@@ -134,6 +141,7 @@ impl<'a> Capture<'a> {
         let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         let mut frames = self.started && due(self.source.deadline());
         let mut directory = due(self.outlet.deadline()) || due(self.lifecycle.deadline());
+        let mut presence = false;
         while let Some((name, _)) = self.poll.next_event() {
             match name {
                 Name::Signals => {
@@ -143,11 +151,16 @@ impl<'a> Capture<'a> {
                 }
                 Name::Directory => directory = true,
                 Name::Source => frames = true,
+                Name::Presence => presence = true,
             }
         }
         let mut done = None;
         if directory {
             done = self.look(now)?;
+        }
+        if done.is_none() && presence && self.source.look() {
+            let action = self.lifecycle.returned(now);
+            done = self.act(action, now)?;
         }
         if done.is_none() && frames && self.started {
             done = self.advance(now)?;
@@ -252,7 +265,7 @@ impl<'a> Capture<'a> {
                 message,
                 clean: true,
             } => return Ok(Some(message)),
-            Trouble::Ended { message, .. } => return Err(Error::Input(message)),
+            Trouble::Ended { message, .. } => return Err(Error::Ended(message)),
         }
         Ok(None)
     }

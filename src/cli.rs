@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::capture::source::Kind;
+use crate::capture::v4l2::{Assignment, Fourcc};
 use crate::server::Address;
 
 /// MJPEG camera server: every viewer gets the newest frame, and when nobody looks, nothing runs.
@@ -45,6 +46,16 @@ pub enum Command {
     Run(Run),
     /// Ask for one fresh frame and write it as JPEG.
     Snapshot(Snapshot),
+    /// The cameras there are, with their formats, sizes, rates and controls.
+    List(List),
+}
+
+/// Flags of `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// For programs: JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `capture`.
@@ -61,15 +72,29 @@ pub struct Capture {
 /// What is captured, and how.
 #[derive(Clone, Debug, Args)]
 pub struct Source {
-    /// Where pictures come from: `pattern` (a built-in test picture) or `stdin` (an MJPEG stream).
+    /// Where pictures come from: `pattern` (a built-in test picture), `stdin` (an MJPEG stream), `v4l2:/dev/videoN` (a
+    /// camera; `v4l2` alone takes the first one).
     #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]
     pub source: Kind,
-    /// Width and height in pixels, for `pattern` [default: 640x480].
+    /// Width and height in pixels, for `pattern` and `v4l2` [default: 640x480, for a camera the nearest it has].
     #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = parse_size)]
     pub size: Option<(u16, u16)>,
-    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30].
+    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30], the
+    /// nearest that a camera has [default: its own].
     #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = parse_fps)]
     pub fps: Option<f64>,
+    /// Pixel format of `v4l2`: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that
+    /// the camera has].
+    #[arg(long, env = "LAZYCAM_FORMAT", value_name = "FOURCC")]
+    pub format: Option<Fourcc>,
+    /// Set a control of `v4l2`, such as brightness=10; may be given several times. `lazycam list` shows their names.
+    #[arg(
+        long,
+        env = "LAZYCAM_CONTROL",
+        value_name = "NAME=VALUE",
+        value_delimiter = ','
+    )]
+    pub control: Vec<Assignment>,
     /// JPEG quality from 1 to 100, where frames are encoded here.
     #[arg(long, env = "LAZYCAM_QUALITY", value_name = "Q", default_value_t = 80,
           value_parser = clap::value_parser!(u8).range(1..=100))]
@@ -164,6 +189,12 @@ impl Source {
         if let Some(fps) = self.fps {
             flag("--fps", fps.to_string());
         }
+        if let Some(format) = self.format {
+            flag("--format", format.to_string());
+        }
+        for control in &self.control {
+            flag("--control", control.to_string());
+        }
         flag("--quality", self.quality.to_string());
         flag("--linger", self.linger.as_secs_f64().to_string());
         arguments
@@ -219,7 +250,13 @@ mod tests {
     fn a_captures_arguments_say_what_the_flags_of_run_said() {
         let flags = [
             "--source",
-            "stdin",
+            "v4l2:/dev/video7",
+            "--format",
+            "yuyv",
+            "--control",
+            "Brightness=-3,power_line_frequency=50 Hz",
+            "--control",
+            "focus=1",
             "--size",
             "32x16",
             "--fps",
@@ -259,6 +296,9 @@ mod tests {
             ["--linger", "1e300"],
             ["--listen", "nowhere"],
             ["--source", "webcam"],
+            ["--source", "v4l2:"],
+            ["--format", "H.264"],
+            ["--control", "brightness"],
         ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }

@@ -12,8 +12,10 @@ use crate::capture;
 use crate::capture::pattern::Pattern;
 use crate::capture::source::{Kind, Source};
 use crate::capture::stdin::Stdin;
+use crate::capture::v4l2::{self, V4l2};
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
+use crate::list;
 use crate::server::{self, Address, Alone, Server};
 use crate::snapshot;
 use crate::supervise::{self, Supervisor};
@@ -38,6 +40,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             let output = snapshot.output.as_deref();
             snapshot::run(&snapshot.frames, output, snapshot.timeout)
         }
+        Some(Command::List(flags)) => list::run(flags.json),
     }
     .map(|()| ExitCode::SUCCESS)
 }
@@ -54,7 +57,12 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
 }
 
 fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
-    match flags.source {
+    let camera = matches!(flags.source, Kind::V4l2(_));
+    if !camera && (flags.format.is_some() || !flags.control.is_empty()) {
+        let message = "--format and --control are for --source v4l2";
+        return Err(Error::Usage(message.into()));
+    }
+    match &flags.source {
         Kind::Pattern => {
             let size = flags.size.unwrap_or(DEFAULT_SIZE);
             let fps = flags.fps.unwrap_or(DEFAULT_FPS);
@@ -64,6 +72,16 @@ fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
             "--size is for sources that have no size of their own; stdin's pictures come as they are".into(),
         )),
         Kind::Stdin => Ok(Box::new(Stdin::new(std::io::stdin(), flags.fps)?)),
+        Kind::V4l2(device) => {
+            let settings = v4l2::Settings {
+                device: device.clone(),
+                format: flags.format,
+                size: flags.size,
+                fps: flags.fps,
+                controls: flags.control.clone(),
+            };
+            Ok(Box::new(V4l2::new(settings, flags.quality)?))
+        }
     }
 }
 

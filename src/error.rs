@@ -1,13 +1,19 @@
 //! The one error type: what was tried, on which thing, and the cause.
 //!
 //! A program of this size has few places that react to an error otherwise than by telling it, so there
-//! is one type with three kinds, which differ in what the caller should do: try again later
-//! ([`Error::Io`]), call again with other words ([`Error::Usage`]), or look at another process
-//! ([`Error::Busy`]). What a viewer does wrong is not an `Error`: it is an answer or a counted event.
+//! is one type with few kinds, which differ in what the caller should do: try again later
+//! ([`Error::Io`], [`Error::Input`]), call again with other words ([`Error::Usage`]), look at another process
+//! ([`Error::Busy`]), or nothing any more ([`Error::Ended`]). What a viewer does wrong is not an `Error`: it is an answer or a counted event.
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
+
+/// Exit status of a command that cannot work as it was given.
+pub const USAGE_STATUS: u8 = 2;
+
+/// Exit status of a command whose input has ended in the middle of something.
+pub const ENDED_STATUS: u8 = 3;
 
 /// What went wrong, ready to be shown: lower case, no full stop, naming the path, device or peer.
 #[derive(Debug)]
@@ -23,18 +29,21 @@ pub enum Error {
     Usage(String),
     /// Another process holds what this one needs.
     Busy(String),
-    /// A source gave something that cannot be used, or ended.
+    /// Something came that cannot be used, or nothing in time.
     Input(String),
+    /// The input has ended, and not as it should: there will never be more.
+    Ended(String),
 }
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The exit status that tells a supervisor whether another try makes sense: 2 says it does not.
+    /// The exit status that tells a supervisor whether another try makes sense: 2 and 3 say that it does not.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Usage(_) => ExitCode::from(2),
+            Error::Usage(_) => ExitCode::from(USAGE_STATUS),
+            Error::Ended(_) => ExitCode::from(ENDED_STATUS),
             Error::Io { .. } | Error::Busy(_) | Error::Input(_) => ExitCode::FAILURE,
         }
     }
@@ -44,9 +53,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { doing, source } => write!(f, "cannot {doing}: {source}"),
-            Error::Usage(message) | Error::Busy(message) | Error::Input(message) => {
-                f.write_str(message)
-            }
+            Error::Usage(message)
+            | Error::Busy(message)
+            | Error::Input(message)
+            | Error::Ended(message) => f.write_str(message),
         }
     }
 }
@@ -55,7 +65,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source),
-            Error::Usage(_) | Error::Busy(_) | Error::Input(_) => None,
+            Error::Usage(_) | Error::Busy(_) | Error::Input(_) | Error::Ended(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | [`server`] | directory to HTTP: the loop, connections, who gets which frame when |
 //! | [`supervise`] | the capture process beside the server, for `lazycam run` |
 //! | [`snapshot`] | one fresh frame to a file |
+//! | [`list`] | the cameras there are |
 //! | [`activation`] | sockets and notifications of the service manager |
 //! | [`event`] | what a loop waits for: descriptors, deadlines, signals |
 //! | [`cli`], [`commands`] | flags, and what each command does with them |
@@ -30,6 +31,7 @@ pub mod commands;
 pub mod error;
 pub mod event;
 pub mod frames;
+pub mod list;
 pub mod logging;
 pub mod server;
 pub mod snapshot;

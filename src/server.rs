@@ -4,7 +4,7 @@
 //!   inotify ──► camera.rs   what is the newest frame, is it fresh
 //!                  │
 //!                  ├──── pacing.rs   may this viewer have it now, or when
-//!                  ▼
+//!                  ▼  delivery.rs   who gets which frame when
 //!   sockets ──► peer.rs ◄─► connection.rs ◄─► outbox.rs   what each client is owed
 //!                  │             ├── request.rs, route.rs   what it asked for
 //!               tcp.rs           └── response.rs            how that is said
@@ -17,6 +17,7 @@
 //! What is not here: cameras (`capture`), processes (`supervise`), the names of sockets and services
 //! (`activation`).
 
+mod admission;
 mod camera;
 pub mod connection;
 mod delivery;
@@ -24,6 +25,7 @@ mod listen;
 pub mod outbox;
 pub mod pacing;
 mod peer;
+mod places;
 pub mod request;
 pub mod response;
 pub mod route;
@@ -31,21 +33,21 @@ pub mod stats;
 mod tcp;
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::{debug, info};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
 use self::camera::Camera;
-use self::connection::{Connection, Settings};
-use self::listen::{Accepted, Listener};
+use self::connection::Settings;
+use self::listen::Listener;
 pub use self::listen::{Address, can_listen};
 use self::peer::Peer;
+use self::places::Places;
 use self::stats::{CloseReason, Stats};
 use crate::activation::{Manager, Passed};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::event::{Deadlines, Interest, NumberMap, Poll, Readiness, Signals};
 use crate::frames::watch::{Change, DirId, Watcher};
 use crate::logging::Brake;
@@ -67,15 +69,6 @@ pub struct Options {
 
 /// After a stop signal, streams have so long to finish their frame.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
-
-/// How long accepting rests when there are no descriptors or no memory.
-const ACCEPT_REST: Duration = Duration::from_millis(500);
-
-/// Connections accepted in one turn, so that a storm of them does not keep viewers waiting.
-const ACCEPT_BATCH: usize = 64;
-
-/// Clients beyond the limit that are told so and not just left waiting.
-const TURNED_AWAY_PLACES: usize = 32;
 
 /// What the loop waits for, by name.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +144,7 @@ pub struct Server {
     peers: NumberMap<PeerId, Peer>,
     next_peer: PeerId,
     held: delivery::Held,
+    places: Places,
     stats: Stats,
     manager: Manager,
     stopping: bool,
@@ -199,6 +193,10 @@ impl Server {
             peers: NumberMap::default(),
             next_peer: 0,
             held: delivery::Held::new(options.max_held),
+            places: Places {
+                served: options.max_clients,
+                turned_away: 0,
+            },
             stats: Stats::default(),
             manager,
             stopping: false,
@@ -211,47 +209,13 @@ impl Server {
         }
         server.adopt(passed)?;
         server.register_listeners()?;
+        server.places = Places::for_clients(server.options.max_clients, server.descriptors());
         Ok(server)
     }
 
     /// The TCP ports that are listened on.
     pub fn ports(&self) -> Vec<u16> {
         self.listeners.iter().filter_map(Listener::port).collect()
-    }
-
-    fn adopt(&mut self, passed: Vec<Passed>) -> Result<()> {
-        let now = Instant::now();
-        for passed in passed {
-            match passed {
-                Passed::Listener { socket, name } => {
-                    self.listeners.push(Listener::inherited(socket, name)?);
-                }
-                Passed::Connection { socket, name } => {
-                    peer::make_nonblocking(&socket)
-                        .doing(|| format!("set the inherited connection {name} to non-blocking"))?;
-                    self.admit(socket, now);
-                }
-            }
-        }
-        if self.listeners.is_empty() && self.peers.is_empty() {
-            return Err(Error::Usage(
-                "nothing to listen on: no socket was passed (LISTEN_FDS) and --listen is not given"
-                    .into(),
-            ));
-        }
-        Ok(())
-    }
-
-    fn register_listeners(&mut self) -> Result<()> {
-        for (index, listener) in self.listeners.iter_mut().enumerate() {
-            let registration = self
-                .poll
-                .add(listener.socket(), Interest::Readable, Name::Listener(index))
-                .doing(|| format!("wait for connections on {}", listener.name()))?;
-            listener.registration = Some(registration);
-            info!("listening on {}", listener.name());
-        }
-        Ok(())
     }
 
     /// Serves until a signal, the attendant, idleness or the end of a passed connection ends it.
@@ -374,109 +338,6 @@ impl Server {
         }
     }
 
-    fn accept(&mut self, index: usize, now: Instant) -> Result<()> {
-        for _ in 0..ACCEPT_BATCH {
-            let Some(listener) = self.listeners.get(index) else {
-                return Ok(());
-            };
-            if self.is_crowded() {
-                self.crowded = true;
-                return self.set_accepting(Interest::Nothing);
-            }
-            match listener.accept()? {
-                Accepted::Connection(socket) => {
-                    let id = self.admit(socket, now);
-                    self.serve(id, now);
-                }
-                Accepted::None => return Ok(()),
-                Accepted::Exhausted(errno) => {
-                    if let Some(more) = self.exhausted.pass(now) {
-                        warn!(
-                            "cannot accept on {}: {errno} ({more} more like it)",
-                            listener.name()
-                        );
-                    }
-                    return self.rest_accepting(now);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A place for a new connection, or at least an answer.
-    fn admit(&mut self, socket: OwnedFd, now: Instant) -> PeerId {
-        self.stats.accepted += 1;
-        let connection = if self.peers.len() < self.options.max_clients {
-            Connection::new(now)
-        } else {
-            self.stats.turned_away += 1;
-            Connection::turned_away(now, &mut self.stats)
-        };
-        let mut peer = Peer::new(socket, connection, now);
-        let id = self.next_peer;
-        self.next_peer += 1;
-        match self
-            .poll
-            .add(peer.socket(), Interest::Edges, Name::Peer(id))
-        {
-            Ok(registration) => peer.registration = Some(registration),
-            Err(error) => {
-                if let Some(more) = self.exhausted.pass(now) {
-                    warn!("cannot wait for a client: {error} ({more} more like it)");
-                }
-                peer.connection.close(CloseReason::Failed);
-            }
-        }
-        self.timers.set(Timer::Idle, None);
-        self.peers.insert(id, peer);
-        id
-    }
-
-    /// Beyond the places for those that are turned away, connections wait in the backlog until somebody leaves.
-    fn is_crowded(&self) -> bool {
-        self.peers.len() >= self.options.max_clients + TURNED_AWAY_PLACES
-    }
-
-    fn rest_accepting(&mut self, now: Instant) -> Result<()> {
-        self.timers.set(Timer::Accept, Some(now + ACCEPT_REST));
-        self.set_accepting(Interest::Nothing)
-    }
-
-    fn accept_again(&mut self) -> Result<()> {
-        self.set_accepting(Interest::Readable)
-    }
-
-    fn set_accepting(&mut self, interest: Interest) -> Result<()> {
-        for listener in &self.listeners {
-            if let Some(registration) = &listener.registration {
-                self.poll
-                    .modify(listener.socket(), registration, interest)
-                    .doing(|| format!("wait for connections on {}", listener.name()))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// With nobody there, the time until `--exit-idle` runs.
-    fn note_idleness(&mut self, now: Instant) {
-        if self.peers.is_empty() && !self.stopping {
-            let at = self.options.exit_idle.map(|after| now + after);
-            self.timers.set(Timer::Idle, at);
-        }
-    }
-
-    /// Nobody came. Who comes now finds the socket with the service manager, unless it is in our backlog already.
-    fn end_idle(&mut self, now: Instant) -> Result<()> {
-        for index in 0..self.listeners.len() {
-            self.accept(index, now)?;
-        }
-        if self.peers.is_empty() {
-            info!("nobody was here for a while");
-            self.stop(now);
-        }
-        Ok(())
-    }
-
     /// Takes no new connections and lets those that are there finish what was begun.
     fn stop(&mut self, now: Instant) {
         if self.stopping {
@@ -506,22 +367,6 @@ impl Server {
         for id in all {
             self.remove(id, CloseReason::Stopping, now);
         }
-    }
-
-    fn remove(&mut self, id: PeerId, reason: CloseReason, now: Instant) {
-        let Some(mut peer) = self.peers.remove(&id) else {
-            return;
-        };
-        self.stats.close(reason);
-        self.timers.set(Timer::Peer(id), None);
-        if let Some(registration) = peer.registration.take() {
-            self.poll.remove(peer.socket(), registration);
-        }
-        if self.crowded && !self.is_crowded() {
-            self.crowded = false;
-            self.timers.set(Timer::Accept, Some(now));
-        }
-        self.note_idleness(now);
     }
 }
 

@@ -5,8 +5,8 @@
 //! (prctl(2), `PR_SET_PDEATHSIG`), in [`follow_supervisor`], and then checks that the parent is still the one that
 //! started it.
 //!
-//! A child that ends with status 0 has come to the end of its input, and one that ends with 2 was called wrongly:
-//! neither is started again, and the server ends too.
+//! A child that ends with status 0 or 3 has come to the end of its input, and one that ends with 2 was called wrongly:
+//! none of them is started again, and the server ends too.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, ENDED_STATUS, Error, Result, USAGE_STATUS};
 use crate::server::{Attendant, Verdict};
 
 /// Tells a child who started it.
@@ -31,9 +31,6 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 
 /// How long a child may take to end when asked.
 const END_LIMIT: Duration = Duration::from_secs(3);
-
-/// The exit status of a command that was called wrongly: `Error::Usage`.
-const USAGE_STATUS: i32 = 2;
 
 /// One supervised child.
 #[derive(Debug)]
@@ -86,10 +83,17 @@ impl Supervisor {
             info!("capture has come to its end");
             return Ok(Verdict::Stop);
         }
-        if status.code() == Some(USAGE_STATUS) {
-            return Err(Error::Usage(
-                "the capture process cannot be started like this; its message is above".into(),
-            ));
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        match code {
+            Some(USAGE_STATUS) => {
+                let message = "the capture process cannot work like this; its message is above";
+                return Err(Error::Usage(message.into()));
+            }
+            Some(ENDED_STATUS) => {
+                let message = "there is nothing more to capture; the message is above";
+                return Err(Error::Ended(message.into()));
+            }
+            _ => {}
         }
         if ran >= GOOD_RUN {
             self.pause = FIRST_PAUSE;
@@ -216,5 +220,7 @@ mod tests {
         assert_eq!(done.unwrap(), Verdict::Stop);
         let wrong = idle().ended(ExitStatus::from_raw(2 << 8), Duration::ZERO, now);
         assert!(matches!(wrong, Err(Error::Usage(_))));
+        let cut = idle().ended(ExitStatus::from_raw(3 << 8), Duration::ZERO, now);
+        assert!(matches!(cut, Err(Error::Ended(_))));
     }
 }

@@ -15,7 +15,7 @@ use common::http::Client;
 use common::process::{Process, capture, is_alive, pid, run, serve};
 use common::producer::Feeder;
 use common::{PATIENCE, Scratch, eventually};
-use lazycam::capture::stamp::monotonic;
+use lazycam::capture::stamp::{Stamp, monotonic};
 use rustix::fs::inotify;
 use rustix::process::{Signal, kill_process};
 
@@ -147,6 +147,24 @@ fn the_end_of_standard_input_between_two_frames_is_the_end_of_it_all() {
 }
 
 #[test]
+fn standard_input_that_ends_within_a_frame_ends_it_too_and_the_status_says_so() {
+    let scratch = Scratch::new();
+    let mut server = Process::start({
+        let mut command = run(&scratch.join("camera"), &["--source", "stdin"]);
+        command.stdin(Stdio::piped());
+        command
+    });
+    let mut viewer = Client::connect(server.address());
+    viewer.request("GET", "/stream");
+    let mut stdin = server.take_stdin();
+    let cut = &maker().make(&Stamp::now(1))[..2000];
+    std::io::Write::write_all(&mut stdin, cut).unwrap();
+    drop(stdin);
+    let ended = server.end();
+    assert_eq!(ended.status.code(), Some(3), "{}", ended.log);
+}
+
+#[test]
 fn a_capture_process_that_was_called_wrongly_is_not_tried_again() {
     let scratch = Scratch::new();
     let flags = ["--source", "stdin", "--size", "64x64"];
@@ -244,7 +262,10 @@ fn whatever_moment_capture_is_killed_at_viewers_get_whole_frames_and_the_stream_
         })
         .collect();
     let flags = ["--size", "160x120", "--fps", "240", "--log", "error"];
-    let moments = Moments::new(&dir);
+    // Where a frame is written before it is renamed into place.
+    let staging = dir.join(".new");
+    fs::create_dir(&staging).unwrap();
+    let moments = Moments::new(&staging);
     let seed = monotonic().as_nanos() as u64 | 1;
     let mut random = Random(seed);
     let (mut halves, mut from) = (0, 0);
@@ -261,7 +282,7 @@ fn whatever_moment_capture_is_killed_at_viewers_get_whole_frames_and_the_stream_
             std::hint::spin_loop();
         }
         victim.kill();
-        halves += usize::from(dir.join(".current.jpg.new").exists());
+        halves += usize::from(staging.join("current.jpg").exists());
         if kill == KILLS / 2 {
             from = received.load(SeqCst);
         }
@@ -286,6 +307,6 @@ fn whatever_moment_capture_is_killed_at_viewers_get_whole_frames_and_the_stream_
     assert!(survivor.stop().status.success());
     let log = server.stop().log;
     assert!(log.contains(" 0 broken"), "{log}");
-    assert!(!dir.join(".current.jpg.new").exists());
+    assert!(!staging.join("current.jpg").exists());
     assert!(fs::metadata(dir.join("current.jpg")).is_ok());
 }

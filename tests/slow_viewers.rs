@@ -113,7 +113,15 @@ impl Rig {
         capture.stdin(std::process::Stdio::piped());
         let mut capture = Process::start(capture);
         let feeder = Feeder::start(capture.take_stdin(), FPS, Maker::new(FRAME));
-        let serve = ["serve", "--frames", frames, "--listen", "0.0.0.0:0"];
+        let serve = [
+            "serve",
+            "--log",
+            "debug",
+            "--frames",
+            frames,
+            "--listen",
+            "0.0.0.0:0",
+        ];
         let server = Process::start(wrapped(&namespace.wrapper(), &serve));
         Some(Rig {
             server,

@@ -383,7 +383,8 @@ fn systemd_socket_activate_starts_it_in_both_forms() {
         command.args(words(&serve_only(scratch.path())));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let activator = Process::start(command);
-        eventually("it listens", || path.exists());
+        // Not by its file, which is there before it listens.
+        eventually("it listens", || UnixStream::connect(&path).is_ok());
         for _ in 0..3 {
             let mut client = Client::connect_unix(&path);
             Maker::new(5000).verify(&client.get("/snapshot").body);

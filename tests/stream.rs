@@ -276,25 +276,29 @@ fn a_viewer_that_takes_nothing_is_given_up_and_one_that_takes_little_is_not() {
     let _camera = Camera::start(scratch.path(), 20.0, maker.clone());
     let server = serve(scratch.path(), &["--stall-timeout", "2"]);
     let mut fast = Client::connect(server.address()).stream("/stream");
-    let mut little = Client::connect_narrow(server.address());
+    let mut little = Client::connect_tiny(server.address());
     little.request("GET", "/stream");
-    little.take(1000);
+    little.sip(1);
     let with_two = sockets(server.pid());
     let mut nothing = Client::connect_narrow(server.address());
     nothing.request("GET", "/stream");
-    let start = Instant::now();
-    eventually("it is there", || sockets(server.pid()) == with_two + 1);
-    eventually("it is given up", || {
-        little.take(200);
+    eventually("both are there", || sockets(server.pid()) == with_two + 1);
+    // Some 2 KB/s: less than the server hands to the kernel at a time, so it is long between two of its writes.
+    let mut live = || {
+        little.sip(100);
         fast.number(&maker);
+    };
+    let start = Instant::now();
+    eventually("it is given up", || {
+        live();
         sockets(server.pid()) == with_two
     });
-    let until = start + Duration::from_secs(6);
-    while Instant::now() < until {
-        little.take(200);
-        fast.number(&maker);
+    while start.elapsed() < Duration::from_secs(8) {
+        live();
     }
     nothing.wait_for_any_end();
+    assert_eq!(sockets(server.pid()), with_two);
+    drop(little);
     let log = server.stop().log;
     assert!(log.contains("1 stalled"), "{log}");
 }

@@ -188,6 +188,16 @@ impl Lifecycle {
         wait
     }
 
+    /// The device has come back, or may have: nothing is left to wait for.
+    pub fn returned(&mut self, now: Instant) -> Action {
+        let State::Lost { .. } = self.state else {
+            return Action::Nothing;
+        };
+        self.next_wait = FIRST_RETRY;
+        self.state = State::Lost { retry_at: now };
+        self.tick(now)
+    }
+
     fn start(&mut self, now: Instant) -> Action {
         self.state = State::Starting {
             settled_by: now + self.settle,
@@ -338,6 +348,27 @@ mod tests {
         let (mut camera, now) = live();
         camera.lost(now, true);
         assert_eq!(camera.asked(now + LAST_RETRY), Action::Start);
+    }
+
+    #[test]
+    fn a_device_that_came_back_is_tried_at_once_if_somebody_asks() {
+        let (mut camera, now) = live();
+        camera.lost(now, true);
+        camera.asked(now);
+        assert_eq!(camera.returned(now), Action::Start);
+        assert_eq!(camera.lost(now, true), FIRST_RETRY);
+        assert_eq!(camera.returned(now), Action::Nothing);
+        assert_eq!(camera.deadline(), None);
+        assert_eq!(camera.asked(now), Action::Start);
+    }
+
+    #[test]
+    fn a_device_that_comes_while_nothing_is_lost_changes_nothing() {
+        let (mut camera, now) = off();
+        assert_eq!(camera.returned(now), Action::Nothing);
+        let (mut camera, _) = lingering();
+        assert_eq!(camera.returned(now), Action::Nothing);
+        assert_eq!(camera.phase(), Phase::Lingering);
     }
 
     #[test]

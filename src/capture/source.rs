@@ -7,16 +7,19 @@
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Instant, SystemTime};
 
 /// The sources there are, as `--source` names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A test picture made here.
     Pattern,
     /// An MJPEG stream on standard input.
     Stdin,
+    /// A video device; without a path, the first camera there is.
+    V4l2(Option<PathBuf>),
 }
 
 impl FromStr for Kind {
@@ -26,17 +29,23 @@ impl FromStr for Kind {
         match text {
             "pattern" => Ok(Kind::Pattern),
             "stdin" => Ok(Kind::Stdin),
-            _ => Err("a source is pattern or stdin".into()),
+            "v4l2" => Ok(Kind::V4l2(None)),
+            _ => match text.strip_prefix("v4l2:") {
+                Some(path) if !path.is_empty() => Ok(Kind::V4l2(Some(path.into()))),
+                _ => Err("a source is pattern, stdin, v4l2 or v4l2:/dev/videoN".into()),
+            },
         }
     }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Pattern => "pattern",
-            Kind::Stdin => "stdin",
-        })
+        match self {
+            Kind::Pattern => f.write_str("pattern"),
+            Kind::Stdin => f.write_str("stdin"),
+            Kind::V4l2(None) => f.write_str("v4l2"),
+            Kind::V4l2(Some(path)) => write!(f, "v4l2:{}", path.display()),
+        }
     }
 }
 
@@ -76,8 +85,8 @@ pub trait Source {
     /// Ends delivery without giving up the device: starting again needs no configuring.
     fn stop(&mut self);
 
-    /// The descriptor that becomes readable when there may be a frame; asked once, after creation.
-    /// It is watched only while the source is started.
+    /// The descriptor that becomes readable when there may be a frame; asked after each start, and the same until the
+    /// stop after it. It is watched only while the source is started.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 
     /// When to call [`Source::advance`] next without the descriptor having become readable.
@@ -89,4 +98,34 @@ pub trait Source {
 
     /// The JPEG of the frame last told by [`Source::advance`], encoded now if it was not one already.
     fn jpeg(&mut self) -> Result<&[u8], Trouble>;
+
+    /// The descriptor that becomes readable when the device may have come or gone; the same for the source's whole life.
+    /// It is watched all the time, also while nobody looks. None for what cannot be unplugged.
+    fn presence(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Takes in what [`Source::presence`] has to tell, without blocking. `true` says that a device that was lost can be
+    /// tried again now.
+    fn look(&mut self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_source_is_written_as_it_is_read() {
+        for text in [
+            "pattern",
+            "stdin",
+            "v4l2",
+            "v4l2:/dev/v4l/by-id/usb-a:b-index0",
+        ] {
+            assert_eq!(text.parse::<Kind>().unwrap().to_string(), text);
+        }
+        assert!("v4l2:".parse::<Kind>().is_err() && "/dev/video0".parse::<Kind>().is_err());
+    }
 }

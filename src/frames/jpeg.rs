@@ -151,6 +151,21 @@ pub fn head(bytes: &[u8]) -> Result<Head, Defect> {
     Err(Defect::Short)
 }
 
+/// Where Huffman tables are missing: the offset of the first scan header's marker, if no table stands before it. Motion
+/// JPEG leaves them out and means the typical ones of T.81, K.3.3; a decoder of single pictures has to be told.
+pub fn missing_tables(bytes: &[u8]) -> Option<usize> {
+    for segment in Segments::of(bytes).ok()? {
+        let segment = segment.ok()?;
+        match segment.code {
+            marker::DHT => return None,
+            // One byte before its code; fill before that belongs to nothing.
+            marker::SOS => return Some(segment.start - 1),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Whether a file with these last bytes ends as a JPEG does. Two bytes are enough.
 pub fn ends(tail: &[u8]) -> bool {
     tail.ends_with(&[0xFF, marker::EOI])
@@ -360,6 +375,18 @@ mod tests {
     fn huffman_tables_are_not_taken_for_a_frame_header() {
         let dht = [0xFF, 0xC4, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0];
         assert_eq!(check(&[SOI, SOF, &dht, SOS, EOI].concat()), Ok(PICTURE));
+    }
+
+    #[test]
+    fn missing_huffman_tables_are_missed_where_the_scan_begins() {
+        let dht = [0xFF, 0xC4, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0];
+        let at = SOI.len() + SOF.len();
+        assert_eq!(missing_tables(&[SOI, SOF, SOS, EOI].concat()), Some(at));
+        let filled = [SOI, SOF, &[0xFF], SOS, EOI].concat();
+        assert_eq!(missing_tables(&filled), Some(at + 1));
+        let with = [SOI, SOF, &dht, SOS, EOI].concat();
+        assert_eq!(missing_tables(&with), None);
+        assert_eq!(missing_tables(&[SOI, SOF].concat()), None);
     }
 
     #[test]

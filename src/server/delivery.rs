@@ -79,7 +79,7 @@ impl Server {
             Choice::Give(shot) => {
                 peer.decide_at = None;
                 self.held.note(&shot);
-                peer.begin_frame(now);
+                peer.begin_frame(now, shot.len);
                 peer.connection
                     .give(shot, now, &self.settings, &mut self.stats);
                 self.bound_held();

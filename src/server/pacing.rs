@@ -19,7 +19,7 @@
 //!                              begin here: no newer one comes before the line is free
 //! ```
 //!
-//! One exception: if the next step comes just after the line is free ([`PATIENCE`]), waiting costs a little
+//! One exception: if the next step comes just after the line is free (`PATIENCE`), waiting costs a little
 //! idle time and makes the frame younger by nearly a whole interval.
 //!
 //! Nothing here reads a clock or a socket.
@@ -40,6 +40,12 @@ const ASK_MARGIN: Duration = Duration::from_millis(3);
 /// How soon to look again at a path whose rate is not known yet, and the shortest wait for a busy one.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
 
+/// A line on which nothing arrived for so long, for a round trip and a quarter, and for three times what it takes for
+/// the acknowledged two segments, stands still: the last segments of a frame
+/// were lost where it is narrow. Nothing will make the receiver say so but more data; without, the kernel waits for its
+/// retransmission time-out, 200 ms at least (RFC 6298 has 1 s, Linux `TCP_RTO_MIN`), with the line idle.
+const STANDSTILL: Duration = Duration::from_millis(20);
+
 /// A rate is that of so many bytes, or of so long a time: acknowledgements come in clumps.
 const METER_BYTES: u64 = 16 * 1024;
 const METER_TIME: Duration = Duration::from_millis(100);
@@ -53,6 +59,8 @@ pub struct Path {
     pub rate: Option<f64>,
     /// The shortest round trip seen.
     pub min_rtt: Duration,
+    /// Only the end of a frame is queued, and nothing of it has arrived for a while.
+    pub lost_its_tail: bool,
 }
 
 impl Path {
@@ -61,11 +69,12 @@ impl Path {
         queued: 0,
         rate: None,
         min_rtt: Duration::ZERO,
+        lost_its_tail: false,
     };
 
     /// The time until the line is free: until no more is queued than is on its way.
     pub fn drains_in(&self) -> Duration {
-        if self.queued <= DELAYED_ACK {
+        if self.queued <= DELAYED_ACK || self.lost_its_tail {
             return Duration::ZERO;
         }
         match self.rate {
@@ -90,18 +99,35 @@ pub struct Meter {
     busy: Option<(Instant, u64)>,
     rate: Option<f64>,
     acknowledged: u64,
+    /// When something arrived, or may have at the earliest.
+    moved: Option<Instant>,
     min_rtt: Duration,
 }
 
 impl Meter {
     /// Something is handed to the kernel.
     pub fn begin(&mut self, now: Instant) {
-        let first_answer = (now + self.min_rtt, self.acknowledged);
-        self.busy.get_or_insert(first_answer);
+        let first_answer = now + self.min_rtt;
+        self.busy.get_or_insert((first_answer, self.acknowledged));
+        self.moved = self.moved.max(Some(first_answer));
+    }
+
+    /// Whether nothing has arrived for longer than a line that is not broken takes.
+    pub fn stands_still(&self, now: Instant) -> bool {
+        let step = match self.rate(now) {
+            Some(rate) => Duration::from_secs_f64(DELAYED_ACK as f64 / rate),
+            None => Duration::ZERO,
+        };
+        let round_trip = self.min_rtt + self.min_rtt / 4;
+        let patience = STANDSTILL.max(round_trip).max(step * 3);
+        self.busy.is_some() && self.moved.is_some_and(|moved| moved + patience <= now)
     }
 
     /// Takes note that `acknowledged` bytes arrived in all and `queued` are to arrive.
     pub fn observe(&mut self, now: Instant, acknowledged: u64, queued: u64, min_rtt: Duration) {
+        if acknowledged > self.acknowledged {
+            self.moved = Some(now);
+        }
         self.acknowledged = acknowledged;
         self.min_rtt = min_rtt;
         let Some((since, before)) = self.busy else {
@@ -116,6 +142,9 @@ impl Meter {
             if bytes >= METER_BYTES {
                 self.rate = self.rate.map(|rate| rate + (sample - rate).max(0.0) / 4.0);
             }
+        } else if self.stands_still(now) {
+            // Says nothing about the rate at which it moves.
+            self.busy = Some((now, acknowledged));
         } else if !time.is_zero() && (bytes >= METER_BYTES || time >= METER_TIME) {
             self.busy = Some((now, acknowledged));
             self.rate = Some(match self.rate {
@@ -243,7 +272,7 @@ mod tests {
         let path = Path {
             queued: 2900,
             rate: Some(1000.0),
-            min_rtt: Duration::ZERO,
+            ..Path::IDLE
         };
         assert_eq!(path.drains_in(), Duration::ZERO);
         assert_eq!(Path::IDLE.drains_in(), Duration::ZERO);
@@ -255,6 +284,7 @@ mod tests {
             queued: 100_000,
             rate: Some(1_000_000.0),
             min_rtt: ms(40),
+            lost_its_tail: false,
         };
         assert_eq!(path.drains_in(), ms(50));
         let shorter_than_the_round_trip = Path {
@@ -288,7 +318,7 @@ mod tests {
             meter.observe(start + ms(200), 100_000 + second, 700_000, ms(0));
             meter.rate(start).unwrap()
         };
-        assert_eq!(measured(0), 500_000.0);
+        assert_eq!(measured(20_000), 600_000.0);
         assert_eq!(measured(180_000), 1_100_000.0);
     }
 
@@ -304,6 +334,31 @@ mod tests {
         meter.begin(start + ms(66));
         meter.observe(start + ms(132), 64_000, 128_000, ms(100));
         assert_eq!(meter.rate(start + ms(132)), Some(2_000_000.0));
+    }
+
+    #[test]
+    fn a_line_that_stands_still_is_not_taken_for_a_slow_one() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        meter.begin(start);
+        meter.observe(start + ms(50), 50_000, 50_000, ms(0));
+        assert!(!meter.stands_still(start + ms(60)));
+        assert!(meter.stands_still(start + ms(70)));
+        meter.observe(start + ms(250), 50_000, 50_000, ms(0));
+        meter.observe(start + ms(260), 90_000, 10_000, ms(0));
+        assert!(!meter.stands_still(start + ms(260)));
+        assert!(meter.rate(start).unwrap() >= 1_000_000.0);
+    }
+
+    #[test]
+    fn a_line_that_lost_the_end_of_a_frame_is_free_for_the_next() {
+        let path = Path {
+            queued: 12_000,
+            rate: Some(1_000.0),
+            lost_its_tail: true,
+            ..Path::IDLE
+        };
+        assert_eq!(path.drains_in(), Duration::ZERO);
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(super) struct Peer {
     readable: bool,
     writable: bool,
     written: u64,
+    /// Bytes of the frame that was begun last.
+    last_frame: u64,
     /// The shortest round trip, if it was asked for and the kernel knows.
     min_rtt: Option<Duration>,
     meter: Meter,
@@ -73,6 +75,7 @@ impl Peer {
             readable: true,
             writable: true,
             written: 0,
+            last_frame: 0,
             min_rtt: None,
             meter: Meter::default(),
             progress: Progress {
@@ -113,15 +116,7 @@ impl Peer {
                 self.readable = false;
                 false
             }
-            Err(Errno::INTR) => true,
-            Err(Errno::CONNRESET | Errno::PIPE) => {
-                self.connection.close(CloseReason::Left);
-                false
-            }
-            Err(_) => {
-                self.connection.close(CloseReason::Failed);
-                false
-            }
+            Err(errno) => self.fail(errno),
         }
     }
 
@@ -149,16 +144,18 @@ impl Peer {
                 self.writable = false;
                 false
             }
-            Err(Errno::INTR) => true,
-            Err(Errno::CONNRESET | Errno::PIPE) => {
-                self.connection.close(CloseReason::Left);
-                false
-            }
-            Err(_) => {
-                self.connection.close(CloseReason::Failed);
-                false
-            }
+            Err(errno) => self.fail(errno),
         }
+    }
+
+    /// A call failed for another reason than that it would block; tells whether to try again.
+    fn fail(&mut self, errno: Errno) -> bool {
+        match errno {
+            Errno::INTR => return true,
+            Errno::CONNRESET | Errno::PIPE => self.connection.close(CloseReason::Left),
+            _ => self.connection.close(CloseReason::Failed),
+        }
+        false
     }
 
     /// The state of the way to this client, with what is not handed to the kernel yet counted as queued. One cheap call
@@ -181,11 +178,14 @@ impl Peer {
             queued,
             rate: self.meter.rate(now),
             min_rtt,
+            // No more than half a frame: what is begun on a line that is dead is one frame, not a queue of them.
+            lost_its_tail: queued <= self.last_frame / 2 && self.meter.stands_still(now),
         }
     }
 
     /// A frame is put into the outbox.
-    pub(super) fn begin_frame(&mut self, now: Instant) {
+    pub(super) fn begin_frame(&mut self, now: Instant, len: u64) {
+        self.last_frame = len;
         self.meter.begin(now);
     }
 

@@ -48,9 +48,18 @@ impl Client {
 
     /// One whose system holds back little for it: what it does not read stays with the server.
     pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
+        Client::connect_with_buffer(address, 4096)
+    }
+
+    /// One whose system holds back as little as it can.
+    pub(crate) fn connect_tiny(address: SocketAddr) -> Self {
+        Client::connect_with_buffer(address, 1)
+    }
+
+    fn connect_with_buffer(address: SocketAddr, bytes: usize) -> Self {
         assert!(address.is_ipv4());
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
+        sockopt::set_socket_recv_buffer_size(&socket, bytes).unwrap();
         rustix::net::connect(&socket, &address).unwrap();
         Client::over(socket.into())
     }
@@ -153,6 +162,17 @@ impl Client {
             }
         }
         self.buffer.drain(..n).collect()
+    }
+
+    /// Takes `n` bytes at most off the connection, and forgets them.
+    #[track_caller]
+    pub(crate) fn sip(&mut self, n: usize) {
+        let mut bytes = vec![0; n];
+        let n = match &mut self.socket {
+            Socket::Tcp(socket) => socket.read(&mut bytes),
+            Socket::Unix(socket) => socket.read(&mut bytes),
+        };
+        assert!(n.unwrap() > 0, "the end");
     }
 
     /// Everything up to and with the next empty line.

@@ -318,6 +318,19 @@ pub(crate) fn switches(number: u32) -> u64 {
         .sum()
 }
 
+/// Waits until a process sleeps: it has dealt with everything that has happened so far.
+pub(crate) fn wait_until_asleep(number: u32) {
+    let sleeps = || {
+        let status = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap();
+        status.rsplit(") ").next().unwrap().starts_with('S')
+    };
+    super::eventually("it sleeps", || {
+        let before = (sleeps(), switches(number));
+        thread::sleep(Duration::from_millis(20));
+        before == (true, switches(number)) && sleeps()
+    });
+}
+
 /// Whether a program is installed; says so if it is not.
 pub(crate) fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -92,25 +92,15 @@ pub(crate) struct Camera {
 
 impl Camera {
     pub(crate) fn start(dir: &Path, fps: f64, maker: Maker) -> Self {
-        let mut hand = Hand::new(dir, maker);
-        let (stop, published) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let count = Arc::clone(&published);
-        let thread = at_rate(fps, Arc::clone(&stop), move || {
-            count.store(hand.publish().frame, SeqCst);
-            true
-        });
-        Camera {
-            stop,
-            published,
-            thread: Some(thread),
-        }
+        Camera::publishing(dir, fps, maker, |_| true)
     }
 
     /// Like [`Camera::start`], but a frame is made only when the last one was opened.
     pub(crate) fn on_demand(dir: &Path, fps: f64, maker: Maker) -> Self {
+        Camera::publishing(dir, fps, maker, Hand::was_asked)
+    }
+
+    fn publishing(dir: &Path, fps: f64, maker: Maker, is_due: fn(&mut Hand) -> bool) -> Self {
         let mut hand = Hand::new(dir, maker);
         let (stop, published) = (
             Arc::new(AtomicBool::new(false)),
@@ -118,7 +108,7 @@ impl Camera {
         );
         let count = Arc::clone(&published);
         let thread = at_rate(fps, Arc::clone(&stop), move || {
-            if hand.was_asked() {
+            if is_due(&mut hand) {
                 count.store(hand.publish().frame, SeqCst);
             }
             true

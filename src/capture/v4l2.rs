@@ -1,0 +1,545 @@
+//! The source `v4l2`: a camera behind a video device of the kernel, mostly on USB.
+//!
+//! <https://docs.kernel.org/userspace-api/media/v4l/v4l2.html>; frames come through mapped buffers, as its chapter
+//! "Streaming I/O (Memory Mapping)" has it.
+//!
+//! **Open** from the beginning, so that what cannot work (no such size, no such control) is told at once. Format, rate and
+//! controls are set when the device is opened. **Stopped** is VIDIOC_STREAMOFF: device and buffers stay, and the
+//! next start is one ioctl per buffer and VIDIOC_STREAMON. A camera that cannot be used yet, because it is not plugged
+//! in, somebody else has it or permission is missing, is told in the log and tried again when somebody asks.
+//!
+//! **The newest frame wins.** At each wake-up all buffers that are filled are taken, and all but the last go back at once. That
+//! one stays with us until a newer one has come: it is encoded, or handed on where it lies, only when it is asked for.
+//!
+//! **Unplugged**, the device answers ENODEV. It is closed then, also while stopped, because its node's number is free
+//! for its return only after the last descriptor has gone. inotify on /dev tells when it is back.
+//!
+//! Not here: hardware encoders (memory-to-memory devices), the multi-planar API, and cameras whose frames are raw Bayer
+//! data: these need libcamera.
+//!
+//! The ioctls are our own, in `v4l2/ioctl.rs`: `v4l` and `v4l2r` generate theirs by bindgen, which wants libclang and the
+//! kernel's headers of the target on the building machine; `rscam` and `linux-video` have structures written by hand as
+//! well, without checks of their layout, and the former with the C library's `timeval`, whose width is not the kernel's.
+
+mod controls;
+mod device;
+mod ioctl;
+mod mjpeg;
+mod nodes;
+mod pixels;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+use log::{info, warn};
+use rustix::io::Errno;
+
+use crate::capture::encode::Encoder;
+use crate::capture::source::{Captured, Source, Trouble};
+use crate::capture::stamp::monotonic;
+use crate::error::{Error, Result};
+pub use controls::{Assignment, Control, Kind as ControlKind};
+pub use device::{Card, Device, Format, Fourcc, Interval, Sizes};
+use ioctl::{Buffers, Filled};
+use nodes::Watch;
+pub use nodes::video_nodes;
+use pixels::{PREFERENCE, Pixels, Unpacker};
+
+/// One with us, one that the driver fills, and two that wait: for the loop while it is busy with the first, and so that
+/// the driver is never without one.
+const BUFFERS: u32 = 4;
+
+/// With fewer there is no buffer for the driver while we hold one.
+const FEWEST_BUFFERS: usize = 2;
+
+/// Asked for when no size is given: every camera has it or something near it.
+const USUAL_SIZE: (u32, u32) = (640, 480);
+
+/// Frames after a start that are not yet settled. V4L2 does not tell when automatic exposure has; the deadline of the capture
+/// loop bounds this at low rates. A choice, not a measurement: no camera was at hand.
+const WARM_UP: u32 = 8;
+
+/// What the user can choose.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// The device; `None` takes the first camera there is.
+    pub device: Option<PathBuf>,
+    /// The pixel format; `None` takes the one that costs least.
+    pub format: Option<Fourcc>,
+    /// Width and height; without, 640x480 or what the camera has near it.
+    pub size: Option<(u16, u16)>,
+    /// Frames per second; without, what the driver is set to.
+    pub fps: Option<f64>,
+    /// Controls to set, in this order.
+    pub controls: Vec<Assignment>,
+}
+
+/// A camera that is open and configured.
+struct Camera {
+    device: Device,
+    format: Format,
+    fps: Option<f64>,
+    /// For raw formats.
+    unpacker: Option<Unpacker>,
+    /// From the first start on.
+    buffers: Option<Buffers>,
+}
+
+/// A camera behind a video device.
+pub struct V4l2 {
+    settings: Settings,
+    encoder: Encoder,
+    watch: Option<Watch>,
+    camera: Option<Camera>,
+    streaming: bool,
+    /// Nothing but closing helps.
+    failed: bool,
+    /// The newest frame: a buffer that the driver gets back for the next one.
+    held: Option<Filled>,
+    encoded: bool,
+    since_start: u32,
+    jpeg: Vec<u8>,
+}
+
+impl V4l2 {
+    /// Opens and configures the camera, or waits for one. What will not work later either is an error.
+    pub fn new(settings: Settings, quality: u8) -> Result<Self> {
+        let watch = Watch::new();
+        if let Err(error) = &watch {
+            warn!("{error}; a camera that is plugged in will be found when somebody asks");
+        }
+        let mut source = V4l2 {
+            settings,
+            encoder: Encoder::new(quality)?,
+            // Before the camera is looked for, so that it cannot come in between.
+            watch: watch.ok(),
+            camera: None,
+            streaming: false,
+            failed: false,
+            held: None,
+            encoded: false,
+            since_start: 0,
+            jpeg: Vec::new(),
+        };
+        match source.open() {
+            Ok(()) => Ok(source),
+            Err(wrong @ Error::Usage(_)) => Err(wrong),
+            Err(error) => {
+                warn!("{error}; waiting for it");
+                Ok(source)
+            }
+        }
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let device = match &self.settings.device {
+            Some(path) => Device::open(path)?,
+            None => first_camera()?,
+        };
+        choose(&device, &self.settings)?;
+        let fps = device.set_rate(self.settings.fps);
+        if let (Some(asked), Some(given)) = (self.settings.fps, fps) {
+            if (asked - given).abs() > asked / 100.0 {
+                let path = device.path().display();
+                info!(
+                    "{path} has no {asked} fps at this size and format, {given:.2} is the nearest"
+                );
+            }
+        }
+        device.set_controls(&self.settings.controls)?;
+        let format = device.format()?;
+        let unpacker = Unpacker::new(&format);
+        self.camera = Some(Camera {
+            device,
+            format,
+            fps,
+            unpacker,
+            buffers: None,
+        });
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.camera.is_none() {
+            self.open()?;
+            info!("opened {}", self.describe());
+        }
+        let Some(camera) = &mut self.camera else {
+            return Ok(());
+        };
+        camera.stream_on()?;
+        self.streaming = true;
+        self.since_start = 0;
+        Ok(())
+    }
+
+    /// Takes all that is filled. Gives the newest good frame, and how many were broken.
+    fn collect(&mut self) -> Result<(Option<Filled>, u32), Errno> {
+        let (mut newest, mut broken) = (None, 0);
+        let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
+            return Ok((None, 0));
+        };
+        // Bounded, should a device fill them faster than this loop turns.
+        for _ in 0..2 * buffers.count() {
+            let Some(filled) = buffers.dequeue(fd)? else {
+                break;
+            };
+            self.since_start = self.since_start.saturating_add(1);
+            if filled.error || filled.bytesused == 0 {
+                broken += 1;
+                buffers.queue(fd, filled.index)?;
+                continue;
+            }
+            newest = Some(filled);
+            self.encoded = false;
+            if let Some(older) = self.held.replace(filled) {
+                buffers.queue(fd, older.index)?;
+            }
+        }
+        Ok((newest, broken))
+    }
+}
+
+impl Camera {
+    /// The descriptor and the buffers, once there are some.
+    fn stream(&mut self) -> Option<(BorrowedFd<'_>, &mut Buffers)> {
+        Some((self.device.as_fd(), self.buffers.as_mut()?))
+    }
+
+    fn stream_on(&mut self) -> Result<()> {
+        let Camera {
+            device, buffers, ..
+        } = self;
+        let fd = device.as_fd();
+        let ours = match buffers {
+            Some(buffers) => buffers,
+            None => {
+                let given = Buffers::request(fd, BUFFERS);
+                let given = given.map_err(|errno| device.refused("get buffers of", errno))?;
+                if given.count() < FEWEST_BUFFERS {
+                    let (path, count) = (device.path().display(), given.count());
+                    let message =
+                        format!("{path} gave {count} buffers, and it takes two to stream");
+                    return Err(Error::Input(message));
+                }
+                buffers.insert(given)
+            }
+        };
+        let started = ours.stream_on(fd);
+        started.map_err(|errno| device.refused("start", errno))
+    }
+
+    fn describe(&self) -> String {
+        let (path, card) = (self.device.path().display(), &self.device.card().card);
+        let Format {
+            fourcc,
+            width,
+            height,
+            ..
+        } = self.format;
+        let rate = match self.fps {
+            Some(fps) => format!(" at {} fps", (fps * 100.0).round() / 100.0),
+            None => String::new(),
+        };
+        format!("v4l2 {path} ({card}), {width}x{height} {fourcc}{rate}")
+    }
+}
+
+impl Source for V4l2 {
+    fn describe(&self) -> String {
+        match (&self.camera, &self.settings.device) {
+            (Some(camera), _) => camera.describe(),
+            (None, Some(path)) => format!("v4l2 {}", path.display()),
+            (None, None) => "v4l2, the first camera".into(),
+        }
+    }
+
+    fn start(&mut self, _now: Instant) -> Result<(), Trouble> {
+        self.begin().map_err(|error| {
+            self.camera = None;
+            Trouble::Lost(error.to_string())
+        })
+    }
+
+    fn stop(&mut self) {
+        self.held = None;
+        let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
+            return;
+        };
+        let stopped = !self.streaming || buffers.stream_off(fd).is_ok();
+        self.streaming = false;
+        if self.failed || !stopped {
+            self.camera = None;
+        }
+        self.failed = false;
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.camera.as_ref().map(|camera| camera.device.as_fd())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn advance(&mut self, _now: Instant) -> Result<Option<Captured>, Trouble> {
+        match self.collect() {
+            Ok((Some(frame), _)) => Ok(Some(Captured {
+                at: wall_clock(frame),
+                settled: self.since_start > WARM_UP,
+            })),
+            Ok((None, 0)) => Ok(None),
+            Ok((None, broken)) => {
+                let what = self.describe();
+                Err(Trouble::Broken(format!(
+                    "{what}: {broken} that the driver marked as such"
+                )))
+            }
+            Err(errno) => {
+                self.failed = true;
+                let camera = self.camera.as_ref();
+                let told = camera.map(|camera| camera.device.refused("read", errno).to_string());
+                Err(Trouble::Lost(told.unwrap_or_default()))
+            }
+        }
+    }
+
+    fn jpeg(&mut self) -> Result<&[u8], Trouble> {
+        let (Some(camera), Some(held)) = (&mut self.camera, self.held) else {
+            return Err(Trouble::Broken("v4l2: no frame has come yet".into()));
+        };
+        let path = camera.device.path();
+        let broken = |what: &str| Trouble::Broken(format!("{}: {what}", path.display()));
+        let Some(buffers) = &camera.buffers else {
+            return Err(broken("no buffers"));
+        };
+        let bytes = buffers.bytes(held);
+        let Some(unpacker) = &mut camera.unpacker else {
+            let cleaned = mjpeg::clean(bytes, &mut self.jpeg);
+            return cleaned.map_err(|defect| broken(&defect.to_string()));
+        };
+        if !self.encoded {
+            let planes = unpacker.unpack(bytes);
+            let planes = planes.ok_or_else(|| broken("a raw frame was cut short"))?;
+            let encoded = self.encoder.encode(planes, None, &mut self.jpeg);
+            encoded.map_err(|error| broken(&error.to_string()))?;
+            self.encoded = true;
+        }
+        Ok(&self.jpeg)
+    }
+
+    fn presence(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    fn look(&mut self) -> bool {
+        if !self.watch.as_mut().is_some_and(Watch::drain) {
+            return false;
+        }
+        match &self.camera {
+            // While it streams, its own descriptor tells.
+            Some(_) if self.streaming => false,
+            Some(camera) if camera.device.is_there() => false,
+            Some(_) => {
+                info!("{} was unplugged", self.describe());
+                self.camera = None;
+                self.is_there()
+            }
+            None => self.is_there(),
+        }
+    }
+}
+
+impl V4l2 {
+    /// Whether there is something to open.
+    fn is_there(&self) -> bool {
+        match &self.settings.device {
+            Some(path) => path.exists(),
+            None => video_nodes().is_ok_and(|nodes| !nodes.is_empty()),
+        }
+    }
+}
+
+/// The moment of capture. The kernel stamps frames by CLOCK_MONOTONIC; without a stamp it is now.
+fn wall_clock(frame: Filled) -> SystemTime {
+    let age = frame.monotonic.map(|at| monotonic().saturating_sub(at));
+    let now = SystemTime::now();
+    now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
+}
+
+/// The first camera that can be used; those on USB first, because on boards with a camera port of their own the
+/// nodes of its pipeline have the low numbers.
+pub fn first_camera() -> Result<Device> {
+    let nodes = video_nodes().unwrap_or_default();
+    let mut refused = None;
+    let mut usable = Vec::new();
+    for node in &nodes {
+        match Device::open(node) {
+            Ok(device) if device.card().captures && !readable_formats(&device).is_empty() => {
+                usable.push(device);
+            }
+            Ok(_) => {}
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    let on_usb = |device: &Device| device.card().bus.starts_with("usb-");
+    let at = usable.iter().position(on_usb).unwrap_or(0);
+    if at < usable.len() {
+        return Ok(usable.swap_remove(at));
+    }
+    Err(refused.unwrap_or_else(|| {
+        let found = match nodes.len() {
+            0 => "there is no /dev/video device".into(),
+            count => {
+                format!("none of the {count} /dev/video devices is a camera that lazycam can read")
+            }
+        };
+        Error::Input(format!(
+            "{found}: plug a USB camera in, or see `lazycam list`"
+        ))
+    }))
+}
+
+/// The formats of a device that can be read, the best first.
+pub fn readable_formats(device: &Device) -> Vec<Fourcc> {
+    let offered = device.formats();
+    let known = PREFERENCE.iter().map(|(fourcc, _)| *fourcc);
+    known.filter(|fourcc| offered.contains(fourcc)).collect()
+}
+
+/// Negotiates format and size, and sets them.
+fn choose(device: &Device, settings: &Settings) -> Result<()> {
+    let path = device.path().display();
+    if !device.card().captures {
+        return Err(Error::Usage(format!(
+            "{path} ({}) delivers no pictures that lazycam can take: see `lazycam list` for those that do",
+            device.card().card
+        )));
+    }
+    let mut candidates = readable_formats(device);
+    if let Some(wanted) = settings.format {
+        candidates.retain(|fourcc| *fourcc == wanted);
+    }
+    if candidates.is_empty() {
+        return Err(Error::Usage(no_format(device, settings.format)));
+    }
+    let Some((width, height)) = settings.size else {
+        return set(device, candidates[0], USUAL_SIZE);
+    };
+    let size = (u32::from(width), u32::from(height));
+    for &fourcc in &candidates {
+        let given = device.try_format(fourcc, size)?;
+        if (given.fourcc, given.width, given.height) == (fourcc, size.0, size.1) {
+            return set(device, fourcc, size);
+        }
+    }
+    Err(Error::Usage(no_size(device, size, &candidates)))
+}
+
+fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<()> {
+    let given = device.set_format(fourcc, size)?;
+    let readable = given.fourcc == fourcc
+        && (Pixels::of(fourcc) == Some(Pixels::Jpeg) || Unpacker::new(&given).is_some());
+    if readable {
+        return Ok(());
+    }
+    let (path, width, height) = (device.path().display(), given.width, given.height);
+    let message = format!(
+        "{path} gave {width}x{height} {} when asked for {fourcc}",
+        given.fourcc
+    );
+    Err(Error::Input(message))
+}
+
+fn no_format(device: &Device, wanted: Option<Fourcc>) -> String {
+    let list = |formats: Vec<Fourcc>| match formats.is_empty() {
+        true => "none".into(),
+        false => {
+            let names: Vec<_> = formats.iter().map(Fourcc::to_string).collect();
+            names.join(", ")
+        }
+    };
+    let (path, offered) = (device.path().display(), list(device.formats()));
+    let known = list(PREFERENCE.iter().map(|(fourcc, _)| *fourcc).collect());
+    match wanted {
+        Some(wanted) => format!(
+            "{path} has no format {wanted} that lazycam can read: it has {offered}; lazycam reads {known}"
+        ),
+        None => format!(
+            "{path} ({}) has no format that lazycam can read: it has {offered}; lazycam reads {known}. \
+             Cameras with raw sensor data go through libcamera",
+            device.card().card
+        ),
+    }
+}
+
+fn no_size(device: &Device, (width, height): (u32, u32), candidates: &[Fourcc]) -> String {
+    let sizes = candidates.iter().map(|&fourcc| match device.sizes(fourcc) {
+        Some(sizes) => format!("{fourcc}: {sizes}"),
+        None => format!("{fourcc}: not told"),
+    });
+    let path = device.path().display();
+    let sizes = sizes.collect::<Vec<_>>().join("; ");
+    format!("{path} has no pictures of {width}x{height}; it has {sizes}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn absent() -> V4l2 {
+        let settings = Settings {
+            device: Some("/dev/no-such-camera".into()),
+            ..Settings::default()
+        };
+        V4l2::new(settings, 80).unwrap()
+    }
+
+    #[test]
+    fn a_camera_that_is_not_there_is_waited_for() {
+        let mut source = absent();
+        assert_eq!(source.describe(), "v4l2 /dev/no-such-camera");
+        assert!(source.fd().is_none() && source.deadline().is_none());
+        assert!(!source.look());
+        let Err(Trouble::Lost(told)) = source.start(Instant::now()) else {
+            panic!("started");
+        };
+        assert!(
+            told.contains("/dev/no-such-camera") && told.contains("plug it in"),
+            "{told}"
+        );
+        source.stop();
+        assert!(source.jpeg().is_err());
+        assert!(matches!(source.advance(Instant::now()), Ok(None)));
+    }
+
+    #[test]
+    fn a_path_that_is_no_camera_is_a_mistake_of_the_command() {
+        let settings = Settings {
+            device: Some("/dev/null".into()),
+            ..Settings::default()
+        };
+        let error = V4l2::new(settings, 80).err().unwrap();
+        assert!(matches!(error, Error::Usage(_)), "{error}");
+    }
+
+    #[test]
+    fn the_moment_of_capture_is_as_long_ago_on_both_clocks() {
+        let frame = |monotonic| Filled {
+            index: 0,
+            bytesused: 1,
+            error: false,
+            monotonic,
+        };
+        let before = SystemTime::now();
+        let at = wall_clock(frame(Some(monotonic() - Duration::from_millis(500))));
+        let ago = before.duration_since(at).unwrap();
+        assert!(ago > Duration::from_millis(400) && ago <= Duration::from_millis(500));
+        assert!(wall_clock(frame(None)) >= before);
+        let ahead = wall_clock(frame(Some(monotonic() + Duration::from_secs(5))));
+        assert!(ahead >= before && ahead <= SystemTime::now());
+    }
+}

@@ -1,0 +1,398 @@
+//! Controls by name: what a camera can be told besides format, size and rate.
+//!
+//! Names are made from the driver's as v4l2-ctl makes them, so that what is found in its list or on the web can be used
+//! as it stands: letters and digits in lower case, an underscore for whatever stands between ("White Balance,
+//! Automatic" is `white_balance_automatic`).
+//!
+//! Taken: integers, booleans, menus, bitmasks, buttons. Not taken: 64-bit integers, strings and arrays, which no camera
+//! needs to be told.
+
+use std::fmt;
+use std::os::fd::AsFd;
+use std::str::FromStr;
+
+use super::device::{Device, text};
+use super::ioctl::{self, Plain};
+use crate::error::{Error, Result};
+
+/// V4L2_CTRL_FLAG_NEXT_CTRL: the control after this one.
+const NEXT_CTRL: u32 = 0x8000_0000;
+/// V4L2_CTRL_FLAG_DISABLED
+const DISABLED: u32 = 0x1;
+/// V4L2_CTRL_FLAG_READ_ONLY
+const READ_ONLY: u32 = 0x4;
+/// V4L2_CTRL_FLAG_INACTIVE: has no effect now, because of another control.
+const INACTIVE: u32 = 0x10;
+/// V4L2_CTRL_FLAG_WRITE_ONLY
+const WRITE_ONLY: u32 = 0x40;
+
+/// More controls than any driver has.
+const MOST: usize = 1024;
+
+/// A control to set, as the command line has it: `NAME=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The normalised name.
+    pub name: String,
+    /// The value, or the name of a menu's item.
+    pub value: String,
+}
+
+impl FromStr for Assignment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('=').map(|(name, value)| Assignment {
+            name: normalised(name),
+            value: value.trim().to_owned(),
+        });
+        parts
+            .filter(|parts| !parts.name.is_empty() && !parts.value.is_empty())
+            .ok_or_else(|| "a control is NAME=VALUE, such as brightness=10".into())
+    }
+}
+
+impl fmt::Display for Assignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
+/// enum v4l2_ctrl_type, as far as it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// V4L2_CTRL_TYPE_INTEGER
+    Integer,
+    /// V4L2_CTRL_TYPE_BOOLEAN
+    Boolean,
+    /// V4L2_CTRL_TYPE_MENU, and V4L2_CTRL_TYPE_INTEGER_MENU
+    Menu,
+    /// V4L2_CTRL_TYPE_BUTTON
+    Button,
+    /// V4L2_CTRL_TYPE_BITMASK
+    Bitmask,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Integer => "integer",
+            Kind::Boolean => "boolean",
+            Kind::Menu => "menu",
+            Kind::Button => "button",
+            Kind::Bitmask => "bitmask",
+        })
+    }
+}
+
+/// A control and its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    id: u32,
+    /// The normalised name.
+    pub name: String,
+    /// What its value is.
+    pub kind: Kind,
+    /// The least value.
+    pub minimum: i32,
+    /// The greatest value.
+    pub maximum: i32,
+    /// From one value to the next.
+    pub step: i32,
+    /// What the driver starts with.
+    pub default: i32,
+    /// What it is now; `None` if it cannot be read.
+    pub value: Option<i32>,
+    /// It cannot be set.
+    pub read_only: bool,
+    /// It has no effect now, because of another control.
+    pub inactive: bool,
+    /// The items of a menu by index.
+    pub items: Vec<(i32, String)>,
+}
+
+impl Control {
+    /// The number that a value's text stands for.
+    fn number(&self, value: &str) -> Result<i32, String> {
+        let name = &self.name;
+        let number = match self.kind {
+            Kind::Boolean => match value.to_ascii_lowercase().as_str() {
+                "1" | "true" | "on" | "yes" => Some(1),
+                "0" | "false" | "off" | "no" => Some(0),
+                _ => None,
+            },
+            Kind::Menu => {
+                let wanted = normalised(value);
+                let named = self
+                    .items
+                    .iter()
+                    .find(|(_, item)| normalised(item) == wanted);
+                let index = value.parse().ok();
+                let indexed = self.items.iter().find(|(at, _)| Some(*at) == index);
+                indexed.or(named).map(|(at, _)| *at)
+            }
+            Kind::Button => Some(0),
+            Kind::Bitmask => bitmask(value),
+            Kind::Integer => value
+                .parse()
+                .ok()
+                .filter(|number| (self.minimum..=self.maximum).contains(number)),
+        };
+        number.ok_or_else(|| format!("{name} is {}, not '{value}'", self.range()))
+    }
+
+    /// What it can be set to, for people.
+    pub fn range(&self) -> String {
+        match self.kind {
+            Kind::Integer if self.step > 1 => {
+                format!("{} to {} by {}", self.minimum, self.maximum, self.step)
+            }
+            Kind::Integer => format!("{} to {}", self.minimum, self.maximum),
+            Kind::Boolean => "0 or 1".into(),
+            Kind::Button => "a button (any value presses it)".into(),
+            Kind::Bitmask => format!("bits out of {:#x}", self.maximum),
+            Kind::Menu => {
+                let items = self.items.iter().map(|(at, item)| format!("{at} ({item})"));
+                items.collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+}
+
+impl Device {
+    /// The controls that are taken, in the driver's order. (VIDIOC_QUERYCTRL, VIDIOC_QUERYMENU, VIDIOC_G_CTRL)
+    pub fn controls(&self) -> Vec<Control> {
+        let mut controls = Vec::new();
+        let mut query = ioctl::QueryCtrl::zeroed();
+        for _ in 0..MOST {
+            let before = query.id;
+            query = ioctl::QueryCtrl::zeroed();
+            query.id = before | NEXT_CTRL;
+            if ioctl::queryctrl(self.as_fd(), &mut query).is_err() {
+                break;
+            }
+            controls.extend(self.control(&query));
+        }
+        controls
+    }
+
+    fn control(&self, query: &ioctl::QueryCtrl) -> Option<Control> {
+        let kind = match query.kind {
+            1 => Kind::Integer,
+            2 => Kind::Boolean,
+            3 | 9 => Kind::Menu,
+            4 => Kind::Button,
+            8 => Kind::Bitmask,
+            _ => return None,
+        };
+        if query.flags & DISABLED != 0 {
+            return None;
+        }
+        let readable = kind != Kind::Button && query.flags & WRITE_ONLY == 0;
+        let value = readable.then(|| {
+            let (id, value) = (query.id, 0);
+            let mut control = ioctl::Control { id, value };
+            let got = ioctl::g_ctrl(self.as_fd(), &mut control);
+            got.ok().map(|()| control.value)
+        });
+        let items = match kind {
+            Kind::Menu => self.items(query),
+            _ => Vec::new(),
+        };
+        Some(Control {
+            id: query.id,
+            name: normalised(&text(&query.name)),
+            kind,
+            minimum: query.minimum,
+            maximum: query.maximum,
+            step: query.step,
+            default: query.default_value,
+            value: value.flatten(),
+            read_only: query.flags & READ_ONLY != 0,
+            inactive: query.flags & INACTIVE != 0,
+            items,
+        })
+    }
+
+    /// Indices that the driver does not name are left out by it on purpose.
+    fn items(&self, query: &ioctl::QueryCtrl) -> Vec<(i32, String)> {
+        let last = query.maximum.min(query.minimum.saturating_add(MOST as i32));
+        let item = |index: i32| {
+            let mut menu = ioctl::QueryMenu::zeroed();
+            (menu.id, menu.index) = (query.id, u32::try_from(index).ok()?);
+            ioctl::querymenu(self.as_fd(), &mut menu).ok()?;
+            let [a, b, c, d, e, f, g, h, ..] = menu.name;
+            Some(match query.kind {
+                9 => (
+                    index,
+                    i64::from_ne_bytes([a, b, c, d, e, f, g, h]).to_string(),
+                ),
+                _ => (index, text(&menu.name)),
+            })
+        };
+        (query.minimum..=last).filter_map(item).collect()
+    }
+
+    /// Sets controls, in the given order: what is automatic has to be switched off before it can be set by hand.
+    /// (VIDIOC_S_CTRL)
+    pub fn set_controls(&self, assignments: &[Assignment]) -> Result<()> {
+        for assignment in assignments {
+            // Anew each time: setting one changes which others are active.
+            let controls = self.controls();
+            self.set_control(&controls, assignment)?;
+        }
+        Ok(())
+    }
+
+    fn set_control(&self, controls: &[Control], assignment: &Assignment) -> Result<()> {
+        let path = self.path().display();
+        let Some(control) = controls
+            .iter()
+            .find(|control| control.name == assignment.name)
+        else {
+            return Err(Error::Usage(unknown(&path, &assignment.name, controls)));
+        };
+        let number = control.number(&assignment.value);
+        let value = number.map_err(|why| Error::Usage(format!("{path}: {why}")))?;
+        if control.read_only {
+            let name = &control.name;
+            return Err(Error::Usage(format!(
+                "{path}: {name} can be read but not set"
+            )));
+        }
+        let id = control.id;
+        let set = ioctl::s_ctrl(self.as_fd(), &mut ioctl::Control { id, value });
+        set.map_err(|errno| match self.refused(&format!("set {assignment} on"), errno) {
+            Error::Input(told) if control.inactive => Error::Input(format!(
+                "{told}; it is inactive: a control such as auto_exposure holds it, so set that one first"
+            )),
+            error => error,
+        })
+    }
+}
+
+fn unknown(path: &impl fmt::Display, name: &str, controls: &[Control]) -> String {
+    let names = controls.iter().map(|control| control.name.as_str());
+    let names = names.collect::<Vec<_>>().join(", ");
+    match names.as_str() {
+        "" => format!("{path} has no control {name}: it has none at all"),
+        _ => format!("{path} has no control {name}; it has {names}"),
+    }
+}
+
+fn bitmask(value: &str) -> Option<i32> {
+    let bits = match value.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok()?,
+        None => value.parse().ok()?,
+    };
+    Some(bits as i32)
+}
+
+/// A name as v4l2-ctl writes it.
+fn normalised(name: &str) -> String {
+    let mut words = String::new();
+    let mut between = false;
+    for c in name.chars() {
+        if !c.is_ascii_alphanumeric() {
+            between = !words.is_empty();
+            continue;
+        }
+        if std::mem::take(&mut between) {
+            words.push('_');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(kind: Kind, items: &[(i32, &str)]) -> Control {
+        let item = |(at, item): &(i32, &str)| (*at, (*item).to_owned());
+        Control {
+            id: 1,
+            name: "it".into(),
+            kind,
+            minimum: -64,
+            maximum: 64,
+            step: 1,
+            default: 0,
+            value: Some(3),
+            read_only: false,
+            inactive: false,
+            items: items.iter().map(item).collect(),
+        }
+    }
+
+    #[test]
+    fn names_are_made_as_v4l2_ctl_makes_them() {
+        for (name, expected) in [
+            ("Brightness", "brightness"),
+            ("White Balance, Automatic", "white_balance_automatic"),
+            ("Exposure Time, Absolute", "exposure_time_absolute"),
+            ("Focus (absolute)", "focus_absolute"),
+            ("  50 Hz ", "50_hz"),
+        ] {
+            assert_eq!(normalised(name), expected);
+        }
+    }
+
+    #[test]
+    fn an_assignment_is_a_name_and_a_value() {
+        let assignment: Assignment = "Power Line Frequency=50 Hz".parse().unwrap();
+        assert_eq!(assignment.to_string(), "power_line_frequency=50 Hz");
+        for bad in ["brightness", "=1", "brightness=", "()=1", ""] {
+            assert!(bad.parse::<Assignment>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn integers_are_held_to_their_range() {
+        let control = control(Kind::Integer, &[]);
+        assert_eq!(control.number("-64"), Ok(-64));
+        let told = control.number("65").unwrap_err();
+        assert_eq!(told, "it is -64 to 64, not '65'");
+        assert!(control.number("many").is_err());
+    }
+
+    #[test]
+    fn booleans_are_taken_in_words_too() {
+        let control = control(Kind::Boolean, &[]);
+        assert_eq!(control.number("on"), Ok(1));
+        assert_eq!(control.number("0"), Ok(0));
+        assert!(control.number("2").is_err());
+    }
+
+    #[test]
+    fn menus_are_taken_by_index_or_by_item() {
+        let control = control(
+            Kind::Menu,
+            &[(0, "Disabled"), (1, "50 Hz"), (3, "Auto Mode")],
+        );
+        assert_eq!(control.number("50 hz"), Ok(1));
+        assert_eq!(control.number("auto_mode"), Ok(3));
+        assert_eq!(control.number("3"), Ok(3));
+        let told = control.number("2").unwrap_err();
+        assert_eq!(
+            told,
+            "it is 0 (Disabled), 1 (50 Hz), 3 (Auto Mode), not '2'"
+        );
+    }
+
+    #[test]
+    fn bitmasks_are_taken_in_both_bases() {
+        assert_eq!(bitmask("0xffffffff"), Some(-1));
+        assert_eq!(bitmask("12"), Some(12));
+        assert_eq!(bitmask("0xg"), None);
+    }
+
+    #[test]
+    fn an_unknown_control_is_told_with_those_there_are() {
+        let controls = [control(Kind::Integer, &[])];
+        let told = unknown(&"/dev/video0", "sharp", &controls);
+        assert_eq!(told, "/dev/video0 has no control sharp; it has it");
+        assert!(unknown(&"/dev/video0", "sharp", &[]).ends_with("none at all"));
+    }
+}

@@ -1,0 +1,102 @@
+//! The nodes in /dev: which there are, and when they come and go.
+//!
+//! The kernel makes and removes them itself (devtmpfs), so inotify on /dev tells of a camera that is plugged in, with or
+//! without udev. Where udev runs, it gives the node to its group a moment later, which is IN_ATTRIB: a camera that could
+//! not be opened for lack of permission is tried again then. No other event of /dev leads to anything.
+
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+
+const DEV: &str = "/dev";
+
+/// The video nodes of this system, by number: /dev/video0 before /dev/video10.
+pub fn video_nodes() -> io::Result<Vec<PathBuf>> {
+    let mut found: Vec<(u32, PathBuf)> = fs::read_dir(DEV)?
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((number(path.file_name()?.to_str()?)?, path))
+        })
+        .collect();
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// The number of a video node, by its name.
+fn number(name: &str) -> Option<u32> {
+    name.strip_prefix("video")?.parse().ok()
+}
+
+/// Tells when video nodes may have come or gone.
+#[derive(Debug)]
+pub(super) struct Watch {
+    inotify: OwnedFd,
+}
+
+impl Watch {
+    /// Watches /dev from now on.
+    pub(super) fn new() -> Result<Self> {
+        let what = || "watch /dev for cameras that come and go".into();
+        let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
+        let inotify = inotify::init(flags).doing(what)?;
+        let coming = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ATTRIB;
+        let going = WatchFlags::DELETE | WatchFlags::MOVED_FROM;
+        inotify::add_watch(&inotify, DEV, coming | going | WatchFlags::ONLYDIR).doing(what)?;
+        Ok(Watch { inotify })
+    }
+
+    /// Whether anything happened to a video node since the last call. Never blocks.
+    pub(super) fn drain(&mut self) -> bool {
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(&self.inotify, &mut space);
+        let mut news = false;
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    let name = event.file_name().and_then(|name| name.to_str().ok());
+                    // `v4l` is udev's directory of names that stay the same: v4l/by-id, v4l/by-path.
+                    news |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+                    news |= name.is_some_and(|name| number(name).is_some() || name == "v4l");
+                }
+                Err(Errno::INTR) => {}
+                // Nothing more; other errors do not pass by reading again, and retries are made without us too.
+                Err(_) => return news,
+            }
+        }
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn video_nodes_are_known_by_their_names() {
+        assert_eq!(number("video10"), Some(10));
+        for name in ["video", "videodev", "vbi0", "media0", "video-1"] {
+            assert_eq!(number(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_happens_to_other_devices_is_no_news() {
+        let Ok(mut watch) = Watch::new() else {
+            return;
+        };
+        // Anything may happen in /dev while this runs, but to a camera hardly.
+        assert!(!watch.drain());
+    }
+}

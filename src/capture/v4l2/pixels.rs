@@ -1,0 +1,518 @@
+//! From the raw formats of cameras to the planes that JPEG works in.
+//!
+//! A picture becomes planar YCbCr 4:2:0 of full range (0 to 255), and no more is done than that takes. Samples that
+//! have full range and lie in planes already go to the encoder where the driver wrote them; interleaved ones are taken
+//! apart; limited range (16 to 235, chroma 16 to 240, as V4L2 has it for YUV unless told otherwise) is stretched by a
+//! table on the way. RGB alone is computed. Lines of chroma that 4:2:0 does not keep go into the mean.
+//!
+//! JFIF has the matrix of BT.601 alone, so frames in that of BT.709 are computed over as well.
+//!
+//! The layouts: <https://docs.kernel.org/userspace-api/media/v4l/yuv-formats.html>. Not done: the matrices of BT.2020 and
+//! SMPTE 240M, whose colours come out a little off, and chroma's place between the pixels.
+
+use super::device::{Format, Fourcc};
+use crate::capture::encode::Planes;
+
+/// How the bytes of a frame are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pixels {
+    /// JPEG files.
+    Jpeg,
+    /// 4:2:2, packed, with Y at this offset of each pair of bytes: 0 for YUYV, 1 for UYVY.
+    Packed {
+        luma: usize,
+    },
+    /// 4:2:0, a plane of Y and one of chroma pairs, Cb at this offset: 0 for NV12, 1 for NV21.
+    Pairs {
+        cb: usize,
+    },
+    /// 4:2:0, three planes.
+    Planar,
+    Rgb24,
+    Grey,
+}
+
+/// What is taken, the best first: JPEG costs nothing, then by what there is to do and to move.
+pub(super) const PREFERENCE: [(Fourcc, Pixels); 9] = [
+    (Fourcc(*b"MJPG"), Pixels::Jpeg),
+    (Fourcc(*b"JPEG"), Pixels::Jpeg),
+    (Fourcc(*b"YUYV"), Pixels::Packed { luma: 0 }),
+    (Fourcc(*b"UYVY"), Pixels::Packed { luma: 1 }),
+    (Fourcc(*b"NV12"), Pixels::Pairs { cb: 0 }),
+    (Fourcc(*b"NV21"), Pixels::Pairs { cb: 1 }),
+    (Fourcc(*b"YU12"), Pixels::Planar),
+    (Fourcc(*b"RGB3"), Pixels::Rgb24),
+    (Fourcc(*b"GREY"), Pixels::Grey),
+];
+
+impl Pixels {
+    /// How frames of a format are read, if they can be.
+    pub(super) fn of(fourcc: Fourcc) -> Option<Self> {
+        let mut known = PREFERENCE.iter();
+        known.find(|(code, _)| *code == fourcc).map(|(_, it)| *it)
+    }
+}
+
+/// Brings raw frames of one format into planes. Its memory is used again for each.
+pub(super) struct Unpacker {
+    pixels: Pixels,
+    size: (u16, u16),
+    stride: usize,
+    ranges: Option<Ranges>,
+    bt709: bool,
+    y: Vec<u8>,
+    cb: Vec<u8>,
+    cr: Vec<u8>,
+}
+
+/// Tables from limited range to full: what is outside of the range is cut off.
+struct Ranges {
+    luma: [u8; 256],
+    chroma: [u8; 256],
+}
+
+impl Ranges {
+    fn new() -> Self {
+        let table = |from: i32, steps: i32, zero: i32| {
+            let mut table = [0; 256];
+            for (i, entry) in table.iter_mut().enumerate() {
+                let value = (i as i32 - from) * 255;
+                let rounded = (value + value.signum() * steps / 2) / steps;
+                *entry = (rounded + zero).clamp(0, 255) as u8;
+            }
+            table
+        };
+        Ranges {
+            luma: table(16, 219, 0),
+            chroma: table(128, 224, 128),
+        }
+    }
+}
+
+/// A table, or nothing to do.
+fn map(table: Option<&[u8; 256]>, samples: &mut [u8]) {
+    if let Some(table) = table {
+        for sample in samples {
+            *sample = table[usize::from(*sample)];
+        }
+    }
+}
+
+fn luma_table(ranges: &Option<Ranges>) -> Option<&[u8; 256]> {
+    ranges.as_ref().map(|ranges| &ranges.luma)
+}
+
+fn chroma_table(ranges: &Option<Ranges>) -> Option<&[u8; 256]> {
+    ranges.as_ref().map(|ranges| &ranges.chroma)
+}
+
+fn mean(a: u8, b: u8) -> u8 {
+    (u16::from(a) + u16::from(b)).div_ceil(2) as u8
+}
+
+impl Unpacker {
+    /// For frames of `format`; `None` for JPEG, and for sizes that no JPEG has.
+    pub(super) fn new(format: &Format) -> Option<Self> {
+        let pixels = Pixels::of(format.fourcc)?;
+        let (width, height) = (
+            u16::try_from(format.width).ok()?,
+            u16::try_from(format.height).ok()?,
+        );
+        let samples = usize::from(width);
+        let line = match pixels {
+            Pixels::Jpeg => return None,
+            Pixels::Packed { .. } => samples.next_multiple_of(2) * 2,
+            Pixels::Rgb24 => samples * 3,
+            Pixels::Pairs { .. } | Pixels::Planar | Pixels::Grey => samples,
+        };
+        let limited = !format.full_range && pixels != Pixels::Rgb24;
+        Some(Unpacker {
+            pixels,
+            size: (width, height),
+            stride: (format.stride as usize).max(line),
+            ranges: limited.then(Ranges::new),
+            bt709: format.bt709,
+            y: Vec::new(),
+            cb: Vec::new(),
+            cr: Vec::new(),
+        })
+    }
+
+    /// The planes of a frame; `None` if it has too few bytes.
+    pub(super) fn unpack<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Planes<'a>> {
+        match self.pixels {
+            Pixels::Jpeg => None,
+            Pixels::Packed { luma } => self.packed(bytes, luma),
+            Pixels::Pairs { cb } => self.pairs(bytes, cb),
+            Pixels::Planar => self.planar(bytes),
+            Pixels::Rgb24 => self.rgb(bytes),
+            Pixels::Grey => self.grey(bytes),
+        }
+    }
+
+    fn width(&self) -> usize {
+        usize::from(self.size.0)
+    }
+
+    fn height(&self) -> usize {
+        usize::from(self.size.1)
+    }
+
+    /// Width and height of a plane of chroma.
+    fn chroma_size(&self) -> (usize, usize) {
+        (self.width().div_ceil(2), self.height().div_ceil(2))
+    }
+
+    fn clear(&mut self) {
+        self.y.clear();
+        self.cb.clear();
+        self.cr.clear();
+    }
+
+    /// All three from our own memory, without padding.
+    fn own(&self) -> Option<Planes<'_>> {
+        let (width, half) = (self.width(), self.width().div_ceil(2));
+        Planes::new(
+            self.size,
+            (&self.y, width),
+            (&self.cb, half),
+            (&self.cr, half),
+        )
+    }
+
+    fn packed(&mut self, bytes: &[u8], luma: usize) -> Option<Planes<'_>> {
+        self.clear();
+        let (width, half) = (self.width(), self.width().div_ceil(2));
+        let stride = self.stride;
+        for line in 0..usize::from(self.size.1) {
+            // The last pair of an odd width is whole.
+            let row = bytes.get(line * stride..)?.get(..half * 4)?;
+            self.y
+                .extend(row.chunks_exact(2).map(|pair| pair[luma]).take(width));
+            let (cb, cr) = (1 - luma, 3 - luma);
+            if line % 2 == 0 {
+                self.cb.extend(row.chunks_exact(4).map(|four| four[cb]));
+                self.cr.extend(row.chunks_exact(4).map(|four| four[cr]));
+            } else {
+                for (plane, at) in [(&mut self.cb, cb), (&mut self.cr, cr)] {
+                    let start = plane.len() - half;
+                    for (above, four) in plane[start..].iter_mut().zip(row.chunks_exact(4)) {
+                        *above = mean(*above, four[at]);
+                    }
+                }
+            }
+        }
+        map(luma_table(&self.ranges), &mut self.y);
+        map(chroma_table(&self.ranges), &mut self.cb);
+        map(chroma_table(&self.ranges), &mut self.cr);
+        self.convert_bt709();
+        self.own()
+    }
+
+    fn pairs<'a>(&'a mut self, bytes: &'a [u8], cb: usize) -> Option<Planes<'a>> {
+        self.clear();
+        let (half, lines) = self.chroma_size();
+        let luma_size = self.stride * self.height();
+        let chroma = bytes.get(luma_size..)?;
+        for line in 0..lines {
+            let row = chroma.get(line * self.stride..)?.get(..half * 2)?;
+            self.cb.extend(row.chunks_exact(2).map(|pair| pair[cb]));
+            self.cr.extend(row.chunks_exact(2).map(|pair| pair[1 - cb]));
+        }
+        if self.ranges.is_none() && !self.bt709 {
+            let luma = (&bytes[..luma_size], self.stride);
+            return Planes::new(self.size, luma, (&self.cb, half), (&self.cr, half));
+        }
+        map(chroma_table(&self.ranges), &mut self.cb);
+        map(chroma_table(&self.ranges), &mut self.cr);
+        self.copy_luma(bytes)?;
+        self.convert_bt709();
+        self.own()
+    }
+
+    fn planar<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Planes<'a>> {
+        self.clear();
+        let (half, lines) = self.chroma_size();
+        let (luma_size, stride) = (self.stride * self.height(), self.stride / 2);
+        let chroma = bytes.get(luma_size..)?;
+        let (cb, cr) = (chroma, chroma.get(stride * lines..)?);
+        if self.ranges.is_none() && !self.bt709 {
+            let luma = (&bytes[..luma_size], self.stride);
+            return Planes::new(self.size, luma, (cb, stride), (cr, stride));
+        }
+        for (own, plane) in [(&mut self.cb, cb), (&mut self.cr, cr)] {
+            for line in 0..lines {
+                own.extend_from_slice(plane.get(line * stride..)?.get(..half)?);
+            }
+            map(chroma_table(&self.ranges), own);
+        }
+        self.copy_luma(bytes)?;
+        self.convert_bt709();
+        self.own()
+    }
+
+    fn grey<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Planes<'a>> {
+        let (half, lines) = self.chroma_size();
+        self.cb.resize(half * lines, 128);
+        if self.ranges.is_none() {
+            let none = (&self.cb[..], half);
+            return Planes::new(self.size, (bytes, self.stride), none, none);
+        }
+        self.y.clear();
+        self.copy_luma(bytes)?;
+        let none = (&self.cb[..], half);
+        Planes::new(self.size, (&self.y, self.width()), none, none)
+    }
+
+    /// The plane of Y that begins the frame, stretched.
+    fn copy_luma(&mut self, bytes: &[u8]) -> Option<()> {
+        let width = self.width();
+        for line in 0..self.height() {
+            let row = bytes.get(line * self.stride..)?.get(..width)?;
+            self.y.extend_from_slice(row);
+        }
+        map(luma_table(&self.ranges), &mut self.y);
+        Some(())
+    }
+
+    /// Our own planes from the matrix of BT.709 to that of BT.601, if they are in it. From R, G and B of the one (Rec.
+    /// ITU-R BT.709-6, 3) into the other's formulas, in full range with Cb and Cr around 0:
+    /// Y' = Y + 0.1016 Cb + 0.1961 Cr, Cb' = 0.9899 Cb - 0.1107 Cr, Cr' = -0.0725 Cb + 0.9834 Cr.
+    fn convert_bt709(&mut self) {
+        if !self.bt709 {
+            return;
+        }
+        let (width, half) = (self.width(), self.width().div_ceil(2));
+        let sample = |value: i32| ((value + (1 << 15)) >> 16).clamp(0, 255) as u8;
+        let centred = |cb: u8, cr: u8| (i32::from(cb) - 128, i32::from(cr) - 128);
+        for (line, row) in self.y.chunks_exact_mut(width).enumerate() {
+            let chroma = line / 2 * half;
+            for (x, y) in row.iter_mut().enumerate() {
+                let at = chroma + x / 2;
+                let (cb, cr) = centred(self.cb[at], self.cr[at]);
+                *y = sample((i32::from(*y) << 16) + 6660 * cb + 12852 * cr);
+            }
+        }
+        for (first, second) in self.cb.iter_mut().zip(&mut self.cr) {
+            let (cb, cr) = centred(*first, *second);
+            *first = sample((128 << 16) + 64874 * cb - 7255 * cr);
+            *second = sample((128 << 16) - 4751 * cb + 64448 * cr);
+        }
+    }
+
+    /// By the formulas of JFIF 1.02, in 16 bits behind the point; chroma of the mean of 2x2 pixels.
+    fn rgb(&mut self, bytes: &[u8]) -> Option<Planes<'_>> {
+        self.clear();
+        let (width, height) = (self.width(), self.height());
+        let row = |line: usize| bytes.get(line * self.stride..)?.get(..width * 3);
+        for line in 0..height {
+            let pixels = row(line)?.chunks_exact(3);
+            self.y.extend(pixels.map(|pixel| {
+                let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+                ((19595 * r + 38470 * g + 7471 * b + 32768) >> 16) as u8
+            }));
+        }
+        for line in (0..height).step_by(2) {
+            let (upper, lower) = (row(line)?, row((line + 1).min(height - 1))?);
+            for (upper, lower) in upper.chunks(6).zip(lower.chunks(6)) {
+                // The last of an odd width stands for both.
+                let second = upper.len() - 3;
+                let sum = |i: usize| {
+                    let four = [upper[i], upper[second + i], lower[i], lower[second + i]];
+                    four.map(i32::from).iter().sum::<i32>()
+                };
+                let [r, g, b] = [sum(0), sum(1), sum(2)];
+                // Four pixels, so two bits more; the constant is 128 and a half to round.
+                let sample =
+                    |value: i32| ((value + (128 << 18) + (1 << 17)) >> 18).clamp(0, 255) as u8;
+                self.cb.push(sample(-11059 * r - 21709 * g + 32768 * b));
+                self.cr.push(sample(32768 * r - 27439 * g - 5329 * b));
+            }
+        }
+        self.own()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::encode::Encoder;
+
+    /// Two pixels of each colour beside each other, as in 4:2:2: white, yellow, cyan, green, magenta, red, blue, black.
+    const BARS: [[u8; 3]; 8] = [
+        [255, 255, 255],
+        [255, 255, 0],
+        [0, 255, 255],
+        [0, 255, 0],
+        [255, 0, 255],
+        [255, 0, 0],
+        [0, 0, 255],
+        [0, 0, 0],
+    ];
+    const PER_BAR: usize = 16;
+
+    /// Y, Cb, Cr of a colour by BT.601 (Rec. ITU-R BT.601-7, 2.5) or BT.709, in either range.
+    fn ycbcr(rgb: [u8; 3], full: bool, bt709: bool) -> [u8; 3] {
+        let [r, g, b] = rgb.map(|channel| f64::from(channel) / 255.0);
+        let (of_r, of_b) = if bt709 {
+            (0.2126, 0.0722)
+        } else {
+            (0.299, 0.114)
+        };
+        let y = of_r * r + (1.0 - of_r - of_b) * g + of_b * b;
+        let (cb, cr) = ((b - y) / (2.0 - 2.0 * of_b), (r - y) / (2.0 - 2.0 * of_r));
+        let (luma, chroma, black) = if full {
+            (255.0, 255.0, 0.0)
+        } else {
+            (219.0, 224.0, 16.0)
+        };
+        let round = |value: f64| value.round().clamp(0.0, 255.0) as u8;
+        [
+            round(black + luma * y),
+            round(128.0 + chroma * cb),
+            round(128.0 + chroma * cr),
+        ]
+    }
+
+    /// The bars in a format, with lines padded by `pad` bytes.
+    fn frame(
+        fourcc: &[u8; 4],
+        (full, bt709): (bool, bool),
+        height: usize,
+        pad: usize,
+    ) -> (Format, Vec<u8>) {
+        let width = BARS.len() * PER_BAR;
+        let rgb = |x: usize| BARS[x / PER_BAR];
+        let yuv = |x: usize| ycbcr(rgb(x), full, bt709);
+        let even = (0..width).step_by(2);
+        let padded = |row: Vec<u8>, pad: usize| [row, vec![7; pad]].concat();
+        let luma: Vec<u8> = (0..width).map(|x| yuv(x)[0]).collect();
+        let pairs = |first: usize| -> Vec<u8> {
+            let pair = |x| [yuv(x)[first], yuv(x)[3 - first]];
+            even.clone().flat_map(pair).collect()
+        };
+        let plane = |i: usize| -> Vec<u8> { even.clone().map(|x| yuv(x)[i]).collect() };
+        let (row, below): (Vec<u8>, Vec<Vec<u8>>) = match fourcc {
+            b"YUYV" => {
+                let four = |x| [yuv(x)[0], yuv(x)[1], yuv(x + 1)[0], yuv(x)[2]];
+                (even.clone().flat_map(four).collect(), Vec::new())
+            }
+            b"UYVY" => {
+                let four = |x| [yuv(x)[1], yuv(x)[0], yuv(x)[2], yuv(x + 1)[0]];
+                (even.clone().flat_map(four).collect(), Vec::new())
+            }
+            b"RGB3" => ((0..width).flat_map(rgb).collect(), Vec::new()),
+            b"GREY" => (luma, Vec::new()),
+            b"NV12" => (luma, vec![padded(pairs(1), pad)]),
+            b"NV21" => (luma, vec![padded(pairs(2), pad)]),
+            _ => {
+                let planes = [plane(1), plane(2)];
+                (luma, planes.map(|row| padded(row, pad / 2)).to_vec())
+            }
+        };
+        let row = padded(row, pad);
+        let stride = row.len() as u32;
+        let mut bytes = row.repeat(height);
+        for row in below {
+            bytes.extend(row.repeat(height.div_ceil(2)));
+        }
+        let format = Format {
+            fourcc: Fourcc(*fourcc),
+            width: width as u32,
+            height: height as u32,
+            stride,
+            full_range: full,
+            bt709,
+        };
+        (format, bytes)
+    }
+
+    fn decoded(format: &Format, bytes: &[u8]) -> Vec<u8> {
+        let mut unpacker = Unpacker::new(format).unwrap();
+        let mut jpeg = Vec::new();
+        let planes = unpacker.unpack(bytes).unwrap();
+        Encoder::new(95)
+            .unwrap()
+            .encode(planes, None, &mut jpeg)
+            .unwrap();
+        jpeg_decoder::Decoder::new(&jpeg[..]).decode().unwrap()
+    }
+
+    #[test]
+    fn the_colour_bars_come_out_right_in_every_format_range_matrix_and_padding() {
+        for fourcc in [
+            b"YUYV", b"UYVY", b"NV12", b"NV21", b"YU12", b"RGB3", b"GREY",
+        ] {
+            for (full, bt709, height, pad) in [
+                (false, false, 16, 0),
+                (true, false, 16, 0),
+                (false, false, 18, 32),
+                (true, false, 18, 32),
+                (true, false, 17, 0),
+                (false, true, 16, 32),
+                (true, true, 17, 0),
+            ] {
+                let (format, bytes) = frame(fourcc, (full, bt709), height, pad);
+                let pixels = decoded(&format, &bytes);
+                for (i, bar) in BARS.iter().enumerate() {
+                    let grey = [ycbcr(*bar, true, bt709)[0]; 3];
+                    let expected = if fourcc == b"GREY" { &grey } else { bar };
+                    let at = ((height / 2) * BARS.len() * PER_BAR + i * PER_BAR + PER_BAR / 2) * 3;
+                    for (channel, expected) in pixels[at..at + 3].iter().zip(expected) {
+                        let off = channel.abs_diff(*expected);
+                        assert!(
+                            off <= 5,
+                            "{format:?}, bar {i}: {off} off, {:?}",
+                            &pixels[at..at + 3]
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_cut_short_is_none_at_every_length() {
+        for fourcc in [
+            b"YUYV", b"UYVY", b"NV12", b"NV21", b"YU12", b"RGB3", b"GREY",
+        ] {
+            for full in [false, true] {
+                let (format, bytes) = frame(fourcc, (full, !full), 4, 0);
+                let mut unpacker = Unpacker::new(&format).unwrap();
+                for len in (0..bytes.len()).step_by(7) {
+                    assert!(unpacker.unpack(&bytes[..len]).is_none(), "{format:?} {len}");
+                }
+                assert!(unpacker.unpack(&bytes).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn odd_widths_of_rgb_keep_their_last_column() {
+        let format = Format {
+            fourcc: Fourcc(*b"RGB3"),
+            width: 17,
+            height: 3,
+            stride: 51,
+            full_range: true,
+            bt709: true,
+        };
+        let pixels = decoded(&format, &[200, 40, 40].repeat(51));
+        assert!(pixels[48].abs_diff(200) < 6 && pixels[49].abs_diff(40) < 6);
+    }
+
+    #[test]
+    fn limited_range_is_stretched_to_its_ends_and_cut_off_beyond() {
+        let ranges = Ranges::new();
+        let luma = [0, 16, 126, 235, 255].map(|i: usize| ranges.luma[i]);
+        assert_eq!(luma, [0, 0, 128, 255, 255]);
+        let chroma = [0, 16, 128, 240, 255].map(|i: usize| ranges.chroma[i]);
+        assert_eq!(chroma, [0, 0, 128, 255, 255]);
+    }
+
+    #[test]
+    fn formats_that_are_not_known_are_none() {
+        assert_eq!(Pixels::of(Fourcc(*b"H264")), None);
+        assert_eq!(Pixels::of(Fourcc(*b"MJPG")), Some(Pixels::Jpeg));
+    }
+}

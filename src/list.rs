@@ -1,0 +1,344 @@
+//! `lazycam list`: the cameras of this machine, with what to say to `--source`, `--size`, `--fps`, `--format` and `--control`.
+//!
+//! For people as text, for programs as JSON. Video devices that deliver no pictures (metadata, encoders, outputs) are left
+//! out; cameras of which lazycam can read no format are shown, and said to be. Nothing is started, set or woken for it beyond
+//! being opened.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use crate::capture::v4l2::{Control, Device, Fourcc, Sizes, readable_formats, video_nodes};
+use crate::error::{Context, Result};
+
+/// Writes the list to standard output.
+pub fn run(json: bool) -> Result<()> {
+    let found = Found::look()?;
+    let text = if json { found.json() } else { found.text() };
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .doing(|| "write the list to standard output".into())
+}
+
+/// What was found.
+#[derive(Default)]
+struct Found {
+    cameras: Vec<Camera>,
+    /// Nodes that could not be opened, and why.
+    refused: Vec<(String, String)>,
+}
+
+struct Camera {
+    device: String,
+    card: String,
+    driver: String,
+    bus: String,
+    formats: Vec<Format>,
+    controls: Vec<Control>,
+}
+
+struct Format {
+    fourcc: Fourcc,
+    /// lazycam can read it.
+    readable: bool,
+    sizes: Vec<Size>,
+    /// Sizes by steps; the rates in `sizes` are then those of the smallest and the largest.
+    range: Option<[(u32, u32); 3]>,
+}
+
+struct Size {
+    width: u32,
+    height: u32,
+    fps: Vec<f64>,
+}
+
+impl Found {
+    fn look() -> Result<Self> {
+        let mut found = Found::default();
+        for node in video_nodes().doing(|| "look into /dev".into())? {
+            match Device::open(&node) {
+                Ok(device) if device.card().captures => found.cameras.push(Camera::of(&device)),
+                Ok(_) => {}
+                Err(error) => found
+                    .refused
+                    .push((node.display().to_string(), error.to_string())),
+            }
+        }
+        Ok(found)
+    }
+
+    fn text(&self) -> String {
+        if self.cameras.is_empty() && self.refused.is_empty() {
+            return "no cameras: plug a USB camera in, or take --source pattern or stdin\n".into();
+        }
+        let mut text = String::new();
+        for camera in &self.cameras {
+            camera.text(&mut text);
+        }
+        for (_, error) in &self.refused {
+            let _ = writeln!(text, "{error}");
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        let cameras = list(&self.cameras, Camera::json);
+        let refused = list(&self.refused, |(device, error)| {
+            format!(
+                r#"{{"device":{},"error":{}}}"#,
+                quoted(device),
+                quoted(error)
+            )
+        });
+        format!("{{\"cameras\":{cameras},\"refused\":{refused}}}\n")
+    }
+}
+
+impl Camera {
+    fn of(device: &Device) -> Self {
+        let card = device.card();
+        let readable = readable_formats(device);
+        let format = |fourcc| Format::of(device, fourcc, readable.contains(&fourcc));
+        Camera {
+            device: device.path().display().to_string(),
+            card: card.card.clone(),
+            driver: card.driver.clone(),
+            bus: card.bus.clone(),
+            formats: device.formats().into_iter().map(format).collect(),
+            controls: device.controls(),
+        }
+    }
+
+    fn is_readable(&self) -> bool {
+        self.formats.iter().any(|format| format.readable)
+    }
+
+    fn text(&self, text: &mut String) {
+        let Camera {
+            device,
+            card,
+            driver,
+            bus,
+            ..
+        } = self;
+        let _ = writeln!(text, "{card} ({driver}, {bus})");
+        let _ = match self.is_readable() {
+            true => writeln!(text, "  --source v4l2:{device}"),
+            false => writeln!(text, "  {device}: no format that lazycam can read"),
+        };
+        for format in &self.formats {
+            let note = if format.readable { "" } else { " (not read)" };
+            let _ = writeln!(text, "  --format {}{note}", format.fourcc);
+            if let Some(range) = format.range {
+                let _ = writeln!(text, "    --size {}", Sizes::Stepwise(range));
+            }
+            for Size { width, height, fps } in &format.sizes {
+                let fps: Vec<_> = fps.iter().map(|&fps| rounded(fps)).collect();
+                let rates = if fps.is_empty() {
+                    "not told".into()
+                } else {
+                    fps.join(", ")
+                };
+                let _ = writeln!(text, "    --size {width}x{height}  --fps {rates}");
+            }
+        }
+        for control in &self.controls {
+            let (name, range) = (&control.name, control.range());
+            let value = control
+                .value
+                .map_or(String::new(), |value| format!(", now {value}"));
+            let note = match (control.read_only, control.inactive) {
+                (true, _) => ", read only",
+                (_, true) => ", inactive",
+                _ => "",
+            };
+            let _ = writeln!(
+                text,
+                "  --control {name}={range}, default {}{value}{note}",
+                control.default
+            );
+        }
+    }
+
+    fn json(&self) -> String {
+        format!(
+            r#"{{"source":{},"device":{},"card":{},"driver":{},"bus":{},"readable":{},"formats":{},"controls":{}}}"#,
+            quoted(&format!("v4l2:{}", self.device)),
+            quoted(&self.device),
+            quoted(&self.card),
+            quoted(&self.driver),
+            quoted(&self.bus),
+            self.is_readable(),
+            list(&self.formats, Format::json),
+            list(&self.controls, control_json),
+        )
+    }
+}
+
+impl Format {
+    fn of(device: &Device, fourcc: Fourcc, readable: bool) -> Self {
+        let (sizes, range) = match device.sizes(fourcc) {
+            Some(Sizes::Discrete(sizes)) => (sizes, None),
+            Some(Sizes::Stepwise(range)) => (vec![range[0], range[1]], Some(range)),
+            None => (Vec::new(), None),
+        };
+        let with_rates = |(width, height)| {
+            let intervals = device.intervals(fourcc, (width, height));
+            let fps = intervals
+                .into_iter()
+                .filter_map(|interval| interval.fps())
+                .collect();
+            Size { width, height, fps }
+        };
+        Format {
+            fourcc,
+            readable,
+            sizes: sizes.into_iter().map(with_rates).collect(),
+            range,
+        }
+    }
+
+    fn json(&self) -> String {
+        let size = |Size { width, height, fps }: &Size| {
+            let fps = list(fps, |&fps| rounded(fps));
+            format!(r#"{{"width":{width},"height":{height},"fps":{fps}}}"#)
+        };
+        let range = match self.range {
+            Some([min, max, step]) => {
+                let pair = |(width, height)| format!("[{width},{height}]");
+                let [min, max, step] = [min, max, step].map(pair);
+                format!(r#"{{"minimum":{min},"maximum":{max},"step":{step}}}"#)
+            }
+            None => "null".into(),
+        };
+        format!(
+            r#"{{"format":{},"readable":{},"sizes":{},"range":{range}}}"#,
+            quoted(&self.fourcc.to_string()),
+            self.readable,
+            list(&self.sizes, size),
+        )
+    }
+}
+
+fn control_json(control: &Control) -> String {
+    let items = list(&control.items, |(index, name)| {
+        format!(r#"{{"index":{index},"name":{}}}"#, quoted(name))
+    });
+    format!(
+        r#"{{"name":{},"kind":"{}","minimum":{},"maximum":{},"step":{},"default":{},"value":{},"read_only":{},"inactive":{},"items":{items}}}"#,
+        quoted(&control.name),
+        control.kind,
+        control.minimum,
+        control.maximum,
+        control.step,
+        control.default,
+        control
+            .value
+            .map_or("null".into(), |value| value.to_string()),
+        control.read_only,
+        control.inactive,
+    )
+}
+
+/// At most two digits behind the point: 30, 29.97.
+fn rounded(fps: f64) -> String {
+    ((fps * 100.0).round() / 100.0).to_string()
+}
+
+fn list<T>(items: &[T], json: impl Fn(&T) -> String) -> String {
+    let items: Vec<_> = items.iter().map(json).collect();
+    format!("[{}]", items.join(","))
+}
+
+/// A JSON string (RFC 8259, section 7). Devices name themselves; anything may stand there.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found() -> Found {
+        let size = |width, height, fps: &[f64]| Size {
+            width,
+            height,
+            fps: fps.to_vec(),
+        };
+        let formats = vec![
+            Format {
+                fourcc: Fourcc(*b"MJPG"),
+                readable: true,
+                sizes: vec![
+                    size(640, 480, &[30.0, 30000.0 / 1001.0]),
+                    size(320, 240, &[]),
+                ],
+                range: None,
+            },
+            Format {
+                fourcc: Fourcc(*b"H264"),
+                readable: false,
+                sizes: Vec::new(),
+                range: Some([(16, 16), (64, 48), (2, 2)]),
+            },
+        ];
+        let camera = Camera {
+            device: "/dev/video0".into(),
+            card: "A \"HD\" Webcam\n".into(),
+            driver: "uvcvideo".into(),
+            bus: "usb-1".into(),
+            formats,
+            controls: Vec::new(),
+        };
+        Found {
+            cameras: vec![camera],
+            refused: vec![("/dev/video2".into(), "cannot open /dev/video2: why".into())],
+        }
+    }
+
+    #[test]
+    fn the_text_says_what_to_type() {
+        let text = found().text();
+        for line in [
+            "  --source v4l2:/dev/video0",
+            "  --format MJPG",
+            "    --size 640x480  --fps 30, 29.97",
+            "    --size 320x240  --fps not told",
+            "  --format H264 (not read)",
+            "    --size 16x16 to 64x48 by 2x2",
+            "cannot open /dev/video2: why",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_json_is_the_same_whatever_a_device_calls_itself() {
+        let json = found().json();
+        let start = r#"{"cameras":[{"source":"v4l2:/dev/video0","device":"/dev/video0","card":"A \"HD\" Webcam\u000a","driver":"uvcvideo","bus":"usb-1","readable":true,"formats":[{"format":"MJPG","readable":true,"sizes":[{"width":640,"height":480,"fps":[30,29.97]},{"width":320,"height":240,"fps":[]}],"range":null},"#;
+        assert!(json.starts_with(start), "{json}");
+        let end = r#""range":{"minimum":[16,16],"maximum":[64,48],"step":[2,2]}}],"controls":[]}],"refused":[{"device":"/dev/video2","error":"cannot open /dev/video2: why"}]}"#;
+        assert_eq!(
+            json.trim_end().get(json.trim_end().len() - end.len()..),
+            Some(end),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn no_cameras_are_told_as_such() {
+        assert!(Found::default().text().starts_with("no cameras"));
+        assert_eq!(Found::default().json(), "{\"cameras\":[],\"refused\":[]}\n");
+    }
+}

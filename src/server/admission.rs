@@ -1,0 +1,187 @@
+//! Who comes in and who leaves: listeners, places, idleness.
+//!
+//! Clients beyond the limit are told so in a few places of their own; beyond those, connections wait in the kernel's
+//! backlog until somebody leaves. When there are no descriptors or no memory, accepting rests for a moment: a
+//! listener that is told of the same waiting connection for ever would spin.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use super::connection::Connection;
+use super::listen::{Accepted, Listener};
+use super::peer::{self, Peer};
+use super::stats::CloseReason;
+use super::{Name, PeerId, Server, Timer};
+use crate::activation::Passed;
+use crate::error::{Context, Error, Result};
+use crate::event::Interest;
+
+/// How long accepting rests when there are no descriptors or no memory.
+const ACCEPT_REST: Duration = Duration::from_millis(500);
+
+/// Connections accepted in one turn, so that a storm of them does not keep viewers waiting.
+const ACCEPT_BATCH: usize = 64;
+
+impl Server {
+    pub(super) fn adopt(&mut self, passed: Vec<Passed>) -> Result<()> {
+        let now = Instant::now();
+        for passed in passed {
+            match passed {
+                Passed::Listener { socket, name } => {
+                    self.listeners.push(Listener::inherited(socket, name)?);
+                }
+                Passed::Connection { socket, name } => {
+                    peer::make_nonblocking(&socket)
+                        .doing(|| format!("set the inherited connection {name} to non-blocking"))?;
+                    self.admit(socket, now);
+                }
+            }
+        }
+        if self.listeners.is_empty() && self.peers.is_empty() {
+            return Err(Error::Usage(
+                "nothing to listen on: no socket was passed (LISTEN_FDS) and --listen is not given"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn register_listeners(&mut self) -> Result<()> {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let registration = self
+                .poll
+                .add(listener.socket(), Interest::Readable, Name::Listener(index))
+                .doing(|| format!("wait for connections on {}", listener.name()))?;
+            listener.registration = Some(registration);
+            info!("listening on {}", listener.name());
+        }
+        Ok(())
+    }
+
+    /// How many descriptors are open, or a few less: the number of the next one, which is the lowest that is free.
+    pub(super) fn descriptors(&self) -> usize {
+        let next = rustix::io::fcntl_dupfd_cloexec(&self.watcher, 0);
+        next.map_or(usize::MAX, |fd| fd.as_raw_fd() as usize)
+    }
+
+    pub(super) fn accept(&mut self, index: usize, now: Instant) -> Result<()> {
+        for _ in 0..ACCEPT_BATCH {
+            let Some(listener) = self.listeners.get(index) else {
+                return Ok(());
+            };
+            if self.is_crowded() {
+                self.crowded = true;
+                return self.set_accepting(Interest::Nothing);
+            }
+            match listener.accept()? {
+                Accepted::Connection(socket) => {
+                    let id = self.admit(socket, now);
+                    self.serve(id, now);
+                }
+                Accepted::None => return Ok(()),
+                Accepted::Exhausted(errno) => {
+                    if let Some(more) = self.exhausted.pass(now) {
+                        warn!(
+                            "cannot accept on {}: {errno} ({more} more like it)",
+                            listener.name()
+                        );
+                    }
+                    return self.rest_accepting(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A place for a new connection, or at least an answer.
+    pub(super) fn admit(&mut self, socket: OwnedFd, now: Instant) -> PeerId {
+        self.stats.accepted += 1;
+        let connection = if self.peers.len() < self.places.served {
+            Connection::new(now)
+        } else {
+            self.stats.turned_away += 1;
+            Connection::turned_away(now, &mut self.stats)
+        };
+        let mut peer = Peer::new(socket, connection, now);
+        let id = self.next_peer;
+        self.next_peer += 1;
+        match self
+            .poll
+            .add(peer.socket(), Interest::Edges, Name::Peer(id))
+        {
+            Ok(registration) => peer.registration = Some(registration),
+            Err(error) => {
+                if let Some(more) = self.exhausted.pass(now) {
+                    warn!("cannot wait for a client: {error} ({more} more like it)");
+                }
+                peer.connection.close(CloseReason::Failed);
+            }
+        }
+        self.timers.set(Timer::Idle, None);
+        self.peers.insert(id, peer);
+        id
+    }
+
+    /// Beyond the places for those that are turned away, connections wait in the backlog until somebody leaves.
+    fn is_crowded(&self) -> bool {
+        self.peers.len() >= self.places.served + self.places.turned_away
+    }
+
+    fn rest_accepting(&mut self, now: Instant) -> Result<()> {
+        self.timers.set(Timer::Accept, Some(now + ACCEPT_REST));
+        self.set_accepting(Interest::Nothing)
+    }
+
+    pub(super) fn accept_again(&mut self) -> Result<()> {
+        self.set_accepting(Interest::Readable)
+    }
+
+    fn set_accepting(&mut self, interest: Interest) -> Result<()> {
+        for listener in &self.listeners {
+            if let Some(registration) = &listener.registration {
+                self.poll
+                    .modify(listener.socket(), registration, interest)
+                    .doing(|| format!("wait for connections on {}", listener.name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// With nobody there, the time until `--exit-idle` runs.
+    pub(super) fn note_idleness(&mut self, now: Instant) {
+        if self.peers.is_empty() && !self.stopping {
+            let at = self.options.exit_idle.map(|after| now + after);
+            self.timers.set(Timer::Idle, at);
+        }
+    }
+
+    /// Nobody came. Who comes now finds the socket with the service manager, unless it is in our backlog already.
+    pub(super) fn end_idle(&mut self, now: Instant) -> Result<()> {
+        for index in 0..self.listeners.len() {
+            self.accept(index, now)?;
+        }
+        if self.peers.is_empty() {
+            info!("nobody was here for a while");
+            self.stop(now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, id: PeerId, reason: CloseReason, now: Instant) {
+        let Some(mut peer) = self.peers.remove(&id) else {
+            return;
+        };
+        self.stats.close(reason);
+        self.timers.set(Timer::Peer(id), None);
+        if let Some(registration) = peer.registration.take() {
+            self.poll.remove(peer.socket(), registration);
+        }
+        if self.crowded && !self.is_crowded() {
+            self.crowded = false;
+            self.timers.set(Timer::Accept, Some(now));
+        }
+        self.note_idleness(now);
+    }
+}

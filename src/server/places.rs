@@ -1,0 +1,114 @@
+//! How many clients there is room for under the limit of descriptors (`ulimit -n`, getrlimit(2)).
+//!
+//! A frame is opened when it is due, and must not fail because clients have taken the last descriptor: then nobody would
+//! see anything any more. So each viewer has two from the beginning, one for its connection and one for the
+//! frame that it is being sent, which may be a different one for each; who comes beyond that is told so.
+
+use log::warn;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Clients beyond the limit that are told so and not just left waiting.
+const TURNED_AWAY: usize = 32;
+
+/// Descriptors beside clients and theirs: the newest frame, the opening that asks for one, and what it takes for a moment
+/// to start the capture process again.
+const OTHERS: usize = 8;
+
+/// Places for clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    /// For those that are served.
+    pub(super) served: usize,
+    /// For those that are told that there is no place.
+    pub(super) turned_away: usize,
+}
+
+impl Places {
+    /// For `wanted` clients beside the `in_use` descriptors that are open already. Raises the soft limit if that is too
+    /// low, and lowers the number of clients if that does not do.
+    pub(super) fn for_clients(wanted: usize, in_use: usize) -> Self {
+        let all = Places {
+            served: wanted,
+            turned_away: TURNED_AWAY,
+        };
+        let needed = all.descriptors().saturating_add(in_use);
+        let limit = raise_limit(needed);
+        let places = all.within(limit.saturating_sub(in_use));
+        if places != all {
+            warn!(
+                "room for {} clients at a time, not {wanted}: with {limit} descriptors at most (ulimit -n) each must \
+                 have one for its connection and one for its frame",
+                places.served
+            );
+        }
+        places
+    }
+
+    fn descriptors(self) -> usize {
+        let served = self.served.saturating_mul(2);
+        served.saturating_add(self.turned_away + OTHERS)
+    }
+
+    /// These, or fewer: as many as there are `descriptors` for, and at least one of each.
+    fn within(self, descriptors: usize) -> Self {
+        if self.descriptors() <= descriptors {
+            return self;
+        }
+        let left = descriptors.saturating_sub(OTHERS);
+        let turned_away = (left / 4).clamp(1, self.turned_away);
+        Places {
+            served: (left.saturating_sub(turned_away) / 2).clamp(1, self.served),
+            turned_away,
+        }
+    }
+}
+
+/// Sees to it that this process may have `needed` descriptors, as far as it is allowed to. How many it may have.
+fn raise_limit(needed: usize) -> usize {
+    let count =
+        |limit: Option<u64>| limit.map_or(usize::MAX, |n| n.try_into().unwrap_or(usize::MAX));
+    let now = getrlimit(Resource::Nofile);
+    if count(now.current) >= needed {
+        return count(now.current);
+    }
+    let current = Some((needed as u64).min(now.maximum.unwrap_or(u64::MAX)));
+    let raised = Rlimit { current, ..now };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => count(current),
+        Err(_) => count(now.current),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_client_has_a_descriptor_for_its_connection_and_one_for_its_frame() {
+        let all = Places {
+            served: 256,
+            turned_away: TURNED_AWAY,
+        };
+        assert_eq!(all.within(usize::MAX), all);
+        assert_eq!(all.within(all.descriptors()), all);
+        for descriptors in OTHERS + 3..all.descriptors() {
+            let places = all.within(descriptors);
+            assert!(places.served >= 1 && places.turned_away >= 1);
+            assert!(places.served < all.served || places.turned_away < TURNED_AWAY);
+            assert!(places.descriptors() <= descriptors, "{places:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_always_a_place_however_low_the_limit() {
+        let all = Places {
+            served: 1,
+            turned_away: TURNED_AWAY,
+        };
+        let least = Places {
+            served: 1,
+            turned_away: 1,
+        };
+        assert_eq!(all.within(0), least);
+    }
+}

@@ -1,0 +1,394 @@
+//! usb_camera: a USB camera in user space, so that the kernel's own uvcvideo driver has something to drive where no
+//! camera is at hand. A program for tests; it needs root and the modules vhci-hcd and uvcvideo.
+//!
+//! It plays the device's side of USB/IP (the messages: <https://docs.kernel.org/usb/usbip_protocol.html>) to the kernel's
+//! virtual host controller, through a socket pair whose other end it hands over in sysfs. What it says of itself follows
+//! the USB Device Class Definition for Video Devices 1.0, with one bulk endpoint: MJPEG in two sizes at two rates,
+//! brightness and power line frequency as controls.
+//!
+//! Its pictures are those of the source `pattern`, so each tells its number and time. Every second one has its Huffman
+//! tables taken out and padding behind its end, as cheap cameras do.
+//!
+//! Standard output tells what happens to it: `plugged in`, `stream on at SECONDS`, `stream off at SECONDS`, `control N is V`.
+//! Killing the program is pulling the plug.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use lazycam::capture::pattern::Pattern;
+use lazycam::capture::source::Source;
+use lazycam::capture::stamp::monotonic;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+const SIZES: [(u16, u16); 2] = [(320, 240), (640, 480)];
+const RATES: [u32; 2] = [10, 5];
+/// Bytes of one bulk transfer, with the two of its header.
+const PAYLOAD: usize = 16384;
+/// An upper bound of a picture, for the host's buffers.
+const LARGEST: u32 = 200_000;
+
+/// USB/IP commands, and errno values in their answers.
+const SUBMIT: u32 = 1;
+const UNLINK: u32 = 2;
+const RET_SUBMIT: u32 = 3;
+const RET_UNLINK: u32 = 4;
+const STALL: i32 = -32;
+const UNLINKED: i32 = -104;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (ours, kernels) = UnixStream::pair()?;
+    // Port, socket, device number, speed: 3 is high speed.
+    let attach = format!("0 {} 65538 3", kernels.as_raw_fd());
+    std::fs::write("/sys/devices/platform/vhci_hcd.0/attach", attach)?;
+    drop(kernels);
+    say("plugged in");
+    let mut camera = Camera::new(ours);
+    loop {
+        camera.turn()?;
+    }
+}
+
+#[allow(clippy::print_stdout)]
+fn say(what: &str) {
+    println!("{what}");
+}
+
+struct Camera {
+    socket: UnixStream,
+    configuration: Vec<u8>,
+    /// What the host and we agreed upon: the probe and commit control.
+    agreed: [u8; 26],
+    brightness: i16,
+    power_line_frequency: u8,
+    /// Bulk transfers that wait for data.
+    waiting: VecDeque<(u32, usize)>,
+    /// Payloads of the frame on its way.
+    leaving: VecDeque<Vec<u8>>,
+    pattern: Option<Pattern>,
+    frame_id: u8,
+}
+
+impl Camera {
+    fn new(socket: UnixStream) -> Self {
+        Camera {
+            socket,
+            configuration: configuration(),
+            agreed: agreement(1, 1, 10_000_000 / RATES[0]),
+            brightness: 0,
+            power_line_frequency: 1,
+            waiting: VecDeque::new(),
+            leaving: VecDeque::new(),
+            pattern: None,
+            frame_id: 0,
+        }
+    }
+
+    /// Waits for the host or the next frame, and deals with either.
+    fn turn(&mut self) -> Result<(), Box<dyn Error>> {
+        let due = self.pattern.as_ref().and_then(|pattern| pattern.deadline());
+        let left =
+            due.map(|due| due.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+        let timeout = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as _,
+            tv_nsec: left.subsec_nanos() as _,
+        });
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        if poll(&mut fds, timeout.as_ref())? > 0 {
+            self.hear()?;
+        }
+        self.picture()?;
+        while !self.leaving.is_empty() && !self.waiting.is_empty() {
+            if let (Some((sequence, _)), Some(payload)) =
+                (self.waiting.pop_front(), self.leaving.pop_front())
+            {
+                self.answer(RET_SUBMIT, sequence, 0, payload.len(), &payload)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the next picture, if it is due and the last one has left: a camera does not queue.
+    fn picture(&mut self) -> Result<(), Box<dyn Error>> {
+        let Some(pattern) = &mut self.pattern else {
+            return Ok(());
+        };
+        if pattern.advance(Instant::now()).ok().flatten().is_none() || !self.leaving.is_empty() {
+            return Ok(());
+        }
+        let jpeg = pattern.jpeg().map_err(|trouble| format!("{trouble:?}"))?;
+        self.frame_id ^= 1;
+        let picture = match self.frame_id {
+            0 => jpeg.to_vec(),
+            _ => [without_tables(jpeg), vec![0; 100]].concat(),
+        };
+        let chunks = picture.chunks(PAYLOAD - 2);
+        let last = chunks.len() - 1;
+        for (i, chunk) in chunks.enumerate() {
+            // End of header; end of frame; the frame's identity.
+            let flags = 0x80 | if i == last { 2 } else { 0 } | self.frame_id;
+            self.leaving.push_back([&[2, flags], chunk].concat());
+        }
+        Ok(())
+    }
+
+    /// One message of the host's. The kernel closes its end when the driver gives the device up.
+    fn hear(&mut self) -> Result<(), Box<dyn Error>> {
+        let mut message = [0; 48];
+        self.socket.read_exact(&mut message)?;
+        let word = |i: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| message[4 * i + byte]));
+        let (command, sequence, inward, endpoint) = (word(0), word(1), word(3) == 1, word(4));
+        if command == UNLINK {
+            return self.unlink(sequence, word(5));
+        }
+        if command != SUBMIT {
+            return Err(format!("command {command}").into());
+        }
+        let length = word(6) as usize;
+        if endpoint != 0 {
+            self.waiting.push_back((sequence, length));
+            return self.stream_on();
+        }
+        let mut data = vec![0; if inward { 0 } else { length }];
+        self.socket.read_exact(&mut data)?;
+        match self.control(&message[40..48], &data) {
+            Some(reply) if inward => {
+                let reply = &reply[..reply.len().min(length)];
+                self.answer(RET_SUBMIT, sequence, 0, reply.len(), reply)
+            }
+            Some(_) => self.answer(RET_SUBMIT, sequence, 0, length, &[]),
+            None => self.answer(RET_SUBMIT, sequence, STALL, 0, &[]),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        command: u32,
+        sequence: u32,
+        status: i32,
+        length: usize,
+        data: &[u8],
+    ) -> Result<(), Box<dyn Error>> {
+        let words = [
+            command,
+            sequence,
+            0,
+            0,
+            0,
+            status as u32,
+            length as u32,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ];
+        let mut message: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        message.extend_from_slice(data);
+        Ok(self.socket.write_all(&message)?)
+    }
+
+    /// The driver takes its transfers back when it stops streaming.
+    fn unlink(&mut self, sequence: u32, victim: u32) -> Result<(), Box<dyn Error>> {
+        let before = self.waiting.len();
+        self.waiting.retain(|(waiting, _)| *waiting != victim);
+        let found = self.waiting.len() < before;
+        if found && self.waiting.is_empty() && self.pattern.take().is_some() {
+            self.leaving.clear();
+            say(&format!("stream off at {:.3}", monotonic().as_secs_f64()));
+        }
+        self.answer(
+            RET_UNLINK,
+            sequence,
+            if found { UNLINKED } else { 0 },
+            0,
+            &[],
+        )
+    }
+
+    fn stream_on(&mut self) -> Result<(), Box<dyn Error>> {
+        if self.pattern.is_some() {
+            return Ok(());
+        }
+        let interval = u32::from_le_bytes([4, 5, 6, 7].map(|i| self.agreed[i]));
+        let size = SIZES[usize::from(self.agreed[3].clamp(1, 2)) - 1];
+        let mut pattern = Pattern::new(size, 1e7 / f64::from(interval.max(1)), 60)?;
+        pattern
+            .start(Instant::now())
+            .map_err(|trouble| format!("{trouble:?}"))?;
+        say(&format!(
+            "stream on at {:.3}: {}",
+            monotonic().as_secs_f64(),
+            pattern.describe()
+        ));
+        self.pattern = Some(pattern);
+        Ok(())
+    }
+
+    /// A request to endpoint 0 (USB 2.0, 9.3). `None` is a stall: not understood.
+    fn control(&mut self, setup: &[u8], data: &[u8]) -> Option<Vec<u8>> {
+        let (selector, unit) = (setup[3], setup[5]);
+        match (setup[0], setup[1]) {
+            (0x80, 6) => self.descriptor(selector, setup[2]),
+            (0x80..=0x82, 0) => Some(vec![0, 0]),
+            (0x80, 8) => Some(vec![1]),
+            (0x00..=0x02, 1 | 3 | 9 | 11) => Some(Vec::new()),
+            (0x21, 1) if unit == 0 => {
+                let interval =
+                    u32::from_le_bytes([4, 5, 6, 7].map(|i| data.get(i).copied().unwrap_or(0)));
+                let known = RATES.map(|rate| 10_000_000 / rate).contains(&interval);
+                let interval = if known {
+                    interval
+                } else {
+                    10_000_000 / RATES[0]
+                };
+                self.agreed = agreement(1, data.get(3).copied()?.clamp(1, 2), interval);
+                Some(Vec::new())
+            }
+            (0x21, 1) => self.set(selector, data),
+            (0xA1, 0x85) if unit == 0 => Some(vec![26, 0]),
+            (0xA1, 0x86) => Some(vec![3]),
+            (0xA1, 0x81..=0x87) if unit == 0 => Some(self.agreed.to_vec()),
+            (0xA1, request) => self.get(selector, request),
+            _ => None,
+        }
+    }
+
+    /// Brightness is selector 2 of a processing unit, power line frequency 5.
+    fn set(&mut self, selector: u8, data: &[u8]) -> Option<Vec<u8>> {
+        let value = match (selector, data) {
+            (2, &[low, high, ..]) => {
+                self.brightness = i16::from_le_bytes([low, high]);
+                self.brightness
+            }
+            (5, &[value, ..]) => {
+                self.power_line_frequency = value;
+                i16::from(value)
+            }
+            _ => return None,
+        };
+        say(&format!("control {selector} is {value}"));
+        Some(Vec::new())
+    }
+
+    /// Current, minimum, maximum, resolution, length and default, from 0x81 on.
+    fn get(&self, selector: u8, request: u8) -> Option<Vec<u8>> {
+        let request = usize::from(request - 0x81);
+        let brightness = [self.brightness, -64, 64, 1, 2, 0, 0];
+        let frequency = [self.power_line_frequency, 0, 2, 1, 1, 0, 1];
+        match (selector, request) {
+            (5, 4) => Some(vec![1, 0]),
+            (5, _) => Some(vec![frequency[request]]),
+            (2, 6) => Some(vec![0, 0]),
+            (2, _) => Some(brightness[request].to_le_bytes().to_vec()),
+            _ => None,
+        }
+    }
+
+    fn descriptor(&self, kind: u8, index: u8) -> Option<Vec<u8>> {
+        match kind {
+            1 => Some(vec![
+                18, 1, 0, 2, 0xEF, 2, 1, 64, 0x09, 0x12, 1, 0, 0, 1, 1, 2, 0, 1,
+            ]),
+            2 => Some(self.configuration.clone()),
+            3 if index == 0 => Some(vec![4, 3, 9, 4]),
+            3 => {
+                let text: Vec<u8> = "lazycam test camera"
+                    .encode_utf16()
+                    .flat_map(u16::to_le_bytes)
+                    .collect();
+                Some([&[2 + text.len() as u8, 3], &text[..]].concat())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Format, size and interval that were agreed upon, largest frame and payload (Video Class 1.0, 4.3.1.1).
+fn agreement(format: u8, frame: u8, interval: u32) -> [u8; 26] {
+    let mut agreed = [0; 26];
+    (agreed[2], agreed[3]) = (format, frame);
+    agreed[4..8].copy_from_slice(&interval.to_le_bytes());
+    agreed[18..22].copy_from_slice(&LARGEST.to_le_bytes());
+    agreed[22..26].copy_from_slice(&(PAYLOAD as u32).to_le_bytes());
+    agreed
+}
+
+/// The configuration descriptor with all that belongs to it.
+fn configuration() -> Vec<u8> {
+    let frames: Vec<u8> = (1..)
+        .zip(SIZES)
+        .flat_map(|(index, size)| frame(index, size))
+        .collect();
+    let format = [11, 0x24, 6, 1, SIZES.len() as u8, 1, 1, 0, 0, 0, 0];
+    let colour = [6, 0x24, 0x0D, 1, 1, 4];
+    let [low, high] = ((14 + format.len() + frames.len() + colour.len()) as u16).to_le_bytes();
+    let parts: [&[u8]; 13] = [
+        &[9, 2, 0, 0, 2, 1, 0, 0x80, 250],
+        // Both interfaces together are a video function.
+        &[8, 11, 0, 2, 0x0E, 3, 0, 0],
+        // Control: header, camera, processing unit with brightness and power line frequency, output.
+        &[9, 4, 0, 0, 0, 0x0E, 1, 0, 0],
+        &[
+            13,
+            0x24,
+            1,
+            0,
+            1,
+            13 + 18 + 11 + 9,
+            0,
+            0x80,
+            0x8D,
+            0x5B,
+            0,
+            1,
+            1,
+        ],
+        &[18, 0x24, 2, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0],
+        &[11, 0x24, 5, 2, 1, 0, 0, 2, 0x01, 0x04, 0],
+        &[9, 0x24, 3, 3, 1, 1, 0, 2, 0],
+        // Streaming: header, format, frames, colours, endpoint.
+        &[9, 4, 1, 0, 1, 0x0E, 2, 0, 0],
+        &[14, 0x24, 1, 1, low, high, 0x81, 0, 3, 0, 0, 0, 1, 0],
+        &format,
+        &frames,
+        &colour,
+        &[7, 5, 0x81, 2, 0, 2, 0],
+    ];
+    let mut all = parts.concat();
+    let total = (all.len() as u16).to_le_bytes();
+    all[2..4].copy_from_slice(&total);
+    all
+}
+
+fn frame(index: u8, (width, height): (u16, u16)) -> Vec<u8> {
+    let intervals = RATES.map(|rate| 10_000_000 / rate);
+    let mut frame = vec![26 + 4 * RATES.len() as u8, 0x24, 7, index, 0];
+    frame.extend(width.to_le_bytes());
+    frame.extend(height.to_le_bytes());
+    let bits = LARGEST * 8 * RATES[0];
+    for value in [bits, bits, LARGEST, intervals[0]] {
+        frame.extend(value.to_le_bytes());
+    }
+    frame.push(RATES.len() as u8);
+    frame.extend(intervals.iter().flat_map(|interval| interval.to_le_bytes()));
+    frame
+}
+
+/// Takes the Huffman tables out, as in Motion JPEG of AVI files.
+fn without_tables(jpeg: &[u8]) -> Vec<u8> {
+    let mut bare = jpeg[..2].to_vec();
+    let mut at = 2;
+    while jpeg[at + 1] != 0xDA {
+        let end = at + 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+        if jpeg[at + 1] != 0xC4 {
+            bare.extend_from_slice(&jpeg[at..end]);
+        }
+        at = end;
+    }
+    bare.extend_from_slice(&jpeg[at..]);
+    bare
+}
