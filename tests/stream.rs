@@ -158,7 +158,10 @@ fn a_stream_without_new_frames_is_sent_the_last_one_again_and_only_then() {
     hand.publish();
     assert_eq!(stream.number(&maker), 2);
     let log = server.stop().log;
-    assert!(log.contains("3 frames (1 repeated, 0 broken)"), "{log}");
+    assert!(
+        log.contains("3 frames (1 repeated, 0 broken, 0 unreadable)"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -236,7 +239,10 @@ fn a_broken_frame_is_counted_and_never_sent_and_the_viewer_stays() {
     hand.publish();
     assert_eq!(stream.number(&maker), 2);
     let log = server.stop().log;
-    let counted = format!("2 frames (0 repeated, {} broken)", broken.len());
+    let counted = format!(
+        "2 frames (0 repeated, {} broken, 0 unreadable)",
+        broken.len()
+    );
     assert!(log.contains(&counted), "{log}");
     assert!(log.contains("warning: "), "{log}");
 }

@@ -234,7 +234,10 @@ impl Camera {
             Ok(frame) => Some(self.shot(frame)),
             Err(NoFrame::NotYet) => None,
             Err(problem) => {
-                stats.broken_frames += 1;
+                match problem {
+                    NoFrame::Io(_) => stats.unreadable_frames += 1,
+                    _ => stats.broken_frames += 1,
+                }
                 if let Some(more) = self.complaint.pass(now) {
                     warn!("{}: {problem} ({more} more like it)", self.dir.display());
                 }

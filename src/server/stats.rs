@@ -65,6 +65,8 @@ pub struct Stats {
     pub repeats: u64,
     /// Files that were no whole JPEG.
     pub broken_frames: u64,
+    /// Files that the system would not let us open or read.
+    pub unreadable_frames: u64,
     refused: [u64; Status::ALL.len()],
     closed: [u64; CloseReason::ALL.len()],
 }
@@ -95,13 +97,14 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} connections, {} streams, {} snapshots, {} frames ({} repeated, {} broken), {} turned away",
+            "{} connections, {} streams, {} snapshots, {} frames ({} repeated, {} broken, {} unreadable), {} turned away",
             self.accepted,
             self.streams,
             self.snapshots,
             self.frames,
             self.repeats,
             self.broken_frames,
+            self.unreadable_frames,
             self.turned_away,
         )?;
         let refused = Status::ALL.map(|status| (self.refused(status), status.code().to_string()));
