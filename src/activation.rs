@@ -4,7 +4,7 @@
 //! the variables are cleared in any case, so that no child takes them for its own. What each descriptor *is* the kernel
 //! is asked, not the environment: a listening socket (`Accept=no`), or a connection (`Accept=yes`).
 //!
-//! The one file besides the server's `tcp.rs` with unsafe code: taking over a descriptor by its number, and changing the
+//! A border with unsafe code: taking over a descriptor by its number, and changing the
 //! environment. Both happen first thing in `main`, while the process has one thread.
 
 #![allow(unsafe_code)]

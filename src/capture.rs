@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, info, warn};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll, Registration, Signals};
@@ -103,7 +104,7 @@ struct Capture<'a> {
 
 impl<'a> Capture<'a> {
     fn new(source: &'a mut dyn Source, options: &Options) -> Result<Self> {
-        let signals = Signals::catch(&[libc::SIGTERM, libc::SIGINT])?;
+        let signals = Signals::catch(&[SIGTERM, SIGINT])?;
         let outlet = Outlet::open(options.dir.clone())?;
         let mut poll = Poll::new()?;
         let register = || "wait for signals and requests".into();

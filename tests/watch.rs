@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use common::{Scratch, jpeg, pending, put, skipped, until, wait};
+use common::{Scratch, jpeg, pending, put, queue_limit, until, wait};
 use lazycam::frames::frame::Frame;
 use lazycam::frames::watch::{Change, Watcher};
 
@@ -192,14 +192,9 @@ fn directories_that_share_ancestors_or_are_the_same_are_told_apart() {
 
 #[test]
 fn after_an_overflow_every_directory_is_to_be_looked_at() {
-    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
-    let limit: usize = limit.trim().parse().unwrap();
-    if limit > 200_000 {
-        skipped(&format!(
-            "max_queued_events is {limit}, too many to overflow in a test"
-        ));
+    let Some(limit) = queue_limit() else {
         return;
-    }
+    };
     let scratch = Scratch::new();
     let (one, two) = (scratch.join("one"), scratch.join("two"));
     fs::create_dir(&one).unwrap();

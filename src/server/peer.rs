@@ -38,7 +38,7 @@ pub(super) struct Peer {
     written: u64,
     /// Bytes of the frame that was begun last.
     last_frame: u64,
-    /// The shortest round trip, if it was asked for and the kernel knows.
+    /// The shortest round trip, once it was asked for; zero where the kernel does not say.
     min_rtt: Option<Duration>,
     meter: Meter,
     progress: Progress,
@@ -165,7 +165,7 @@ impl Peer {
         let arrived = self.written.saturating_sub(in_kernel);
         let queued = in_kernel + self.connection.unsent();
         if self.is_tcp && (self.min_rtt.is_none() || queued > DELAYED_ACK) {
-            self.min_rtt = tcp::min_rtt(self.socket.as_fd());
+            self.min_rtt = Some(tcp::min_rtt(self.socket.as_fd()).unwrap_or_default());
         }
         let min_rtt = self.min_rtt.unwrap_or_default();
         self.meter.observe(now, arrived, queued, min_rtt);

@@ -117,3 +117,16 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// How many events an inotify queue takes before it overflows; `None`, said loudly, if a test cannot make so many.
+pub(crate) fn queue_limit() -> Option<usize> {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    if limit > 200_000 {
+        skipped(&format!(
+            "max_queued_events is {limit}, too many to overflow in a test"
+        ));
+        return None;
+    }
+    Some(limit)
+}
