@@ -14,6 +14,8 @@
 //! sleeps until one of them speaks.
 
 pub mod encode;
+#[cfg(feature = "libcamera")]
+pub mod libcamera;
 pub mod lifecycle;
 mod outlet;
 pub mod pattern;
