@@ -19,6 +19,7 @@ pub mod libcamera;
 pub mod lifecycle;
 mod outlet;
 pub mod pattern;
+mod pixels;
 pub mod source;
 pub mod split;
 pub mod stamp;

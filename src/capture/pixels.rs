@@ -10,7 +10,7 @@
 //! The layouts: <https://docs.kernel.org/userspace-api/media/v4l/yuv-formats.html>. Not done: the matrices of BT.2020 and
 //! SMPTE 240M, whose colours come out a little off, and chroma's place between the pixels.
 
-use super::device::{Format, Fourcc};
+use super::v4l2::{Format, Fourcc};
 use crate::capture::encode::Planes;
 
 /// How the bytes of a frame are to be read.
