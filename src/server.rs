@@ -329,6 +329,7 @@ impl Server {
             let camera = &mut self.cameras[index];
             match change {
                 Change::Frame => camera.frame_arrived(now),
+                Change::State => camera.state_changed(),
                 Change::Returned | Change::Gone => {
                     debug!("{}: {change:?}", camera.dir().display());
                     camera.look_again();

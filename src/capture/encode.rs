@@ -86,6 +86,11 @@ impl Encoder {
         Ok(Encoder { quality })
     }
 
+    /// What it was made with.
+    pub fn quality(&self) -> u8 {
+        self.quality
+    }
+
     /// Replaces what is in `into` by the JPEG, with `comment` in a COM segment behind the JFIF header.
     pub fn encode(
         &self,

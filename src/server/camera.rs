@@ -83,6 +83,11 @@ impl Camera {
         self.arrived = Some(now);
     }
 
+    /// The producer says something new about itself.
+    pub(super) fn state_changed(&mut self) {
+        self.look_again();
+    }
+
     /// The directory is a new one, or events were lost: nothing is known of what is in it.
     pub(super) fn look_again(&mut self) {
         self.number += 1;
