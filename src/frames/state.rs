@@ -143,9 +143,7 @@ impl State {
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
             return None;
         }
-        let lock = sys::statat(CWD, dir.join(LOCK), AtFlags::SYMLINK_NOFOLLOW);
-        let time = |about: &sys::Stat| (about.st_mtime, about.st_mtime_nsec);
-        if lock.is_ok_and(|lock| time(&about) < time(&lock)) {
+        if !is_current(dir, &about) {
             return None;
         }
         let mut bytes = Vec::new();
@@ -155,6 +153,19 @@ impl State {
             .ok()?;
         State::parse(&String::from_utf8_lossy(&bytes))
     }
+
+    /// Whether the file is (still) that of the directory's producer. It is not opened: looking wakes nobody.
+    pub fn is_current(dir: &Path) -> bool {
+        let about = sys::statat(CWD, dir.join(STATE), AtFlags::SYMLINK_NOFOLLOW);
+        about.is_ok_and(|about| is_current(dir, &about))
+    }
+}
+
+/// Who takes a directory writes into `lock`: a state from before that is somebody else's.
+fn is_current(dir: &Path, state: &sys::Stat) -> bool {
+    let time = |about: &sys::Stat| (about.st_mtime, about.st_mtime_nsec);
+    let lock = sys::statat(CWD, dir.join(LOCK), AtFlags::SYMLINK_NOFOLLOW);
+    lock.map_or(true, |lock| time(state) >= time(&lock))
 }
 
 /// The file's text.
