@@ -18,8 +18,13 @@ use crate::capture::source::CameraName;
 use crate::capture::v4l2::Sizes;
 use crate::error::{Error, Result};
 
+/// Starts libcamera, which looks for cameras.
+fn started() -> io::Result<CameraManager> {
+    CameraManager::new()
+}
+
 pub(super) fn manager() -> Result<CameraManager> {
-    CameraManager::new().map_err(|error| {
+    started().map_err(|error| {
         let why = match Errno::from_io_error(&error) {
             Some(Errno::NODEV) => {
                 "there is no media device; is the camera plugged in and its driver loaded?".into()
@@ -146,7 +151,7 @@ pub struct ListedFormat {
 
 /// The cameras that libcamera has. None, if there is no media device.
 pub fn list() -> Result<Vec<Listed>> {
-    let manager = match CameraManager::new() {
+    let manager = match started() {
         Ok(manager) => manager,
         Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => return Ok(Vec::new()),
         Err(_) => manager()?,
