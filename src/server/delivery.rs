@@ -47,6 +47,7 @@ impl Server {
             }
         }
         self.look_ahead(id, now);
+        self.examine(id, now);
         self.settle(id, now);
     }
 
