@@ -327,7 +327,8 @@ fn a_snapshot_ends_with_an_answer_while_all_places_are_taken_and_none_hangs() {
     let server = serve(scratch.path(), &["--max-clients", "2"]);
     let mut one = Client::connect(server.address()).stream("/stream");
     let mut two = Client::connect(server.address()).stream("/stream");
-    (one.part(), two.part());
+    one.part();
+    two.part();
     let mut third = Client::connect(server.address());
     third.set_patience(PATIENCE);
     let reply = third.get("/snapshot");
