@@ -20,10 +20,13 @@
 mod admission;
 pub mod auth;
 mod camera;
+mod condition;
 pub mod connection;
 mod delivery;
+pub mod figures;
 mod gate;
 mod listen;
+mod metrics;
 pub mod origins;
 pub mod outbox;
 pub mod pacing;
@@ -33,12 +36,13 @@ pub mod quirks;
 pub mod request;
 pub mod response;
 pub mod route;
+mod state;
 pub mod stats;
 mod tcp;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, info};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
@@ -159,6 +163,8 @@ pub struct Server {
     held: delivery::Held,
     places: Places,
     stats: Stats,
+    started: Instant,
+    started_at: SystemTime,
     manager: Manager,
     stopping: bool,
     crowded: bool,
@@ -216,6 +222,8 @@ impl Server {
                 turned_away: 0,
             },
             stats: Stats::default(),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
             manager,
             stopping: false,
             crowded: false,
@@ -359,9 +367,13 @@ impl Server {
             let camera = &mut self.cameras[index];
             match change {
                 Change::Frame => camera.frame_arrived(now),
+                Change::State => camera.state_changed(),
                 Change::Returned | Change::Gone => {
                     debug!("{}: {change:?}", camera.dir().display());
-                    camera.look_again();
+                    match change {
+                        Change::Gone => camera.gone(),
+                        _ => camera.returned(),
+                    }
                 }
             }
             self.serve_waiting(index, now);

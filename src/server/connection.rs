@@ -27,9 +27,10 @@ use std::time::{Duration, Instant};
 
 use self::trial::Trial;
 use super::auth::{Entry, Guard};
+use super::figures::Rate;
 use super::origins::{self, Origins};
 use super::outbox::{Outbox, Output, Shot};
-use super::quirks::{Facts, FrameRate, Quirks};
+use super::quirks::{Facts, Quirks};
 use super::request::{self, MAX_HEAD, Method, Parsed, Request};
 use super::response::{self, Status};
 use super::route::{self, NoRoute, Resource, Terms};
@@ -109,14 +110,46 @@ impl Want {
     }
 }
 
+/// An answer that only the whole server can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// What goes on, as JSON: with the stream of this camera at the place where ustreamer's clients look.
+    State {
+        /// This camera.
+        camera: usize,
+    },
+    /// Counters for Prometheus.
+    Metrics,
+}
+
+/// What a viewer looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// A stream of this camera.
+    Stream(usize),
+    /// It waits for a snapshot of this camera.
+    Snapshot(usize),
+}
+
 #[derive(Debug)]
 enum State {
-    Request { since: Instant },
+    Request {
+        since: Instant,
+    },
     Trial(Trial),
     Snapshot(Snapshot),
-    Reply { keep_alive: bool },
+    Report {
+        what: Report,
+        keep_alive: bool,
+        with_body: bool,
+    },
+    Reply {
+        keep_alive: bool,
+    },
     Stream(Stream),
-    Drain { since: Instant },
+    Drain {
+        since: Instant,
+    },
     Closed(CloseReason),
 }
 
@@ -139,7 +172,8 @@ struct Stream {
     repeat_at: Option<Instant>,
     ending: bool,
     quirks: Box<Quirks>,
-    rate: FrameRate,
+    /// Frames that it is sent.
+    rate: Rate,
 }
 
 /// The connection. `F` is what a frame's file is.
@@ -190,7 +224,7 @@ impl<F> Connection<F> {
     pub fn takes_input(&self) -> bool {
         match self.state {
             State::Request { .. } | State::Stream(_) | State::Drain { .. } => true,
-            State::Snapshot(_) | State::Trial(_) | State::Reply { .. } => {
+            State::Snapshot(_) | State::Trial(_) | State::Report { .. } | State::Reply { .. } => {
                 self.input.len() < MAX_HEAD
             }
             State::Closed(_) => false,
@@ -209,7 +243,7 @@ impl<F> Connection<F> {
                 self.input.extend_from_slice(bytes);
                 self.take_requests(now, settings, stats);
             }
-            State::Snapshot(_) | State::Trial(_) | State::Reply { .. } => {
+            State::Snapshot(_) | State::Trial(_) | State::Report { .. } | State::Reply { .. } => {
                 self.input.extend_from_slice(bytes);
             }
         }
@@ -222,7 +256,11 @@ impl<F> Connection<F> {
         match self.state {
             State::Request { .. } | State::Stream(_) => self.close(CloseReason::Left),
             State::Drain { .. } => self.close(CloseReason::Done),
-            State::Snapshot(_) | State::Trial(_) | State::Reply { .. } | State::Closed(_) => {}
+            State::Snapshot(_)
+            | State::Trial(_)
+            | State::Report { .. }
+            | State::Reply { .. }
+            | State::Closed(_) => {}
         }
     }
 
@@ -328,6 +366,37 @@ impl<F> Connection<F> {
         }
     }
 
+    /// The report that it waits for.
+    pub fn wants_report(&self) -> Option<Report> {
+        match self.state {
+            State::Report { what, .. } => Some(what),
+            _ => None,
+        }
+    }
+
+    /// Gives it the report that it wants, in this media type.
+    pub fn give_report(&mut self, media_type: &str, body: &str) {
+        if let State::Report {
+            keep_alive,
+            with_body,
+            ..
+        } = self.state
+        {
+            let keep_alive = keep_alive && !self.half_closed;
+            let reply = response::report(media_type, body, keep_alive, with_body);
+            self.reply(reply, keep_alive);
+        }
+    }
+
+    /// What it looks at, if it is a viewer.
+    pub fn looks_at(&self) -> Option<Look> {
+        match &self.state {
+            State::Stream(stream) => Some(Look::Stream(stream.camera)),
+            State::Snapshot(snapshot) => Some(Look::Snapshot(snapshot.camera)),
+            _ => None,
+        }
+    }
+
     /// When [`Connection::expire`] must be called, or a repeated frame is wanted.
     pub fn deadline(&self, settings: &Settings) -> Option<Instant> {
         match &self.state {
@@ -339,7 +408,9 @@ impl<F> Connection<F> {
             State::Trial(trial) => trial.answer_at(),
             State::Stream(stream) if self.out.is_empty() => stream.repeat_at,
             State::Drain { since } => Some(*since + settings.drain_timeout),
-            State::Stream(_) | State::Reply { .. } | State::Closed(_) => None,
+            State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {
+                None
+            }
         }
     }
 
@@ -357,7 +428,7 @@ impl<F> Connection<F> {
             }
             State::Trial(_) => self.send_away(Status::Unauthorized, stats),
             State::Drain { .. } => self.close(CloseReason::Done),
-            State::Stream(_) | State::Reply { .. } | State::Closed(_) => {}
+            State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {}
         }
     }
 
@@ -368,7 +439,7 @@ impl<F> Connection<F> {
             State::Snapshot(_) | State::Trial(_) => {
                 self.refuse(Status::Unavailable, false, true, stats);
             }
-            State::Reply { keep_alive } => *keep_alive = false,
+            State::Reply { keep_alive } | State::Report { keep_alive, .. } => *keep_alive = false,
             State::Stream(_) if self.out.is_empty() => self.finish(now),
             State::Stream(stream) => stream.ending = true,
             State::Drain { .. } | State::Closed(_) => {}
@@ -447,7 +518,12 @@ impl<F> Connection<F> {
                 }
                 if matches!(
                     self.state,
-                    State::Snapshot(_) | State::Reply { keep_alive: true }
+                    State::Snapshot(_)
+                        | State::Report {
+                            keep_alive: true,
+                            ..
+                        }
+                        | State::Reply { keep_alive: true }
                 ) {
                     self.input = input[len..].to_vec();
                 }
@@ -463,7 +539,7 @@ impl<F> Connection<F> {
         stats: &mut Stats,
     ) {
         let keep_alive = request.keep_alive;
-        let with_body = !matches!(request.method, Method::Head | Method::Options);
+        let with_body = request.method != Method::Head;
         let resource = match route::route(request.target) {
             Ok(Resource::Stream { camera, .. } | Resource::Snapshot { camera, .. })
                 if camera >= settings.cameras =>
@@ -490,6 +566,13 @@ impl<F> Connection<F> {
                 self.refuse(Status::BadRequest, keep_alive, with_body, stats);
             }
             (Ok(Resource::Icon), _) => self.reply(response::no_content(keep_alive), keep_alive),
+            (Ok(Resource::State), method) => {
+                let what = Report::State { camera: 0 };
+                self.report(what, keep_alive, method == Method::Get);
+            }
+            (Ok(Resource::Metrics), method) => {
+                self.report(Report::Metrics, keep_alive, method == Method::Get);
+            }
             (Ok(Resource::Page), _) => {
                 self.reply(response::page(PAGE, keep_alive, with_body), keep_alive);
             }
@@ -525,6 +608,14 @@ impl<F> Connection<F> {
         self.reply(response::refusal(status, keep_alive, with_body), keep_alive);
     }
 
+    fn report(&mut self, what: Report, keep_alive: bool, with_body: bool) {
+        self.state = State::Report {
+            what,
+            keep_alive,
+            with_body,
+        };
+    }
+
     fn reply(&mut self, bytes: Vec<u8>, keep_alive: bool) {
         self.say(bytes);
         self.state = State::Reply { keep_alive };
@@ -549,7 +640,7 @@ impl Stream {
             repeat_at: None,
             ending: false,
             quirks: Box::new(quirks),
-            rate: FrameRate::new(now),
+            rate: Rate::new(now),
         }
     }
 
@@ -565,7 +656,7 @@ impl Stream {
         self.picture = Some(shot.picture);
         let repeat_after = self.quirks.repeat_after(is_repeat, settings.repeat_after);
         self.repeat_at = Some(now + repeat_after);
-        self.rate.count(now);
+        self.rate.add(1, now);
         if let Some(period) = self.period {
             // On a grid, so that lateness does not add up; but what was missed is not made good.
             self.not_before = (self.not_before + period).max(now);
@@ -574,7 +665,7 @@ impl Stream {
             len: shot.len,
             captured: shot.captured,
             picture: shot.picture,
-            fps: self.rate.at(now),
+            fps: self.rate.at(now).round() as u32,
         }
     }
 }

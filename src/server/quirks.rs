@@ -160,44 +160,6 @@ impl Facts {
     }
 }
 
-/// Frames per second, counted over whole seconds.
-#[derive(Clone, Debug)]
-pub struct FrameRate {
-    since: Instant,
-    count: u32,
-    last: u32,
-}
-
-impl FrameRate {
-    /// Nothing was counted yet.
-    pub fn new(now: Instant) -> Self {
-        FrameRate {
-            since: now,
-            count: 0,
-            last: 0,
-        }
-    }
-
-    /// Counts a frame.
-    pub fn count(&mut self, now: Instant) {
-        self.last = self.at(now);
-        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
-            self.since = now;
-            self.count = 0;
-        }
-        self.count += 1;
-    }
-
-    /// The rate: of the last second that is over.
-    pub fn at(&self, now: Instant) -> u32 {
-        let passed = now.saturating_duration_since(self.since).as_secs_f64();
-        if passed < 1.0 {
-            return self.last;
-        }
-        (f64::from(self.count) / passed).round() as u32
-    }
-}
-
 /// As ustreamer reads its flags.
 fn is_true(value: &str) -> bool {
     value.starts_with('1')
@@ -302,17 +264,6 @@ mod tests {
             let refused = super::tests::quirks(&format!("/stream?key={bad}"), "a", "b");
             assert_eq!(refused, Err(NoRoute::BadParameter), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_rate_is_that_of_the_last_whole_second() {
-        let start = Instant::now();
-        let mut rate = FrameRate::new(start);
-        for frame in 0..50 {
-            rate.count(start + Duration::from_millis(frame * 40));
-        }
-        assert_eq!(rate.at(start + Duration::from_millis(1999)), 25);
-        assert_eq!(rate.at(start + Duration::from_secs(60)), 0, "long ago");
     }
 
     #[test]
