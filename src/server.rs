@@ -24,6 +24,7 @@ pub mod connection;
 mod delivery;
 pub mod figures;
 mod listen;
+mod lost;
 mod metrics;
 pub mod outbox;
 pub mod pacing;
