@@ -26,6 +26,7 @@ mod delivery;
 pub mod figures;
 mod gate;
 mod listen;
+mod lost;
 mod metrics;
 pub mod origins;
 pub mod outbox;
