@@ -54,6 +54,7 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
         dir: flags.frames.clone(),
         linger: flags.source.linger,
         settle: SETTLE,
+        fps: flags.source.fps,
     };
     capture::run(source.as_mut(), &options)
 }
