@@ -24,6 +24,7 @@ mod delivery;
 mod listen;
 pub mod outbox;
 pub mod pacing;
+mod page;
 mod peer;
 mod places;
 pub mod request;

@@ -17,7 +17,7 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// What every picture's head says, and nothing that is not here.
 const PICTURE_FIELDS: [(&str, &str); 5] = [
     ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Expose-Headers", "X-Timestamp"),
+    ("Access-Control-Expose-Headers", "X-Timestamp, X-Frame-Age"),
     (
         "Cache-Control",
         "no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0",

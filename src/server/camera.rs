@@ -196,7 +196,8 @@ impl Camera {
         });
         let shot = if allowed { self.open(now, stats) } else { None };
         if let Some(shot) = shot.filter(|shot| self.meets(shot, terms)) {
-            return Choice::Give(shot);
+            let age = SystemTime::now().duration_since(shot.captured).ok();
+            return Choice::Give(Shot { age, ..shot });
         }
         self.ask(now);
         Choice::Later(None)
@@ -257,6 +258,7 @@ impl Camera {
         Shot {
             len: frame.len(),
             captured: frame.captured(),
+            age: None,
             picture: frame.picture(),
             number,
             file: Rc::new(frame),

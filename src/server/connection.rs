@@ -27,9 +27,6 @@ use super::route::{self, NoRoute, Resource, Terms};
 use super::stats::{CloseReason, Stats};
 use crate::frames::jpeg::Picture;
 
-/// The page at `/`.
-const PAGE: &str = include_str!("page.html");
-
 /// Times and bounds of every connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -274,7 +271,7 @@ impl<F> Connection<F> {
                 let frame = Some((shot.len, shot.captured));
                 self.out
                     .bytes()
-                    .extend(response::snapshot_head(frame, keep_alive));
+                    .extend(response::snapshot_head(frame, shot.age, keep_alive));
                 self.out.put(shot, b"");
                 self.state = State::Reply { keep_alive };
             }
@@ -424,14 +421,14 @@ impl<F> Connection<F> {
             }
             (Ok(Resource::Icon), _) => self.reply(response::no_content(keep_alive), keep_alive),
             (Ok(Resource::Page), _) => {
-                self.reply(response::page(PAGE, keep_alive, with_body), keep_alive);
+                self.reply(response::page(keep_alive, with_body), keep_alive);
             }
             // Their heads only, at once: asking what a picture is must not wake a camera.
             (Ok(Resource::Stream { .. }), Method::Head) => {
                 self.reply(response::stream_head(false), false);
             }
             (Ok(Resource::Snapshot { .. }), Method::Head) => {
-                self.reply(response::snapshot_head(None, keep_alive), keep_alive);
+                self.reply(response::snapshot_head(None, None, keep_alive), keep_alive);
             }
             (Ok(Resource::Stream { camera, period }), Method::Get) => {
                 stats.streams += 1;

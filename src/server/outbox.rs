@@ -5,7 +5,7 @@
 //! without a file.
 
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::frames::jpeg::Picture;
 
@@ -21,6 +21,9 @@ pub struct Shot<F> {
     pub len: u64,
     /// When it was captured, by the wall clock.
     pub captured: SystemTime,
+    /// How long ago that was when a snapshot was given out. Both times are by this machine's wall clock; `None` where it was set
+    /// back in between.
+    pub age: Option<Duration>,
     /// Its size in pixels.
     pub picture: Picture,
     /// Grows from frame to frame of a camera.
