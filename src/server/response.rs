@@ -161,6 +161,22 @@ pub fn page(keep_alive: bool, with_body: bool) -> Vec<u8> {
     .into_bytes()
 }
 
+/// What the server tells about itself, as of now.
+pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\n\
+         Connection: {}\r\n\
+         Access-Control-Allow-Origin: *\r\n\
+         Cache-Control: no-store\r\n\
+         Content-Type: {media_type}\r\n\
+         Content-Length: {}\r\n\r\n{}",
+        connection(keep_alive),
+        body.len(),
+        if with_body { body } else { "" },
+    )
+    .into_bytes()
+}
+
 /// Nothing to see, and nothing wrong with that.
 pub fn no_content(keep_alive: bool) -> Vec<u8> {
     format!(
@@ -171,11 +187,7 @@ pub fn no_content(keep_alive: bool) -> Vec<u8> {
 }
 
 /// The head of a snapshot; its length, time and age are known when it is sent, not to HEAD.
-pub fn snapshot_head(
-    frame: Option<(u64, SystemTime)>,
-    age: Option<Duration>,
-    keep_alive: bool,
-) -> Vec<u8> {
+pub fn snapshot_head(frame: Option<(u64, SystemTime, Duration)>, keep_alive: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.1 200 OK\r\n\
          Connection: {}\r\n\
@@ -184,17 +196,11 @@ pub fn snapshot_head(
         connection(keep_alive),
     )
     .into_bytes();
-    if let Some((len, captured)) = frame {
+    if let Some((len, captured, age)) = frame {
         write_frame_fields(&mut head, len, captured);
-    }
-    if let Some(age) = age {
-        // For clients whose clock is another one: `X-Timestamp` alone tells them no age.
-        let _ = write!(
-            head,
-            "X-Frame-Age: {}.{:06}\r\n",
-            age.as_secs(),
-            age.subsec_micros(),
-        );
+        // `X-Timestamp` alone tells no age to those whose clock is another one.
+        let (secs, micros) = (age.as_secs(), age.subsec_micros());
+        let _ = write!(head, "X-Frame-Age: {secs}.{micros:06}\r\n");
     }
     head.extend_from_slice(b"\r\n");
     head

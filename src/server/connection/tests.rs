@@ -52,7 +52,7 @@ impl Scene {
             file: Rc::new(()),
             len: 5000,
             captured: SystemTime::UNIX_EPOCH,
-            age: Some(Duration::from_micros(31_250)),
+            taken: self.now,
             picture: size,
             number,
         };
