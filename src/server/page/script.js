@@ -118,9 +118,8 @@ async function look(asked) {
     if (state.time) clock = Date.now() - took / 2 - state.time * 1000;
     version = state.version;
     if (!name) {
-      const own = cameras.find((camera) => here.pathname.endsWith(`/${camera.name}/`));
-      if (own) root = new URL('../', here);
-      name = (own || cameras[0])?.name || '';
+      name = state.camera || '';
+      if (name && here.pathname.endsWith(`/${name}/`)) root = new URL('../', here);
     }
   } catch {
     if (mine.signal.aborted) return;
@@ -249,7 +248,7 @@ function facts() {
     State: camera.state && say(camera.state) + since(camera),
     Size: size && `${size.width} × ${size.height}`,
     'Rate of the camera': fps && fps.toFixed(1) + ' fps',
-    Viewers: camera.viewers,
+    'Other viewers': camera.viewers,
     'Frames published': camera.published,
     Server: version && 'lazycam ' + version,
   };
