@@ -230,10 +230,10 @@ function figure(id, text) {
   $(id).parentNode.hidden = !text;
 }
 
-// The age of a picture when it came on the screen, over the last half second; of one that has stood for longer, its age now.
+// The age of a picture when it came on the screen, over the last second; of one that has stood for longer, its age now.
 function figures(now) {
   const recent = times.filter((time) => now - time.shown < 2000), count = recent.length - 1;
-  const known = recent.filter((time) => time.captured && now - time.shown < 500);
+  const known = recent.filter((time) => time.captured && now - time.shown < 1000);
   const mean = known.reduce((sum, time) => sum + time.shown - time.captured, 0) / known.length;
   figure('age', last?.captured && !byImage && duration(known.length ? mean : now - last.captured));
   const rate = byImage ? record()?.fps : count > 0 && count * 1000 / (recent[count].shown - recent[0].shown);
