@@ -31,6 +31,7 @@ mod metrics;
 pub mod origins;
 pub mod outbox;
 pub mod pacing;
+mod page;
 mod peer;
 mod places;
 pub mod quirks;

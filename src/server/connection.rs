@@ -37,9 +37,6 @@ use super::route::{self, NoRoute, Resource, Terms};
 use super::stats::{CloseReason, Stats};
 use crate::frames::jpeg::Picture;
 
-/// The page at `/`.
-const PAGE: &str = include_str!("page.html");
-
 /// Times and bounds of every connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -372,7 +369,8 @@ impl<F> Connection<F> {
             State::Snapshot(snapshot) => {
                 let keep_alive = snapshot.keep_alive;
                 stats.snapshots += 1;
-                let frame = Some((shot.len, shot.captured));
+                let age = now.saturating_duration_since(shot.taken);
+                let frame = Some((shot.len, shot.captured, age));
                 self.say(response::snapshot_head(frame, keep_alive));
                 self.out.put(shot, b"");
                 self.state = State::Reply { keep_alive };
@@ -589,7 +587,7 @@ impl<F> Connection<F> {
                 self.report(Report::Metrics, keep_alive, method == Method::Get);
             }
             (Ok(Resource::Page), _) => {
-                self.reply(response::page(PAGE, keep_alive, with_body), keep_alive);
+                self.reply(response::page(keep_alive, with_body), keep_alive);
             }
             // Their heads only, at once: asking what a picture is must not wake a camera.
             (Ok(Resource::Stream { .. }), Method::Head) => {
