@@ -11,13 +11,17 @@
 //! | [`watch`] | reader | tells that a frame arrived, in any of several directories |
 //! | [`frame`] | reader | opens the current frame and checks that it is one |
 //! | `follow` | both | follows a directory by its path, through deletion and replacement |
+//! | [`root`] | reader | tells which cameras have their directories in one and the same directory |
+//! | [`name`] | both | what a camera may be called |
 //! | [`jpeg`] | both | what makes a file a JPEG: SOI, marker chain, EOI |
 
 pub mod demand;
 mod follow;
 pub mod frame;
 pub mod jpeg;
+pub mod name;
 pub mod publish;
+pub mod root;
 pub mod watch;
 
 /// The name under which the newest frame is found.

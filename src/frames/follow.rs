@@ -41,7 +41,6 @@ use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
-use crate::frames::CURRENT;
 use crate::logging::Brake;
 use watches::{Role, Use, Watches};
 
@@ -61,8 +60,8 @@ pub struct DirId(pub u32);
 /// What happened to a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
-    /// The event that the follower was made for, on `current.jpg`.
-    Current,
+    /// The event that the follower was made for.
+    Wanted,
     /// The directory appeared, or events were lost: anything may have happened in it.
     Returned,
     /// The directory is no longer at its path.
@@ -73,6 +72,8 @@ pub(super) enum Happened {
 #[derive(Debug)]
 pub(super) struct Follower {
     watches: Watches,
+    /// The name that the wanted events are about; without one, any name.
+    name: Option<&'static str>,
     places: BTreeMap<DirId, Place>,
     next_id: u32,
 }
@@ -93,10 +94,11 @@ struct Retry {
 }
 
 impl Follower {
-    /// A follower that tells of `wanted` on `current.jpg`.
-    pub(super) fn new(wanted: WatchFlags) -> Result<Self> {
+    /// A follower that tells of `wanted` events of files called `name`, or of any file without a name.
+    pub(super) fn new(wanted: WatchFlags, name: Option<&'static str>) -> Result<Self> {
         Ok(Follower {
             watches: Watches::new(wanted)?,
+            name,
             places: BTreeMap::new(),
             next_id: 0,
         })
@@ -134,14 +136,16 @@ impl Follower {
         failed: impl FnMut(DirId, Error),
     ) -> io::Result<()> {
         let mut news = News::default();
+        let wanted = self.name.map(OsStr::new);
         let events = self.watches.read(|uses, flags, name| {
-            news.take(uses, flags, name);
+            let is_wanted = name.is_some() && (wanted.is_none() || name == wanted);
+            news.take(uses, flags, name, is_wanted);
         });
         if news.overflow {
             news.stale.extend(self.places.keys());
         }
-        for &id in &news.current {
-            told(id, Happened::Current);
+        for &id in &news.wanted {
+            told(id, Happened::Wanted);
         }
         self.look_again(news.stale, news.overflow, now, told, failed);
         events
@@ -234,13 +238,13 @@ pub(super) fn complain(brake: &mut Brake, now: Instant, error: &Error) {
 /// The sense of one batch of events.
 #[derive(Default)]
 struct News {
-    current: BTreeSet<DirId>,
+    wanted: BTreeSet<DirId>,
     stale: BTreeSet<DirId>,
     overflow: bool,
 }
 
 impl News {
-    fn take(&mut self, uses: &[Use], flags: ReadFlags, name: Option<&OsStr>) {
+    fn take(&mut self, uses: &[Use], flags: ReadFlags, name: Option<&OsStr>, is_wanted: bool) {
         self.overflow |= flags.contains(ReadFlags::QUEUE_OVERFLOW);
         // The watched directory itself has gone or moved, or the kernel ended the watch.
         let own_end =
@@ -248,8 +252,8 @@ impl News {
         for one in uses {
             let ended = flags.intersects(own_end);
             match &one.role {
-                Role::Home if !ended && name == Some(OsStr::new(CURRENT)) => {
-                    self.current.insert(one.dir);
+                Role::Home if !ended && is_wanted => {
+                    self.wanted.insert(one.dir);
                 }
                 Role::Signpost(waited_for) if name == Some(waited_for) => {
                     self.stale.insert(one.dir);

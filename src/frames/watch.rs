@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::inotify::WatchFlags;
 
 use crate::error::Result;
+use crate::frames::CURRENT;
 pub use crate::frames::follow::DirId;
 use crate::frames::follow::{Follower, Happened, complain};
 use crate::logging::Brake;
@@ -42,7 +43,7 @@ impl Watcher {
     /// Watches nothing yet.
     pub fn new() -> Result<Self> {
         Ok(Watcher {
-            follower: Follower::new(WatchFlags::MOVED_TO)?,
+            follower: Follower::new(WatchFlags::MOVED_TO, Some(CURRENT))?,
             brake: Brake::new(Duration::from_secs(60)),
         })
     }
@@ -96,7 +97,7 @@ impl AsFd for Watcher {
 impl From<Happened> for Change {
     fn from(happened: Happened) -> Self {
         match happened {
-            Happened::Current => Change::Frame,
+            Happened::Wanted => Change::Frame,
             Happened::Returned => Change::Returned,
             Happened::Gone => Change::Gone,
         }

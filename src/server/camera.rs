@@ -18,7 +18,7 @@ use super::pacing::{self, Newest, Path, Turn};
 use super::response::unix_time;
 use super::route::Terms;
 use super::stats::Stats;
-use crate::frames::frame::{self, FileId, Frame, NoFrame};
+use crate::frames::frame::{self, FileId, Frame, Links, NoFrame};
 use crate::logging::Brake;
 
 /// The interval of a camera of which nothing is known yet.
@@ -44,6 +44,7 @@ pub(super) enum Choice {
 #[derive(Debug)]
 pub(super) struct Camera {
     dir: PathBuf,
+    links: Links,
     /// Counts arrivals; a shot has the number of the arrival that it was opened for.
     number: u64,
     arrived: Option<Instant>,
@@ -57,9 +58,10 @@ pub(super) struct Camera {
 }
 
 impl Camera {
-    pub(super) fn new(dir: PathBuf) -> Self {
+    pub(super) fn new(dir: PathBuf, links: Links) -> Self {
         Camera {
             dir,
+            links,
             number: 0,
             arrived: None,
             opened: None,
@@ -230,7 +232,7 @@ impl Camera {
             return opened.clone();
         }
         self.asked.get_or_insert(now);
-        let shot = match Frame::open(&self.dir) {
+        let shot = match Frame::open_by(&self.dir, self.links) {
             Ok(frame) => Some(self.shot(frame)),
             Err(NoFrame::NotYet) => None,
             Err(problem) => {
@@ -270,7 +272,7 @@ impl Camera {
         }
         self.asked = Some(now);
         // A directory that is not there yet will be noticed when it comes, and asked then.
-        let _ = frame::ask(&self.dir);
+        let _ = frame::ask_by(&self.dir, self.links);
     }
 }
 

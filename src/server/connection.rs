@@ -18,11 +18,13 @@
 //! No socket, no clock, no camera here: the owner reads and writes (`peer.rs`), and chooses the frame
 //! (`delivery.rs`).
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::outbox::{Outbox, Output, Shot};
 use super::request::{self, MAX_HEAD, Method, Parsed, Request};
 use super::response::{self, Status};
+use super::roster::{Missing, Roster};
 use super::route::{self, NoRoute, Resource, Terms};
 use super::stats::{CloseReason, Stats};
 use crate::frames::jpeg::Picture;
@@ -33,8 +35,8 @@ const PAGE: &str = include_str!("page.html");
 /// Times and bounds of every connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Cameras that can be asked for.
-    pub cameras: usize,
+    /// The cameras that can be asked for.
+    pub cameras: Roster,
     /// From a request's first byte to the end of its head: 408 after that.
     pub head_timeout: Duration,
     /// For the first byte of a request: closed without a word after that.
@@ -50,7 +52,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            cameras: 1,
+            cameras: Roster::default(),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15),
             snapshot_timeout: Duration::from_millis(1500),
@@ -202,8 +204,8 @@ impl<F> Connection<F> {
         self.out.len()
     }
 
-    /// The number of the frame that is being sent.
-    pub fn holds(&self) -> Option<u64> {
+    /// The frame that is being sent.
+    pub fn holds(&self) -> Option<&Rc<F>> {
         self.out.holds()
     }
 
@@ -325,6 +327,25 @@ impl<F> Connection<F> {
         }
     }
 
+    /// A camera has gone: its stream ends behind the frame that was begun, its snapshot is not to be had. Tells whether
+    /// this connection was about it.
+    pub fn camera_gone(&mut self, camera: usize, now: Instant, stats: &mut Stats) -> bool {
+        match &mut self.state {
+            State::Stream(stream) if stream.camera == camera => {
+                stream.ending = true;
+                if self.out.is_empty() {
+                    self.finish(now);
+                }
+            }
+            State::Snapshot(snapshot) if snapshot.camera == camera => {
+                let keep_alive = snapshot.keep_alive;
+                self.refuse(Status::Unavailable, keep_alive, true, stats);
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// Ends the connection here and now.
     pub fn close(&mut self, reason: CloseReason) {
         if !matches!(self.state, State::Closed(_)) {
@@ -400,15 +421,19 @@ impl<F> Connection<F> {
     ) {
         let keep_alive = request.keep_alive;
         let with_body = request.method == Method::Get;
-        let resource = match route::route(request.target) {
-            Ok(Resource::Stream { camera, .. } | Resource::Snapshot { camera, .. })
-                if camera >= settings.cameras =>
-            {
-                Err(NoRoute::NotFound)
+        let found = route::route(request.target);
+        let camera = found.as_ref().ok().and_then(Resource::camera);
+        let camera = match camera.map(|camera| settings.cameras.find(camera)) {
+            Some(Err(Missing::Unknown)) => {
+                return self.refuse(Status::NotFound, keep_alive, with_body, stats);
             }
-            found => found,
+            Some(Err(Missing::Away)) => {
+                return self.refuse(Status::Unavailable, keep_alive, with_body, stats);
+            }
+            Some(Ok(number)) => number,
+            None => 0,
         };
-        match (resource, request.method) {
+        match (found, request.method) {
             (Err(NoRoute::NotFound), _) => {
                 self.refuse(Status::NotFound, keep_alive, with_body, stats);
             }
@@ -423,7 +448,7 @@ impl<F> Connection<F> {
                 self.refuse(Status::BadRequest, keep_alive, with_body, stats);
             }
             (Ok(Resource::Icon), _) => self.reply(response::no_content(keep_alive), keep_alive),
-            (Ok(Resource::Page), _) => {
+            (Ok(Resource::Page { .. }), _) => {
                 self.reply(response::page(PAGE, keep_alive, with_body), keep_alive);
             }
             // Their heads only, at once: asking what a picture is must not wake a camera.
@@ -433,12 +458,12 @@ impl<F> Connection<F> {
             (Ok(Resource::Snapshot { .. }), Method::Head) => {
                 self.reply(response::snapshot_head(None, keep_alive), keep_alive);
             }
-            (Ok(Resource::Stream { camera, period }), Method::Get) => {
+            (Ok(Resource::Stream { period, .. }), Method::Get) => {
                 stats.streams += 1;
                 self.out.bytes().extend(response::stream_head(true));
                 self.state = State::Stream(Stream::new(camera, period, now));
             }
-            (Ok(Resource::Snapshot { camera, terms }), Method::Get) => {
+            (Ok(Resource::Snapshot { terms, .. }), Method::Get) => {
                 self.state = State::Snapshot(Snapshot {
                     camera,
                     since: now,
