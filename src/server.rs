@@ -107,8 +107,8 @@ enum Timer {
 
 /// Something that lives in the server's loop beside it: the supervisor of `lazycam run`.
 pub trait Attendant {
-    /// A child process changed its state.
-    fn child_changed(&mut self, now: Instant) -> Result<Verdict>;
+    /// A child process changed its state. Appends the numbers of cameras that there will be no more pictures of.
+    fn child_changed(&mut self, now: Instant, ended: &mut Vec<usize>) -> Result<Verdict>;
     /// When [`Attendant::wake`] is to be called.
     fn deadline(&self) -> Option<Instant>;
     /// The deadline has come.
@@ -129,7 +129,7 @@ pub enum Verdict {
 pub struct Alone;
 
 impl Attendant for Alone {
-    fn child_changed(&mut self, _now: Instant) -> Result<Verdict> {
+    fn child_changed(&mut self, _now: Instant, _ended: &mut Vec<usize>) -> Result<Verdict> {
         Ok(Verdict::GoOn)
     }
     fn deadline(&self) -> Option<Instant> {
@@ -303,11 +303,15 @@ impl Server {
 
     fn take_signals(&mut self, attendant: &mut dyn Attendant, now: Instant) -> Result<()> {
         for signal in self.signals.take() {
+            let mut ended = Vec::new();
             let verdict = match signal {
-                SIGCHLD => attendant.child_changed(now)?,
+                SIGCHLD => attendant.child_changed(now, &mut ended)?,
                 _ => Verdict::Stop,
             };
             self.obey(verdict, now);
+            for number in ended {
+                self.vanish(number, now);
+            }
         }
         Ok(())
     }

@@ -6,7 +6,8 @@
 //! started it.
 //!
 //! A child that ends with status 0 or 3 has come to the end of its input, and one that ends with 2 was called wrongly:
-//! none of them is started again. The others go on without it; with the last of them the server ends too.
+//! none of them is started again. Its camera is gone for the server, and the others go on; with the last of them the server
+//! ends too.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
@@ -18,6 +19,7 @@ use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_dea
 
 use crate::error::{Context, ENDED_STATUS, Error, Result, USAGE_STATUS};
 use crate::frames::name::Name;
+use crate::logging::SPEAKER;
 use crate::server::{Attendant, Verdict};
 
 /// Tells a child who started it.
@@ -47,6 +49,7 @@ pub struct Capture {
 /// The supervised children.
 #[derive(Debug)]
 pub struct Supervisor {
+    /// In the order of the cameras' numbers.
     children: Vec<Supervised>,
     /// How those ended that are not started again, the worst of it.
     outcome: Outcome,
@@ -66,6 +69,8 @@ enum Outcome {
 #[derive(Debug)]
 struct Supervised {
     capture: Capture,
+    /// There is no other.
+    alone: bool,
     /// What to call it in the log.
     title: String,
     child: Option<(Child, Instant)>,
@@ -74,19 +79,13 @@ struct Supervised {
 }
 
 impl Supervisor {
-    /// Starts them all.
+    /// Starts them all; `captures` are in the order of the cameras' numbers.
     pub fn start(captures: Vec<Capture>) -> Result<Self> {
         let alone = captures.len() == 1;
-        let titled = captures.into_iter().map(|capture| {
-            let title = if alone {
-                "capture".into()
-            } else {
-                format!("capture of {}", capture.name)
-            };
-            Supervised::new(capture, title)
-        });
+        let captures = captures.into_iter();
+        let children = captures.map(|capture| Supervised::new(capture, alone));
         let mut supervisor = Supervisor {
-            children: titled.collect(),
+            children: children.collect(),
             outcome: Outcome::Done,
         };
         let now = Instant::now();
@@ -139,12 +138,16 @@ impl Drop for Supervisor {
 }
 
 impl Attendant for Supervisor {
-    fn child_changed(&mut self, now: Instant) -> Result<Verdict> {
+    fn child_changed(&mut self, now: Instant, ended: &mut Vec<usize>) -> Result<Verdict> {
         for index in 0..self.children.len() {
-            if let Some((status, ran)) = self.children[index].reap(now)? {
-                if self.ended(index, status, ran, now)? == Verdict::Stop {
-                    return Ok(Verdict::Stop);
-                }
+            let Some((status, ran)) = self.children[index].reap(now)? else {
+                continue;
+            };
+            if self.ended(index, status, ran, now)? == Verdict::Stop {
+                return Ok(Verdict::Stop);
+            }
+            if self.children[index].is_over() {
+                ended.push(index);
             }
         }
         Ok(Verdict::GoOn)
@@ -166,9 +169,15 @@ impl Attendant for Supervisor {
 }
 
 impl Supervised {
-    fn new(capture: Capture, title: String) -> Self {
+    fn new(capture: Capture, alone: bool) -> Self {
+        let title = if alone {
+            "capture".into()
+        } else {
+            format!("capture of {}", capture.name)
+        };
         Supervised {
             capture,
+            alone,
             title,
             child: None,
             pause: FIRST_PAUSE,
@@ -184,6 +193,9 @@ impl Supervised {
         let ours = std::env::vars_os().filter(|(name, _)| is_ours(name));
         for (name, _) in ours {
             command.env_remove(name);
+        }
+        if !self.alone {
+            command.env(SPEAKER, self.capture.name.as_str());
         }
         let child = command
             .args(&self.capture.arguments)
@@ -312,7 +324,7 @@ mod tests {
                 arguments: Vec::new(),
                 stdin: false,
             };
-            Supervised::new(capture, "capture".into())
+            Supervised::new(capture, names.len() == 1)
         };
         Supervisor {
             children: names.iter().map(supervised).collect(),

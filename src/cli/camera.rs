@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::Source;
 use crate::capture::source::Kind;
@@ -68,7 +68,11 @@ impl Camera {
         let source = ("source".to_owned(), self.source.to_string());
         let all = kept.chain([source]).chain(self.settings.iter().cloned());
         // In one word, so that a value cannot be taken for a flag.
-        let words = Words::try_parse_from(all.map(|(name, value)| format!("--{name}={value}")));
+        let words = all.map(|(name, value)| format!("--{name}={value}"));
+        // What variables say is in the defaults, as far as it is kept; here no variable has a say.
+        let command = Words::command().mut_args(|flag| flag.env(""));
+        let matches = command.try_get_matches_from(words);
+        let words = matches.and_then(|matches| Words::from_arg_matches(&matches));
         words.map(|words| words.source).map_err(|error| {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();

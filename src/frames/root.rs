@@ -25,8 +25,13 @@ use crate::logging::Brake;
 pub struct Root {
     dir: PathBuf,
     follower: Follower,
+    /// When to look again, because it could not be read.
+    again: Option<Instant>,
     brake: Brake,
 }
+
+/// The wait before another try to read it, where no event tells when that makes sense.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl Root {
     /// Watches `dir`, which need not exist yet. What it holds already is not told: look after this.
@@ -35,6 +40,7 @@ impl Root {
         let mut root = Root {
             dir: dir.to_owned(),
             follower: Follower::new(names, None)?,
+            again: None,
             brake: Brake::new(Duration::from_secs(60)),
         };
         let now = Instant::now();
@@ -63,12 +69,14 @@ impl Root {
 
     /// When to call [`Root::retry`]; `None`, as nearly always, means never.
     pub fn retry_at(&self) -> Option<Instant> {
-        self.follower.retry_at()
+        let follower = self.follower.retry_at();
+        follower.into_iter().chain(self.again).min()
     }
 
     /// Tries again to watch what could not be watched. True: look again.
     pub fn retry(&mut self, now: Instant) -> bool {
-        let (mut changed, brake) = (false, &mut self.brake);
+        let due = self.again.take_if(|at| *at <= now).is_some();
+        let (mut changed, brake) = (due, &mut self.brake);
         self.follower.retry(
             now,
             |_, _| changed = true,
@@ -77,26 +85,39 @@ impl Root {
         changed
     }
 
-    /// The cameras that there are now, by name. A root that is missing has none.
-    pub fn cameras(&self) -> Result<Vec<Name>> {
-        let doing = || format!("look for cameras in {}", self.dir.display());
-        let entries = match fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if is_missing(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(error).doing(doing),
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry.doing(doing)?;
-            // Of the entry itself, not of what a symlink leads to. One that has just gone is none.
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let name = entry.file_name();
-            let name = name.to_str().and_then(|name| name.parse().ok());
-            names.extend(name.filter(|_| is_directory));
+    /// The cameras that there are now, by name; a root that is missing has none. `None` says that it could not be read, and
+    /// that [`Root::retry`] tells when to look again.
+    pub fn cameras(&mut self, now: Instant) -> Option<Vec<Name>> {
+        self.again = None;
+        match cameras_in(&self.dir) {
+            Ok(names) => Some(names),
+            Err(error) => {
+                complain(&mut self.brake, now, &error);
+                self.again = Some(now + RETRY);
+                None
+            }
         }
-        names.sort_unstable();
-        Ok(names)
     }
+}
+
+fn cameras_in(dir: &Path) -> Result<Vec<Name>> {
+    let doing = || format!("look for cameras in {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error).doing(doing),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.doing(doing)?;
+        // Of the entry itself, not of what a symlink leads to. One that has just gone is none.
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|name| name.parse().ok());
+        names.extend(name.filter(|_| is_directory));
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 impl AsFd for Root {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use super::camera::Camera;
 use super::roster::{Missing, TooMany};
@@ -104,16 +104,12 @@ impl Server {
 
     /// Compares what is in the root with what was there.
     fn look_into_root(&mut self, now: Instant) {
-        let Some(root) = &self.root else {
+        let Some(root) = &mut self.root else {
             return;
         };
         let dir = root.dir().to_owned();
-        let found = match root.cameras() {
-            Ok(found) => found,
-            Err(error) => {
-                // What there was is still served.
-                return warn!("{error}");
-            }
+        let Some(found) = root.cameras(now) else {
+            return;
         };
         let named = |name: &CameraName| self.options.cameras.iter().any(|(other, _)| other == name);
         let entries = self.settings.cameras.entries().iter().enumerate();
@@ -156,7 +152,7 @@ impl Server {
     }
 
     /// A camera has gone: its viewers are sent home, nobody else notices.
-    fn vanish(&mut self, number: usize, now: Instant) {
+    pub(super) fn vanish(&mut self, number: usize, now: Instant) {
         let dir = self.cameras[number].dir().display();
         info!("camera {number} is gone: {dir}");
         self.settings.cameras.vanish(number);

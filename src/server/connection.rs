@@ -451,6 +451,11 @@ impl<F> Connection<F> {
             (Ok(Resource::Page { .. }), _) => {
                 self.reply(response::page(PAGE, keep_alive, with_body), keep_alive);
             }
+            (Ok(Resource::PageWithoutSlash { .. }), _) => {
+                let name = &settings.cameras.entries()[camera].name;
+                let location = format!("{name}/");
+                self.reply(response::moved(&location, keep_alive), keep_alive);
+            }
             // Their heads only, at once: asking what a picture is must not wake a camera.
             (Ok(Resource::Stream { .. }), Method::Head) => {
                 self.reply(response::stream_head(false), false);

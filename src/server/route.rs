@@ -30,6 +30,11 @@ pub enum Resource {
         /// Of this camera, if the path has one.
         camera: Option<Which>,
     },
+    /// The page of a camera, under a path without the slash at its end: relative URLs in it would lead elsewhere.
+    PageWithoutSlash {
+        /// Of this camera.
+        camera: Which,
+    },
     /// A picture for as long as the client likes, one frame after the other.
     Stream {
         /// Which camera.
@@ -77,6 +82,7 @@ pub fn route(target: &str) -> Result<Resource, NoRoute> {
     }
     let target = without_authority(target);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let slash = path.ends_with('/');
     let path = path.trim_matches('/');
     if path == "favicon.ico" {
         return Ok(Resource::Icon);
@@ -86,15 +92,22 @@ pub fn route(target: &str) -> Result<Resource, NoRoute> {
     }
     let (name, rest) = path.split_once('/').unwrap_or((path, ""));
     let name: Name = name.parse().map_err(|_| NoRoute::NotFound)?;
-    of_camera(rest.trim_start_matches('/'), query, Which::Name(name))
-        .unwrap_or(Err(NoRoute::NotFound))
+    let found = of_camera(rest.trim_start_matches('/'), query, Which::Name(name));
+    match found.unwrap_or(Err(NoRoute::NotFound))? {
+        Resource::Page {
+            camera: Some(camera),
+        } if !slash => Ok(Resource::PageWithoutSlash { camera }),
+        resource => Ok(resource),
+    }
 }
 
 impl Resource {
     /// The camera that it is about.
     pub fn camera(&self) -> Option<&Which> {
         match self {
-            Resource::Stream { camera, .. } | Resource::Snapshot { camera, .. } => Some(camera),
+            Resource::Stream { camera, .. }
+            | Resource::Snapshot { camera, .. }
+            | Resource::PageWithoutSlash { camera } => Some(camera),
             Resource::Page { camera } => camera.as_ref(),
             Resource::Icon | Resource::Server => None,
         }
@@ -293,9 +306,14 @@ mod tests {
             assert!(is_snapshot(target), "{target}");
             assert_eq!(found.camera(), Some(&named("front")), "{target}");
         }
-        for target in ["/front", "/front/", "/front/?x=1"] {
+        for target in ["/front/", "/front/?x=1"] {
             let camera = Some(named("front"));
             assert_eq!(route(target), Ok(Resource::Page { camera }), "{target}");
+        }
+        for target in ["/front", "/front?x=1"] {
+            let camera = named("front");
+            let without = Ok(Resource::PageWithoutSlash { camera });
+            assert_eq!(route(target), without, "{target}");
         }
         assert_eq!(route("/"), Ok(Resource::Page { camera: None }));
     }
