@@ -13,6 +13,7 @@
 //! | `follow` | both | follows a directory by its path, through deletion and replacement |
 //! | [`root`] | reader | tells which cameras have their directories in one and the same directory |
 //! | [`name`] | both | what a camera may be called |
+//! | [`state`] | both | what the producer says about itself, and whether there is one |
 //! | [`jpeg`] | both | what makes a file a JPEG: SOI, marker chain, EOI |
 
 pub mod demand;
@@ -22,6 +23,7 @@ pub mod jpeg;
 pub mod name;
 pub mod publish;
 pub mod root;
+pub mod state;
 pub mod watch;
 
 /// The name under which the newest frame is found.

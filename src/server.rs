@@ -22,9 +22,12 @@
 mod admission;
 mod camera;
 mod cameras;
+mod condition;
 pub mod connection;
 mod delivery;
+pub mod figures;
 mod listen;
+mod metrics;
 pub mod outbox;
 pub mod pacing;
 mod peer;
@@ -33,12 +36,13 @@ pub mod request;
 pub mod response;
 pub mod roster;
 pub mod route;
+mod state;
 pub mod stats;
 mod tcp;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
@@ -160,6 +164,8 @@ pub struct Server {
     held: delivery::Held,
     places: Places,
     stats: Stats,
+    started: Instant,
+    started_at: SystemTime,
     manager: Manager,
     stopping: bool,
     crowded: bool,
@@ -206,6 +212,8 @@ impl Server {
                 turned_away: 0,
             },
             stats: Stats::default(),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
             manager,
             stopping: false,
             crowded: false,

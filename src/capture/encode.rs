@@ -88,6 +88,7 @@ impl<'a> Planes<'a> {
 #[derive(Debug)]
 pub struct Encoder {
     coder: chosen::Coder,
+    quality: u8,
 }
 
 impl Encoder {
@@ -99,11 +100,16 @@ impl Encoder {
             return Err(Error::Usage(message));
         }
         let coder = chosen::Coder::new(quality)?;
-        Ok(Encoder { coder })
+        Ok(Encoder { coder, quality })
     }
 
     /// The coder of this build, as its library is called.
     pub const CODER: &str = chosen::NAME;
+
+    /// What it was made with.
+    pub fn quality(&self) -> u8 {
+        self.quality
+    }
 
     /// Replaces what is in `into` by the JPEG, with `comment` in a COM segment behind the JFIF header.
     pub fn encode(

@@ -41,6 +41,7 @@ use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::frames::state::STATE;
 use crate::logging::Brake;
 use watches::{Role, Use, Watches};
 
@@ -60,8 +61,10 @@ pub struct DirId(pub u32);
 /// What happened to a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
-    /// The event that the follower was made for.
-    Wanted,
+    /// The event that the follower was made for, on the name that it was made for.
+    Current,
+    /// The same on `state`.
+    State,
     /// The directory appeared, or events were lost: anything may have happened in it.
     Returned,
     /// The directory is no longer at its path.
@@ -144,8 +147,12 @@ impl Follower {
         if news.overflow {
             news.stale.extend(self.places.keys());
         }
-        for &id in &news.wanted {
-            told(id, Happened::Wanted);
+        // First: what the producer says explains the frames that come or do not come.
+        for &id in &news.state {
+            told(id, Happened::State);
+        }
+        for &id in &news.current {
+            told(id, Happened::Current);
         }
         self.look_again(news.stale, news.overflow, now, told, failed);
         events
@@ -238,7 +245,8 @@ pub(super) fn complain(brake: &mut Brake, now: Instant, error: &Error) {
 /// The sense of one batch of events.
 #[derive(Default)]
 struct News {
-    wanted: BTreeSet<DirId>,
+    current: BTreeSet<DirId>,
+    state: BTreeSet<DirId>,
     stale: BTreeSet<DirId>,
     overflow: bool,
 }
@@ -253,7 +261,10 @@ impl News {
             let ended = flags.intersects(own_end);
             match &one.role {
                 Role::Home if !ended && is_wanted => {
-                    self.wanted.insert(one.dir);
+                    self.current.insert(one.dir);
+                }
+                Role::Home if !ended && name == Some(OsStr::new(STATE)) => {
+                    self.state.insert(one.dir);
                 }
                 Role::Signpost(waited_for) if name == Some(waited_for) => {
                     self.stale.insert(one.dir);

@@ -63,9 +63,13 @@ impl Server {
             let camera = &mut self.cameras[index];
             match change {
                 Change::Frame => camera.frame_arrived(now),
+                Change::State => camera.state_changed(),
                 Change::Returned | Change::Gone => {
                     debug!("{}: {change:?}", camera.dir().display());
-                    camera.look_again();
+                    match change {
+                        Change::Gone => camera.gone(),
+                        _ => camera.returned(),
+                    }
                 }
             }
             self.serve_waiting(index, now);
@@ -144,10 +148,10 @@ impl Server {
         let watched = self.watcher.add(&dir);
         self.directories.insert(watched, number);
         if number == self.cameras.len() {
-            self.cameras.push(Camera::new(dir, links));
+            self.cameras.push(Camera::new(name.clone(), dir, links));
             self.waiting.push(Vec::new());
         } else {
-            self.cameras[number].look_again();
+            self.cameras[number].returned();
         }
     }
 
@@ -164,7 +168,7 @@ impl Server {
             self.directories.remove(&watched);
             self.watcher.remove(watched);
         }
-        self.cameras[number].look_again();
+        self.cameras[number].gone();
         self.held.outdate(number);
         let all: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in all {

@@ -6,7 +6,9 @@ use std::time::Instant;
 use log::debug;
 
 use super::camera::Choice;
+use super::connection::Want;
 use super::outbox::Shot;
+use super::peer::Begun;
 use super::stats::CloseReason;
 use super::{PeerId, Server, Timer};
 use crate::frames::frame::Frame;
@@ -62,7 +64,7 @@ impl Server {
             return false;
         };
         let read = peer.read(now, &self.settings, &mut self.stats);
-        let given = self.deliver(id, now);
+        let given = self.deliver(id, now) || self.report(id, now);
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
         };
@@ -85,8 +87,15 @@ impl Server {
                 peer.decide_at = None;
                 self.held.note(index, &shot);
                 peer.begin_frame(now, shot.len);
+                let begun = begun(&want, &shot);
+                if let Begun::New { taken, .. } = begun {
+                    self.stats.hand_over(now.saturating_duration_since(taken));
+                }
                 peer.connection
                     .give(shot, now, &self.settings, &mut self.stats);
+                if peer.connection.sends_stream_of().is_some() {
+                    peer.count_frame(begun, now);
+                }
                 self.bound_held();
                 true
             }
@@ -162,6 +171,25 @@ impl Server {
     }
 }
 
+/// What a frame is to the viewer who wants it.
+fn begun(want: &Want, shot: &Shot<Frame>) -> Begun {
+    let skipped = match want {
+        Want::Stream {
+            have: Some(have), ..
+        } => shot.number.checked_sub(have + 1),
+        _ => Some(0),
+    };
+    let (taken, len) = (shot.taken, shot.len);
+    match skipped {
+        Some(skipped) => Begun::New {
+            skipped,
+            taken,
+            len,
+        },
+        None => Begun::Again { len },
+    }
+}
+
 /// The frames that are in memory because a viewer is being sent them.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -203,13 +231,18 @@ impl Held {
         });
     }
 
+    /// Bytes of frames in memory, that of the newest among them.
+    pub(super) fn bytes(&self) -> u64 {
+        let held = self.frames.iter();
+        held.filter(|frame| frame.file.strong_count() > 0)
+            .map(|frame| frame.len)
+            .sum()
+    }
+
     /// What a camera has published is not the newest any more, or not there any more.
     pub(super) fn outdate(&mut self, camera: usize) {
-        for frame in self
-            .frames
-            .iter_mut()
-            .filter(|frame| frame.camera == camera)
-        {
+        let frames = self.frames.iter_mut();
+        for frame in frames.filter(|frame| frame.camera == camera) {
             frame.newest = false;
         }
     }

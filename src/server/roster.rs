@@ -71,8 +71,8 @@ impl Roster {
         }
     }
 
-    /// Finds the camera that a URL means.
-    pub fn find(&self, which: &Which) -> Result<usize, Missing> {
+    /// The number of the camera that a URL means, whether it is there or not; [`Missing::Away`] if there never was any.
+    pub fn number(&self, which: &Which) -> Result<usize, Missing> {
         let number = match which {
             Which::Default => match &self.default {
                 Some(name) => self.number_of(name).ok_or(Missing::Away)?,
@@ -83,9 +83,17 @@ impl Roster {
             Which::Name(name) => self.number_of(name).ok_or(Missing::Unknown)?,
         };
         match self.entries.get(number) {
-            Some(entry) if entry.present => Ok(number),
-            Some(_) => Err(Missing::Away),
+            Some(_) => Ok(number),
             None => Err(Missing::Unknown),
+        }
+    }
+
+    /// Finds the camera that a URL means.
+    pub fn find(&self, which: &Which) -> Result<usize, Missing> {
+        let number = self.number(which)?;
+        match self.entries[number].present {
+            true => Ok(number),
+            false => Err(Missing::Away),
         }
     }
 

@@ -49,6 +49,13 @@ pub enum Resource {
         /// How fresh it must be.
         terms: Terms,
     },
+    /// What goes on: cameras and viewers.
+    State {
+        /// With this camera where ustreamer has its only one.
+        camera: Which,
+    },
+    /// Counters for Prometheus.
+    Metrics,
     /// An icon, which browsers ask for by themselves. There is none.
     Icon,
     /// The server as a whole: the target `*` of OPTIONS.
@@ -84,8 +91,10 @@ pub fn route(target: &str) -> Result<Resource, NoRoute> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let slash = path.ends_with('/');
     let path = path.trim_matches('/');
-    if path == "favicon.ico" {
-        return Ok(Resource::Icon);
+    match path {
+        "favicon.ico" => return Ok(Resource::Icon),
+        "metrics" => return Ok(Resource::Metrics),
+        _ => {}
     }
     if let Some(found) = of_camera(path, query, Which::Default) {
         return found;
@@ -102,14 +111,14 @@ pub fn route(target: &str) -> Result<Resource, NoRoute> {
 }
 
 impl Resource {
-    /// The camera that it is about.
+    /// The camera that must be there for it.
     pub fn camera(&self) -> Option<&Which> {
         match self {
             Resource::Stream { camera, .. }
             | Resource::Snapshot { camera, .. }
             | Resource::PageWithoutSlash { camera } => Some(camera),
             Resource::Page { camera } => camera.as_ref(),
-            Resource::Icon | Resource::Server => None,
+            Resource::State { .. } | Resource::Metrics | Resource::Icon | Resource::Server => None,
         }
     }
 }
@@ -120,6 +129,7 @@ fn of_camera(path: &str, query: &str, camera: Which) -> Option<Result<Resource, 
         "" => Some(by_action(query, camera)),
         "stream" | "stream.mjpg" => Some(stream(camera, query)),
         "snapshot" | "snapshot.jpg" => Some(snapshot(camera, query)),
+        "state" => Some(Ok(Resource::State { camera })),
         _ => None,
     }
 }
@@ -316,6 +326,9 @@ mod tests {
             assert_eq!(route(target), without, "{target}");
         }
         assert_eq!(route("/"), Ok(Resource::Page { camera: None }));
+        let state = |camera| Ok(Resource::State { camera });
+        assert_eq!(route("/front/state"), state(named("front")));
+        assert_eq!(route("/state"), state(Which::Default));
     }
 
     #[test]
@@ -344,6 +357,7 @@ mod tests {
             "/front/nothing",
             "/front/favicon.ico",
             "/front/?action=stream_1",
+            "/front/metrics",
             "/stream/x",
             "/?action=streams",
             "/?action=take",
