@@ -145,6 +145,29 @@ pub struct Http {
     /// End when no client was there for so many seconds; for socket activation, where the next client starts it again.
     #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = parse_seconds)]
     pub exit_idle: Option<Duration>,
+    /// Pages of this origin, such as http://octopi.local, may read the pictures; may be given several times. `none`: no
+    /// other site's pages [default: *, those of all sites].
+    #[arg(
+        long,
+        env = "LAZYCAM_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub allow_origin: Vec<String>,
+    /// Ask for a name and a password: FILE has lines of user:hash, hashes as `openssl passwd -6` makes them. A relative
+    /// FILE may be one of the service's credentials (`LoadCredential=`).
+    #[arg(long, env = "LAZYCAM_AUTH", value_name = "FILE")]
+    pub auth: Option<PathBuf>,
+    /// A socket where --auth asks for nothing: its ADDR as in --listen, or its name in `LISTEN_FDNAMES`; may be given
+    /// several times.
+    #[arg(
+        long,
+        env = "LAZYCAM_OPEN_SOCKET",
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "auth"
+    )]
+    pub open_socket: Vec<String>,
 }
 
 /// Flags of `run`.
