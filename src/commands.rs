@@ -9,6 +9,8 @@ use log::LevelFilter;
 
 use crate::activation::{self, Manager};
 use crate::capture;
+#[cfg(feature = "libcamera")]
+use crate::capture::libcamera::{self, Libcamera};
 use crate::capture::pattern::Pattern;
 use crate::capture::source::{Kind, Source};
 use crate::capture::stdin::Stdin;
@@ -17,6 +19,8 @@ use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
 use crate::frames::name::Name;
 use crate::list;
+use crate::server::auth::{Guard, Users};
+use crate::server::origins::Origins;
 use crate::server::{self, Address, Alone, Server};
 use crate::snapshot;
 use crate::supervise::{self, Capture, Supervisor};
@@ -53,6 +57,7 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
         dir: flags.frames.clone(),
         linger: flags.source.linger,
         settle: SETTLE,
+        fps: flags.source.fps,
     };
     capture::run(source.as_mut(), &options)
 }
@@ -61,7 +66,7 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
 fn check_source(flags: &cli::Source) -> Result<()> {
     let kind = &flags.source;
     if !kind.takes("control") && (flags.format.is_some() || !flags.control.is_empty()) {
-        let message = "--format and --control are for --source v4l2";
+        let message = "--format and --control are for --source v4l2 and libcamera";
         return Err(Error::Usage(message.into()));
     }
     if !kind.takes("size") && flags.size.is_some() {
@@ -90,6 +95,21 @@ fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
             };
             Ok(Box::new(V4l2::new(settings, flags.quality)?))
         }
+        #[cfg(feature = "libcamera")]
+        Kind::Libcamera(camera) => {
+            let settings = libcamera::Settings {
+                camera: camera.clone(),
+                format: flags.format,
+                size: flags.size,
+                fps: flags.fps,
+                controls: flags.control.clone(),
+            };
+            Ok(Box::new(Libcamera::new(settings, flags.quality)?))
+        }
+        #[cfg(not(feature = "libcamera"))]
+        Kind::Libcamera(_) => Err(Error::Usage(
+            "this lazycam was built without libcamera: take one that was built with it, or --source stdin behind rpicam-vid".into(),
+        )),
     }
 }
 
@@ -98,15 +118,18 @@ fn run_serve(flags: &cli::Serve) -> Result<()> {
     let cameras = frames.map(|frames| (frames.name, frames.dir)).collect();
     let options = server::Options {
         root: flags.root.clone(),
-        ..server_options(&flags.http, cameras)
+        ..server_options(&flags.http, cameras)?
     };
     let passed = activation::passed_sockets()?;
     let manager = Manager::of_this_process();
     Server::new(options, &flags.http.listen, passed, manager)?.run(&mut Alone)
 }
 
-fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> server::Options {
-    server::Options {
+fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<server::Options> {
+    let users = flags.auth.as_deref().map(Users::read).transpose()?;
+    let origins = Origins::new(&flags.allow_origin)
+        .map_err(|what| Error::Usage(format!("--allow-origin: {what}")))?;
+    Ok(server::Options {
         cameras,
         root: None,
         default_camera: flags.default_camera.clone(),
@@ -114,7 +137,10 @@ fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> server::O
         max_held: u64::from(flags.max_held) << 20,
         stall_timeout: flags.stall_timeout,
         exit_idle: flags.exit_idle,
-    }
+        origins,
+        guard: users.map(Guard::new).transpose()?,
+        open_sockets: flags.open_socket.clone(),
+    })
 }
 
 fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
@@ -129,7 +155,7 @@ fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
     let cameras = captures
         .iter()
         .map(|(capture, dir)| (capture.name.clone(), dir.clone()));
-    let options = server_options(&flags.http, cameras.collect());
+    let options = server_options(&flags.http, cameras.collect())?;
     let manager = Manager::of_this_process();
     let server = Server::new(options, &listen, passed, manager)?;
     let captures = captures.into_iter().map(|(capture, _)| capture);

@@ -20,18 +20,24 @@
 //! (`activation`).
 
 mod admission;
+pub mod auth;
 mod camera;
 mod cameras;
 mod condition;
 pub mod connection;
 mod delivery;
 pub mod figures;
+mod gate;
 mod listen;
+mod lost;
 mod metrics;
+pub mod origins;
 pub mod outbox;
 pub mod pacing;
+mod page;
 mod peer;
 mod places;
+pub mod quirks;
 pub mod request;
 pub mod response;
 pub mod roster;
@@ -47,6 +53,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::info;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
+use self::auth::verify::Checks;
 use self::camera::Camera;
 use self::connection::Settings;
 use self::listen::Listener;
@@ -80,6 +87,12 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// End when no client was there for so long.
     pub exit_idle: Option<Duration>,
+    /// Whose pages may read what is served.
+    pub origins: origins::Origins,
+    /// Who may come in, if not everybody.
+    pub guard: Option<auth::Guard>,
+    /// Sockets where nobody is asked for a password: their names in `LISTEN_FDNAMES`, or addresses as given to listen on.
+    pub open_sockets: Vec<String>,
 }
 
 /// After a stop signal, streams have so long to finish their frame.
@@ -91,6 +104,7 @@ enum Name {
     Signals,
     Frames,
     Root,
+    Checks,
     Listener(usize),
     Peer(PeerId),
 }
@@ -105,6 +119,7 @@ enum Timer {
     Idle,
     Watchdog,
     Frames,
+    Checks,
     Attendant,
     StopLimit,
 }
@@ -170,6 +185,8 @@ pub struct Server {
     stopping: bool,
     crowded: bool,
     exhausted: Brake,
+    checks: Checks,
+    failures: Brake,
 }
 
 impl Server {
@@ -180,6 +197,7 @@ impl Server {
         passed: Vec<Passed>,
         manager: Manager,
     ) -> Result<Self> {
+        gate::check_words(&options.open_sockets, listen, &passed)?;
         let mut poll = Poll::new()?;
         // SIGHUP is left alone: there is nothing to reload.
         let signals = Signals::catch(&[SIGTERM, SIGINT, SIGCHLD])?;
@@ -190,6 +208,8 @@ impl Server {
             .doing(|| "wait for frames".into())?;
         let settings = Settings {
             cameras: Roster::new(options.default_camera.clone()),
+            origins: options.origins.clone(),
+            guard: options.guard.clone(),
             ..Settings::default()
         };
         let mut server = Server {
@@ -218,12 +238,22 @@ impl Server {
             stopping: false,
             crowded: false,
             exhausted: Brake::new(Duration::from_secs(10)),
+            checks: Checks::new()?,
+            failures: Brake::new(Duration::from_secs(10)),
             options,
         };
         server.set_up_cameras()?;
         for address in listen {
-            server.listeners.extend(Listener::bind(address)?);
+            let open = server.is_open(|word| word.parse().as_ref() == Ok(address));
+            for mut listener in Listener::bind(address)? {
+                listener.open = open;
+                server.listeners.push(listener);
+            }
         }
+        server
+            .poll
+            .add(&server.checks, Interest::Readable, Name::Checks)
+            .doing(|| "wait for proofs of passwords".into())?;
         server.adopt(passed)?;
         server.register_listeners()?;
         server.places = Places::for_clients(server.options.max_clients, server.descriptors());
@@ -279,6 +309,7 @@ impl Server {
             Name::Signals => self.take_signals(attendant, now)?,
             Name::Frames => self.take_changes(now)?,
             Name::Root => self.take_root_changes(now)?,
+            Name::Checks => self.take_outcomes(now),
             Name::Listener(index) => self.accept(index, now)?,
             Name::Peer(id) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
@@ -300,6 +331,7 @@ impl Server {
                 self.timers.set(timer, self.manager.next_ping(now));
             }
             Timer::Frames => self.retry(now),
+            Timer::Checks => self.check_next(now),
             Timer::Attendant => {
                 let verdict = attendant.wake(now)?;
                 self.obey(verdict, now);
