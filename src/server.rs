@@ -103,8 +103,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 enum Name {
     Signals,
     Frames,
-    Root,
     Checks,
+    Root,
     Listener(usize),
     Peer(PeerId),
 }
@@ -308,8 +308,8 @@ impl Server {
         match name {
             Name::Signals => self.take_signals(attendant, now)?,
             Name::Frames => self.take_changes(now)?,
-            Name::Root => self.take_root_changes(now)?,
             Name::Checks => self.take_outcomes(now),
+            Name::Root => self.take_root_changes(now)?,
             Name::Listener(index) => self.accept(index, now)?,
             Name::Peer(id) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
