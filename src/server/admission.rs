@@ -181,7 +181,9 @@ impl Server {
             return;
         };
         self.stats.close(reason);
-        self.checks.forget(id);
+        if let Some(checks) = &mut self.checks {
+            checks.forget(id);
+        }
         self.timers.set(Timer::Peer(id), None);
         if let Some(registration) = peer.registration.take() {
             self.poll.remove(peer.socket(), registration);
