@@ -79,8 +79,8 @@ pub struct Source {
     /// Width and height in pixels, for `pattern` and `v4l2` [default: 640x480, for a camera the nearest it has].
     #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = parse_size)]
     pub size: Option<(u16, u16)>,
-    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30], the
-    /// nearest that a camera has [default: its own].
+    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30], of a camera
+    /// the nearest rate that it has [default: its own], thinned out if that is faster.
     #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = parse_fps)]
     pub fps: Option<f64>,
     /// Pixel format of `v4l2`: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that

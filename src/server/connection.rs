@@ -37,9 +37,6 @@ use super::route::{self, NoRoute, Resource, Terms};
 use super::stats::{CloseReason, Stats};
 use crate::frames::jpeg::Picture;
 
-/// The page at `/`.
-const PAGE: &str = include_str!("page.html");
-
 /// Times and bounds of every connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -53,6 +50,8 @@ pub struct Settings {
     pub snapshot_timeout: Duration,
     /// A stream that was sent nothing for so long gets its last frame again. Clients give up after 10 s.
     pub repeat_after: Duration,
+    /// A stream that has had nothing at all for so long is told why, if the camera cannot give it anything.
+    pub patience: Duration,
     /// For the client to close its side after we closed ours.
     pub drain_timeout: Duration,
     /// Whose pages may read what is sent.
@@ -69,6 +68,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(15),
             snapshot_timeout: Duration::from_millis(1500),
             repeat_after: Duration::from_secs(5),
+            patience: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(2),
             origins: Origins::default(),
             guard: None,
@@ -89,6 +89,8 @@ pub enum Want {
         not_before: Instant,
         /// It is time to repeat the last frame if there is no newer one.
         repeat: bool,
+        /// The size of the frames so far.
+        picture: Option<Picture>,
     },
     /// One that meets the client's terms.
     Snapshot {
@@ -107,6 +109,15 @@ impl Want {
         match self {
             Want::Stream { camera, .. } | Want::Snapshot { camera, .. } => *camera,
         }
+    }
+
+    /// The same, with patience.
+    pub fn without_repeat(&self) -> Want {
+        let mut want = self.clone();
+        if let Want::Stream { repeat, .. } = &mut want {
+            *repeat = false;
+        }
+        want
     }
 }
 
@@ -168,7 +179,7 @@ struct Stream {
     not_before: Instant,
     have: Option<u64>,
     picture: Option<Picture>,
-    /// When the last frame is sent again if there is no newer one.
+    /// When the last frame, or a picture in its place, is sent again if there is no newer one.
     repeat_at: Option<Instant>,
     ending: bool,
     quirks: Box<Quirks>,
@@ -315,6 +326,7 @@ impl<F> Connection<F> {
                 have: stream.have,
                 not_before: stream.not_before,
                 repeat: stream.repeat_at.is_some_and(|at| at <= now),
+                picture: stream.picture,
             }),
             State::Snapshot(snapshot) => Some(Want::Snapshot {
                 camera: snapshot.camera,
@@ -357,7 +369,8 @@ impl<F> Connection<F> {
             State::Snapshot(snapshot) => {
                 let keep_alive = snapshot.keep_alive;
                 stats.snapshots += 1;
-                let frame = Some((shot.len, shot.captured));
+                let age = now.saturating_duration_since(shot.taken);
+                let frame = Some((shot.len, shot.captured, age));
                 self.say(response::snapshot_head(frame, keep_alive));
                 self.out.put(shot, b"");
                 self.state = State::Reply { keep_alive };
@@ -574,7 +587,7 @@ impl<F> Connection<F> {
                 self.report(Report::Metrics, keep_alive, method == Method::Get);
             }
             (Ok(Resource::Page), _) => {
-                self.reply(response::page(PAGE, keep_alive, with_body), keep_alive);
+                self.reply(response::page(keep_alive, with_body), keep_alive);
             }
             // Their heads only, at once: asking what a picture is must not wake a camera.
             (Ok(Resource::Stream { .. }), Method::Head) => {
@@ -587,7 +600,8 @@ impl<F> Connection<F> {
                 Ok(quirks) => {
                     stats.streams += 1;
                     self.say(quirks.stream_head());
-                    self.state = State::Stream(Stream::new(camera, period, quirks, now));
+                    let stream = Stream::new(camera, period, quirks, now, settings.patience);
+                    self.state = State::Stream(stream);
                 }
                 Err(_) => self.refuse(Status::BadRequest, keep_alive, with_body, stats),
             },
@@ -630,14 +644,20 @@ impl<F> Connection<F> {
 }
 
 impl Stream {
-    fn new(camera: usize, period: Option<Duration>, quirks: Quirks, now: Instant) -> Self {
+    fn new(
+        camera: usize,
+        period: Option<Duration>,
+        quirks: Quirks,
+        now: Instant,
+        patience: Duration,
+    ) -> Self {
         Stream {
             camera,
             period,
             not_before: now,
             have: None,
             picture: None,
-            repeat_at: None,
+            repeat_at: Some(now + patience),
             ending: false,
             quirks: Box::new(quirks),
             rate: Rate::new(now),

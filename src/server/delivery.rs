@@ -96,6 +96,18 @@ impl Server {
                 self.bound_held();
                 true
             }
+            Choice::Notice(shot) => {
+                peer.decide_at = None;
+                let begun = Begun::Again { len: shot.len };
+                self.stats.notices += 1;
+                peer.begin_frame(now, shot.len);
+                peer.connection
+                    .give(shot, now, &self.settings, &mut self.stats);
+                if peer.connection.sends_stream_of().is_some() {
+                    peer.count_frame(begun, now);
+                }
+                true
+            }
             Choice::Later(at) => {
                 peer.connection.give_nothing(now, &self.settings);
                 peer.decide_at = at;

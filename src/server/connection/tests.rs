@@ -47,15 +47,19 @@ impl Scene {
         self.connection.expire(self.now, settings, stats);
     }
 
-    fn give(&mut self, number: u64, size: Picture) {
-        let shot = Shot {
+    fn shot(&self, number: u64, size: Picture) -> Shot<()> {
+        Shot {
             file: Rc::new(()),
             len: 5000,
             captured: SystemTime::UNIX_EPOCH,
             taken: self.now,
             picture: size,
             number,
-        };
+        }
+    }
+
+    fn give(&mut self, number: u64, size: Picture) {
+        let shot = self.shot(number, size);
         let (settings, stats) = (&self.settings, &mut self.stats);
         self.connection.give(shot, self.now, settings, stats);
     }
@@ -156,6 +160,16 @@ fn requests_are_answered_in_order_however_they_are_cut() {
         assert_eq!(seen, ["404", "200", "200", "200"], "in pieces of {step}");
         assert!(scene.connection.take_shutdown());
     }
+}
+
+#[test]
+fn a_snapshot_tells_how_old_its_frame_is() {
+    let mut scene = Scene::after(SNAPSHOT);
+    let shot = scene.shot(1, SIZE);
+    scene.pass(31);
+    let (settings, stats) = (&scene.settings, &mut scene.stats);
+    scene.connection.give(shot, scene.now, settings, stats);
+    assert!(scene.take(100).contains("\r\nX-Frame-Age: 0.031000\r\n"));
 }
 
 #[test]
