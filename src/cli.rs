@@ -145,7 +145,7 @@ pub struct Http {
     /// End when no client was there for so many seconds; for socket activation, where the next client starts it again.
     #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = parse_seconds)]
     pub exit_idle: Option<Duration>,
-    /// Pages of this origin, such as http://octopi.local, may read the pictures; may be given several times. `none`: no
+    /// Pages of this origin, such as `http://octopi.local`, may read the pictures; may be given several times. `none`: no
     /// other site's pages [default: *, those of all sites].
     #[arg(
         long,
