@@ -185,6 +185,19 @@ pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -
     .into_bytes()
 }
 
+/// It is elsewhere, and `location` says so relative to where it was looked for (RFC 9110, 10.2.2): so it holds behind
+/// a proxy that strips a prefix.
+pub fn moved(location: &str, keep_alive: bool) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 308 Permanent Redirect\r\n\
+         Connection: {}\r\n\
+         Location: {location}\r\n\
+         Content-Length: 0\r\n\r\n",
+        connection(keep_alive)
+    )
+    .into_bytes()
+}
+
 /// Nothing to see, and nothing wrong with that.
 pub fn no_content(keep_alive: bool) -> Vec<u8> {
     format!(

@@ -39,13 +39,13 @@ impl Server {
         true
     }
 
-    fn state(&mut self, camera: usize, now: Instant) -> String {
+    fn state(&mut self, camera: Option<usize>, now: Instant) -> String {
         let viewers = self.viewers(now);
         let cameras: Vec<_> = (0..self.cameras.len())
             .map(|index| CameraFacts::of(&mut self.cameras[index], index, &viewers, now))
             .collect();
         let uptime = now.saturating_duration_since(self.started);
-        let asked_for = cameras.get(camera);
+        let asked_for = camera.and_then(|camera| cameras.get(camera));
         let ours = object([
             ("version", quoted(env!("CARGO_PKG_VERSION"))),
             ("uptime", seconds(uptime)),

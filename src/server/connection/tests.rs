@@ -21,10 +21,14 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let now = Instant::now();
+        let mut settings = Settings::default();
+        for name in ["front", "bench"] {
+            settings.cameras.appear(&name.parse().unwrap()).unwrap();
+        }
         Scene {
             connection: Connection::new(now),
             now,
-            settings: Settings::default(),
+            settings,
             stats: Stats::default(),
         }
     }
