@@ -22,8 +22,8 @@ pub(super) const PAGE: &str = concat!(
 /// The header fields that go with it. `img-src data:` is for the icon; the stream in an `<img>`, snapshots and `/state` are
 /// `'self'`. A test computes the hashes anew and says what they should be.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
-     script-src 'sha256-b3nKSI377ifccWgj2YHAuMMWsXs0X+yrRh1HbKEPgYQ='; \
-     style-src 'sha256-aZG0tNTH/yJhGHxrg5ZUv4aMx5xxqU/FKHgWhCjRnrg='; \
+     script-src 'sha256-anf9EFvgBatMCQ/g8zrcqBJX4NE5+5r5GkSKi+69OQk='; \
+     style-src 'sha256-W+i7/azvXU+14K4mRvpB8BAgqtKqkPhYEge+Yh4GWpY='; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n\
      X-Content-Type-Options: nosniff\r\n\
      Referrer-Policy: no-referrer\r\n";

@@ -3,12 +3,13 @@
 
 What: headless Chromium opens the page through a relay that stands for a proxy with a prefix (/webcam/) and counts what is asked
   for. Checked: the picture moves; age, rate and state are shown, and the age counts the way to the browser; never more than
-  one request at a time; several cameras can be switched; pause and a hidden tab end the asking; a server that goes and comes
-  back; the keys; the saved snapshot; an answer that is no picture leads to the stream in an <img>; without JavaScript that
+  one request at a time; several cameras can be switched; pause and a hidden tab end the asking; a lost camera, and a server that
+  goes and comes back; the keys; the saved snapshot; an answer that is no picture leads to the stream in an <img>; without JavaScript that
   is all there is; no message in the console, which is where Content-Security-Policy complains too; no violation that axe-core
   finds, on a desk and on a phone, light and dark. DIRECTORY gets screenshots of these, for people.
 Why: what a page does cannot be read off its source, least of all that it stops.
-What not: no figures of latency, and only Blink. The server must have two cameras or more.
+What not: no figures of latency, and only Blink. The server must have cameras that work, two or more, and behind them one called
+  `gone` whose device does not exist.
 axe-core comes from npm, its digest is checked; without npm it is said, and the status is 77 if all else is well.
 Needs only Python's own library. Ends with 0, with 1 after saying what was wrong, with 77 where a program is missing.
 """
@@ -309,6 +310,16 @@ def check_cameras(page):
     return names
 
 
+def check_lost(page):
+    """A camera that is not there: the page says why and since when. Each refused snapshot is in Chromium's console."""
+    page.go("gone/")
+    shown = page.wait("the loss of a camera", lambda shown: shown["state"] == "Camera lost" and shown["notice"])
+    check(re.search(r"/dev/.*\nSince \d", shown["more"], re.DOTALL), f"the loss is told as {shown['more']}")
+    page.press("right")  # behind the last comes the first
+    page.wait_live()
+    page.console()
+
+
 def check_keys(page, downloads):
     """Each control can be reached and seen; each key does what the panel says."""
     page.go()
@@ -413,6 +424,7 @@ def look(browser, relay, downloads, shots):
     check_age(page)
     check_hidden(page)
     names = check_cameras(page)
+    check_lost(page)
     check_keys(page, downloads)
     check_pause(page)
     check_failures(page)

@@ -61,6 +61,7 @@ async function pull() {
     away = true;
   }
   tell();
+  nextLook = 0; // what is it?
   await retry();
 }
 
@@ -184,10 +185,10 @@ function duration(ms) {
   return ms < 60e3 ? (ms / 1000).toFixed(1) + ' s' : Math.floor(ms / 60e3) + ' min';
 }
 
-function since(camera) {
+function since(camera, word) {
   if (!camera.since) return '';
   const then = new Date(camera.since * 1000 + clock);
-  return ' since ' + (Date.now() - then > 72e6 ? then.toLocaleString() : then.toLocaleTimeString());
+  return word + (Date.now() - then > 72e6 ? then.toLocaleString() : then.toLocaleTimeString());
 }
 
 // [tone, word, more]
@@ -196,8 +197,8 @@ function situation(now) {
   if (paused) return ['rest', state === 'off' ? 'Asleep' : 'Paused', state === 'off' ? 'Nobody else watches: the camera is off.' : ''];
   if (away) return ['lost', 'No answer', 'The server does not answer. Trying again.'];
   if (isLive(now)) return ['live', 'Live', ''];
-  if (state === 'lost') return ['lost', 'Camera lost', `${why || 'It sends no pictures'}${camera.since ? ',' : ''}${since(camera)}`];
-  if (state === 'absent') return ['lost', 'No camera', 'Nothing captures from it' + since(camera)];
+  if (state === 'lost') return ['lost', 'Camera lost', `${why || 'It sends no pictures'}\n${since(camera, 'Since ')}`];
+  if (state === 'absent') return ['lost', 'No camera', 'Nothing captures from it' + since(camera, ' since ')];
   if (byImage) return ['live', 'Live', ''];
   if (!state && !failures) return ['wait', 'Connecting', ''];
   if (state === 'live' && failures) return ['wait', 'Waiting', 'The camera sends no new picture.'];
@@ -245,7 +246,7 @@ function facts() {
   const camera = record() || {}, { size, fps } = camera;
   const rows = {
     Source: camera.source,
-    State: camera.state && say(camera.state) + since(camera),
+    State: camera.state && say(camera.state) + since(camera, ' since '),
     Size: size && `${size.width} × ${size.height}`,
     'Rate of the camera': fps && fps.toFixed(1) + ' fps',
     'Other viewers': camera.viewers,
