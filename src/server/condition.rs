@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::figures::Rate;
+use crate::frames::frame::Links;
 use crate::frames::state::{self, Holder, State};
 
 /// Without word of the producer, a camera of which no frame has come for so long is not live.
@@ -53,6 +54,7 @@ pub(super) struct Finding {
 #[derive(Debug)]
 pub(super) struct Condition {
     told: Option<State>,
+    links: Links,
     holder: Holder,
     /// Frames that arrived since `told` was read.
     arrivals: u64,
@@ -68,9 +70,10 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub(super) fn of(dir: &Path, now: Instant) -> Self {
+    pub(super) fn of(dir: &Path, links: Links, now: Instant) -> Self {
         Condition {
-            told: State::read(dir),
+            told: State::read(dir, links),
+            links,
             holder: Holder::default(),
             arrivals: 0,
             rate: Rate::new(now),
@@ -90,7 +93,7 @@ impl Condition {
 
     /// The producer says something new, or somebody else may be the producer.
     pub(super) fn read(&mut self, dir: &Path) {
-        self.told = State::read(dir);
+        self.told = State::read(dir, self.links);
         self.arrivals = 0;
     }
 
@@ -144,7 +147,7 @@ impl Condition {
         if self.told.is_some() && !State::is_current(dir) {
             self.told = None;
         }
-        let there = match self.holder.is_there(dir) {
+        let there = match self.holder.is_there(dir, self.links) {
             Some(there) => there,
             // A producer that does not lock shows by its frames alone.
             None => self.is_live(now),
@@ -212,7 +215,7 @@ mod tests {
     #[test]
     fn a_producer_that_says_nothing_shows_by_its_frames() {
         let start = Instant::now();
-        let mut condition = Condition::of(Path::new("/nonexistent"), start);
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
         assert_eq!(phase(&mut condition, start), Phase::Absent);
         condition.arrived(start);
         assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn the_empty_file_is_no_frame() {
         let start = Instant::now();
-        let mut condition = Condition::of(Path::new("/nonexistent"), start);
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
         condition.arrived(start);
         condition.was_empty();
         assert_eq!(condition.published(), 0);
