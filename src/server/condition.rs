@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_camera_whose_directory_is_gone_is_absent_at_once() {
         let start = Instant::now();
-        let mut condition = Condition::of(Path::new("/nonexistent"), start);
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
         condition.arrived(start);
         condition.gone();
         assert_eq!(phase(&mut condition, start), Phase::Absent);
