@@ -14,9 +14,12 @@
 //! sleeps until one of them speaks.
 
 pub mod encode;
+#[cfg(feature = "libcamera")]
+pub mod libcamera;
 pub mod lifecycle;
 mod outlet;
 pub mod pattern;
+mod pixels;
 pub mod source;
 pub mod split;
 pub mod stamp;

@@ -64,6 +64,8 @@ impl Found {
                     .push((node.display().to_string(), error.to_string())),
             }
         }
+        #[cfg(feature = "libcamera")]
+        log::info!("libcamera has {:?}", crate::capture::libcamera::ids()?);
         Ok(found)
     }
 

@@ -26,7 +26,6 @@ mod device;
 mod ioctl;
 mod mjpeg;
 mod nodes;
-mod pixels;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -35,6 +34,7 @@ use std::time::{Instant, SystemTime};
 use log::{info, warn};
 use rustix::io::Errno;
 
+use super::pixels::{PREFERENCE, Pixels, Unpacker};
 use crate::capture::encode::Encoder;
 use crate::capture::source::{Captured, Source, Trouble};
 use crate::capture::stamp::monotonic;
@@ -44,7 +44,6 @@ pub use device::{Card, Device, Format, Fourcc, Interval, Sizes};
 use ioctl::{Buffers, Filled};
 use nodes::Watch;
 pub use nodes::video_nodes;
-use pixels::{PREFERENCE, Pixels, Unpacker};
 
 /// One with us, one that the driver fills, and two that wait: for the loop while it is busy with the first, and so that
 /// the driver is never without one.
