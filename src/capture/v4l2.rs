@@ -36,9 +36,10 @@ use rustix::io::Errno;
 
 use super::pixels::{PREFERENCE, Pixels, Unpacker};
 use crate::capture::encode::Encoder;
-use crate::capture::source::{Captured, Source, Trouble};
+use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::stamp::monotonic;
 use crate::error::{Error, Result};
+use crate::frames::jpeg::Picture;
 pub use controls::{Assignment, Control, Kind as ControlKind};
 pub use device::{Card, Device, Format, Fourcc, Interval, Sizes};
 use ioctl::{Buffers, Filled};
@@ -251,6 +252,25 @@ impl Source for V4l2 {
             (Some(camera), _) => camera.describe(),
             (None, Some(path)) => format!("v4l2 {}", path.display()),
             (None, None) => "v4l2, the first camera".into(),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let Some(camera) = &self.camera else {
+            return Facts::default();
+        };
+        let size = (
+            camera.format.width.try_into(),
+            camera.format.height.try_into(),
+        );
+        let (Ok(width), Ok(height)) = size else {
+            return Facts::default();
+        };
+        let encodes = camera.unpacker.is_some();
+        Facts {
+            size: Some(Picture { width, height }),
+            fps: camera.fps,
+            quality: encodes.then(|| self.encoder.quality()),
         }
     }
 
