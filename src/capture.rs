@@ -274,6 +274,11 @@ impl<'a> Capture<'a> {
         match trouble {
             Trouble::Broken(message) => self.count_broken(&message, now),
             Trouble::Lost(message) => self.lose(&message, now),
+            Trouble::Failed(message) => {
+                self.stop();
+                self.outlet.announce(now);
+                return Err(Error::Input(message));
+            }
             Trouble::Ended {
                 message,
                 clean: true,

@@ -9,6 +9,8 @@ use log::LevelFilter;
 
 use crate::activation::{self, Manager};
 use crate::capture;
+#[cfg(feature = "libcamera")]
+use crate::capture::libcamera::{self, Libcamera};
 use crate::capture::pattern::Pattern;
 use crate::capture::source::{Kind, Source};
 use crate::capture::stdin::Stdin;
@@ -57,9 +59,9 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
 }
 
 fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
-    let camera = matches!(flags.source, Kind::V4l2(_));
+    let camera = matches!(flags.source, Kind::V4l2(_) | Kind::Libcamera(_));
     if !camera && (flags.format.is_some() || !flags.control.is_empty()) {
-        let message = "--format and --control are for --source v4l2";
+        let message = "--format and --control are for --source v4l2 and libcamera";
         return Err(Error::Usage(message.into()));
     }
     match &flags.source {
@@ -82,6 +84,21 @@ fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
             };
             Ok(Box::new(V4l2::new(settings, flags.quality)?))
         }
+        #[cfg(feature = "libcamera")]
+        Kind::Libcamera(camera) => {
+            let settings = libcamera::Settings {
+                camera: camera.clone(),
+                format: flags.format,
+                size: flags.size,
+                fps: flags.fps,
+                controls: flags.control.clone(),
+            };
+            Ok(Box::new(Libcamera::new(settings, flags.quality)?))
+        }
+        #[cfg(not(feature = "libcamera"))]
+        Kind::Libcamera(_) => Err(Error::Usage(
+            "this lazycam was built without libcamera: take one that was built with it, or --source stdin behind rpicam-vid".into(),
+        )),
     }
 }
 
