@@ -18,6 +18,7 @@ pub mod encode;
 pub mod libcamera;
 pub mod lifecycle;
 mod outlet;
+mod pace;
 pub mod pattern;
 mod pixels;
 mod report;
@@ -25,6 +26,8 @@ pub mod source;
 pub mod split;
 pub mod stamp;
 pub mod stdin;
+#[cfg(any(feature = "libcamera-static", test))]
+mod tuning;
 pub mod v4l2;
 
 use std::path::PathBuf;
@@ -38,14 +41,18 @@ use crate::event::{Interest, Poll, Registration, Signals};
 use crate::logging::Brake;
 use lifecycle::{Action, Lifecycle, Phase};
 use outlet::Outlet;
+use pace::Pace;
 use report::Report;
 use source::{Source, Trouble};
 
 /// Between two log lines of one kind that viewers, coming and going, or a failing camera can cause.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// A camera asked for 30 frames a second may well give 30.3.
+const INEXACT: f64 = 1.02;
+
 /// What the user can choose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The frame directory.
     pub dir: PathBuf,
@@ -53,6 +60,9 @@ pub struct Options {
     pub linger: Duration,
     /// The longest that frames are held back after a start while exposure settles.
     pub settle: Duration,
+    /// Frames per second that are published at the most, from 0.01 to 1000; without, as many as come. A source that
+    /// itself promises no more is not held to it, so that its jitter costs no frame.
+    pub fps: Option<f64>,
 }
 
 /// Runs `source` into its frame directory until a signal comes or its input ends. An input that was cut off
@@ -91,6 +101,8 @@ type Done = Option<String>;
 struct Capture<'a> {
     source: &'a mut dyn Source,
     lifecycle: Lifecycle,
+    /// Frames per second at the most.
+    fps: Option<f64>,
     outlet: Outlet,
     signals: Signals,
     poll: Poll<Name>,
@@ -123,6 +135,7 @@ impl<'a> Capture<'a> {
         Ok(Capture {
             source,
             lifecycle: Lifecycle::new(options.linger, options.settle),
+            fps: options.fps,
             outlet,
             signals,
             poll,
@@ -233,12 +246,24 @@ impl<'a> Capture<'a> {
             Err(Trouble::Broken(message)) => return self.cope(Trouble::Lost(message), now),
             Err(trouble) => return self.cope(trouble, now),
         }
+        let pace = match self.excess() {
+            Some(fps) => Pace::limit(fps)?,
+            None => Pace::unlimited(),
+        };
+        self.lifecycle.limit(now, pace);
         if let Some(fd) = self.source.fd() {
             let frames = self.poll.add(fd, Interest::Readable, Name::Source);
             let frames = frames.doing(|| format!("wait for frames of {}", self.source.describe()));
             self.frames = Some(frames?);
         }
         Ok(None)
+    }
+
+    /// The limit of frames per second, if the source may exceed it by more than cameras are inexact.
+    fn excess(&self) -> Option<f64> {
+        let promised = self.source.facts().fps;
+        self.fps
+            .filter(|limit| promised.is_none_or(|fps| fps > limit * INEXACT))
     }
 
     fn stop(&mut self) {

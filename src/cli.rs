@@ -79,8 +79,8 @@ pub struct Source {
     /// Width and height in pixels, for `pattern` and `v4l2` [default: 640x480, for a camera the nearest it has].
     #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = parse_size)]
     pub size: Option<(u16, u16)>,
-    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30], the
-    /// nearest that a camera has [default: its own].
+    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30], of a camera
+    /// the nearest rate that it has [default: its own], thinned out if that is faster.
     #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = parse_fps)]
     pub fps: Option<f64>,
     /// Pixel format of `v4l2`: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that
@@ -145,6 +145,29 @@ pub struct Http {
     /// End when no client was there for so many seconds; for socket activation, where the next client starts it again.
     #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = parse_seconds)]
     pub exit_idle: Option<Duration>,
+    /// Pages of this origin, such as http://octopi.local, may read the pictures; may be given several times. `none`: no
+    /// other site's pages [default: *, those of all sites].
+    #[arg(
+        long,
+        env = "LAZYCAM_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub allow_origin: Vec<String>,
+    /// Ask for a name and a password: FILE has lines of user:hash, hashes as `openssl passwd -6` makes them. A relative
+    /// FILE may be one of the service's credentials (`LoadCredential=`).
+    #[arg(long, env = "LAZYCAM_AUTH", value_name = "FILE")]
+    pub auth: Option<PathBuf>,
+    /// A socket where --auth asks for nothing: its ADDR as in --listen, or its name in `LISTEN_FDNAMES`; may be given
+    /// several times.
+    #[arg(
+        long,
+        env = "LAZYCAM_OPEN_SOCKET",
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "auth"
+    )]
+    pub open_socket: Vec<String>,
 }
 
 /// Flags of `run`.

@@ -18,6 +18,8 @@ use crate::capture::v4l2::{self, V4l2};
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
 use crate::list;
+use crate::server::auth::{Guard, Users};
+use crate::server::origins::Origins;
 use crate::server::{self, Address, Alone, Server};
 use crate::snapshot;
 use crate::supervise::{self, Supervisor};
@@ -54,6 +56,7 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
         dir: flags.frames.clone(),
         linger: flags.source.linger,
         settle: SETTLE,
+        fps: flags.source.fps,
     };
     capture::run(source.as_mut(), &options)
 }
@@ -103,20 +106,26 @@ fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
 }
 
 fn run_serve(flags: &cli::Serve) -> Result<()> {
-    let options = server_options(&flags.http, flags.frames.clone());
+    let options = server_options(&flags.http, flags.frames.clone())?;
     let passed = activation::passed_sockets()?;
     let manager = Manager::of_this_process();
     Server::new(options, &flags.http.listen, passed, manager)?.run(&mut Alone)
 }
 
-fn server_options(flags: &cli::Http, frames: PathBuf) -> server::Options {
-    server::Options {
+fn server_options(flags: &cli::Http, frames: PathBuf) -> Result<server::Options> {
+    let users = flags.auth.as_deref().map(Users::read).transpose()?;
+    let origins = Origins::new(&flags.allow_origin)
+        .map_err(|what| Error::Usage(format!("--allow-origin: {what}")))?;
+    Ok(server::Options {
         frames: vec![frames],
         max_clients: flags.max_clients as usize,
         max_held: u64::from(flags.max_held) << 20,
         stall_timeout: flags.stall_timeout,
         exit_idle: flags.exit_idle,
-    }
+        origins,
+        guard: users.map(Guard::new).transpose()?,
+        open_sockets: flags.open_socket.clone(),
+    })
 }
 
 fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
@@ -126,7 +135,7 @@ fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
         listen => listen.to_vec(),
     };
     let frames = flags.frames.clone().unwrap_or_else(|| own_frames(&listen));
-    let options = server_options(&flags.http, frames.clone());
+    let options = server_options(&flags.http, frames.clone())?;
     let manager = Manager::of_this_process();
     let server = Server::new(options, &listen, passed, manager)?;
     let arguments = flags.source.capture_arguments(&frames, log);

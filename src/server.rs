@@ -18,17 +18,22 @@
 //! (`activation`).
 
 mod admission;
+pub mod auth;
 mod camera;
 mod condition;
 pub mod connection;
 mod delivery;
 pub mod figures;
+mod gate;
 mod listen;
+mod lost;
 mod metrics;
+pub mod origins;
 pub mod outbox;
 pub mod pacing;
 mod peer;
 mod places;
+pub mod quirks;
 pub mod request;
 pub mod response;
 pub mod route;
@@ -43,6 +48,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{debug, info};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
+use self::auth::verify::Checks;
 use self::camera::Camera;
 use self::connection::Settings;
 use self::listen::Listener;
@@ -69,6 +75,12 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// End when no client was there for so long.
     pub exit_idle: Option<Duration>,
+    /// Whose pages may read what is served.
+    pub origins: origins::Origins,
+    /// Who may come in, if not everybody.
+    pub guard: Option<auth::Guard>,
+    /// Sockets where nobody is asked for a password: their names in `LISTEN_FDNAMES`, or addresses as given to listen on.
+    pub open_sockets: Vec<String>,
 }
 
 /// After a stop signal, streams have so long to finish their frame.
@@ -79,6 +91,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 enum Name {
     Signals,
     Frames,
+    Checks,
     Listener(usize),
     Peer(PeerId),
 }
@@ -93,6 +106,7 @@ enum Timer {
     Idle,
     Watchdog,
     Frames,
+    Checks,
     Attendant,
     StopLimit,
 }
@@ -156,6 +170,8 @@ pub struct Server {
     stopping: bool,
     crowded: bool,
     exhausted: Brake,
+    checks: Checks,
+    failures: Brake,
 }
 
 impl Server {
@@ -166,6 +182,7 @@ impl Server {
         passed: Vec<Passed>,
         manager: Manager,
     ) -> Result<Self> {
+        gate::check_words(&options.open_sockets, listen, &passed)?;
         let mut poll = Poll::new()?;
         // SIGHUP is left alone: there is nothing to reload.
         let signals = Signals::catch(&[SIGTERM, SIGINT, SIGCHLD])?;
@@ -183,6 +200,8 @@ impl Server {
         let cameras: Vec<_> = options.frames.iter().cloned().map(Camera::new).collect();
         let settings = Settings {
             cameras: cameras.len(),
+            origins: options.origins.clone(),
+            guard: options.guard.clone(),
             ..Settings::default()
         };
         let mut server = Server {
@@ -210,11 +229,21 @@ impl Server {
             stopping: false,
             crowded: false,
             exhausted: Brake::new(Duration::from_secs(10)),
+            checks: Checks::new()?,
+            failures: Brake::new(Duration::from_secs(10)),
             options,
         };
         for address in listen {
-            server.listeners.extend(Listener::bind(address)?);
+            let open = server.is_open(|word| word.parse().as_ref() == Ok(address));
+            for mut listener in Listener::bind(address)? {
+                listener.open = open;
+                server.listeners.push(listener);
+            }
         }
+        server
+            .poll
+            .add(&server.checks, Interest::Readable, Name::Checks)
+            .doing(|| "wait for proofs of passwords".into())?;
         server.adopt(passed)?;
         server.register_listeners()?;
         server.places = Places::for_clients(server.options.max_clients, server.descriptors());
@@ -269,6 +298,7 @@ impl Server {
         match name {
             Name::Signals => self.take_signals(attendant, now)?,
             Name::Frames => self.take_changes(now)?,
+            Name::Checks => self.take_outcomes(now),
             Name::Listener(index) => self.accept(index, now)?,
             Name::Peer(id) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
@@ -294,6 +324,7 @@ impl Server {
                 self.watcher.retry(now, &mut changes);
                 self.apply_changes(changes, now);
             }
+            Timer::Checks => self.check_next(now),
             Timer::Attendant => {
                 let verdict = attendant.wake(now)?;
                 self.obey(verdict, now);

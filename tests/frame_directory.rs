@@ -315,6 +315,7 @@ fn camera(dir: &Path, end: &Path) -> thread::JoinHandle<lazycam::Result<()>> {
         dir: dir.to_owned(),
         linger: Duration::from_millis(50),
         settle: Duration::from_secs(1),
+        fps: None,
     };
     let (end, next, frame) = (end.to_owned(), None, jpeg(1000));
     thread::spawn(move || capture::run(&mut Fake { end, next, frame }, &options))

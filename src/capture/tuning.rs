@@ -75,7 +75,10 @@ fn places() -> Vec<PathBuf> {
 fn unpack(packed: &[u8], places: &[PathBuf]) -> Result<Offered> {
     let mut last = Error::Input("no place for libcamera's tuning files".into());
     for place in places {
-        match unpack_into(place.join(format!("lazycam-tuning.{}", process::id())), packed) {
+        match unpack_into(
+            place.join(format!("lazycam-tuning.{}", process::id())),
+            packed,
+        ) {
             Ok(offered) => return Ok(offered),
             Err(error) => last = error,
         }
@@ -98,11 +101,16 @@ fn write_all(dir: &Path, packed: &[u8]) -> io::Result<()> {
     lzma_rs::lzma_decompress(&mut &packed[..], &mut files).map_err(|_| damaged())?;
     let mut rest = files.as_slice();
     while !rest.is_empty() {
-        let end = rest.iter().position(|&byte| byte == b'\n').ok_or_else(damaged)?;
+        let end = rest
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .ok_or_else(damaged)?;
         let line = str::from_utf8(&rest[..end]).map_err(|_| damaged())?;
         let (name, bytes) = line.rsplit_once(' ').ok_or_else(damaged)?;
         let bytes = bytes.parse().map_err(|_| damaged())?;
-        let (content, behind) = rest[end + 1..].split_at_checked(bytes).ok_or_else(damaged)?;
+        let (content, behind) = rest[end + 1..]
+            .split_at_checked(bytes)
+            .ok_or_else(damaged)?;
         let path = dir.join(name);
         fs::create_dir_all(path.parent().ok_or_else(damaged)?)?;
         fs::write(path, content)?;
@@ -148,9 +156,15 @@ mod tests {
         let offered = unpack(&packed, &["/proc".into(), base.clone()]).unwrap();
         let dir = offered.0.clone();
         assert_eq!(dir.parent(), Some(base.as_path()));
-        assert_eq!(fs::read(dir.join("rpi/vc4/imx219.json")).unwrap(), b"{\n\n}\n");
+        assert_eq!(
+            fs::read(dir.join("rpi/vc4/imx219.json")).unwrap(),
+            b"{\n\n}\n"
+        );
         assert_eq!(fs::read(dir.join("simple/uncalibrated.yaml")).unwrap(), b"");
-        assert!(unpack_into(dir.clone(), &packed).is_err(), "the directory is somebody's");
+        assert!(
+            unpack_into(dir.clone(), &packed).is_err(),
+            "the directory is somebody's"
+        );
         drop(offered);
         assert!(!dir.exists());
     }
@@ -172,6 +186,9 @@ mod tests {
         let image = "/etc/libcamera/ipa:/usr/share/libcamera/ipa:/dev/shm/x";
         assert_eq!(search_path(None, ours), image);
         assert_eq!(search_path(Some("".into()), ours), image);
-        assert_eq!(search_path(Some("/mine".into()), ours), *format!("/mine:{image}"));
+        assert_eq!(
+            search_path(Some("/mine".into()), ours),
+            *format!("/mine:{image}")
+        );
     }
 }

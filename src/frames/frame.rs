@@ -8,7 +8,8 @@
 //! Opening is also the request for the next frame, so nothing here opens a frame twice.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{self as sys, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, pread};
 
+use crate::error::{Context, Error, Result};
 use crate::frames::CURRENT;
 use crate::frames::jpeg::{self, Defect, Picture};
 
@@ -83,6 +85,25 @@ impl Frame {
             }),
             _ => Err(NoFrame::TooLarge(len)),
         }
+    }
+
+    /// A frame that never was in a directory: `jpeg` in a file without a name (memfd_create(2)).
+    pub fn in_memory(jpeg: &[u8], captured: SystemTime) -> Result<Frame> {
+        let what = || "keep a picture in memory".into();
+        let flags = sys::MemfdFlags::CLOEXEC;
+        let mut file = File::from(sys::memfd_create("lazycam picture", flags).doing(what)?);
+        file.write_all(jpeg).doing(what)?;
+        let file = OwnedFd::from(file);
+        let len = jpeg.len() as u64;
+        let picture = check(&file, len).map_err(|problem| Error::Input(problem.to_string()))?;
+        let about = sys::fstat(&file).doing(what)?;
+        Ok(Frame {
+            id: id(&about),
+            file,
+            len,
+            picture,
+            captured,
+        })
     }
 
     /// Its length in bytes, never 0.

@@ -49,6 +49,7 @@ impl Server {
             }
         }
         self.look_ahead(id, now);
+        self.examine(id, now);
         self.settle(id, now);
     }
 
@@ -81,17 +82,30 @@ impl Server {
             Choice::Give(shot) => {
                 peer.decide_at = None;
                 self.held.note(&shot);
-                peer.begin_frame(now, shot.len);
+                let heads_only = peer.connection.quirks().is_some_and(|of| of.zero_data);
+                peer.begin_frame(now, if heads_only { 0 } else { shot.len });
                 let begun = begun(&want, &shot);
                 if let Begun::New { taken, .. } = begun {
                     self.stats.hand_over(now.saturating_duration_since(taken));
                 }
                 peer.connection
                     .give(shot, now, &self.settings, &mut self.stats);
-                if peer.connection.sends_stream_of().is_some() {
+                if heads_only || peer.connection.sends_stream_of().is_some() {
                     peer.count_frame(begun, now);
                 }
                 self.bound_held();
+                true
+            }
+            Choice::Notice(shot) => {
+                peer.decide_at = None;
+                let begun = Begun::Again { len: shot.len };
+                self.stats.notices += 1;
+                peer.begin_frame(now, shot.len);
+                peer.connection
+                    .give(shot, now, &self.settings, &mut self.stats);
+                if peer.connection.sends_stream_of().is_some() {
+                    peer.count_frame(begun, now);
+                }
                 true
             }
             Choice::Later(at) => {

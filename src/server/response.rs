@@ -17,9 +17,8 @@ pub const DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\n";
 const RETRY_AFTER_SECS: u32 = 5;
 
 /// Pictures are live: no cache keeps them, no proxy recodes them (`no-transform` keeps haproxy from compressing),
-/// and pages from other ports may read them.
-const PICTURE_FIELDS: &str = "Access-Control-Allow-Origin: *\r\n\
-    Access-Control-Expose-Headers: X-Timestamp\r\n\
+/// and pages that may read them (`origins.rs`) may read their times.
+const PICTURE_FIELDS: &str = "Access-Control-Expose-Headers: X-Timestamp\r\n\
     Cache-Control: no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0\r\n\
     Pragma: no-cache\r\n\
     Expires: Mon, 3 Jan 2000 12:34:56 GMT\r\n";
@@ -29,6 +28,7 @@ const PICTURE_FIELDS: &str = "Access-Control-Allow-Origin: *\r\n\
 #[allow(missing_docs)]
 pub enum Status {
     BadRequest,
+    Unauthorized,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -41,8 +41,9 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of the counters.
-    pub const ALL: [Status; 9] = [
+    pub const ALL: [Status; 10] = [
         Status::BadRequest,
+        Status::Unauthorized,
         Status::NotFound,
         Status::MethodNotAllowed,
         Status::RequestTimeout,
@@ -60,6 +61,11 @@ impl Status {
                 400,
                 "Bad Request",
                 "this is not a request that can be understood",
+            ),
+            Status::Unauthorized => (
+                401,
+                "Unauthorized",
+                "this camera is for those who have a name and a password here",
             ),
             Status::NotFound => (
                 404,
@@ -108,6 +114,10 @@ fn connection(keep_alive: bool) -> &'static str {
 pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
     let (code, reason, text) = status.texts();
     let more = match status {
+        // RFC 7617, 2: with `charset` browsers encode what is typed as UTF-8.
+        Status::Unauthorized => {
+            "WWW-Authenticate: Basic realm=\"lazycam\", charset=\"UTF-8\"\r\n".into()
+        }
         Status::MethodNotAllowed => format!("Allow: {ALLOW}\r\n"),
         Status::Unavailable => format!("Retry-After: {RETRY_AFTER_SECS}\r\n"),
         _ => String::new(),
@@ -116,7 +126,6 @@ pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 {code} {reason}\r\n\
          Connection: {}\r\n\
-         Access-Control-Allow-Origin: *\r\n\
          Cache-Control: no-store\r\n\
          {more}\
          Content-Type: text/plain; charset=utf-8\r\n\
@@ -128,15 +137,15 @@ pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The reply to OPTIONS, which is also the answer to a CORS preflight (WHATWG Fetch, 3.2.2).
+/// The reply to OPTIONS, which is also the answer to a CORS preflight (WHATWG Fetch, 3.2.2). `*` does not stand for
+/// `Authorization`, says that standard.
 pub fn options(keep_alive: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
          Connection: {}\r\n\
          Allow: {ALLOW}\r\n\
-         Access-Control-Allow-Origin: *\r\n\
          Access-Control-Allow-Methods: {ALLOW}\r\n\
-         Access-Control-Allow-Headers: *\r\n\
+         Access-Control-Allow-Headers: *, Authorization\r\n\
          Content-Length: 0\r\n\r\n",
         connection(keep_alive),
     )
@@ -163,7 +172,6 @@ pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -
     format!(
         "HTTP/1.1 200 OK\r\n\
          Connection: {}\r\n\
-         Access-Control-Allow-Origin: *\r\n\
          Cache-Control: no-store\r\n\
          Content-Type: {media_type}\r\n\
          Content-Length: {}\r\n\r\n{}",
@@ -200,13 +208,14 @@ pub fn snapshot_head(frame: Option<(u64, SystemTime)>, keep_alive: bool) -> Vec<
     head
 }
 
-/// The head of a stream, with the first boundary behind it: both go out together.
-pub fn stream_head(with_boundary: bool) -> Vec<u8> {
+/// The head of a stream with one more field, and the first boundary behind it: both go out together.
+pub fn stream_head(field: &str, with_boundary: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.0 200 OK\r\n\
          Connection: close\r\n\
          {PICTURE_FIELDS}\
          X-Accel-Buffering: no\r\n\
+         {field}\
          Content-Type: multipart/x-mixed-replace;boundary=boundarydonotcross\r\n\r\n"
     )
     .into_bytes();
@@ -219,11 +228,12 @@ pub fn stream_head(with_boundary: bool) -> Vec<u8> {
 /// Enough for the head of any part, so that writing one allocates once.
 const PART_HEAD: usize = 128;
 
-/// Appends the head of a stream's part.
-pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
+/// Appends the head of a stream's part, with more fields than usual if there are some in `extra`.
+pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime, extra: &str) {
     out.reserve(PART_HEAD);
     out.extend_from_slice(b"Content-Type: image/jpeg\r\n");
     write_frame_fields(out, len, captured);
+    out.extend_from_slice(extra.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -257,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_first_boundary_follows_the_head_without_a_line_break() {
-        let head = stream_head(true);
+        let head = stream_head("", true);
         assert!(text(&head).ends_with("=boundarydonotcross\r\n\r\n--boundarydonotcross\r\n"));
     }
 
@@ -265,7 +275,7 @@ mod tests {
     #[test]
     fn boundary_and_part_head_stay_under_300_bytes() {
         let mut part = Vec::new();
-        write_part_head(&mut part, u64::MAX, SystemTime::now());
+        write_part_head(&mut part, u64::MAX, SystemTime::now(), "");
         assert!(DELIMITER.len() + part.len() < 300);
         assert!(text(&part).lines().all(|line| line.len() < 128));
     }
@@ -274,7 +284,7 @@ mod tests {
     fn the_timestamp_has_six_digits() {
         let mut part = Vec::new();
         let captured = SystemTime::UNIX_EPOCH + Duration::from_micros(1_733_918_400_000_123);
-        write_part_head(&mut part, 5, captured);
+        write_part_head(&mut part, 5, captured, "");
         assert!(text(&part).contains("X-Timestamp: 1733918400.000123\r\n"));
     }
 

@@ -154,7 +154,8 @@ fn number(query: &str, name: &str) -> Result<Option<f64>, NoRoute> {
     }
 }
 
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+/// The value of the first parameter of this name, as it stands there.
+pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
         .split(['&', '?', ';'])
         .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))

@@ -337,8 +337,15 @@ fn requests(camera: &mut ActiveCamera<'static>, stream: &Stream, id: &str) -> Re
     buffers.into_iter().map(request).collect()
 }
 
+/// Starts libcamera, which looks for cameras and reads their tuning files.
+fn started() -> io::Result<CameraManager> {
+    #[cfg(feature = "libcamera-static")]
+    let _while_it_looks = crate::capture::tuning::offer();
+    CameraManager::new()
+}
+
 fn manager() -> Result<CameraManager> {
-    CameraManager::new().map_err(|error| {
+    started().map_err(|error| {
         let why = match Errno::from_io_error(&error) {
             Some(Errno::NODEV) => {
                 "there is no media device; is the camera plugged in and its driver loaded?".into()
@@ -681,7 +688,7 @@ pub struct ListedFormat {
 
 /// The cameras that libcamera has. None, if there is no media device.
 pub fn list() -> Result<Vec<Listed>> {
-    let manager = match CameraManager::new() {
+    let manager = match started() {
         Ok(manager) => manager,
         Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => return Ok(Vec::new()),
         Err(_) => manager()?,

@@ -285,7 +285,7 @@ fn a_rate_is_kept_on_a_grid_without_making_up_for_what_was_missed() {
 fn a_client_that_is_turned_away_is_told_so_before_it_has_asked() {
     let now = Instant::now();
     let mut scene = Scene::new();
-    scene.connection = Connection::turned_away(now, &mut scene.stats);
+    scene.connection = Connection::turned_away(now, &scene.settings, &mut scene.stats);
     let reply = scene.take(100);
     assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
     assert!(reply.contains("Connection: close"), "{reply}");
