@@ -301,7 +301,7 @@ impl<'a> Capture<'a> {
             Trouble::Lost(message) => self.lose(&message, now),
             Trouble::Failed(message) => {
                 self.stop();
-                self.outlet.announce(now);
+                self.tell_lost(&message, now);
                 return Err(Error::Input(message));
             }
             Trouble::Ended {
@@ -324,12 +324,7 @@ impl<'a> Capture<'a> {
     /// The camera is gone. The frame it left goes too, and who waits is made to ask again.
     fn lose(&mut self, message: &str, now: Instant) {
         self.stop();
-        self.report.lose(message);
-        // Before the empty file: who is woken by that is to know why.
-        if let Some(state) = self.report.news(Phase::Lost, self.source) {
-            self.outlet.tell_state(state, now);
-        }
-        let announced = self.outlet.announce(now);
+        let announced = self.tell_lost(message, now);
         let wait = self.lifecycle.lost(now, announced);
         if let Some(held_back) = self.lost_brake.pass(now) {
             let what = self.source.describe();
@@ -339,6 +334,16 @@ impl<'a> Capture<'a> {
                  ({held_back} more losses since the last message)"
             );
         }
+    }
+
+    /// Puts the empty file into place, and says whether it is.
+    fn tell_lost(&mut self, message: &str, now: Instant) -> bool {
+        self.report.lose(message);
+        // Before the empty file: who is woken by that is to know why.
+        if let Some(state) = self.report.news(Phase::Lost, self.source) {
+            self.outlet.tell_state(state, now);
+        }
+        self.outlet.announce(now)
     }
 
     /// Writes the state file, if it would say something new.

@@ -1,7 +1,9 @@
 //! The side that talks to strangers: frame directories to HTTP, in one loop on one thread.
 //!
 //! ```text
-//!   inotify ──► camera.rs   what is the newest frame, is it fresh
+//!   inotify ──► cameras.rs, roster.rs   which cameras there are
+//!                  │
+//!               camera.rs   what is the newest frame, is it fresh
 //!                  │
 //!                  ├──── pacing.rs   may this viewer have it now, or when
 //!                  ▼  delivery.rs   who gets which frame when
@@ -20,6 +22,7 @@
 mod admission;
 pub mod auth;
 mod camera;
+mod cameras;
 mod condition;
 pub mod connection;
 mod delivery;
@@ -31,11 +34,13 @@ mod metrics;
 pub mod origins;
 pub mod outbox;
 pub mod pacing;
+mod page;
 mod peer;
 mod places;
 pub mod quirks;
 pub mod request;
 pub mod response;
+pub mod roster;
 pub mod route;
 mod state;
 pub mod stats;
@@ -45,7 +50,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{debug, info};
+use log::info;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
 use self::auth::verify::Checks;
@@ -55,18 +60,25 @@ use self::listen::Listener;
 pub use self::listen::{Address, can_listen};
 use self::peer::Peer;
 use self::places::Places;
+use self::roster::Roster;
 use self::stats::{CloseReason, Stats};
 use crate::activation::{Manager, Passed};
 use crate::error::{Context, Result};
 use crate::event::{Deadlines, Interest, NumberMap, Poll, Readiness, Signals};
-use crate::frames::watch::{Change, DirId, Watcher};
+use crate::frames::name::Name as CameraName;
+use crate::frames::root::Root;
+use crate::frames::watch::{DirId, Watcher};
 use crate::logging::Brake;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The frame directories, the first camera first.
-    pub frames: Vec<PathBuf>,
+    /// Cameras with their frame directories, in the order of their numbers.
+    pub cameras: Vec<(CameraName, PathBuf)>,
+    /// A directory in which each directory is a camera. They come after the others.
+    pub root: Option<PathBuf>,
+    /// The camera that bare URLs mean; if none is named, the first.
+    pub default_camera: Option<CameraName>,
     /// Clients served at a time.
     pub max_clients: usize,
     /// Bytes of frames kept in memory for slow viewers, the newest frame apart.
@@ -92,6 +104,7 @@ enum Name {
     Signals,
     Frames,
     Checks,
+    Root,
     Listener(usize),
     Peer(PeerId),
 }
@@ -113,8 +126,8 @@ enum Timer {
 
 /// Something that lives in the server's loop beside it: the supervisor of `lazycam run`.
 pub trait Attendant {
-    /// A child process changed its state.
-    fn child_changed(&mut self, now: Instant) -> Result<Verdict>;
+    /// A child process changed its state. Appends the numbers of cameras that there will be no more pictures of.
+    fn child_changed(&mut self, now: Instant, ended: &mut Vec<usize>) -> Result<Verdict>;
     /// When [`Attendant::wake`] is to be called.
     fn deadline(&self) -> Option<Instant>;
     /// The deadline has come.
@@ -135,7 +148,7 @@ pub enum Verdict {
 pub struct Alone;
 
 impl Attendant for Alone {
-    fn child_changed(&mut self, _now: Instant) -> Result<Verdict> {
+    fn child_changed(&mut self, _now: Instant, _ended: &mut Vec<usize>) -> Result<Verdict> {
         Ok(Verdict::GoOn)
     }
     fn deadline(&self) -> Option<Instant> {
@@ -154,6 +167,8 @@ pub struct Server {
     timers: Deadlines<Timer>,
     signals: Signals,
     watcher: Watcher,
+    root: Option<Root>,
+    /// By number.
     cameras: Vec<Camera>,
     directories: HashMap<DirId, usize>,
     waiting: Vec<Vec<PeerId>>,
@@ -186,20 +201,13 @@ impl Server {
         let mut poll = Poll::new()?;
         // SIGHUP is left alone: there is nothing to reload.
         let signals = Signals::catch(&[SIGTERM, SIGINT, SIGCHLD])?;
-        let mut watcher = Watcher::new()?;
+        let watcher = Watcher::new()?;
         poll.add(&signals, Interest::Readable, Name::Signals)
             .doing(|| "wait for signals".into())?;
         poll.add(&watcher, Interest::Readable, Name::Frames)
             .doing(|| "wait for frames".into())?;
-        let directories = options
-            .frames
-            .iter()
-            .enumerate()
-            .map(|(index, dir)| (watcher.add(dir), index))
-            .collect();
-        let cameras: Vec<_> = options.frames.iter().cloned().map(Camera::new).collect();
         let settings = Settings {
-            cameras: cameras.len(),
+            cameras: Roster::new(options.default_camera.clone()),
             origins: options.origins.clone(),
             guard: options.guard.clone(),
             ..Settings::default()
@@ -210,10 +218,11 @@ impl Server {
             timers: Deadlines::new(),
             signals,
             watcher,
-            directories,
-            waiting: vec![Vec::new(); cameras.len()],
+            root: None,
+            directories: HashMap::new(),
+            waiting: Vec::new(),
             spare_list: Vec::new(),
-            cameras,
+            cameras: Vec::new(),
             listeners: Vec::new(),
             peers: NumberMap::default(),
             next_peer: 0,
@@ -233,6 +242,7 @@ impl Server {
             failures: Brake::new(Duration::from_secs(10)),
             options,
         };
+        server.set_up_cameras()?;
         for address in listen {
             let open = server.is_open(|word| word.parse().as_ref() == Ok(address));
             for mut listener in Listener::bind(address)? {
@@ -268,7 +278,7 @@ impl Server {
         }
         while !self.is_done() {
             self.timers.set(Timer::Attendant, attendant.deadline());
-            self.timers.set(Timer::Frames, self.watcher.retry_at());
+            self.timers.set(Timer::Frames, self.retry_at());
             self.poll
                 .wait(self.timers.next())
                 .doing(|| "wait for events".into())?;
@@ -299,6 +309,7 @@ impl Server {
             Name::Signals => self.take_signals(attendant, now)?,
             Name::Frames => self.take_changes(now)?,
             Name::Checks => self.take_outcomes(now),
+            Name::Root => self.take_root_changes(now)?,
             Name::Listener(index) => self.accept(index, now)?,
             Name::Peer(id) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
@@ -319,11 +330,7 @@ impl Server {
                 self.manager.ping();
                 self.timers.set(timer, self.manager.next_ping(now));
             }
-            Timer::Frames => {
-                let mut changes = Vec::new();
-                self.watcher.retry(now, &mut changes);
-                self.apply_changes(changes, now);
-            }
+            Timer::Frames => self.retry(now),
             Timer::Checks => self.check_next(now),
             Timer::Attendant => {
                 let verdict = attendant.wake(now)?;
@@ -336,11 +343,15 @@ impl Server {
 
     fn take_signals(&mut self, attendant: &mut dyn Attendant, now: Instant) -> Result<()> {
         for signal in self.signals.take() {
+            let mut ended = Vec::new();
             let verdict = match signal {
-                SIGCHLD => attendant.child_changed(now)?,
+                SIGCHLD => attendant.child_changed(now, &mut ended)?,
                 _ => Verdict::Stop,
             };
             self.obey(verdict, now);
+            for number in ended {
+                self.vanish(number, now);
+            }
         }
         Ok(())
     }
@@ -348,36 +359,6 @@ impl Server {
     fn obey(&mut self, verdict: Verdict, now: Instant) {
         if verdict == Verdict::Stop {
             self.stop(now);
-        }
-    }
-
-    fn take_changes(&mut self, now: Instant) -> Result<()> {
-        let mut changes = Vec::new();
-        self.watcher
-            .read(now, &mut changes)
-            .doing(|| "read the events of the frame directories".into())?;
-        self.apply_changes(changes, now);
-        Ok(())
-    }
-
-    fn apply_changes(&mut self, changes: Vec<(DirId, Change)>, now: Instant) {
-        for (dir, change) in changes {
-            let Some(&index) = self.directories.get(&dir) else {
-                continue;
-            };
-            let camera = &mut self.cameras[index];
-            match change {
-                Change::Frame => camera.frame_arrived(now),
-                Change::State => camera.state_changed(),
-                Change::Returned | Change::Gone => {
-                    debug!("{}: {change:?}", camera.dir().display());
-                    match change {
-                        Change::Gone => camera.gone(),
-                        _ => camera.returned(),
-                    }
-                }
-            }
-            self.serve_waiting(index, now);
         }
     }
 

@@ -17,7 +17,7 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// What every picture's head says, and nothing that is not here.
 const PICTURE_FIELDS: [(&str, &str); 5] = [
     ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Expose-Headers", "X-Timestamp"),
+    ("Access-Control-Expose-Headers", "X-Timestamp, X-Frame-Age"),
     (
         "Cache-Control",
         "no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0",
@@ -165,6 +165,8 @@ fn a_snapshot_is_one_whole_picture_with_the_heads_fields_of_a_picture() {
         let stamp = Maker::new(5000).verify(&reply.body);
         let timestamp = parse_timestamp(reply.head.field("X-Timestamp").unwrap());
         assert_eq!(UNIX_EPOCH + timestamp, stamp.captured);
+        let age = parse_timestamp(reply.head.field("X-Frame-Age").unwrap());
+        assert!(age < PATIENCE, "{age:?}");
     }
 }
 
@@ -176,8 +178,11 @@ fn the_page_shows_the_stream_and_the_icon_is_nothing() {
     assert_eq!(page.head.status, 200);
     let kind = page.head.field("Content-Type").unwrap();
     assert!(kind.starts_with("text/html"), "{kind}");
+    let policy = page.head.field("Content-Security-Policy").unwrap();
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert_eq!(page.head.field("X-Content-Type-Options"), Some("nosniff"));
     let body = String::from_utf8(page.body).unwrap();
-    assert!(body.contains("stream"), "{body}");
+    assert!(body.contains("<noscript><img src=\"stream\""), "{body}");
     let icon = client.get("/favicon.ico");
     assert_eq!(icon.head.status, 204);
     assert_eq!(icon.head.field("Content-Length"), None, "RFC 9110, 8.6");

@@ -24,7 +24,9 @@
 //! libcamera allocates for Raspberry Pis is coherent for readers.
 
 mod camera;
+mod configure;
 mod controls;
+mod find;
 mod formats;
 
 use std::mem;
@@ -35,13 +37,13 @@ use log::{info, warn};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::capture::encode::Encoder;
-use crate::capture::source::{CameraName, Captured, Source, Trouble};
+use crate::capture::source::{CameraName, Captured, Facts, Source, Trouble};
 use crate::capture::stamp::monotonic;
 use crate::capture::v4l2::{Assignment, Fourcc, Watch};
 use crate::error::{Error, Result};
 use camera::{Camera, Completed};
-pub use camera::{Listed, ListedFormat, list};
 pub use controls::Control;
+pub use find::{Listed, ListedFormat, list};
 
 /// Frames after a start that are not yet settled, for cameras that do not tell (AeState). As in the source `v4l2`.
 const WARM_UP: u32 = 8;
@@ -134,6 +136,11 @@ impl Source for Libcamera {
             (None, Some(name)) => format!("libcamera:{name}"),
             (None, None) => "libcamera, the first camera".into(),
         }
+    }
+
+    fn facts(&self) -> Facts {
+        let camera = self.camera.as_ref();
+        camera.map_or(Facts::default(), |camera| camera.facts(&self.encoder))
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {

@@ -44,6 +44,17 @@ impl fmt::Display for CameraName {
     }
 }
 
+impl Kind {
+    /// Whether the flag called `setting` (without its dashes) says anything to this source.
+    pub fn takes(&self, setting: &str) -> bool {
+        match setting {
+            "size" => !matches!(self, Kind::Stdin),
+            "format" | "control" => matches!(self, Kind::V4l2(_)),
+            _ => true,
+        }
+    }
+}
+
 impl FromStr for Kind {
     type Err = String;
 

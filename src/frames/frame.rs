@@ -39,6 +39,15 @@ pub struct FileId {
     captured: SystemTime,
 }
 
+/// Whether a frame directory's path may end in a symlink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// It may: whoever named the directory knows where it is.
+    Follow,
+    /// It must be the directory itself, each time that it is opened: it is known by what somebody put into a root.
+    Refuse,
+}
+
 /// An open frame, checked.
 #[derive(Debug)]
 pub struct Frame {
@@ -68,7 +77,12 @@ impl Frame {
     /// Opens the current frame of `dir`, and by that asks for the next one: open, fstat, and a pread each
     /// for the front and the end.
     pub fn open(dir: &Path) -> Result<Frame, NoFrame> {
-        let file = open(dir)?;
+        Frame::open_by(dir, Links::Follow)
+    }
+
+    /// The same, where the path of the directory is or is not trusted.
+    pub fn open_by(dir: &Path, links: Links) -> Result<Frame, NoFrame> {
+        let file = open(dir, links)?;
         let about = sys::fstat(&file)?;
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
             return Err(NoFrame::NotAFile);
@@ -138,19 +152,40 @@ impl AsFd for Frame {
 /// Asks for the next frame of `dir` without wanting the current one. `Ok` says that there was something to
 /// open, be it empty.
 pub fn ask(dir: &Path) -> Result<(), NoFrame> {
-    open(dir).map(drop)
+    ask_by(dir, Links::Follow)
+}
+
+/// The same, where the path of the directory is or is not trusted.
+pub fn ask_by(dir: &Path, links: Links) -> Result<(), NoFrame> {
+    open(dir, links).map(drop)
 }
 
 /// Without waiting for a FIFO's other end, and not through a symlink: it could lead anywhere.
-fn open(dir: &Path) -> Result<OwnedFd, NoFrame> {
+fn open(dir: &Path, links: Links) -> Result<OwnedFd, NoFrame> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    match sys::open(dir.join(CURRENT), flags, Mode::empty()) {
+    let opened = match links {
+        Links::Follow => sys::open(dir.join(CURRENT), flags, Mode::empty()),
+        // In two steps, so that nothing can be put in the directory's place between a look and the opening.
+        Links::Refuse => {
+            directory_itself(dir).and_then(|dir| sys::openat(dir, CURRENT, flags, Mode::empty()))
+        }
+    };
+    match opened {
         Ok(file) => Ok(file),
         Err(Errno::NOENT) => Err(NoFrame::NotYet),
         // A symlink, or a socket.
         Err(Errno::LOOP | Errno::NXIO) => Err(NoFrame::NotAFile),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// A handle that only leads to what is in the directory. A symlink is ENOTDIR here (open(2)), and that is no directory.
+fn directory_itself(dir: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    sys::open(dir, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOTDIR | Errno::LOOP => Errno::NOENT,
+        errno => errno,
+    })
 }
 
 fn check(file: &OwnedFd, len: u64) -> Result<Picture, NoFrame> {

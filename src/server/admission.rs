@@ -183,6 +183,9 @@ impl Server {
         self.stats.close(reason);
         self.checks.forget(id);
         self.timers.set(Timer::Peer(id), None);
+        if let Some(camera) = peer.waiting {
+            self.end_waiting(id, camera);
+        }
         if let Some(registration) = peer.registration.take() {
             self.poll.remove(peer.socket(), registration);
         }

@@ -20,8 +20,9 @@ use super::pacing::{self, Newest, Path, Turn};
 use super::response::unix_time;
 use super::route::Terms;
 use super::stats::Stats;
-use crate::frames::frame::{self, FileId, Frame, NoFrame};
+use crate::frames::frame::{self, FileId, Frame, Links, NoFrame};
 use crate::frames::jpeg::Picture;
+use crate::frames::name::Name;
 use crate::logging::Brake;
 
 /// The interval of a camera of which nothing is known yet.
@@ -51,7 +52,9 @@ pub(super) enum Choice {
 /// One frame directory.
 #[derive(Debug)]
 pub(super) struct Camera {
+    name: Name,
     dir: PathBuf,
+    links: Links,
     /// Counts arrivals; a shot has the number of the arrival that it was opened for.
     number: u64,
     arrived: Option<Instant>,
@@ -81,13 +84,15 @@ pub(super) struct Seen {
 }
 
 impl Camera {
-    pub(super) fn new(dir: PathBuf) -> Self {
+    pub(super) fn new(name: Name, dir: PathBuf, links: Links) -> Self {
         Camera {
             condition: Condition::of(&dir, Instant::now()),
             notices: Notices::new(),
             lost_at: 0,
             seen: None,
+            name,
             dir,
+            links,
             number: 0,
             arrived: None,
             opened: None,
@@ -102,10 +107,9 @@ impl Camera {
         &self.dir
     }
 
-    /// What clients call it: the last component of its directory's path.
+    /// What clients call it.
     pub(super) fn name(&self) -> String {
-        let name = self.dir.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+        self.name.to_string()
     }
 
     /// A frame was renamed into place.
@@ -369,7 +373,7 @@ impl Camera {
         }
         self.asked.get_or_insert(now);
         self.condition.asked(now);
-        let shot = match Frame::open(&self.dir) {
+        let shot = match Frame::open_by(&self.dir, self.links) {
             Ok(frame) => Some(self.shot(frame, now)),
             Err(NoFrame::NotYet) => {
                 if self.arrived.is_some() {
@@ -428,7 +432,7 @@ impl Camera {
         self.asked = Some(now);
         self.condition.asked(now);
         // A directory that is not there yet will be noticed when it comes, and asked then.
-        let _ = frame::ask(&self.dir);
+        let _ = frame::ask_by(&self.dir, self.links);
     }
 }
 

@@ -33,18 +33,16 @@ use super::outbox::{Outbox, Output, Shot};
 use super::quirks::{Facts, Quirks};
 use super::request::{self, MAX_HEAD, Method, Parsed, Request};
 use super::response::{self, Status};
+use super::roster::{Missing, Roster};
 use super::route::{self, NoRoute, Resource, Terms};
 use super::stats::{CloseReason, Stats};
 use crate::frames::jpeg::Picture;
 
-/// The page at `/`.
-const PAGE: &str = include_str!("page.html");
-
 /// Times and bounds of every connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Cameras that can be asked for.
-    pub cameras: usize,
+    /// The cameras that can be asked for.
+    pub cameras: Roster,
     /// From a request's first byte to the end of its head: 408 after that.
     pub head_timeout: Duration,
     /// For the first byte of a request: closed without a word after that.
@@ -66,7 +64,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            cameras: 1,
+            cameras: Roster::default(),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15),
             snapshot_timeout: Duration::from_millis(1500),
@@ -129,8 +127,8 @@ impl Want {
 pub enum Report {
     /// What goes on, as JSON: with the stream of this camera at the place where ustreamer's clients look.
     State {
-        /// This camera.
-        camera: usize,
+        /// This camera, if there is any.
+        camera: Option<usize>,
     },
     /// Counters for Prometheus.
     Metrics,
@@ -299,8 +297,8 @@ impl<F> Connection<F> {
         self.out.len()
     }
 
-    /// The number of the frame that is being sent.
-    pub fn holds(&self) -> Option<u64> {
+    /// The frame that is being sent.
+    pub fn holds(&self) -> Option<&Rc<F>> {
         self.out.holds()
     }
 
@@ -372,7 +370,8 @@ impl<F> Connection<F> {
             State::Snapshot(snapshot) => {
                 let keep_alive = snapshot.keep_alive;
                 stats.snapshots += 1;
-                let frame = Some((shot.len, shot.captured));
+                let age = now.saturating_duration_since(shot.taken);
+                let frame = Some((shot.len, shot.captured, age));
                 self.say(response::snapshot_head(frame, keep_alive));
                 self.out.put(shot, b"");
                 self.state = State::Reply { keep_alive };
@@ -459,6 +458,25 @@ impl<F> Connection<F> {
             State::Stream(stream) => stream.ending = true,
             State::Drain { .. } | State::Closed(_) => {}
         }
+    }
+
+    /// A camera has gone: its stream ends behind the frame that was begun, its snapshot is not to be had. Tells whether
+    /// this connection was about it.
+    pub fn camera_gone(&mut self, camera: usize, now: Instant, stats: &mut Stats) -> bool {
+        match &mut self.state {
+            State::Stream(stream) if stream.camera == camera => {
+                stream.ending = true;
+                if self.out.is_empty() {
+                    self.finish(now);
+                }
+            }
+            State::Snapshot(snapshot) if snapshot.camera == camera => {
+                let keep_alive = snapshot.keep_alive;
+                self.refuse(Status::Unavailable, keep_alive, true, stats);
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Ends the connection here and now.
@@ -555,15 +573,19 @@ impl<F> Connection<F> {
     ) {
         let keep_alive = request.keep_alive;
         let with_body = request.method != Method::Head;
-        let resource = match route::route(request.target) {
-            Ok(Resource::Stream { camera, .. } | Resource::Snapshot { camera, .. })
-                if camera >= settings.cameras =>
-            {
-                Err(NoRoute::NotFound)
+        let found = route::route(request.target);
+        let camera = found.as_ref().ok().and_then(Resource::camera);
+        let camera = match camera.map(|camera| settings.cameras.find(camera)) {
+            Some(Err(Missing::Unknown)) => {
+                return self.refuse(Status::NotFound, keep_alive, with_body, stats);
             }
-            found => found,
+            Some(Err(Missing::Away)) => {
+                return self.refuse(Status::Unavailable, keep_alive, with_body, stats);
+            }
+            Some(Ok(number)) => number,
+            None => 0,
         };
-        match (resource, request.method) {
+        match (found, request.method) {
             (Err(NoRoute::NotFound), _) => {
                 self.refuse(Status::NotFound, keep_alive, with_body, stats);
             }
@@ -581,15 +603,27 @@ impl<F> Connection<F> {
                 self.refuse(Status::BadRequest, keep_alive, with_body, stats);
             }
             (Ok(Resource::Icon), _) => self.reply(response::no_content(keep_alive), keep_alive),
-            (Ok(Resource::State), method) => {
-                let what = Report::State { camera: 0 };
+            (Ok(Resource::State { camera }), method) => {
+                // Also of one that is not there now: this is where to learn that.
+                let camera = match settings.cameras.number(&camera) {
+                    Err(Missing::Unknown) => {
+                        return self.refuse(Status::NotFound, keep_alive, with_body, stats);
+                    }
+                    number => number.ok(),
+                };
+                let what = Report::State { camera };
                 self.report(what, keep_alive, method == Method::Get);
             }
             (Ok(Resource::Metrics), method) => {
                 self.report(Report::Metrics, keep_alive, method == Method::Get);
             }
-            (Ok(Resource::Page), _) => {
-                self.reply(response::page(PAGE, keep_alive, with_body), keep_alive);
+            (Ok(Resource::Page { .. }), _) => {
+                self.reply(response::page(keep_alive, with_body), keep_alive);
+            }
+            (Ok(Resource::PageWithoutSlash { .. }), _) => {
+                let name = &settings.cameras.entries()[camera].name;
+                let location = format!("{name}/");
+                self.reply(response::moved(&location, keep_alive), keep_alive);
             }
             // Their heads only, at once: asking what a picture is must not wake a camera.
             (Ok(Resource::Stream { .. }), Method::Head) => {
@@ -598,7 +632,7 @@ impl<F> Connection<F> {
             (Ok(Resource::Snapshot { .. }), Method::Head) => {
                 self.reply(response::snapshot_head(None, keep_alive), keep_alive);
             }
-            (Ok(Resource::Stream { camera, period }), _) => match Quirks::of(request) {
+            (Ok(Resource::Stream { period, .. }), _) => match Quirks::of(request) {
                 Ok(quirks) => {
                     stats.streams += 1;
                     self.say(quirks.stream_head());
@@ -607,7 +641,7 @@ impl<F> Connection<F> {
                 }
                 Err(_) => self.refuse(Status::BadRequest, keep_alive, with_body, stats),
             },
-            (Ok(Resource::Snapshot { camera, terms }), _) => {
+            (Ok(Resource::Snapshot { terms, .. }), _) => {
                 self.state = State::Snapshot(Snapshot {
                     camera,
                     since: now,

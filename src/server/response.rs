@@ -7,6 +7,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use super::page;
 use super::request::ALLOW;
 
 /// The delimiter behind every part of a stream, sent at once with the part (RFC 2046, 5.1.1). The first one goes out
@@ -18,7 +19,8 @@ const RETRY_AFTER_SECS: u32 = 5;
 
 /// Pictures are live: no cache keeps them, no proxy recodes them (`no-transform` keeps haproxy from compressing),
 /// and pages that may read them (`origins.rs`) may read their times.
-const PICTURE_FIELDS: &str = "Access-Control-Expose-Headers: X-Timestamp\r\n\
+const PICTURE_FIELDS: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age
+\
     Cache-Control: no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0\r\n\
     Pragma: no-cache\r\n\
     Expires: Mon, 3 Jan 2000 12:34:56 GMT\r\n";
@@ -152,17 +154,19 @@ pub fn options(keep_alive: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A page that is part of this program.
-pub fn page(body: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
+/// The page with the picture.
+pub fn page(keep_alive: bool, with_body: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
          Connection: {}\r\n\
          Cache-Control: no-cache\r\n\
+         {}\
          Content-Type: text/html; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{}",
         connection(keep_alive),
-        body.len(),
-        if with_body { body } else { "" },
+        page::FIELDS,
+        page::PAGE.len(),
+        if with_body { page::PAGE } else { "" },
     )
     .into_bytes()
 }
@@ -182,6 +186,19 @@ pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -
     .into_bytes()
 }
 
+/// It is elsewhere, and `location` says so relative to where it was looked for (RFC 9110, 10.2.2): so it holds behind
+/// a proxy that strips a prefix.
+pub fn moved(location: &str, keep_alive: bool) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 308 Permanent Redirect\r\n\
+         Connection: {}\r\n\
+         Location: {location}\r\n\
+         Content-Length: 0\r\n\r\n",
+        connection(keep_alive)
+    )
+    .into_bytes()
+}
+
 /// Nothing to see, and nothing wrong with that.
 pub fn no_content(keep_alive: bool) -> Vec<u8> {
     format!(
@@ -191,8 +208,8 @@ pub fn no_content(keep_alive: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The head of a snapshot; its length and time are known when it is sent, not to HEAD.
-pub fn snapshot_head(frame: Option<(u64, SystemTime)>, keep_alive: bool) -> Vec<u8> {
+/// The head of a snapshot; its length, time and age are known when it is sent, not to HEAD.
+pub fn snapshot_head(frame: Option<(u64, SystemTime, Duration)>, keep_alive: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.1 200 OK\r\n\
          Connection: {}\r\n\
@@ -201,8 +218,11 @@ pub fn snapshot_head(frame: Option<(u64, SystemTime)>, keep_alive: bool) -> Vec<
         connection(keep_alive),
     )
     .into_bytes();
-    if let Some((len, captured)) = frame {
+    if let Some((len, captured, age)) = frame {
         write_frame_fields(&mut head, len, captured);
+        // `X-Timestamp` alone tells no age to those whose clock is another one.
+        let (secs, micros) = (age.as_secs(), age.subsec_micros());
+        let _ = write!(head, "X-Frame-Age: {secs}.{micros:06}\r\n");
     }
     head.extend_from_slice(b"\r\n");
     head

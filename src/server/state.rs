@@ -39,19 +39,26 @@ impl Server {
         true
     }
 
-    fn state(&mut self, camera: usize, now: Instant) -> String {
+    fn state(&mut self, camera: Option<usize>, now: Instant) -> String {
         let viewers = self.viewers(now);
         let cameras: Vec<_> = (0..self.cameras.len())
             .map(|index| CameraFacts::of(&mut self.cameras[index], index, &viewers, now))
             .collect();
         let uptime = now.saturating_duration_since(self.started);
+        let asked_for = camera.and_then(|camera| cameras.get(camera));
         let ours = object([
             ("version", quoted(env!("CARGO_PKG_VERSION"))),
             ("uptime", seconds(uptime)),
+            // For those whose clock is another one: times in here are by this one.
+            ("time", timestamp(SystemTime::now())),
+            (
+                "camera",
+                asked_for.map_or(NULL.into(), |one| quoted(&one.name)),
+            ),
             ("cameras", list(&cameras, CameraFacts::json)),
             ("viewers", list(&viewers, |one| one.json(&cameras))),
         ]);
-        let mut result = match cameras.get(camera) {
+        let mut result = match asked_for {
             Some(facts) => facts.as_ustreamer(&viewers),
             None => Vec::new(),
         };
