@@ -112,7 +112,7 @@ pub struct Source {
 #[derive(Debug, Args)]
 pub struct Serve {
     /// A frame directory to serve, and the camera's name [default: as the directory is called]; may be given several
-    /// times.
+    /// times, or several with semicolons between them.
     #[arg(
         long,
         env = "LAZYCAM_FRAMES",
@@ -162,7 +162,7 @@ pub struct Http {
     /// End when no client was there for so many seconds; for socket activation, where the next client starts it again.
     #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = parse_seconds)]
     pub exit_idle: Option<Duration>,
-    /// Pages of this origin, such as http://octopi.local, may read the pictures; may be given several times. `none`: no
+    /// Pages of this origin, such as `http://octopi.local`, may read the pictures; may be given several times. `none`: no
     /// other site's pages [default: *, those of all sites].
     #[arg(
         long,
@@ -195,7 +195,7 @@ pub struct Run {
     pub frames: Option<PathBuf>,
     /// A camera, its name and source, and settings that are its own, such as
     /// front=v4l2:/dev/video0,size=1280x720,fps=15: those of the flags --size, --fps and so on, which hold for
-    /// the others; may be given several times.
+    /// the others; may be given several times, or several with semicolons between them.
     #[arg(
         long,
         env = "LAZYCAM_CAMERA",

@@ -25,7 +25,7 @@
 //! *Asked* means that `current.jpg` was opened since a frame was last put there. It is used up by the
 //! decision to publish, before the rename, so that whoever opens the new frame asks for the next.
 //!
-//! A camera may be faster than wanted ([`Lifecycle::limit`]). Frames that come before one is due are dropped as if they had not
+//! A camera may be faster than wanted (`Lifecycle::limit`). Frames that come before one is due are dropped as if they had not
 //! come; requests stand until then. Only what is published moves the grid on, so whoever asks after a pause
 //! gets the next frame there is.
 //!

@@ -49,7 +49,7 @@ impl Kind {
     pub fn takes(&self, setting: &str) -> bool {
         match setting {
             "size" => !matches!(self, Kind::Stdin),
-            "format" | "control" => matches!(self, Kind::V4l2(_)),
+            "format" | "control" => matches!(self, Kind::V4l2(_) | Kind::Libcamera(_)),
             _ => true,
         }
     }

@@ -19,8 +19,7 @@ const RETRY_AFTER_SECS: u32 = 5;
 
 /// Pictures are live: no cache keeps them, no proxy recodes them (`no-transform` keeps haproxy from compressing),
 /// and pages that may read them (`origins.rs`) may read their times.
-const PICTURE_FIELDS: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age
-\
+const PICTURE_FIELDS: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age\r\n\
     Cache-Control: no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0\r\n\
     Pragma: no-cache\r\n\
     Expires: Mon, 3 Jan 2000 12:34:56 GMT\r\n";
