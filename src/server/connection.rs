@@ -579,6 +579,8 @@ impl<F> Connection<F> {
             Some(Err(Missing::Unknown)) => {
                 return self.refuse(Status::NotFound, keep_alive, with_body, stats);
             }
+            // The page says itself that a camera is away, and sees it come back.
+            Some(Err(Missing::Away)) if matches!(found, Ok(Resource::Page { .. })) => 0,
             Some(Err(Missing::Away)) => {
                 return self.refuse(Status::Unavailable, keep_alive, with_body, stats);
             }
