@@ -3,7 +3,10 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use std::time::Duration;
+
 use super::*;
+use crate::frames::jpeg::Picture;
 
 const SIZE: Picture = Picture {
     width: 640,
