@@ -34,7 +34,7 @@
 
 /*
  * The linker's name for the dynamic section, which a static program without position independence does not have.
- * cross/libcamera renames what refers to it (libpisp does): it finds an empty section.
+ * cross/libcamera renames what may refer to it: it finds an empty section.
  */
 extern "C" ElfW(Dyn) builtin_dynamic[1];
 ElfW(Dyn) builtin_dynamic[1] = { { DT_NULL, { 0 } } };
