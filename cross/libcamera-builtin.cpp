@@ -13,7 +13,6 @@
  * Derived from libcamera's headers and from the files it replaces, Copyright (C) 2019-2021, Google Inc.
  */
 
-#include <link.h>
 #include <memory>
 #include <string>
 #include <string.h>
@@ -31,13 +30,6 @@
 	extern "C" libcamera::IPAInterface *ipaCreate_##name();
 #include "modules.inc"
 #undef MODULE
-
-/*
- * The linker's name for the dynamic section, which a static program without position independence does not have.
- * cross/libcamera renames what may refer to it: it finds an empty section.
- */
-extern "C" ElfW(Dyn) builtin_dynamic[1];
-ElfW(Dyn) builtin_dynamic[1] = { { DT_NULL, { 0 } } };
 
 #ifdef WITH_LIBYUV_WITHOUT_JPEG
 /* The virtual camera can show JPEG files, for which libyuv wants libjpeg. Its test patterns are enough: say that it is no JPEG. */

@@ -17,14 +17,11 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::{env, process};
+use std::{env, process, str};
 
 use log::warn;
 
 use crate::error::{Context, Error, Result};
-
-const VARIABLE: &str = "LIBCAMERA_IPA_CONFIG_PATH";
 
 /// Where libcamera itself would look without the variable; whoever put files there means them.
 const OF_THE_IMAGE: [&str; 2] = ["/etc/libcamera/ipa", "/usr/share/libcamera/ipa"];
@@ -49,7 +46,7 @@ pub(crate) fn offer() -> Option<Offered> {
         "the feature libcamera-static is for cross/build --libcamera, which names the packed tuning files"
     ));
     // The same place every time: the variable is set once, before libcamera starts the first thread beside ours.
-    static PLACE: OnceLock<PathBuf> = OnceLock::new();
+    static PLACE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let offered = match PLACE.get() {
         Some(place) => unpack_into(place.clone(), packed),
         None => unpack(packed, &places()).inspect(|offered| {
@@ -133,6 +130,7 @@ fn search_path(set: Option<OsString>, dir: &Path) -> OsString {
 
 #[cfg(feature = "libcamera-static")]
 fn announce(dir: &Path) {
+    const VARIABLE: &str = "LIBCAMERA_IPA_CONFIG_PATH";
     let path = search_path(env::var_os(VARIABLE), dir);
     // SAFETY: no other thread reads or writes the environment. Neither `capture` nor `list` starts threads of its own, and
     // libcamera's first one starts with the first CameraManager, which is made behind this.
