@@ -205,23 +205,21 @@ pub(super) fn longest_frame(fps: Option<f64>, assignments: &[Assignment]) -> Dur
 
 /// The sizes of a format. libcamera tells a range even of a list, so one from its middle is tried.
 pub(super) fn sizes(config: &mut CameraConfiguration, format: PixelFormat) -> Sizes {
-    let Some(stream) = config.get(0) else {
+    let pair = |size: Size| (size.width, size.height);
+    let told = config.get(0).map(|stream| {
+        let formats = stream.formats();
+        (formats.range(format), formats.sizes(format))
+    });
+    let Some((range, sizes)) = told else {
         return Sizes::Discrete(Vec::new());
     };
-    let pair = |size: Size| (size.width, size.height);
-    let (range, sizes) = (
-        stream.formats().range(format),
-        stream.formats().sizes(format),
-    );
     let (min, max) = (pair(range.min), pair(range.max));
-    let listed = sizes.into_iter().map(pair).collect();
-    let middle = |min: u32, max: u32| (min + (max.saturating_sub(min)) / 2) & !31;
+    let middle = |min: u32, max: u32| (min + max.saturating_sub(min) / 2) & !31;
     let between = (middle(min.0, max.0), middle(min.1, max.1));
-    drop(stream);
     let continuous = min != max && negotiate(config, format, between, None) == Some(between);
     match continuous {
         true => Sizes::Stepwise([min, max, (range.h_step, range.v_step)]),
-        false => Sizes::Discrete(listed),
+        false => Sizes::Discrete(sizes.into_iter().map(pair).collect()),
     }
 }
 

@@ -1,9 +1,7 @@
 //! The states of a connection, step by step: what goes in, what comes out.
 
 use std::rc::Rc;
-use std::time::SystemTime;
-
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::frames::jpeg::Picture;
