@@ -27,8 +27,7 @@ def camera(url):
     get = lambda path: values[path[0]]
     plugin._settings = types.SimpleNamespace(get=get, get_int=get, get_boolean=get)
     plugin._logger = logging.getLogger()
-    webcam = types.SimpleNamespace(
-        providerPlugin=plugin, providerIdentifier="classicwebcam", config=types.SimpleNamespace(name="classic"))
+    webcam = types.SimpleNamespace(providerPlugin=plugin, providerIdentifier="classicwebcam", config=mock.MagicMock())
     return types.SimpleNamespace(
         _webcam=webcam, _logger=plugin._logger, _pre_capture_hooks={}, _post_capture_hooks={}, _capture_errors=0, _capture_success=0)
 
