@@ -123,8 +123,10 @@ def run_with_packages(requirements, program, *arguments):
         if made.returncode:
             raise Missing(f"python3 makes no virtual environment; on Debian: apt-get install python3-venv\n{made.stdout}")
         # As listed and no more: what is in the list was tried together, and nothing is compiled or run to install it.
-        subprocess.run([place / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile",
-                        "--only-binary", ":all:", "--requirement", listed], check=True, timeout=300)
+        got = subprocess.run([place / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile",
+                              "--only-binary", ":all:", "--requirement", listed], check=False, timeout=300)
+        if got.returncode:
+            raise Missing(f"what {requirements} lists cannot be had from PyPI for this machine")
         (place / "complete").touch()
     done = subprocess.run([place / "bin/python", "-c", program, *arguments], check=False, capture_output=True, text=True,
                           timeout=60)
