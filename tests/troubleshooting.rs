@@ -25,6 +25,9 @@ const NOT_FOR_USERS: &[&str] = &[
     "queue a request of",
     "read the events of",
     "set the format of",
+    // To those who build it.
+    "the feature libcamera-static is for",
+    "unpack tuning files into",
     "wait for a frame in",
     "wait for signals and requests",
     "watch /dev for cameras",

@@ -32,7 +32,8 @@ import threading
 import time
 import urllib.parse
 
-from chromium import Driver, Failed, wait_for
+from chromium import Driver
+from shared import Failed, check, wait_for
 
 PREFIX = "/webcam"
 AXE = "axe-core@4.14.1"
@@ -211,12 +212,6 @@ def milliseconds(shown):
     """'48 ms', '1.2 s' or '3 min' as a number."""
     value, unit = shown.split()
     return float(value) * {"ms": 1, "s": 1000, "min": 60000}[unit]
-
-
-def check(condition, what):
-    """Or it has failed."""
-    if not condition:
-        raise Failed(what)
 
 
 def check_picture(page):
