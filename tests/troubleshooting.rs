@@ -25,12 +25,12 @@ const NOT_FOR_USERS: &[&str] = &[
     "queue a request of",
     "read the events of",
     "set the format of",
-    // To those who build it.
-    "the feature libcamera-static is for",
     "unpack tuning files into",
     "wait for a frame in",
     "wait for signals and requests",
     "watch /dev for cameras",
+    // To those who build it.
+    "the feature libcamera-static is for",
     // Parts of messages, or nothing but other messages put together.
     "…: … (… more like it)",
     "a unix socket",
