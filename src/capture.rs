@@ -14,9 +14,13 @@
 //! sleeps until one of them speaks.
 
 pub mod encode;
+#[cfg(feature = "libcamera")]
+pub mod libcamera;
 pub mod lifecycle;
 mod outlet;
 pub mod pattern;
+mod pixels;
+mod report;
 pub mod source;
 pub mod split;
 pub mod stamp;
@@ -34,6 +38,7 @@ use crate::event::{Interest, Poll, Registration, Signals};
 use crate::logging::Brake;
 use lifecycle::{Action, Lifecycle, Phase};
 use outlet::Outlet;
+use report::Report;
 use source::{Source, Trouble};
 
 /// Between two log lines of one kind that viewers, coming and going, or a failing camera can cause.
@@ -56,6 +61,7 @@ pub fn run(source: &mut dyn Source, options: &Options) -> Result<()> {
     let mut capture = Capture::new(source, options)?;
     let what = capture.source.describe();
     info!("{what}, to {} on demand", options.dir.display());
+    capture.tell_state(Instant::now());
     let ended = loop {
         match capture.turn() {
             Ok(None) => {}
@@ -94,8 +100,7 @@ struct Capture<'a> {
     frames: Option<Registration>,
     /// The newest frame's moment of capture.
     captured: SystemTime,
-    /// Broken frames so far.
-    broken: u64,
+    report: Report,
     broken_brake: Brake,
     lost_brake: Brake,
     told: Phase,
@@ -126,7 +131,7 @@ impl<'a> Capture<'a> {
             started: false,
             frames: None,
             captured: SystemTime::UNIX_EPOCH,
-            broken: 0,
+            report: Report::new(),
             broken_brake: Brake::new(QUIET),
             lost_brake: Brake::new(QUIET),
             told: Phase::Off,
@@ -171,6 +176,7 @@ impl<'a> Capture<'a> {
             done = self.act(action, now)?;
         }
         self.tell_phase(now);
+        self.tell_state(now);
         self.rest_or_listen()?;
         Ok(done)
     }
@@ -200,6 +206,8 @@ impl<'a> Capture<'a> {
                     return Ok(Some(done));
                 }
                 let action = self.lifecycle.frame(now, frame.settled);
+                let unwanted = self.lifecycle.phase() == Phase::Lingering;
+                self.report.dropped += u64::from(unwanted);
                 self.act(action, now)
             }
             Err(trouble) => self.cope(trouble, now),
@@ -244,9 +252,13 @@ impl<'a> Capture<'a> {
     }
 
     fn publish(&mut self, now: Instant) -> Result<Done> {
+        // Before the frame: who sees that is to know already that the camera is live.
+        self.tell_state(now);
         match self.source.jpeg() {
             Ok(jpeg) => {
-                if !self.outlet.publish(jpeg, self.captured, now) {
+                if self.outlet.publish(jpeg, self.captured, now) {
+                    self.report.published += 1;
+                } else {
                     self.lifecycle.unpublished();
                 }
                 Ok(None)
@@ -272,15 +284,21 @@ impl<'a> Capture<'a> {
     }
 
     fn count_broken(&mut self, message: &str, now: Instant) {
-        self.broken += 1;
+        self.report.broken += 1;
         if self.broken_brake.pass(now).is_some() {
-            warn!("dropped a broken frame, {} so far: {message}", self.broken);
+            let so_far = self.report.broken;
+            warn!("dropped a broken frame, {so_far} so far: {message}");
         }
     }
 
     /// The camera is gone. The frame it left goes too, and who waits is made to ask again.
     fn lose(&mut self, message: &str, now: Instant) {
         self.stop();
+        self.report.lose(message);
+        // Before the empty file: who is woken by that is to know why.
+        if let Some(state) = self.report.news(Phase::Lost, self.source) {
+            self.outlet.tell_state(state, now);
+        }
         let announced = self.outlet.announce(now);
         let wait = self.lifecycle.lost(now, announced);
         if let Some(held_back) = self.lost_brake.pass(now) {
@@ -290,6 +308,13 @@ impl<'a> Capture<'a> {
                 "{what} is lost: {message}; trying again after {after} s while somebody asks \
                  ({held_back} more losses since the last message)"
             );
+        }
+    }
+
+    /// Writes the state file, if it would say something new.
+    fn tell_state(&mut self, now: Instant) {
+        if let Some(state) = self.report.news(self.lifecycle.phase(), self.source) {
+            self.outlet.tell_state(state, now);
         }
     }
 

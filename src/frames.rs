@@ -11,6 +11,7 @@
 //! | [`watch`] | reader | tells that a frame arrived, in any of several directories |
 //! | [`frame`] | reader | opens the current frame and checks that it is one |
 //! | `follow` | both | follows a directory by its path, through deletion and replacement |
+//! | [`state`] | both | what the producer says about itself, and whether there is one |
 //! | [`jpeg`] | both | what makes a file a JPEG: SOI, marker chain, EOI |
 
 pub mod demand;
@@ -18,6 +19,7 @@ mod follow;
 pub mod frame;
 pub mod jpeg;
 pub mod publish;
+pub mod state;
 pub mod watch;
 
 /// The name under which the newest frame is found.

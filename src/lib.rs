@@ -20,7 +20,7 @@
 //! | [`activation`] | sockets and notifications of the service manager |
 //! | [`event`] | what a loop waits for: descriptors, deadlines, signals |
 //! | [`cli`], [`commands`] | flags, and what each command does with them |
-//! | [`error`], [`logging`] | how failures and events are told |
+//! | [`error`], [`logging`], [`json`] | how failures, events and facts are told |
 //!
 //! `capture` and `server` share `frames` and never use each other; `commands` alone knows both.
 
@@ -31,6 +31,7 @@ pub mod commands;
 pub mod error;
 pub mod event;
 pub mod frames;
+pub mod json;
 pub mod list;
 pub mod logging;
 pub mod server;

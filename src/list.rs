@@ -9,6 +9,7 @@ use std::io::Write as _;
 
 use crate::capture::v4l2::{Control, Device, Fourcc, Sizes, readable_formats, video_nodes};
 use crate::error::{Context, Result};
+use crate::json::{list, quoted};
 
 /// Writes the list to standard output.
 pub fn run(json: bool) -> Result<()> {
@@ -64,6 +65,8 @@ impl Found {
                     .push((node.display().to_string(), error.to_string())),
             }
         }
+        #[cfg(feature = "libcamera")]
+        log::info!("libcamera has {:?}", crate::capture::libcamera::ids()?);
         Ok(found)
     }
 
@@ -243,27 +246,6 @@ fn control_json(control: &Control) -> String {
 /// At most two digits behind the point: 30, 29.97.
 fn rounded(fps: f64) -> String {
     ((fps * 100.0).round() / 100.0).to_string()
-}
-
-fn list<T>(items: &[T], json: impl Fn(&T) -> String) -> String {
-    let items: Vec<_> = items.iter().map(json).collect();
-    format!("[{}]", items.join(","))
-}
-
-/// A JSON string (RFC 8259, section 7). Devices name themselves; anything may stand there.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]

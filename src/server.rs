@@ -19,9 +19,12 @@
 
 mod admission;
 mod camera;
+mod condition;
 pub mod connection;
 mod delivery;
+pub mod figures;
 mod listen;
+mod metrics;
 pub mod outbox;
 pub mod pacing;
 mod peer;
@@ -29,12 +32,13 @@ mod places;
 pub mod request;
 pub mod response;
 pub mod route;
+mod state;
 pub mod stats;
 mod tcp;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, info};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
@@ -146,6 +150,8 @@ pub struct Server {
     held: delivery::Held,
     places: Places,
     stats: Stats,
+    started: Instant,
+    started_at: SystemTime,
     manager: Manager,
     stopping: bool,
     crowded: bool,
@@ -198,6 +204,8 @@ impl Server {
                 turned_away: 0,
             },
             stats: Stats::default(),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
             manager,
             stopping: false,
             crowded: false,
@@ -329,9 +337,13 @@ impl Server {
             let camera = &mut self.cameras[index];
             match change {
                 Change::Frame => camera.frame_arrived(now),
+                Change::State => camera.state_changed(),
                 Change::Returned | Change::Gone => {
                     debug!("{}: {change:?}", camera.dir().display());
-                    camera.look_again();
+                    match change {
+                        Change::Gone => camera.gone(),
+                        _ => camera.returned(),
+                    }
                 }
             }
             self.serve_waiting(index, now);

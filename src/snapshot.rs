@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll};
 use crate::frames::frame::{self, Frame, NoFrame};
+use crate::frames::state::{Phase, State};
 use crate::frames::watch::{Change, Watcher};
 
 /// Waits up to `timeout` for the next frame of `dir`, which need not exist yet, and writes it to `output`:
@@ -63,6 +64,7 @@ fn look(dir: &Path, change: Change, asked: SystemTime) -> Result<Frame, Option<N
     match change {
         Change::Gone => Err(Some(NoFrame::NotYet)),
         Change::Frame => Frame::open(dir).map_err(Some),
+        Change::State => Err(None),
         Change::Returned => {
             let frame = Frame::open(dir).map_err(Some)?;
             if frame.captured() < asked {
@@ -74,8 +76,13 @@ fn look(dir: &Path, change: Change, asked: SystemTime) -> Result<Frame, Option<N
 }
 
 fn timed_out(dir: &Path, timeout: Duration, reason: Option<NoFrame>) -> Error {
+    let lost = State::read(dir).filter(|state| state.phase == Phase::Lost);
+    let lost = lost.and_then(|state| state.why);
     let why = match reason {
         _ if !dir.is_dir() => "there is no such directory".into(),
+        None | Some(NoFrame::NotYet) if lost.is_some() => {
+            format!("the camera is lost: {}", lost.unwrap_or_default())
+        }
         None | Some(NoFrame::NotYet) => "is something capturing into it?".into(),
         Some(reason) => reason.to_string(),
     };

@@ -4,10 +4,25 @@
 //! out. That is the layout JPEG itself works in, so no colour is converted; sources bring their pixels
 //! into this form, and for most cameras' raw formats that is a matter of taking apart or halving rows.
 //!
+//! | coder | built | |
+//! | --- | --- | --- |
+//! | [`portable`] | always | Rust alone; used if there is no other |
+//! | `turbo` | with the feature `turbojpeg` or `turbojpeg-system` | libjpeg-turbo: three to five times as fast |
+//!
+//! Which one [`Encoder`] uses is settled at build time: nobody wants the slower one of two that are there. Both
+//! follow the quality scale of the Independent JPEG Group, so pictures and sizes are the same to the eye.
+//!
 //! Samples are full-range BT.601 as JFIF 1.02 wants them (0 to 255, chroma around 128). Cameras that
 //! deliver limited range (16 to 235) must be stretched by their source, or the picture looks pale.
 
-use jpeg_encoder::{EncodingError, ImageBuffer, JpegColorType, SamplingFactor};
+pub mod portable;
+#[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
+pub mod turbo;
+
+#[cfg(not(any(feature = "turbojpeg", feature = "turbojpeg-system")))]
+use portable as chosen;
+#[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
+use turbo as chosen;
 
 use crate::error::{Error, Result};
 
@@ -21,10 +36,10 @@ pub struct Plane<'a> {
 
 impl<'a> Plane<'a> {
     /// `height` rows of `width` samples, each row `stride` bytes after the one before; `None` if the
-    /// bytes do not suffice. The last row need not be padded to the stride.
+    /// bytes do not suffice. The last row need not be padded to the stride. Coders in C count strides in `int`.
     fn new(bytes: &'a [u8], stride: usize, width: usize, height: usize) -> Option<Self> {
         let needed = stride.checked_mul(height - 1)?.checked_add(width)?;
-        let fits = stride >= width && bytes.len() >= needed;
+        let fits = stride >= width && bytes.len() >= needed && i32::try_from(stride).is_ok();
         fits.then_some(Plane {
             bytes,
             stride,
@@ -70,8 +85,9 @@ impl<'a> Planes<'a> {
 }
 
 /// Makes JPEGs of one quality.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Encoder {
+    coder: chosen::Coder,
     quality: u8,
 }
 
@@ -83,21 +99,26 @@ impl Encoder {
             let message = format!("JPEG quality {quality} is not between 1 and 100");
             return Err(Error::Usage(message));
         }
-        Ok(Encoder { quality })
+        let coder = chosen::Coder::new(quality)?;
+        Ok(Encoder { coder, quality })
+    }
+
+    /// The coder of this build, as its library is called.
+    pub const CODER: &str = chosen::NAME;
+
+    /// What it was made with.
+    pub fn quality(&self) -> u8 {
+        self.quality
     }
 
     /// Replaces what is in `into` by the JPEG, with `comment` in a COM segment behind the JFIF header.
     pub fn encode(
-        &self,
+        &mut self,
         planes: Planes<'_>,
         comment: Option<&[u8]>,
         into: &mut Vec<u8>,
     ) -> Result<()> {
-        into.clear();
-        // By a reference to the vector, because the library takes its writer by value.
-        let mut encoder = jpeg_encoder::Encoder::new(&mut *into, self.quality);
-        encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
-        encoder.encode_image(planes).map_err(failed)?;
+        self.coder.encode(planes, into)?;
         if let Some(comment) = comment {
             insert_comment(comment, into)?;
         }
@@ -105,11 +126,7 @@ impl Encoder {
     }
 }
 
-fn failed(error: EncodingError) -> Error {
-    Error::Input(format!("cannot encode a frame: {error}"))
-}
-
-/// The library writes no COM segment, so it is put in afterwards: behind APP0, which JFIF wants first.
+/// The libraries write no COM segment, so it is put in afterwards: behind APP0, which JFIF wants first.
 /// That moves the file by some sixty bytes, a few microseconds for 100 KB.
 fn insert_comment(comment: &[u8], into: &mut Vec<u8>) -> Result<()> {
     let length = u16::try_from(comment.len() + 2)
@@ -121,33 +138,6 @@ fn insert_comment(comment: &[u8], into: &mut Vec<u8>) -> Result<()> {
     let header = [[0xFF, 0xFE], length.to_be_bytes()].concat();
     into.splice(at..at, header.into_iter().chain(comment.iter().copied()));
     Ok(())
-}
-
-/// The library asks for rows at full size and then leaves out what 4:2:0 does not keep: of each 2x2 it
-/// takes the sample at the top left. Doubled samples therefore come out as they went in.
-impl ImageBuffer for Planes<'_> {
-    fn get_jpeg_color_type(&self) -> JpegColorType {
-        JpegColorType::Ycbcr
-    }
-
-    fn width(&self) -> u16 {
-        self.width
-    }
-
-    fn height(&self) -> u16 {
-        self.height
-    }
-
-    fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
-        let y = usize::from(y);
-        let [luma, chroma @ .., _] = buffers;
-        luma.extend_from_slice(self.luma.row(y));
-        for (plane, buffer) in self.chroma.iter().zip(chroma) {
-            let end = buffer.len() + usize::from(self.width);
-            buffer.extend(plane.row(y / 2).iter().flat_map(|&sample| [sample; 2]));
-            buffer.truncate(end);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -162,7 +152,7 @@ mod tests {
         let size = (width, height);
         let planes = Planes::new(size, (&plane, stride), (&chroma, stride), (&chroma, stride));
         let mut jpeg = vec![1, 2, 3];
-        let encoder = Encoder::new(quality).unwrap();
+        let mut encoder = Encoder::new(quality).unwrap();
         encoder.encode(planes.unwrap(), comment, &mut jpeg).unwrap();
         jpeg
     }
@@ -195,7 +185,7 @@ mod tests {
     #[test]
     fn a_comment_that_no_segment_can_hold_is_refused() {
         let planes = Planes::new((1, 1), (&[0], 1), (&[0], 1), (&[0], 1)).unwrap();
-        let encoder = Encoder::new(50).unwrap();
+        let mut encoder = Encoder::new(50).unwrap();
         let mut jpeg = Vec::new();
         let result = encoder.encode(planes, Some(&[b'x'; 65534]), &mut jpeg);
         assert!(result.is_err());
@@ -211,6 +201,7 @@ mod tests {
         assert!(of((8, 8), 7).is_none());
         assert!(of((0, 8), 8).is_none());
         assert!(of((8, 2), usize::MAX).is_none());
+        assert!(of((8, 1), 1 << 31).is_none());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use log::{info, warn};
 use crate::error::{Context, Error, Result};
 use crate::frames::demand::Demand;
 use crate::frames::publish::Publisher;
+use crate::frames::state::State;
 use crate::logging::Brake;
 
 /// Waits between two tries to take the directory over again: the first, and the longest.
@@ -27,6 +28,8 @@ pub(super) struct Outlet {
     demand: Demand,
     /// The directory is not ours now: when to try again, and the wait after that.
     retry: Option<(Instant, Duration)>,
+    /// What was told last.
+    state: Option<State>,
     brake: Brake,
 }
 
@@ -38,6 +41,7 @@ impl Outlet {
             demand: Demand::new(&dir)?,
             dir,
             retry: None,
+            state: None,
             brake: Brake::new(Duration::from_secs(60)),
         };
         let announced = outlet.publisher.announce();
@@ -78,6 +82,13 @@ impl Outlet {
         self.tell(announced, now)
     }
 
+    /// Tells what the camera does now, and again if the directory has to be made anew.
+    pub(super) fn tell_state(&mut self, state: State, now: Instant) {
+        let told = self.publisher.tell(&state);
+        self.state = Some(state);
+        self.tell(told, now);
+    }
+
     fn tell(&mut self, published: io::Result<()>, now: Instant) -> bool {
         let Err(error) = published else {
             return true;
@@ -97,6 +108,9 @@ impl Outlet {
                 self.publisher = publisher;
                 self.retry = None;
                 self.demand.follow();
+                if let Some(state) = self.state.take() {
+                    self.tell_state(state, now);
+                }
                 self.announce(now);
                 Ok(())
             }

@@ -16,9 +16,10 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::capture::encode::Encoder;
-use crate::capture::source::{Captured, Source, Trouble};
+use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::stamp::Stamp;
 use crate::error::{Error, Result};
+use crate::frames::jpeg::Picture;
 
 mod canvas;
 mod card;
@@ -99,6 +100,15 @@ impl Source for Pattern {
         format!("pattern {width}x{height} at {} fps", self.fps)
     }
 
+    fn facts(&self) -> Facts {
+        let (width, height) = self.size;
+        Facts {
+            size: Some(Picture { width, height }),
+            fps: Some(self.fps),
+            quality: Some(self.encoder.quality()),
+        }
+    }
+
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {
         self.stop();
         let (start, next) = (now, 0);
@@ -167,7 +177,7 @@ mod tests {
 
     use super::strip::Strip;
     use super::*;
-    use crate::frames::jpeg::{self, Picture};
+    use crate::frames::jpeg;
 
     fn started(size: (u16, u16), fps: f64, quality: u8) -> (Pattern, Instant) {
         let mut pattern = Pattern::new(size, fps, quality).unwrap();

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Instant, SystemTime};
 
+use crate::frames::jpeg::Picture;
+
 /// The sources there are, as `--source` names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -58,6 +60,17 @@ pub struct Captured {
     pub settled: bool,
 }
 
+/// What is known of a source's pictures before there is one, for the file `state`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// Width and height in pixels.
+    pub size: Option<Picture>,
+    /// Frames per second that it is set to.
+    pub fps: Option<f64>,
+    /// JPEG quality, where frames are encoded here.
+    pub quality: Option<u8>,
+}
+
 /// Why a source gives no frame, by what the loop must do about it.
 #[derive(Debug)]
 pub enum Trouble {
@@ -78,6 +91,11 @@ pub enum Trouble {
 pub trait Source {
     /// What it is, for people: `pattern 640x480 at 30 fps`.
     fn describe(&self) -> String;
+
+    /// What is known of its pictures; it may change with a start.
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
 
     /// Begins to deliver frames. No frame from before this call is delivered after it.
     fn start(&mut self, now: Instant) -> Result<(), Trouble>;

@@ -26,7 +26,6 @@ mod device;
 mod ioctl;
 mod mjpeg;
 mod nodes;
-mod pixels;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -35,16 +34,17 @@ use std::time::{Instant, SystemTime};
 use log::{info, warn};
 use rustix::io::Errno;
 
+use super::pixels::{PREFERENCE, Pixels, Unpacker};
 use crate::capture::encode::Encoder;
-use crate::capture::source::{Captured, Source, Trouble};
+use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::stamp::monotonic;
 use crate::error::{Error, Result};
+use crate::frames::jpeg::Picture;
 pub use controls::{Assignment, Control, Kind as ControlKind};
 pub use device::{Card, Device, Format, Fourcc, Interval, Sizes};
 use ioctl::{Buffers, Filled};
 use nodes::Watch;
 pub use nodes::video_nodes;
-use pixels::{PREFERENCE, Pixels, Unpacker};
 
 /// One with us, one that the driver fills, and two that wait: for the loop while it is busy with the first, and so that
 /// the driver is never without one.
@@ -252,6 +252,25 @@ impl Source for V4l2 {
             (Some(camera), _) => camera.describe(),
             (None, Some(path)) => format!("v4l2 {}", path.display()),
             (None, None) => "v4l2, the first camera".into(),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let Some(camera) = &self.camera else {
+            return Facts::default();
+        };
+        let size = (
+            camera.format.width.try_into(),
+            camera.format.height.try_into(),
+        );
+        let (Ok(width), Ok(height)) = size else {
+            return Facts::default();
+        };
+        let encodes = camera.unpacker.is_some();
+        Facts {
+            size: Some(Picture { width, height }),
+            fps: camera.fps,
+            quality: encodes.then(|| self.encoder.quality()),
         }
     }
 

@@ -87,6 +87,8 @@ impl Seen {
     fn note(&mut self, happened: Happened) {
         match happened {
             Happened::Current => self.asked = true,
+            // A reader that reads it wants to know, not to see.
+            Happened::State => {}
             Happened::Gone => self.lost = true,
             Happened::Returned => (self.asked, self.lost) = (true, true),
         }

@@ -42,6 +42,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::frames::CURRENT;
+use crate::frames::state::STATE;
 use crate::logging::Brake;
 use watches::{Role, Use, Watches};
 
@@ -63,6 +64,8 @@ pub struct DirId(pub u32);
 pub(super) enum Happened {
     /// The event that the follower was made for, on `current.jpg`.
     Current,
+    /// The same on `state`.
+    State,
     /// The directory appeared, or events were lost: anything may have happened in it.
     Returned,
     /// The directory is no longer at its path.
@@ -139,6 +142,10 @@ impl Follower {
         });
         if news.overflow {
             news.stale.extend(self.places.keys());
+        }
+        // First: what the producer says explains the frames that come or do not come.
+        for &id in &news.state {
+            told(id, Happened::State);
         }
         for &id in &news.current {
             told(id, Happened::Current);
@@ -235,6 +242,7 @@ pub(super) fn complain(brake: &mut Brake, now: Instant, error: &Error) {
 #[derive(Default)]
 struct News {
     current: BTreeSet<DirId>,
+    state: BTreeSet<DirId>,
     stale: BTreeSet<DirId>,
     overflow: bool,
 }
@@ -250,6 +258,9 @@ impl News {
             match &one.role {
                 Role::Home if !ended && name == Some(OsStr::new(CURRENT)) => {
                     self.current.insert(one.dir);
+                }
+                Role::Home if !ended && name == Some(OsStr::new(STATE)) => {
+                    self.state.insert(one.dir);
                 }
                 Role::Signpost(waited_for) if name == Some(waited_for) => {
                     self.stale.insert(one.dir);

@@ -21,23 +21,30 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{self as sys, AtFlags, Dir, FlockOperation, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::frames::state::{STATE, State};
 use crate::frames::{CURRENT, LOCK, TEMPORARY};
 
 /// Ours. There is one producer, so there is one name, in a subdirectory of its own.
 const STAGING: &str = ".new";
 const STAGED: &str = ".new/current.jpg";
+const STAGED_STATE: &str = ".new/state";
 
 /// For the producer alone.
 const STAGING_MODE: Mode = Mode::from_raw_mode(0o700);
 
 /// For everybody to read, less the umask.
 const MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// A lock that is taken is tried again so often, after so long each time.
+const LOCK_TRIES: u32 = 3;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// tv_nsec that leaves a time as it is (utimensat(2)).
 const OMIT: Timespec = Timespec {
@@ -58,7 +65,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Takes the directory `dir`: makes it (and its parents) if missing, locks it, and removes the
-    /// temporaries of a killed predecessor. [`Error::Busy`] names the producer that has it.
+    /// temporaries and the state of a killed predecessor. [`Error::Busy`] names the producer that has it.
     ///
     /// `current.jpg` is left as it is, until [`Publisher::announce`].
     pub fn open(dir: &Path) -> Result<Publisher> {
@@ -83,7 +90,12 @@ impl Publisher {
     /// sees the rename and opens again, so no request is lost; and a frame that a predecessor left behind
     /// is not taken for a new one.
     pub fn announce(&mut self) -> io::Result<()> {
-        self.replace(&[], None)
+        self.replace(STAGED, CURRENT, &[], None)
+    }
+
+    /// Tells what the camera does. To be called when that changes, not for each frame: it wakes readers.
+    pub fn tell(&mut self, state: &State) -> io::Result<()> {
+        self.replace(STAGED_STATE, STATE, state.to_string().as_bytes(), None)
     }
 
     /// Puts a frame in place, captured at `captured`. Whoever watches the directory is told by the rename.
@@ -91,7 +103,7 @@ impl Publisher {
     /// On any error (no space, first of all) the frame before stays, nothing is left behind, and the next
     /// frame can be tried as if nothing had happened.
     pub fn publish(&mut self, jpeg: &[u8], captured: SystemTime) -> io::Result<()> {
-        self.replace(jpeg, Some(captured))
+        self.replace(STAGED, CURRENT, jpeg, Some(captured))
     }
 
     /// Whether the directory is still the one at its path.
@@ -100,19 +112,31 @@ impl Publisher {
         fs::metadata(&self.path).is_ok_and(|about| identity(about) == self.identity)
     }
 
-    fn replace(&mut self, content: &[u8], captured: Option<SystemTime>) -> io::Result<()> {
-        let replaced = self.write_temporary(content, captured).and_then(|()| {
-            sys::renameat(&self.dir, STAGED, &self.dir, CURRENT).map_err(io::Error::from)
+    fn replace(
+        &mut self,
+        staged: &str,
+        name: &str,
+        content: &[u8],
+        captured: Option<SystemTime>,
+    ) -> io::Result<()> {
+        let written = self.write_temporary(staged, content, captured);
+        let replaced = written.and_then(|()| {
+            sys::renameat(&self.dir, staged, &self.dir, name).map_err(io::Error::from)
         });
         if replaced.is_err() {
-            // Best effort: the next frame truncates what cannot be removed.
-            let _ = sys::unlinkat(&self.dir, STAGED, AtFlags::empty());
+            // Best effort: the next one truncates what cannot be removed.
+            let _ = sys::unlinkat(&self.dir, staged, AtFlags::empty());
         }
         replaced
     }
 
-    fn write_temporary(&self, content: &[u8], captured: Option<SystemTime>) -> io::Result<()> {
-        let mut file = self.create_temporary()?;
+    fn write_temporary(
+        &self,
+        staged: &str,
+        content: &[u8],
+        captured: Option<SystemTime>,
+    ) -> io::Result<()> {
+        let mut file = self.create_temporary(staged)?;
         file.write_all(content)?;
         if let Some(captured) = captured {
             let times = Timestamps {
@@ -124,10 +148,10 @@ impl Publisher {
         Ok(())
     }
 
-    fn create_temporary(&self) -> rustix::io::Result<File> {
+    fn create_temporary(&self, staged: &str) -> rustix::io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || sys::openat(&self.dir, STAGED, flags, MODE);
+        let create = || sys::openat(&self.dir, staged, flags, MODE);
         match create() {
             Err(Errno::NOENT) => {
                 sys::mkdirat(&self.dir, STAGING, STAGING_MODE)?;
@@ -139,9 +163,11 @@ impl Publisher {
     }
 
     fn remove_temporaries(&self) -> io::Result<()> {
-        match sys::unlinkat(&self.dir, STAGED, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno.into()),
+        for name in [STAGED, STAGED_STATE, STATE] {
+            match sys::unlinkat(&self.dir, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
         for entry in Dir::read_from(&self.dir)? {
             let entry = entry?;
@@ -161,10 +187,17 @@ impl Publisher {
 fn lock(dir: &OwnedFd, path: &Path) -> Result<File> {
     let what = || format!("lock frame directory {}", path.display());
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut tries = LOCK_TRIES;
     loop {
         let mut file = File::from(sys::openat(dir, LOCK, flags, MODE).doing(what)?);
         match sys::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
+            // A reader that looks whether there is a producer has it for a moment (`state.rs`).
+            Err(Errno::WOULDBLOCK) if tries > 0 => {
+                tries -= 1;
+                thread::sleep(LOCK_PAUSE);
+                continue;
+            }
             Err(Errno::WOULDBLOCK) => return Err(Error::Busy(held_by(&mut file, path))),
             Err(errno) => return Err(errno).doing(what),
         }

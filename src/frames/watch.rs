@@ -1,7 +1,7 @@
 //! The reader's side of a frame directory: tells that a frame arrived, in any of several directories.
 //!
 //! A frame arrives by being renamed onto `current.jpg` (IN_MOVED_TO); a file of that name that is written
-//! in place is not one. Nobody needs to be there first: a directory that does not exist is waited for
+//! in place is not one. The same goes for `state`. Nobody needs to be there first: a directory that does not exist is waited for
 //! at the nearest ancestor that does, and one that is deleted, moved away or replaced is waited for again.
 //! Nothing is polled; only where inotify has no event to give (its limits, permissions) is there a
 //! retry, which the owner's loop calls when [`Watcher::retry_at`] has come.
@@ -25,6 +25,8 @@ use crate::logging::Brake;
 pub enum Change {
     /// A file was renamed onto `current.jpg`: a frame, or the empty file that says 'not yet'.
     Frame,
+    /// The producer has put another `state` in place.
+    State,
     /// The directory appeared, also in place of another one, or events were lost: look at `current.jpg`.
     Returned,
     /// The directory is no longer there; it is waited for.
@@ -97,6 +99,7 @@ impl From<Happened> for Change {
     fn from(happened: Happened) -> Self {
         match happened {
             Happened::Current => Change::Frame,
+            Happened::State => Change::State,
             Happened::Returned => Change::Returned,
             Happened::Gone => Change::Gone,
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 
+use super::condition::{Condition, Finding};
 use super::connection::Want;
 use super::outbox::Shot;
 use super::pacing::{self, Newest, Path, Turn};
@@ -19,6 +20,7 @@ use super::response::unix_time;
 use super::route::Terms;
 use super::stats::Stats;
 use crate::frames::frame::{self, FileId, Frame, NoFrame};
+use crate::frames::jpeg::Picture;
 use crate::logging::Brake;
 
 /// The interval of a camera of which nothing is known yet.
@@ -30,6 +32,9 @@ const FRESHNESS_SLACK: u32 = 4;
 /// An ask that brought nothing is repeated when somebody waits after so long: the producer may have been started
 /// anew since.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A frame that has just arrived and seems to be older than this was not captured when it says.
+const LONGEST_WAY: Duration = Duration::from_secs(60);
 
 /// What the server decided for a waiting viewer.
 #[derive(Debug)]
@@ -54,11 +59,26 @@ pub(super) struct Camera {
     asked: Option<Instant>,
     intervals: Intervals,
     complaint: Brake,
+    condition: Condition,
+    seen: Option<Seen>,
+}
+
+/// The last frame that was opened, for those who want to know and not to see.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// The moment of capture on the monotonic clock.
+    pub(super) taken: Instant,
+    /// The same by the wall clock.
+    pub(super) captured: SystemTime,
+    pub(super) len: u64,
+    pub(super) picture: Picture,
 }
 
 impl Camera {
     pub(super) fn new(dir: PathBuf) -> Self {
         Camera {
+            condition: Condition::of(&dir, Instant::now()),
+            seen: None,
             dir,
             number: 0,
             arrived: None,
@@ -74,6 +94,12 @@ impl Camera {
         &self.dir
     }
 
+    /// What clients call it: the last component of its directory's path.
+    pub(super) fn name(&self) -> String {
+        let name = self.dir.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// A frame was renamed into place.
     pub(super) fn frame_arrived(&mut self, now: Instant) {
         if let (Some(before), Some(asked)) = (self.arrived, self.asked) {
@@ -81,6 +107,43 @@ impl Camera {
         }
         self.look_again();
         self.arrived = Some(now);
+        self.condition.arrived(now);
+    }
+
+    /// The producer says something new about itself.
+    pub(super) fn state_changed(&mut self) {
+        self.condition.read(&self.dir);
+        if self.condition.is_lost() {
+            // What there is, is from before.
+            self.look_again();
+        }
+    }
+
+    /// The directory has come, possibly in place of another one.
+    pub(super) fn returned(&mut self) {
+        self.condition.read(&self.dir);
+        self.look_again();
+    }
+
+    /// The directory has gone.
+    pub(super) fn gone(&mut self) {
+        self.condition.gone();
+        self.look_again();
+    }
+
+    /// What the camera does, as far as can be found out now without waking it.
+    pub(super) fn find(&mut self, now: Instant) -> Finding {
+        self.condition.find(&self.dir, now)
+    }
+
+    /// What is known beside that.
+    pub(super) fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    /// The last frame that somebody here took.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.seen
     }
 
     /// The directory is a new one, or events were lost: nothing is known of what is in it.
@@ -230,13 +293,22 @@ impl Camera {
             return opened.clone();
         }
         self.asked.get_or_insert(now);
+        self.condition.asked(now);
         let shot = match Frame::open(&self.dir) {
-            Ok(frame) => Some(self.shot(frame)),
-            Err(NoFrame::NotYet) => None,
+            Ok(frame) => Some(self.shot(frame, now)),
+            Err(NoFrame::NotYet) => {
+                if self.arrived.is_some() {
+                    self.condition.was_empty();
+                }
+                None
+            }
             Err(problem) => {
                 match problem {
                     NoFrame::Io(_) => stats.unreadable_frames += 1,
-                    _ => stats.broken_frames += 1,
+                    _ => {
+                        stats.broken_frames += 1;
+                        self.condition.broken += 1;
+                    }
                 }
                 if let Some(more) = self.complaint.pass(now) {
                     warn!("{}: {problem} ({more} more like it)", self.dir.display());
@@ -248,16 +320,25 @@ impl Camera {
         shot
     }
 
-    fn shot(&mut self, frame: Frame) -> Shot<Frame> {
+    fn shot(&mut self, frame: Frame, now: Instant) -> Shot<Frame> {
         let number = match self.last {
             Some((id, number)) if id == frame.id() => number,
             _ => self.number,
         };
         self.last = Some((frame.id(), number));
+        let taken = taken(frame.captured(), self.arrived, now);
+        let (len, captured, picture) = (frame.len(), frame.captured(), frame.picture());
+        self.seen = Some(Seen {
+            taken,
+            captured,
+            len,
+            picture,
+        });
         Shot {
-            len: frame.len(),
-            captured: frame.captured(),
-            picture: frame.picture(),
+            len,
+            captured,
+            taken,
+            picture,
             number,
             file: Rc::new(frame),
         }
@@ -269,9 +350,19 @@ impl Camera {
             return;
         }
         self.asked = Some(now);
+        self.condition.asked(now);
         // A directory that is not there yet will be noticed when it comes, and asked then.
         let _ = frame::ask(&self.dir);
     }
+}
+
+/// The moment of capture on the monotonic clock, by which ages are counted. The producer told it by the wall clock, which
+/// is compared with itself once, when the frame is opened: what it does afterwards changes nothing.
+fn taken(captured: SystemTime, arrived: Option<Instant>, now: Instant) -> Instant {
+    let age = SystemTime::now().duration_since(captured).ok();
+    let age = age.filter(|age| arrived.is_none() || *age <= LONGEST_WAY);
+    let taken = age.and_then(|age| now.checked_sub(age));
+    taken.unwrap_or_else(|| arrived.unwrap_or(now))
 }
 
 /// The last few intervals between a frame that was opened at once and the next one: any other gap says more about

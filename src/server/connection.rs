@@ -94,13 +94,45 @@ impl Want {
     }
 }
 
+/// An answer that only the whole server can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// What goes on, as JSON: with the stream of this camera at the place where ustreamer's clients look.
+    State {
+        /// This camera.
+        camera: usize,
+    },
+    /// Counters for Prometheus.
+    Metrics,
+}
+
+/// What a viewer looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// A stream of this camera.
+    Stream(usize),
+    /// It waits for a snapshot of this camera.
+    Snapshot(usize),
+}
+
 #[derive(Debug)]
 enum State {
-    Request { since: Instant },
+    Request {
+        since: Instant,
+    },
     Snapshot(Snapshot),
-    Reply { keep_alive: bool },
+    Report {
+        what: Report,
+        keep_alive: bool,
+        with_body: bool,
+    },
+    Reply {
+        keep_alive: bool,
+    },
     Stream(Stream),
-    Drain { since: Instant },
+    Drain {
+        since: Instant,
+    },
     Closed(CloseReason),
 }
 
@@ -157,7 +189,9 @@ impl<F> Connection<F> {
     pub fn takes_input(&self) -> bool {
         match self.state {
             State::Request { .. } | State::Stream(_) | State::Drain { .. } => true,
-            State::Snapshot(_) | State::Reply { .. } => self.input.len() < MAX_HEAD,
+            State::Snapshot(_) | State::Report { .. } | State::Reply { .. } => {
+                self.input.len() < MAX_HEAD
+            }
             State::Closed(_) => false,
         }
     }
@@ -174,7 +208,9 @@ impl<F> Connection<F> {
                 self.input.extend_from_slice(bytes);
                 self.take_requests(now, settings, stats);
             }
-            State::Snapshot(_) | State::Reply { .. } => self.input.extend_from_slice(bytes),
+            State::Snapshot(_) | State::Report { .. } | State::Reply { .. } => {
+                self.input.extend_from_slice(bytes);
+            }
         }
     }
 
@@ -185,7 +221,7 @@ impl<F> Connection<F> {
         match self.state {
             State::Request { .. } | State::Stream(_) => self.close(CloseReason::Left),
             State::Drain { .. } => self.close(CloseReason::Done),
-            State::Snapshot(_) | State::Reply { .. } | State::Closed(_) => {}
+            State::Snapshot(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {}
         }
     }
 
@@ -282,6 +318,37 @@ impl<F> Connection<F> {
         }
     }
 
+    /// The report that it waits for.
+    pub fn wants_report(&self) -> Option<Report> {
+        match self.state {
+            State::Report { what, .. } => Some(what),
+            _ => None,
+        }
+    }
+
+    /// Gives it the report that it wants, in this media type.
+    pub fn give_report(&mut self, media_type: &str, body: &str) {
+        if let State::Report {
+            keep_alive,
+            with_body,
+            ..
+        } = self.state
+        {
+            let keep_alive = keep_alive && !self.half_closed;
+            let reply = response::report(media_type, body, keep_alive, with_body);
+            self.reply(reply, keep_alive);
+        }
+    }
+
+    /// What it looks at, if it is a viewer.
+    pub fn looks_at(&self) -> Option<Look> {
+        match &self.state {
+            State::Stream(stream) => Some(Look::Stream(stream.camera)),
+            State::Snapshot(snapshot) => Some(Look::Snapshot(snapshot.camera)),
+            _ => None,
+        }
+    }
+
     /// When [`Connection::expire`] must be called, or a repeated frame is wanted.
     pub fn deadline(&self, settings: &Settings) -> Option<Instant> {
         match &self.state {
@@ -292,7 +359,9 @@ impl<F> Connection<F> {
             State::Snapshot(snapshot) => Some(snapshot.since + settings.snapshot_timeout),
             State::Stream(stream) if self.out.is_empty() => stream.repeat_at,
             State::Drain { since } => Some(*since + settings.drain_timeout),
-            State::Stream(_) | State::Reply { .. } | State::Closed(_) => None,
+            State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {
+                None
+            }
         }
     }
 
@@ -309,7 +378,7 @@ impl<F> Connection<F> {
                 self.refuse(Status::Unavailable, keep_alive, true, stats);
             }
             State::Drain { .. } => self.close(CloseReason::Done),
-            State::Stream(_) | State::Reply { .. } | State::Closed(_) => {}
+            State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {}
         }
     }
 
@@ -318,7 +387,7 @@ impl<F> Connection<F> {
         match &mut self.state {
             State::Request { .. } => self.close(CloseReason::Stopping),
             State::Snapshot(_) => self.refuse(Status::Unavailable, false, true, stats),
-            State::Reply { keep_alive } => *keep_alive = false,
+            State::Reply { keep_alive } | State::Report { keep_alive, .. } => *keep_alive = false,
             State::Stream(_) if self.out.is_empty() => self.finish(now),
             State::Stream(stream) => stream.ending = true,
             State::Drain { .. } | State::Closed(_) => {}
@@ -383,7 +452,12 @@ impl<F> Connection<F> {
                 self.answer(&request, now, settings, stats);
                 if matches!(
                     self.state,
-                    State::Snapshot(_) | State::Reply { keep_alive: true }
+                    State::Snapshot(_)
+                        | State::Report {
+                            keep_alive: true,
+                            ..
+                        }
+                        | State::Reply { keep_alive: true }
                 ) {
                     self.input = input[len..].to_vec();
                 }
@@ -423,6 +497,13 @@ impl<F> Connection<F> {
                 self.refuse(Status::BadRequest, keep_alive, with_body, stats);
             }
             (Ok(Resource::Icon), _) => self.reply(response::no_content(keep_alive), keep_alive),
+            (Ok(Resource::State), method) => {
+                let what = Report::State { camera: 0 };
+                self.report(what, keep_alive, method == Method::Get);
+            }
+            (Ok(Resource::Metrics), method) => {
+                self.report(Report::Metrics, keep_alive, method == Method::Get);
+            }
             (Ok(Resource::Page), _) => {
                 self.reply(response::page(PAGE, keep_alive, with_body), keep_alive);
             }
@@ -453,6 +534,14 @@ impl<F> Connection<F> {
         stats.refuse(status);
         let keep_alive = keep_alive && !self.half_closed;
         self.reply(response::refusal(status, keep_alive, with_body), keep_alive);
+    }
+
+    fn report(&mut self, what: Report, keep_alive: bool, with_body: bool) {
+        self.state = State::Report {
+            what,
+            keep_alive,
+            with_body,
+        };
     }
 
     fn reply(&mut self, bytes: Vec<u8>, keep_alive: bool) {

@@ -6,7 +6,9 @@ use std::time::Instant;
 use log::debug;
 
 use super::camera::Choice;
+use super::connection::Want;
 use super::outbox::Shot;
+use super::peer::Begun;
 use super::stats::CloseReason;
 use super::{PeerId, Server, Timer};
 use crate::frames::frame::Frame;
@@ -57,7 +59,7 @@ impl Server {
             return false;
         };
         let read = peer.read(now, &self.settings, &mut self.stats);
-        let given = self.deliver(id, now);
+        let given = self.deliver(id, now) || self.report(id, now);
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
         };
@@ -80,8 +82,15 @@ impl Server {
                 peer.decide_at = None;
                 self.held.note(&shot);
                 peer.begin_frame(now, shot.len);
+                let begun = begun(&want, &shot);
+                if let Begun::New { taken, .. } = begun {
+                    self.stats.hand_over(now.saturating_duration_since(taken));
+                }
                 peer.connection
                     .give(shot, now, &self.settings, &mut self.stats);
+                if peer.connection.sends_stream_of().is_some() {
+                    peer.count_frame(begun, now);
+                }
                 self.bound_held();
                 true
             }
@@ -153,6 +162,25 @@ impl Server {
     }
 }
 
+/// What a frame is to the viewer who wants it.
+fn begun(want: &Want, shot: &Shot<Frame>) -> Begun {
+    let skipped = match want {
+        Want::Stream {
+            have: Some(have), ..
+        } => shot.number.checked_sub(have + 1),
+        _ => Some(0),
+    };
+    let (taken, len) = (shot.taken, shot.len);
+    match skipped {
+        Some(skipped) => Begun::New {
+            skipped,
+            taken,
+            len,
+        },
+        None => Begun::Again { len },
+    }
+}
+
 /// The frames that are in memory because a viewer is being sent them.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -176,6 +204,14 @@ impl Held {
         }
         self.frames.retain(|(frame, _)| frame.strong_count() > 0);
         self.frames.push((newest, shot.len));
+    }
+
+    /// Bytes of frames in memory, that of the newest among them.
+    pub(super) fn bytes(&self) -> u64 {
+        let held = self.frames.iter();
+        held.filter(|(frame, _)| frame.strong_count() > 0)
+            .map(|(_, len)| len)
+            .sum()
     }
 
     /// Whether more is held than there may be. The newest frame does not count: it is in the directory anyway.

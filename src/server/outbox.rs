@@ -5,7 +5,7 @@
 //! without a file.
 
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::frames::jpeg::Picture;
 
@@ -21,6 +21,8 @@ pub struct Shot<F> {
     pub len: u64,
     /// When it was captured, by the wall clock.
     pub captured: SystemTime,
+    /// The same on the monotonic clock, by which ages are counted.
+    pub taken: Instant,
     /// Its size in pixels.
     pub picture: Picture,
     /// Grows from frame to frame of a camera.

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
 use super::connection::{Connection, Settings};
+use super::figures::Figures;
 use super::outbox::Output;
 use super::pacing::{DELAYED_ACK, Meter, Path};
 use super::stats::{CloseReason, Stats};
@@ -42,6 +43,27 @@ pub(super) struct Peer {
     min_rtt: Option<Duration>,
     meter: Meter,
     progress: Progress,
+    /// From the first frame of a stream on.
+    figures: Option<Box<Figures>>,
+}
+
+/// What was put into the outbox of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Begun {
+    /// A frame that the viewer has not had.
+    New {
+        /// Frames between the one before and this one.
+        skipped: u64,
+        /// The moment of capture.
+        taken: Instant,
+        /// Bytes.
+        len: u64,
+    },
+    /// The last one once more, or a picture in its place.
+    Again {
+        /// Bytes.
+        len: u64,
+    },
 }
 
 /// Whether what was sent arrives: time-outs measure this, not the age of a connection.
@@ -78,6 +100,7 @@ impl Peer {
             last_frame: 0,
             min_rtt: None,
             meter: Meter::default(),
+            figures: None,
             progress: Progress {
                 left: 0,
                 arrived: 0,
@@ -174,6 +197,11 @@ impl Peer {
         }
         self.progress.left = queued;
         self.progress.arrived = arrived;
+        if queued > 0 {
+            if let Some(figures) = &mut self.figures {
+                figures.observe(arrived, now);
+            }
+        }
         Path {
             queued,
             rate: self.meter.rate(now),
@@ -187,6 +215,40 @@ impl Peer {
     pub(super) fn begin_frame(&mut self, now: Instant, len: u64) {
         self.last_frame = len;
         self.meter.begin(now);
+    }
+
+    /// A frame of a stream is in the outbox; `age` is told of one that the viewer has not had.
+    pub(super) fn count_frame(&mut self, begun: Begun, now: Instant) {
+        let end = self.written + self.connection.unsent();
+        let figures = self.figures.get_or_insert_with(|| Figures::new(now).into());
+        match begun {
+            Begun::New {
+                skipped,
+                taken,
+                len,
+            } => figures.begin(skipped, taken, len, end, now),
+            Begun::Again { len } => figures.fill_in(len, now),
+        }
+    }
+
+    /// What is known of this viewer now, and how many bytes are on their way to it.
+    pub(super) fn figures(&mut self, now: Instant) -> (u64, Option<&Figures>) {
+        let socket = self.socket.as_fd();
+        let in_flight = tcp::queued(socket).unwrap_or(0);
+        if let Some(figures) = &mut self.figures {
+            let arrived = self.written.saturating_sub(in_flight);
+            if in_flight > 0 {
+                figures.observe(arrived, now);
+            } else if figures.is_open() && self.is_tcp {
+                // All has arrived: the last acknowledgement was that of the last byte.
+                if let Some(at) =
+                    tcp::since_acknowledged(socket).and_then(|ago| now.checked_sub(ago))
+                {
+                    figures.observe(arrived, at);
+                }
+            }
+        }
+        (in_flight, self.figures.as_deref())
     }
 
     /// When a client that takes nothing is to be given up, if there is something for it to take.

@@ -158,6 +158,22 @@ pub fn page(body: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
     .into_bytes()
 }
 
+/// What the server tells about itself, as of now.
+pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\n\
+         Connection: {}\r\n\
+         Access-Control-Allow-Origin: *\r\n\
+         Cache-Control: no-store\r\n\
+         Content-Type: {media_type}\r\n\
+         Content-Length: {}\r\n\r\n{}",
+        connection(keep_alive),
+        body.len(),
+        if with_body { body } else { "" },
+    )
+    .into_bytes()
+}
+
 /// Nothing to see, and nothing wrong with that.
 pub fn no_content(keep_alive: bool) -> Vec<u8> {
     format!(

@@ -28,6 +28,10 @@ pub enum Resource {
         /// How fresh it must be.
         terms: Terms,
     },
+    /// What goes on: cameras and viewers.
+    State,
+    /// Counters for Prometheus.
+    Metrics,
     /// An icon, which browsers ask for by themselves. There is none.
     Icon,
     /// The server as a whole: the target `*` of OPTIONS.
@@ -65,6 +69,8 @@ pub fn route(target: &str) -> Result<Resource, NoRoute> {
         "" => by_action(query),
         "stream" | "stream.mjpg" => stream(FIRST, query),
         "snapshot" | "snapshot.jpg" => snapshot(FIRST, query),
+        "state" => Ok(Resource::State),
+        "metrics" => Ok(Resource::Metrics),
         "favicon.ico" => Ok(Resource::Icon),
         _ => Err(NoRoute::NotFound),
     }

@@ -1,6 +1,7 @@
 //! Counters: what happened, by reason. Strangers cause most of it, so it is counted and not logged line by line.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::response::Status;
 
@@ -35,7 +36,8 @@ impl CloseReason {
         CloseReason::Stopping,
     ];
 
-    fn word(self) -> &'static str {
+    /// In a word or three.
+    pub fn word(self) -> &'static str {
         match self {
             CloseReason::Left => "left",
             CloseReason::Done => "done",
@@ -67,11 +69,20 @@ pub struct Stats {
     pub broken_frames: u64,
     /// Files that the system would not let us open or read.
     pub unreadable_frames: u64,
+    /// Pictures sent in place of a camera's because it is lost.
+    pub notices: u64,
+    /// Ages of frames when they were handed over.
+    pub ages: Ages,
     refused: [u64; Status::ALL.len()],
     closed: [u64; CloseReason::ALL.len()],
 }
 
 impl Stats {
+    /// Counts a frame that is handed over at this age.
+    pub fn hand_over(&mut self, age: Duration) {
+        self.ages.add(age);
+    }
+
     /// Counts a connection's end.
     pub fn close(&mut self, reason: CloseReason) {
         self.closed[reason as usize] += 1;
@@ -90,6 +101,48 @@ impl Stats {
     /// Replies that said no in this way.
     pub fn refused(&self, status: Status) -> u64 {
         self.refused[status as usize]
+    }
+}
+
+/// How many durations are how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ages {
+    counts: [u64; Self::BOUNDS.len() + 1],
+    sum: Duration,
+}
+
+impl Ages {
+    /// Upper bounds of the classes; what is longer has a class of its own. From a wake-up to a line that is hopeless, closer
+    /// together where a frame's interval lies.
+    pub const BOUNDS: [Duration; 12] = [
+        Duration::from_millis(1),
+        Duration::from_millis(2),
+        Duration::from_millis(5),
+        Duration::from_millis(10),
+        Duration::from_millis(20),
+        Duration::from_millis(35),
+        Duration::from_millis(50),
+        Duration::from_millis(100),
+        Duration::from_millis(200),
+        Duration::from_millis(500),
+        Duration::from_secs(1),
+        Duration::from_secs(5),
+    ];
+
+    fn add(&mut self, age: Duration) {
+        let class = Self::BOUNDS.partition_point(|bound| *bound < age);
+        self.counts[class] += 1;
+        self.sum = self.sum.saturating_add(age);
+    }
+
+    /// How many there are in each class, the last without a bound.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// All together.
+    pub fn sum(&self) -> Duration {
+        self.sum
     }
 }
 

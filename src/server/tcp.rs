@@ -22,7 +22,10 @@ const NOTSENT_LOWAT: libc::c_int = 16 * 1024;
 #[derive(Clone, Copy)]
 struct TcpInfo {
     state_to_flags: [u8; 8],
-    rto_to_total_retrans: [u32; 24],
+    rto_to_last_data_recv: [u32; 12],
+    /// Milliseconds since the last acknowledgement.
+    last_ack_recv: u32,
+    pmtu_to_total_retrans: [u32; 11],
     pacing_rate: u64,
     max_pacing_rate: u64,
     bytes_acked: u64,
@@ -33,8 +36,11 @@ struct TcpInfo {
     min_rtt_us: u32,
 }
 
-const _: () =
-    assert!(offset_of!(TcpInfo, bytes_acked) == 120 && offset_of!(TcpInfo, min_rtt_us) == 148);
+const _: () = assert!(
+    offset_of!(TcpInfo, last_ack_recv) == 56
+        && offset_of!(TcpInfo, bytes_acked) == 120
+        && offset_of!(TcpInfo, min_rtt_us) == 148
+);
 
 /// Bounds what the kernel queues unsent. Without it the newest frame would wait behind megabytes of old
 /// ones.
@@ -68,6 +74,19 @@ pub(super) fn queued(socket: BorrowedFd<'_>) -> Option<u64> {
 
 /// The shortest round trip of a TCP connection so far.
 pub(super) fn min_rtt(socket: BorrowedFd<'_>) -> Option<Duration> {
+    Some(match info(socket)?.min_rtt_us {
+        // None measured yet.
+        u32::MAX => Duration::ZERO,
+        micros => Duration::from_micros(micros.into()),
+    })
+}
+
+/// How long ago the last acknowledgement came, in whole milliseconds.
+pub(super) fn since_acknowledged(socket: BorrowedFd<'_>) -> Option<Duration> {
+    Some(Duration::from_millis(info(socket)?.last_ack_recv.into()))
+}
+
+fn info(socket: BorrowedFd<'_>) -> Option<TcpInfo> {
     let mut info = MaybeUninit::<TcpInfo>::zeroed();
     let mut len = size_of::<TcpInfo>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes to `info`, which has room for them.
@@ -84,12 +103,7 @@ pub(super) fn min_rtt(socket: BorrowedFd<'_>) -> Option<Duration> {
         return None;
     }
     // SAFETY: all zeroes is a value of this struct of integers, and the kernel filled it in up to `len`.
-    let info = unsafe { info.assume_init() };
-    Some(match info.min_rtt_us {
-        // None measured yet.
-        u32::MAX => Duration::ZERO,
-        micros => Duration::from_micros(micros.into()),
-    })
+    Some(unsafe { info.assume_init() })
 }
 
 #[cfg(test)]

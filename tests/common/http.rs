@@ -249,6 +249,18 @@ impl Client {
     #[track_caller]
     pub(crate) fn stream(mut self, target: &str) -> Stream {
         self.request("GET", target);
+        self.begin_stream()
+    }
+
+    /// Asks as HTTP/1.0 does, so that no proxy in between sends chunks.
+    #[track_caller]
+    pub(crate) fn stream_without_chunks(mut self, target: &str) -> Stream {
+        self.send(format!("GET {target} HTTP/1.0\r\nHost: test\r\n\r\n"));
+        self.begin_stream()
+    }
+
+    #[track_caller]
+    fn begin_stream(mut self) -> Stream {
         let head = self.head();
         assert_eq!(head.status, 200, "{head:?}");
         assert_eq!(

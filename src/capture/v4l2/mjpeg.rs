@@ -102,7 +102,7 @@ mod tests {
         let (y, cb, cr) = (noise(3), noise(5), noise(11));
         let planes = Planes::new((64, 48), (&y, 64), (&cb, 32), (&cr, 32)).unwrap();
         let mut jpeg = Vec::new();
-        let encoder = Encoder::new(80).unwrap();
+        let mut encoder = Encoder::new(80).unwrap();
         encoder.encode(planes, None, &mut jpeg).unwrap();
         let mut bare = vec![0xFF, marker::SOI];
         let mut at = 2;

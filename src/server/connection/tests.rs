@@ -52,6 +52,7 @@ impl Scene {
             file: Rc::new(()),
             len: 5000,
             captured: SystemTime::UNIX_EPOCH,
+            taken: self.now,
             picture: size,
             number,
         };

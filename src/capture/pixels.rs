@@ -10,7 +10,7 @@
 //! The layouts: <https://docs.kernel.org/userspace-api/media/v4l/yuv-formats.html>. Not done: the matrices of BT.2020 and
 //! SMPTE 240M, whose colours come out a little off, and chroma's place between the pixels.
 
-use super::device::{Format, Fourcc};
+use super::v4l2::{Format, Fourcc};
 use crate::capture::encode::Planes;
 
 /// How the bytes of a frame are to be read.
@@ -138,15 +138,33 @@ impl Unpacker {
         })
     }
 
-    /// The planes of a frame; `None` if it has too few bytes.
+    /// The planes of a frame whose own planes lie one behind the other; `None` if it has too few bytes.
     pub(super) fn unpack<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Planes<'a>> {
+        let luma = self.stride * self.height();
         match self.pixels {
-            Pixels::Jpeg => None,
-            Pixels::Packed { luma } => self.packed(bytes, luma),
-            Pixels::Pairs { cb } => self.pairs(bytes, cb),
-            Pixels::Planar => self.planar(bytes),
-            Pixels::Rgb24 => self.rgb(bytes),
-            Pixels::Grey => self.grey(bytes),
+            Pixels::Pairs { .. } => {
+                let (y, chroma) = bytes.split_at_checked(luma)?;
+                self.unpack_planes(&[y, chroma])
+            }
+            Pixels::Planar => {
+                let (y, chroma) = bytes.split_at_checked(luma)?;
+                let (cb, cr) = chroma.split_at_checked(self.stride / 2 * self.chroma_size().1)?;
+                self.unpack_planes(&[y, cb, cr])
+            }
+            _ => self.unpack_planes(&[bytes]),
+        }
+    }
+
+    /// The planes of a frame whose own planes may lie anywhere; `None` if they are not as many as the format has, or
+    /// have too few bytes. Planes of chroma have the stride of that of luma, or half of it where Cb and Cr are apart.
+    pub(super) fn unpack_planes<'a>(&'a mut self, planes: &[&'a [u8]]) -> Option<Planes<'a>> {
+        match (self.pixels, planes) {
+            (Pixels::Packed { luma }, &[bytes]) => self.packed(bytes, luma),
+            (Pixels::Pairs { cb }, &[y, chroma]) => self.pairs(y, chroma, cb),
+            (Pixels::Planar, &[y, cb, cr]) => self.planar(y, cb, cr),
+            (Pixels::Rgb24, &[bytes]) => self.rgb(bytes),
+            (Pixels::Grey, &[bytes]) => self.grey(bytes),
+            _ => None,
         }
     }
 
@@ -209,35 +227,31 @@ impl Unpacker {
         self.own()
     }
 
-    fn pairs<'a>(&'a mut self, bytes: &'a [u8], cb: usize) -> Option<Planes<'a>> {
+    fn pairs<'a>(&'a mut self, y: &'a [u8], chroma: &'a [u8], cb: usize) -> Option<Planes<'a>> {
         self.clear();
         let (half, lines) = self.chroma_size();
-        let luma_size = self.stride * self.height();
-        let chroma = bytes.get(luma_size..)?;
         for line in 0..lines {
             let row = chroma.get(line * self.stride..)?.get(..half * 2)?;
             self.cb.extend(row.chunks_exact(2).map(|pair| pair[cb]));
             self.cr.extend(row.chunks_exact(2).map(|pair| pair[1 - cb]));
         }
         if self.ranges.is_none() && !self.bt709 {
-            let luma = (&bytes[..luma_size], self.stride);
+            let luma = (y, self.stride);
             return Planes::new(self.size, luma, (&self.cb, half), (&self.cr, half));
         }
         map(chroma_table(&self.ranges), &mut self.cb);
         map(chroma_table(&self.ranges), &mut self.cr);
-        self.copy_luma(bytes)?;
+        self.copy_luma(y)?;
         self.convert_bt709();
         self.own()
     }
 
-    fn planar<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Planes<'a>> {
+    fn planar<'a>(&'a mut self, y: &'a [u8], cb: &'a [u8], cr: &'a [u8]) -> Option<Planes<'a>> {
         self.clear();
         let (half, lines) = self.chroma_size();
-        let (luma_size, stride) = (self.stride * self.height(), self.stride / 2);
-        let chroma = bytes.get(luma_size..)?;
-        let (cb, cr) = (chroma, chroma.get(stride * lines..)?);
+        let stride = self.stride / 2;
         if self.ranges.is_none() && !self.bt709 {
-            let luma = (&bytes[..luma_size], self.stride);
+            let luma = (y, self.stride);
             return Planes::new(self.size, luma, (cb, stride), (cr, stride));
         }
         for (own, plane) in [(&mut self.cb, cb), (&mut self.cr, cr)] {
@@ -246,7 +260,7 @@ impl Unpacker {
             }
             map(chroma_table(&self.ranges), own);
         }
-        self.copy_luma(bytes)?;
+        self.copy_luma(y)?;
         self.convert_bt709();
         self.own()
     }

@@ -1,0 +1,335 @@
+//! What a producer tells about itself: the file `state` of a frame directory, and whether there is a producer at all.
+//!
+//! The file has a line per fact, `key value`, and is renamed into place when the phase changes, never per frame: with the
+//! camera off nobody writes and nobody is woken. It is optional. Who reads it must do without, must not believe
+//! it too much (any program with access to the directory can have written it), and must not take a dead producer's for
+//! the word of the next one: it counts only if it is no older than the line that the producer wrote into `lock`.
+//!
+//! A producer that was killed says nothing, but the kernel lets go of its lock. [`Holder`] asks for that by trying a
+//! shared lock, and gives it back at once. Opening `lock` would be an event for whoever watches the directory, so it is
+//! opened once and kept; trying is none.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{self as sys, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::frames::LOCK;
+use crate::frames::jpeg::Picture;
+
+/// The name of the file.
+pub const STATE: &str = "state";
+
+/// Bytes of it that are read; it has a few hundred.
+const LARGEST: u64 = 4096;
+
+/// Characters of a text (`why`, `source`) that are kept.
+const LONGEST_TEXT: usize = 300;
+
+/// What a camera does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It stands still: nobody looks.
+    Off,
+    /// It was asked for a frame and has none yet.
+    Starting,
+    /// Frames come, or would if somebody asked.
+    Live,
+    /// It is gone, or failed.
+    Lost,
+}
+
+impl Phase {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Off => "off",
+            Phase::Starting => "starting",
+            Phase::Live => "live",
+            Phase::Lost => "lost",
+        }
+    }
+}
+
+impl FromStr for Phase {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [Phase::Off, Phase::Starting, Phase::Live, Phase::Lost];
+        all.into_iter().find(|phase| phase.word() == text).ok_or(())
+    }
+}
+
+/// The facts of the file. Counters are as they were when it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// What the camera does.
+    pub phase: Phase,
+    /// Since when, by the wall clock.
+    pub since: SystemTime,
+    /// What is wrong, if it is lost.
+    pub why: Option<String>,
+    /// What the camera is, for people.
+    pub source: Option<String>,
+    /// Width and height in pixels, if they are known before a frame is.
+    pub size: Option<Picture>,
+    /// Frames per second that it was set to.
+    pub fps: Option<f64>,
+    /// JPEG quality, 1 to 100, where frames are encoded by the producer.
+    pub quality: Option<u8>,
+    /// Frames put in place.
+    pub published: u64,
+    /// Frames that nobody had asked for.
+    pub dropped: u64,
+    /// Frames that were no whole JPEG.
+    pub broken: u64,
+}
+
+impl State {
+    /// A state without further facts.
+    pub fn new(phase: Phase, since: SystemTime) -> Self {
+        State {
+            phase,
+            since,
+            why: None,
+            source: None,
+            size: None,
+            fps: None,
+            quality: None,
+            published: 0,
+            dropped: 0,
+            broken: 0,
+        }
+    }
+
+    /// Reads the file's text. A line that means nothing is passed over; without a phase and its time there is no state.
+    pub fn parse(text: &str) -> Option<State> {
+        let lines = || text.lines().filter_map(|line| line.split_once(' '));
+        let value = |key: &str| lines().find(|(k, _)| *k == key).map(|(_, value)| value);
+        let count = |key| value(key).and_then(|n| n.parse().ok()).unwrap_or(0);
+        let text = |key| value(key).map(one_line).filter(|text| !text.is_empty());
+        Some(State {
+            phase: value("phase")?.parse().ok()?,
+            since: parse_time(value("since")?)?,
+            why: text("why"),
+            source: text("source"),
+            size: value("size").and_then(parse_size),
+            fps: value("fps").and_then(|fps| {
+                let fps = fps.parse().ok();
+                fps.filter(|fps: &f64| fps.is_finite() && *fps > 0.0)
+            }),
+            quality: value("quality").and_then(|quality| {
+                let quality = quality.parse().ok();
+                quality.filter(|quality| (1..=100).contains(quality))
+            }),
+            published: count("published"),
+            dropped: count("dropped"),
+            broken: count("broken"),
+        })
+    }
+
+    /// What the producer of `dir` says; `None` if there is no file, if it says nothing that can be understood, or if
+    /// somebody else is the producer by now.
+    pub fn read(dir: &Path) -> Option<State> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file = sys::open(dir.join(STATE), flags, Mode::empty()).ok()?;
+        let about = sys::fstat(&file).ok()?;
+        if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
+            return None;
+        }
+        if !is_current(dir, &about) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        File::from(file)
+            .take(LARGEST)
+            .read_to_end(&mut bytes)
+            .ok()?;
+        State::parse(&String::from_utf8_lossy(&bytes))
+    }
+
+    /// Whether the file is (still) that of the directory's producer. It is not opened: looking wakes nobody.
+    pub fn is_current(dir: &Path) -> bool {
+        let about = sys::statat(CWD, dir.join(STATE), AtFlags::SYMLINK_NOFOLLOW);
+        about.is_ok_and(|about| is_current(dir, &about))
+    }
+}
+
+/// Who takes a directory writes into `lock`: a state from before that is somebody else's.
+fn is_current(dir: &Path, state: &sys::Stat) -> bool {
+    let time = |about: &sys::Stat| (about.st_mtime, about.st_mtime_nsec);
+    let lock = sys::statat(CWD, dir.join(LOCK), AtFlags::SYMLINK_NOFOLLOW);
+    lock.map_or(true, |lock| time(state) >= time(&lock))
+}
+
+/// The file's text.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.since.duration_since(SystemTime::UNIX_EPOCH);
+        let since = since.unwrap_or_default();
+        writeln!(f, "phase {}", self.phase.word())?;
+        writeln!(f, "since {}.{:06}", since.as_secs(), since.subsec_micros())?;
+        for (key, text) in [("why", &self.why), ("source", &self.source)] {
+            if let Some(text) = text {
+                writeln!(f, "{key} {}", one_line(text))?;
+            }
+        }
+        if let Some(Picture { width, height }) = self.size {
+            writeln!(f, "size {width}x{height}")?;
+        }
+        if let Some(fps) = self.fps {
+            writeln!(f, "fps {fps}")?;
+        }
+        if let Some(quality) = self.quality {
+            writeln!(f, "quality {quality}")?;
+        }
+        writeln!(f, "published {}", self.published)?;
+        writeln!(f, "dropped {}", self.dropped)?;
+        writeln!(f, "broken {}", self.broken)
+    }
+}
+
+/// What people are told stays on one line, and has an end.
+fn one_line(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let text: String = text.chars().map(plain).take(LONGEST_TEXT).collect();
+    text.trim().to_owned()
+}
+
+/// Seconds since 1970 with at most six digits behind the point.
+fn parse_time(text: &str) -> Option<SystemTime> {
+    let (secs, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(secs) || !digits(fraction) || fraction.len() > 6 {
+        return None;
+    }
+    let micros: u32 = format!("{fraction:0<6}").parse().ok()?;
+    let since = Duration::new(secs.parse().ok()?, micros * 1000);
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}
+
+fn parse_size(text: &str) -> Option<Picture> {
+    let (width, height) = text.split_once('x')?;
+    let (width, height) = (width.parse().ok()?, height.parse().ok()?);
+    (width > 0 && height > 0).then_some(Picture { width, height })
+}
+
+/// Who has the lock of a frame directory: somebody, or nobody.
+#[derive(Debug, Default)]
+pub struct Holder {
+    lock: Option<(Identity, OwnedFd)>,
+}
+
+type Identity = (u64, u64);
+
+impl Holder {
+    /// Whether a process holds the lock of `dir` now. `None`: nobody knows, because there is no such file (a
+    /// producer need not lock) or it cannot be opened.
+    pub fn is_there(&mut self, dir: &Path) -> Option<bool> {
+        let path = dir.join(LOCK);
+        let named = sys::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
+        let named = named.ok().map(|about| identity(&about));
+        if self.lock.as_ref().map(|(identity, _)| *identity) != named {
+            self.lock = None;
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+            let file = sys::open(&path, flags, Mode::empty()).ok()?;
+            self.lock = Some((identity(&sys::fstat(&file).ok()?), file));
+        }
+        let (_, file) = self.lock.as_ref()?;
+        is_locked(file).ok()
+    }
+
+    /// Closes what was kept open.
+    pub fn forget(&mut self) {
+        self.lock = None;
+    }
+}
+
+#[allow(clippy::unnecessary_cast, reason = "32 bits wide on some machines")]
+fn identity(about: &sys::Stat) -> Identity {
+    (about.st_dev as u64, about.st_ino as u64)
+}
+
+/// For a moment nobody else can lock it exclusively: a producer that finds it locked tries again shortly.
+fn is_locked(file: &OwnedFd) -> io::Result<bool> {
+    match sys::flock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            sys::flock(file, FlockOperation::Unlock)?;
+            Ok(false)
+        }
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        State {
+            why: Some("no such\ndevice ü".into()),
+            source: Some("v4l2 /dev/video0".into()),
+            size: Some(Picture {
+                width: 640,
+                height: 480,
+            }),
+            fps: Some(29.97),
+            quality: Some(80),
+            published: 1,
+            dropped: 2,
+            broken: u64::MAX,
+            ..State::new(
+                Phase::Lost,
+                SystemTime::UNIX_EPOCH + Duration::from_micros(1_733_918_400_100_020),
+            )
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read_on_one_line_each() {
+        let text = state().to_string();
+        assert_eq!(text.lines().count(), 10, "{text}");
+        assert!(text.starts_with("phase lost\nsince 1733918400.100020\nwhy no such device ü\n"));
+        let why = Some("no such device ü".into());
+        assert_eq!(State::parse(&text), Some(State { why, ..state() }));
+        let bare = State::new(Phase::Off, SystemTime::UNIX_EPOCH);
+        assert_eq!(State::parse(&bare.to_string()), Some(bare));
+    }
+
+    #[test]
+    fn nonsense_is_no_state_and_a_line_of_it_spoils_no_other() {
+        for text in [
+            "",
+            "phase",
+            "phase live",
+            "phase asleep\nsince 1",
+            "phase live\nsince -1",
+            "phase live\nsince 1.1234567",
+            "phase live\nsince 18446744073709551615",
+            "since 1.5\u{0}\nphase live",
+        ] {
+            assert_eq!(State::parse(text), None, "{text}");
+        }
+        let odd =
+            "x\nphase live\n\nsince 1.5\nsize 0x0\nfps NaN\nquality 500\npublished -1\nwhy  \u{7} ";
+        let since = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
+        assert_eq!(State::parse(odd), Some(State::new(Phase::Live, since)));
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        let mut state = state();
+        state.why = Some("ü".repeat(10_000));
+        let text = state.to_string();
+        assert!(text.len() < LARGEST as usize);
+        let why = State::parse(&text).and_then(|state| state.why);
+        assert_eq!(why.map(|why| why.chars().count()), Some(LONGEST_TEXT));
+    }
+}

@@ -1,0 +1,241 @@
+//! What is known of a camera beside its frames: what its producer says, whether there is one, and what has been seen.
+//!
+//! The word of the producer is taken if it gives one (`frames/state.rs`) and is there. Without, what was seen has to do:
+//! frames that come, or a request that nothing has come after. Whether a producer is there is looked at only when
+//! somebody asks for the state or waits in vain, because nothing tells it by itself.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::figures::Rate;
+use crate::frames::state::{self, Holder, State};
+
+/// Without word of the producer, a camera of which no frame has come for so long is not live.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// And one that was asked so long ago, and gave nothing, is not starting.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a camera does, as told to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// What its producer says.
+    Of(state::Phase),
+    /// It has no producer.
+    Absent,
+}
+
+impl Phase {
+    /// As it is written.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Phase::Of(phase) => phase.word(),
+            Phase::Absent => "absent",
+        }
+    }
+
+    /// No picture is to be had, and not because nobody asked.
+    pub(super) fn is_trouble(self) -> bool {
+        matches!(self, Phase::Of(state::Phase::Lost) | Phase::Absent)
+    }
+}
+
+/// A phase, and what there is to say of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Finding {
+    pub(super) phase: Phase,
+    /// By the wall clock; not known of a camera that nothing was seen of.
+    pub(super) since: Option<SystemTime>,
+    pub(super) why: Option<String>,
+}
+
+/// One camera's.
+#[derive(Debug)]
+pub(super) struct Condition {
+    told: Option<State>,
+    holder: Holder,
+    /// Frames that arrived since `told` was read.
+    arrivals: u64,
+    rate: Rate,
+    first_arrival: Option<Instant>,
+    last_arrival: Option<Instant>,
+    /// The one before, should the last turn out to be none.
+    before: Option<Instant>,
+    asked: Option<Instant>,
+    absent_since: Option<SystemTime>,
+    /// Files that were no frame.
+    pub(super) broken: u64,
+}
+
+impl Condition {
+    pub(super) fn of(dir: &Path, now: Instant) -> Self {
+        Condition {
+            told: State::read(dir),
+            holder: Holder::default(),
+            arrivals: 0,
+            rate: Rate::new(now),
+            first_arrival: None,
+            last_arrival: None,
+            before: None,
+            asked: None,
+            absent_since: None,
+            broken: 0,
+        }
+    }
+
+    /// The producer's word, as of its last change.
+    pub(super) fn told(&self) -> Option<&State> {
+        self.told.as_ref()
+    }
+
+    /// The producer says something new, or somebody else may be the producer.
+    pub(super) fn read(&mut self, dir: &Path) {
+        self.told = State::read(dir);
+        self.arrivals = 0;
+    }
+
+    /// The directory is not at its path any more.
+    pub(super) fn gone(&mut self) {
+        self.told = None;
+        self.holder.forget();
+    }
+
+    /// A file was renamed into place.
+    pub(super) fn arrived(&mut self, now: Instant) {
+        let gap = self.last_arrival.is_none_or(|last| now - last > QUIET);
+        if gap {
+            self.first_arrival = Some(now);
+        }
+        self.before = self.last_arrival.replace(now);
+        self.asked = None;
+        self.arrivals += 1;
+        self.rate.add(1, now);
+    }
+
+    /// What arrived last was no frame but the empty file.
+    pub(super) fn was_empty(&mut self) {
+        self.arrivals = self.arrivals.saturating_sub(1);
+        self.last_arrival = self.before;
+    }
+
+    /// A frame was asked for.
+    pub(super) fn asked(&mut self, now: Instant) {
+        self.asked.get_or_insert(now);
+    }
+
+    /// Frames put in place by the producer, as far as anybody here knows.
+    pub(super) fn published(&self) -> u64 {
+        self.told.as_ref().map_or(0, |told| told.published) + self.arrivals
+    }
+
+    /// Frames that arrive per second.
+    pub(super) fn fps(&self, now: Instant) -> f64 {
+        self.rate.at(now)
+    }
+
+    /// The producer says that the camera is lost.
+    pub(super) fn is_lost(&self) -> bool {
+        let told = self.told.as_ref();
+        told.is_some_and(|told| told.phase == state::Phase::Lost)
+    }
+
+    /// Looks at everything there is to look at.
+    pub(super) fn find(&mut self, dir: &Path, now: Instant) -> Finding {
+        if self.told.is_some() && !State::is_current(dir) {
+            self.told = None;
+        }
+        let there = match self.holder.is_there(dir) {
+            Some(there) => there,
+            // A producer that does not lock shows by its frames alone.
+            None => self.is_live(now),
+        };
+        if !there {
+            let seen = self.last_arrival.map(|at| wall(at, now));
+            let since = self
+                .absent_since
+                .get_or_insert_with(|| seen.unwrap_or_else(SystemTime::now));
+            return Finding {
+                phase: Phase::Absent,
+                since: Some(*since),
+                why: Some("no program captures into its directory".into()),
+            };
+        }
+        self.absent_since = None;
+        match &self.told {
+            Some(told) => Finding {
+                phase: Phase::Of(told.phase),
+                since: Some(told.since),
+                why: told.why.clone(),
+            },
+            None => self.guess(now),
+        }
+    }
+
+    /// What is seen of a producer that says nothing.
+    fn guess(&self, now: Instant) -> Finding {
+        let asked = self.asked.filter(|at| now - *at <= START_LIMIT);
+        let (phase, since) = if self.is_live(now) {
+            (state::Phase::Live, self.first_arrival)
+        } else if asked.is_some() {
+            (state::Phase::Starting, asked)
+        } else {
+            (state::Phase::Off, self.last_arrival)
+        };
+        Finding {
+            phase: Phase::Of(phase),
+            since: since.map(|at| wall(at, now)),
+            why: None,
+        }
+    }
+
+    fn is_live(&self, now: Instant) -> bool {
+        self.last_arrival.is_some_and(|last| now - last <= QUIET)
+    }
+}
+
+/// The wall clock's time of a moment that has passed.
+fn wall(at: Instant, now: Instant) -> SystemTime {
+    let wall = SystemTime::now();
+    wall.checked_sub(now.saturating_duration_since(at))
+        .unwrap_or(wall)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(condition: &mut Condition, at: Instant) -> Phase {
+        // No directory, no lock: what is seen decides alone.
+        condition.find(Path::new("/nonexistent"), at).phase
+    }
+
+    #[test]
+    fn a_producer_that_says_nothing_shows_by_its_frames() {
+        let start = Instant::now();
+        let mut condition = Condition::of(Path::new("/nonexistent"), start);
+        assert_eq!(phase(&mut condition, start), Phase::Absent);
+        condition.arrived(start);
+        assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
+        let later = start + QUIET + Duration::from_millis(1);
+        assert_eq!(phase(&mut condition, later), Phase::Absent);
+        assert_eq!(condition.published(), 1);
+        assert_eq!(condition.guess(later).phase, Phase::Of(state::Phase::Off));
+        condition.asked(later);
+        assert_eq!(
+            condition.guess(later).phase,
+            Phase::Of(state::Phase::Starting)
+        );
+        let tired = later + START_LIMIT + Duration::from_millis(1);
+        assert_eq!(condition.guess(tired).phase, Phase::Of(state::Phase::Off));
+    }
+
+    #[test]
+    fn the_empty_file_is_no_frame() {
+        let start = Instant::now();
+        let mut condition = Condition::of(Path::new("/nonexistent"), start);
+        condition.arrived(start);
+        condition.was_empty();
+        assert_eq!(condition.published(), 0);
+        assert_eq!(phase(&mut condition, start), Phase::Absent);
+    }
+}

@@ -1,0 +1,175 @@
+//! What is told of a viewer and of a camera's rate: counted as frames go out, worked out when somebody asks.
+//!
+//! A frame costs a viewer a few additions here and no system call. Only the moment at which the last byte of a
+//! frame was acknowledged is not known by itself: while a line is busy it is seen when the line is looked at for the
+//! next frame, and on a line that is free the kernel is asked for it, when somebody wants to know.
+
+use std::time::{Duration, Instant};
+
+/// A rate is that of the last whole second or more.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Events per second.
+#[derive(Clone, Debug)]
+pub struct Rate {
+    since: Instant,
+    count: u64,
+    /// Of the window before.
+    last: Option<f64>,
+}
+
+impl Rate {
+    /// Nothing has happened yet.
+    pub fn new(now: Instant) -> Self {
+        Rate {
+            since: now,
+            count: 0,
+            last: None,
+        }
+    }
+
+    /// `n` more.
+    pub fn add(&mut self, n: u64, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed >= WINDOW {
+            self.last = Some(self.count as f64 / elapsed.as_secs_f64());
+            (self.since, self.count) = (now, 0);
+        }
+        self.count += n;
+    }
+
+    /// How many a second, by now: it falls when nothing comes.
+    pub fn at(&self, now: Instant) -> f64 {
+        let elapsed = now.saturating_duration_since(self.since);
+        let current = self.count as f64 / elapsed.max(WINDOW).as_secs_f64();
+        match self.last {
+            Some(last) if elapsed < WINDOW => last,
+            _ => current,
+        }
+    }
+}
+
+/// A frame that is on its way.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// Bytes sent on the connection when all of it is.
+    end: u64,
+    taken: Instant,
+}
+
+/// One stream's figures.
+#[derive(Clone, Debug)]
+pub(super) struct Figures {
+    /// Frames begun.
+    pub(super) sent: u64,
+    /// Frames that came between two that were sent.
+    pub(super) skipped: u64,
+    frames: Rate,
+    bytes: Rate,
+    /// Age of the last new frame when it was begun.
+    pub(super) age_at_hand_over: Option<Duration>,
+    age_at_last_byte: Option<Duration>,
+    /// The last two frames, as far as they have not arrived: a frame is begun before the one before it has.
+    marks: [Option<Mark>; 2],
+}
+
+impl Figures {
+    pub(super) fn new(now: Instant) -> Self {
+        Figures {
+            sent: 0,
+            skipped: 0,
+            frames: Rate::new(now),
+            bytes: Rate::new(now),
+            age_at_hand_over: None,
+            age_at_last_byte: None,
+            marks: [None, None],
+        }
+    }
+
+    /// A frame captured at `taken` is begun; `end` bytes will have been sent on this connection after it.
+    pub(super) fn begin(&mut self, skipped: u64, taken: Instant, len: u64, end: u64, now: Instant) {
+        self.sent += 1;
+        self.skipped += skipped;
+        self.frames.add(1, now);
+        self.bytes.add(len, now);
+        self.age_at_hand_over = Some(now.saturating_duration_since(taken));
+        self.marks = [self.marks[1], Some(Mark { end, taken })];
+    }
+
+    /// A frame is sent again, or something in its place.
+    pub(super) fn fill_in(&mut self, len: u64, now: Instant) {
+        self.sent += 1;
+        self.frames.add(1, now);
+        self.bytes.add(len, now);
+        self.marks = [None, None];
+    }
+
+    /// `arrived` bytes of the connection had been acknowledged at `at`.
+    pub(super) fn observe(&mut self, arrived: u64, at: Instant) {
+        for mark in &mut self.marks {
+            if let Some(frame) = mark.take_if(|frame| frame.end <= arrived) {
+                self.age_at_last_byte = Some(at.saturating_duration_since(frame.taken));
+            }
+        }
+    }
+
+    /// Whether a frame's last byte may have arrived, which nobody has looked at.
+    pub(super) fn is_open(&self) -> bool {
+        self.marks.iter().any(Option::is_some)
+    }
+
+    /// Age of the last frame that has arrived, when its last byte was acknowledged.
+    pub(super) fn age_at_last_byte(&self) -> Option<Duration> {
+        self.age_at_last_byte
+    }
+
+    /// Frames per second.
+    pub(super) fn fps(&self, now: Instant) -> f64 {
+        self.frames.at(now)
+    }
+
+    /// Bytes of frames per second.
+    pub(super) fn bytes_per_second(&self, now: Instant) -> f64 {
+        self.bytes.at(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_rate_is_that_of_the_last_second_and_falls_when_nothing_comes() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        for n in 0..20 {
+            rate.add(1, start + millis(n * 100));
+        }
+        assert_eq!(rate.at(start + millis(1950)), 10.0);
+        assert_eq!(rate.at(start + millis(6000)), 2.0);
+        rate.add(1, start + millis(11_000));
+        assert_eq!(rate.at(start + millis(11_000)), 1.0);
+    }
+
+    #[test]
+    fn a_frame_has_arrived_when_its_last_byte_has() {
+        let start = Instant::now();
+        let at = |ms| start + millis(ms);
+        let mut figures = Figures::new(start);
+        figures.begin(0, at(0), 1000, 1000, at(5));
+        assert_eq!(figures.age_at_hand_over, Some(millis(5)));
+        figures.observe(999, at(10));
+        assert_eq!(figures.age_at_last_byte(), None);
+        figures.begin(2, at(30), 1000, 2000, at(40));
+        figures.observe(1000, at(50));
+        assert_eq!(figures.age_at_last_byte(), Some(millis(50)));
+        figures.observe(2000, at(60));
+        assert_eq!(figures.age_at_last_byte(), Some(millis(30)));
+        assert!(!figures.is_open());
+        assert_eq!((figures.sent, figures.skipped), (2, 2));
+    }
+}

@@ -1,0 +1,285 @@
+//! `/state`: what the cameras do and how the viewers fare, as JSON.
+//!
+//! The members of `result` but `lazycam` are ustreamer's, in its shape, for programs that read that: they are about one
+//! camera, the one that was asked for. All else is in `lazycam`, and there null stands for what is not known.
+//! Where ustreamer has a number, 0 stands for it.
+//!
+//! Asking costs the one who asks: nothing is kept for it beyond a few counters, and it opens no frame, so it wakes no camera.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::camera::Camera;
+use super::condition::{Finding, Phase};
+use super::connection::{Look, Report};
+use super::peer::Peer;
+use super::response::unix_time;
+use super::{PeerId, Server, metrics};
+use crate::frames::jpeg::Picture;
+use crate::frames::state;
+use crate::json::{NULL, list, number, object, plain, quoted};
+
+/// RFC 8259, section 11.
+const MEDIA_TYPE: &str = "application/json";
+
+impl Server {
+    /// Gives a client the report that it asked for; tells whether it did.
+    pub(super) fn report(&mut self, id: PeerId, now: Instant) -> bool {
+        let peer = self.peers.get(&id);
+        let Some(what) = peer.and_then(|peer| peer.connection.wants_report()) else {
+            return false;
+        };
+        let (media_type, body) = match what {
+            Report::State { camera } => (MEDIA_TYPE, self.state(camera, now)),
+            Report::Metrics => (metrics::MEDIA_TYPE, self.metrics(now)),
+        };
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.connection.give_report(media_type, &body);
+        }
+        true
+    }
+
+    fn state(&mut self, camera: usize, now: Instant) -> String {
+        let viewers = self.viewers(now);
+        let cameras: Vec<_> = (0..self.cameras.len())
+            .map(|index| CameraFacts::of(&mut self.cameras[index], index, &viewers, now))
+            .collect();
+        let uptime = now.saturating_duration_since(self.started);
+        let ours = object([
+            ("version", quoted(env!("CARGO_PKG_VERSION"))),
+            ("uptime", seconds(uptime)),
+            ("cameras", list(&cameras, CameraFacts::json)),
+            ("viewers", list(&viewers, |one| one.json(&cameras))),
+        ]);
+        let mut result = match cameras.get(camera) {
+            Some(facts) => facts.as_ustreamer(&viewers),
+            None => Vec::new(),
+        };
+        result.push(("lazycam", ours));
+        let state = object([("ok", "true".into()), ("result", object(result))]);
+        state + "\n"
+    }
+
+    /// Everybody who looks at something.
+    pub(super) fn viewers(&mut self, now: Instant) -> Vec<Viewer> {
+        let peers = self.peers.iter_mut();
+        let mut viewers: Vec<_> = peers
+            .filter_map(|(id, peer)| Viewer::of(*id, peer, now))
+            .collect();
+        viewers.sort_by_key(|viewer| viewer.number);
+        viewers
+    }
+}
+
+/// One viewer.
+pub(super) struct Viewer {
+    number: PeerId,
+    pub(super) looks_at: Look,
+    in_flight: u64,
+    sent: u64,
+    skipped: u64,
+    fps: f64,
+    bytes_per_second: f64,
+    age_at_hand_over: Option<Duration>,
+    age_at_last_byte: Option<Duration>,
+}
+
+impl Viewer {
+    fn of(number: PeerId, peer: &mut Peer, now: Instant) -> Option<Self> {
+        let looks_at = peer.connection.looks_at()?;
+        let (in_flight, figures) = peer.figures(now);
+        Some(Viewer {
+            number,
+            looks_at,
+            in_flight,
+            sent: figures.map_or(0, |figures| figures.sent),
+            skipped: figures.map_or(0, |figures| figures.skipped),
+            fps: figures.map_or(0.0, |figures| figures.fps(now)),
+            bytes_per_second: figures.map_or(0.0, |figures| figures.bytes_per_second(now)),
+            age_at_hand_over: figures.and_then(|figures| figures.age_at_hand_over),
+            age_at_last_byte: figures.and_then(|figures| figures.age_at_last_byte()),
+        })
+    }
+
+    fn id(&self) -> String {
+        format!("{:04x}", self.number)
+    }
+
+    fn camera(&self) -> usize {
+        match self.looks_at {
+            Look::Stream(camera) | Look::Snapshot(camera) => camera,
+        }
+    }
+
+    pub(super) fn streams(&self, index: usize) -> bool {
+        self.looks_at == Look::Stream(index)
+    }
+
+    fn json(&self, cameras: &[CameraFacts]) -> String {
+        let kind = match self.looks_at {
+            Look::Stream(_) => "stream",
+            Look::Snapshot(_) => "snapshot",
+        };
+        let camera = cameras.iter().find(|one| one.index == self.camera());
+        object([
+            ("id", quoted(&self.id())),
+            (
+                "camera",
+                camera.map_or(NULL.into(), |one| quoted(&one.name)),
+            ),
+            ("kind", quoted(kind)),
+            ("age_at_hand_over", optional(self.age_at_hand_over)),
+            ("age_at_last_byte", optional(self.age_at_last_byte)),
+            ("bytes_in_flight", self.in_flight.to_string()),
+            ("frames_sent", self.sent.to_string()),
+            ("frames_skipped", self.skipped.to_string()),
+            ("fps", number(self.fps, 1)),
+            ("bytes_per_second", number(self.bytes_per_second, 0)),
+        ])
+    }
+
+    /// As a member of ustreamer's `clients_stat`.
+    fn as_ustreamer(&self) -> (String, String) {
+        let no = || "false".to_owned();
+        let stat = object([
+            ("fps", number(self.fps, 0)),
+            ("extra_headers", no()),
+            ("advance_headers", no()),
+            ("dual_final_frames", no()),
+            ("zero_data", no()),
+            ("key", quoted("0")),
+        ]);
+        (self.id(), stat)
+    }
+}
+
+/// One camera.
+struct CameraFacts {
+    index: usize,
+    name: String,
+    finding: Finding,
+    source: Option<String>,
+    size: Option<Picture>,
+    quality: Option<u8>,
+    desired_fps: Option<f64>,
+    fps: f64,
+    published: u64,
+    unwanted: Option<u64>,
+    broken: u64,
+    viewers: usize,
+    /// Age, bytes and time of capture of the newest frame.
+    frame: Option<(Duration, u64, SystemTime)>,
+}
+
+impl CameraFacts {
+    fn of(camera: &mut Camera, index: usize, viewers: &[Viewer], now: Instant) -> Self {
+        let finding = camera.find(now);
+        let (condition, seen) = (camera.condition(), camera.seen());
+        let told = condition.told();
+        let size = seen.map(|seen| seen.picture);
+        CameraFacts {
+            index,
+            name: camera.name(),
+            source: told.and_then(|told| told.source.clone()),
+            size: size.or(told.and_then(|told| told.size)),
+            quality: told.and_then(|told| told.quality),
+            desired_fps: told.and_then(|told| told.fps),
+            fps: match finding.phase {
+                Phase::Of(state::Phase::Live) => condition.fps(now),
+                _ => 0.0,
+            },
+            published: condition.published(),
+            unwanted: told.map(|told| told.dropped),
+            broken: told.map_or(0, |told| told.broken) + condition.broken,
+            viewers: viewers.iter().filter(|one| one.camera() == index).count(),
+            frame: seen.map(|seen| {
+                let age = now.saturating_duration_since(seen.taken);
+                (age, seen.len, seen.captured)
+            }),
+            finding,
+        }
+    }
+
+    fn json(&self) -> String {
+        let name = &self.name;
+        let text = |text: &Option<String>| text.as_deref().map_or(NULL.into(), quoted);
+        let dropped = object([
+            ("unwanted", plain(self.unwanted)),
+            ("broken", self.broken.to_string()),
+        ]);
+        let frame = self.frame.map(|(age, bytes, captured)| {
+            object([
+                ("age", seconds(age)),
+                ("bytes", bytes.to_string()),
+                ("timestamp", quoted(&timestamp(captured))),
+            ])
+        });
+        object([
+            ("name", quoted(name)),
+            ("number", self.index.to_string()),
+            ("stream", quoted(&format!("/{name}/stream"))),
+            ("snapshot", quoted(&format!("/{name}/snapshot"))),
+            ("state", quoted(self.finding.phase.word())),
+            ("since", self.finding.since.map_or(NULL.into(), timestamp)),
+            ("why", text(&self.finding.why)),
+            ("source", text(&self.source)),
+            ("size", self.size.map_or(NULL.into(), size)),
+            ("fps", number(self.fps, 1)),
+            ("published", self.published.to_string()),
+            ("dropped", dropped),
+            ("viewers", self.viewers.to_string()),
+            ("frame", frame.unwrap_or(NULL.into())),
+        ])
+    }
+
+    /// The members of `result` that ustreamer has.
+    fn as_ustreamer(&self, viewers: &[Viewer]) -> Vec<(&'static str, String)> {
+        let resolution = self.size.unwrap_or(Picture {
+            width: 0,
+            height: 0,
+        });
+        // 'HW' is ustreamer's word for frames that the camera itself has encoded.
+        let kind = self.quality.map_or("HW", |_| "CPU");
+        let encoder = object([
+            ("type", quoted(kind)),
+            ("quality", self.quality.unwrap_or(0).to_string()),
+        ]);
+        let fps = number(self.fps, 0);
+        let source = object([
+            ("resolution", size(resolution)),
+            ("online", (!self.finding.phase.is_trouble()).to_string()),
+            ("desired_fps", number(self.desired_fps.unwrap_or(0.0), 0)),
+            ("captured_fps", fps.clone()),
+        ]);
+        let clients = viewers.iter().filter(|one| one.streams(self.index));
+        let clients: Vec<_> = clients.map(Viewer::as_ustreamer).collect();
+        let stream = object([
+            ("queued_fps", fps),
+            ("clients", clients.len().to_string()),
+            ("clients_stat", object(clients)),
+        ]);
+        vec![
+            ("instance_id", quoted("")),
+            ("encoder", encoder),
+            ("source", source),
+            ("stream", stream),
+        ]
+    }
+}
+
+fn size(Picture { width, height }: Picture) -> String {
+    object([("width", width.to_string()), ("height", height.to_string())])
+}
+
+fn seconds(duration: Duration) -> String {
+    number(duration.as_secs_f64(), 6)
+}
+
+fn optional(duration: Option<Duration>) -> String {
+    duration.map_or(NULL.into(), seconds)
+}
+
+/// Seconds since 1970 with six digits, as in `X-Timestamp`.
+fn timestamp(time: SystemTime) -> String {
+    let since = unix_time(time);
+    format!("{}.{:06}", since.as_secs(), since.subsec_micros())
+}

@@ -1,0 +1,361 @@
+//! The configurations of docs/proxies.md, each run by its proxy as it stands there, with a viewer behind a slow line.
+//!
+//! What counts is the age of a frame at its last byte, beside that without a proxy and that with the proxy's own
+//! settings: the same configuration without the lines that bound its buffers. Each case has machines of its own
+//! (network namespaces), so that all are measured at once on ports that are free.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "figures, for those who run with --nocapture"
+)]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::frames::Maker;
+use common::http::Client;
+use common::network::{Namespace, Viewer};
+use common::process::{Process, clean, is_emulated, lazycam, wrapped};
+use common::producer::Feeder;
+use common::{PATIENCE, Scratch, skipped};
+
+const PAGE: &str = include_str!("../docs/proxies.md");
+
+const FRAME: usize = 40 * 1024;
+const FPS: f64 = 30.0;
+const LINE: u32 = 4_000_000;
+
+/// Queues of megabytes take this long to fill.
+const WARM_UP: Duration = Duration::from_secs(10);
+const MEASURED: Duration = Duration::from_secs(8);
+
+/// Asked for is a median of 450 ms behind haproxy; the line alone takes 82.
+const BOUND: Duration = Duration::from_millis(450);
+
+/// Runs before a figure counts as missed: the machine is shared.
+const TRIES: usize = 3;
+
+/// Where the server listens for the proxy, as the page says, and for viewers without one.
+const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:8080", "--listen", "0.0.0.0:8081"];
+
+#[test]
+fn haproxy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
+    let proxy = Proxy {
+        name: "haproxy",
+        bounds: &["tune."],
+        system: false,
+        arguments: |file, _| vec!["haproxy".into(), "-db".into(), "-f".into(), file.into()],
+        around: |text| text,
+    };
+    measure(&proxy, |ages| {
+        ages.ours <= BOUND && ages.ours * 2 < ages.defaults
+    });
+}
+
+#[test]
+fn nginx_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
+    let proxy = Proxy {
+        name: "nginx",
+        bounds: &["proxy_buffering off", "sndbuf=32k"],
+        system: false,
+        arguments: |file, dir| {
+            let dir: PathBuf = dir.into();
+            vec!["nginx".into(), "-p".into(), dir, "-c".into(), file.into()]
+        },
+        around: |text| {
+            format!(
+                "daemon off; pid nginx.pid; error_log stderr; user root;\nevents {{}}\n\
+                 http {{ access_log off; client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; \
+                 uwsgi_temp_path t; scgi_temp_path t;\n{text}}}\n"
+            )
+        },
+    };
+    measure(&proxy, |ages| ages.ours * 3 < ages.defaults * 2);
+}
+
+#[test]
+fn caddy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
+    let proxy = Proxy {
+        name: "caddy",
+        bounds: &["flush_interval"],
+        system: true,
+        arguments: |file, _| {
+            let words = ["caddy", "run", "--adapter", "caddyfile", "--config"];
+            words
+                .iter()
+                .map(PathBuf::from)
+                .chain([file.into()])
+                .collect()
+        },
+        around: |text| format!("{{\n    admin off\n}}\n{text}"),
+    };
+    measure(&proxy, |ages| ages.ours * 2 < ages.defaults);
+}
+
+/// A proxy, and what its configuration is made of.
+struct Proxy {
+    name: &'static str,
+    /// What makes the page's settings different from the proxy's own.
+    bounds: &'static [&'static str],
+    /// It has no bounds of its own, and needs the page's settings for the whole system.
+    system: bool,
+    /// The command line that runs this configuration file with this directory for its files.
+    arguments: fn(&Path, &Path) -> Vec<PathBuf>,
+    /// What the page leaves out because every installation has it.
+    around: fn(String) -> String,
+}
+
+/// Median ages.
+struct Ages {
+    none: Duration,
+    ours: Duration,
+    defaults: Duration,
+}
+
+fn measure(proxy: &Proxy, is_good: impl Fn(&Ages) -> bool) {
+    if !has(proxy.name) {
+        return;
+    }
+    if is_emulated() {
+        return skipped("an emulator's speed says nothing about a line");
+    }
+    for attempt in 1.. {
+        let Some(ages) = once(proxy) else { return };
+        println!(
+            "{}: {:?} with the page's settings, {:?} with its own, {:?} without a proxy",
+            proxy.name, ages.ours, ages.defaults, ages.none
+        );
+        if is_good(&ages) {
+            return;
+        }
+        assert!(attempt < TRIES, "{} keeps old pictures", proxy.name);
+    }
+}
+
+fn once(proxy: &Proxy) -> Option<Ages> {
+    let frames = Scratch::new();
+    let directory = frames.path().to_str().unwrap();
+    let mut capture = lazycam(&["capture", "--source", "stdin", "--frames", directory]);
+    capture.stdin(Stdio::piped());
+    let mut capture = Process::start(capture);
+    let _feeder = Feeder::start(capture.take_stdin(), FPS, Maker::new(FRAME));
+
+    let ours = block(proxy.name);
+    let bounds = |line: &&str| !proxy.bounds.iter().any(|bound| line.contains(bound));
+    // nginx has its bound in the line that says where to listen.
+    let own = ours.replace(" sndbuf=32k", "");
+    let own: Vec<_> = own.lines().filter(bounds).collect();
+    let own = own.join("\n") + "\n";
+    assert_ne!(ours, own, "the page bounds nothing");
+    let cases = [None, Some(ours), Some(own)];
+    let mut rigs = Vec::new();
+    for (number, configuration) in cases.into_iter().enumerate() {
+        let rig = Rig::new(
+            frames.path(),
+            proxy,
+            configuration,
+            proxy.system && number == 1,
+        );
+        rigs.push(rig?);
+    }
+    let ages: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = rigs.iter().map(|rig| scope.spawn(|| rig.age())).collect();
+        running.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    Some(Ages {
+        none: ages[0],
+        ours: ages[1],
+        defaults: ages[2],
+    })
+}
+
+/// A server, perhaps a proxy before it, and a viewer at the far end of a slow line.
+struct Rig {
+    viewer: Viewer,
+    port: u16,
+    target: &'static str,
+    _server: Process,
+    _proxy: Option<Process>,
+    _namespace: Namespace,
+    _files: Scratch,
+}
+
+impl Rig {
+    fn new(
+        frames: &Path,
+        proxy: &Proxy,
+        configuration: Option<String>,
+        system: bool,
+    ) -> Option<Self> {
+        let (namespace, files) = (Namespace::new()?, Scratch::new());
+        let viewer = namespace.viewer(Some(LINE));
+        if system {
+            for setting in block("sysctl")
+                .lines()
+                .filter(|line| line.starts_with("net."))
+            {
+                let (name, value) = setting.split_once(" = ").unwrap();
+                let file = format!("/proc/sys/{}", name.replace('.', "/"));
+                let write = format!("echo '{value}' > {file}");
+                let words = namespace.wrapper();
+                let written = Command::new(words[0])
+                    .args(&words[1..])
+                    .args(["sh", "-c", &write])
+                    .status();
+                assert!(written.unwrap().success(), "{setting}");
+            }
+        }
+        let mut serve = vec!["serve", "--frames", frames.to_str().unwrap()];
+        serve.extend(LISTEN);
+        let server = Process::start(wrapped(&namespace.wrapper(), &serve));
+        server.lines("listening on ", 2);
+        let (mut port, mut target, mut running) = (8081, "/stream", None);
+        if let Some(text) = configuration {
+            let file = files.join("configuration");
+            fs::write(&file, (proxy.around)(text)).unwrap();
+            let words = namespace.wrapper();
+            let mut command = clean(words[0]);
+            command.args(&words[1..]);
+            command.args((proxy.arguments)(&file, files.path()));
+            command.env("HOME", files.path()).stdout(Stdio::null());
+            running = Some(Process::start(command));
+            (port, target) = (80, "/webcam/stream");
+            let snapshot = patiently(|| viewer.try_connect(port));
+            let reply = Client::over(snapshot).get("/webcam/snapshot");
+            assert_eq!(reply.head.status, 200, "{}: {:?}", proxy.name, reply.head);
+        }
+        Some(Rig {
+            viewer,
+            port,
+            target,
+            _server: server,
+            _proxy: running,
+            _namespace: namespace,
+            _files: files,
+        })
+    }
+
+    /// Median age of the frames, once queues have had time to fill.
+    fn age(&self) -> Duration {
+        let client = Client::over(self.viewer.connect(self.port));
+        let mut stream = client.stream_without_chunks(self.target);
+        let (maker, start) = (Maker::new(FRAME), Instant::now());
+        let (mut ages, mut last) = (Vec::new(), 0);
+        while start.elapsed() < WARM_UP + MEASURED {
+            let part = stream.part();
+            let number = maker.verify(&part.jpeg).frame;
+            assert!(number > last, "{number} after {last}");
+            last = number;
+            if start.elapsed() > WARM_UP {
+                ages.push(part.age());
+            }
+        }
+        ages.sort();
+        ages[ages.len() / 2]
+    }
+}
+
+/// The fenced block of the page that follows the comment `<!-- name -->`.
+fn block(name: &str) -> String {
+    let (_, after) = PAGE.split_once(&format!("<!-- {name} -->\n```\n")).unwrap();
+    after.split_once("```").unwrap().0.to_owned()
+}
+
+fn patiently<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(Instant::now() < limit, "the proxy does not listen");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn has(program: &str) -> bool {
+    let found = Command::new(program)
+        .arg(if program == "caddy" { "version" } else { "-v" })
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let found = found.is_ok_and(|status| status.success());
+    if !found {
+        skipped(&format!("there is no {program} here"));
+    }
+    found
+}
+
+const CONTAINER: &str = "\
+global
+        maxconn 4096
+        daemon
+
+defaults
+        mode    http
+        timeout connect 5s
+        timeout client  15min
+        timeout server  15min
+
+frontend public
+        bind :::80 v4v6
+        use_backend webcam if { path_beg /webcam/ }
+
+backend webcam
+        http-request replace-path /webcam/(.*)   /\\1
+        server webcam1  127.0.0.1:8080
+";
+
+fn edited(text: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/haproxy-fresh-frames");
+    let mut child = Command::new("sh")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_script_for_the_octoprint_container_adds_the_pages_lines_and_a_second_run_changes_nothing() {
+    let once = edited(CONTAINER);
+    let lines =
+        "global\n    tune.sndbuf.client 32768\n    tune.rcvbuf.server 32768\n        maxconn";
+    assert!(once.starts_with(lines), "{once}");
+    let without: String = once
+        .split_inclusive('\n')
+        .filter(|line| !line.contains("tune."))
+        .collect();
+    assert_eq!(without, CONTAINER);
+    assert_eq!(edited(&once), once);
+}
+
+#[test]
+fn the_script_replaces_other_values_and_leaves_other_sections_alone() {
+    let other = CONTAINER.replace(
+        "maxconn 4096",
+        "tune.sndbuf.client 4096\n        tune.bufsize 16384",
+    );
+    let once = edited(&other);
+    assert_eq!(once.matches("tune.sndbuf.client").count(), 1, "{once}");
+    assert!(once.contains("tune.sndbuf.client 32768") && once.contains("tune.bufsize 16384"));
+    let headless = edited("defaults\n    mode http\n");
+    assert!(
+        headless.starts_with("global\n    tune.")
+            && headless.ends_with("\n\ndefaults\n    mode http\n")
+    );
+}
