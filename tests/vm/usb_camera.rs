@@ -196,7 +196,8 @@ impl Camera {
         let before = self.waiting.len();
         self.waiting.retain(|(waiting, _)| *waiting != victim);
         let found = self.waiting.len() < before;
-        if found && self.waiting.is_empty() && self.pattern.take().is_some() {
+        // The last one of them may have been answered while this was on its way.
+        if self.waiting.is_empty() && self.pattern.take().is_some() {
             self.leaving.clear();
             say(&format!("stream off at {:.3}", monotonic().as_secs_f64()));
         }
