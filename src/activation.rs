@@ -67,6 +67,14 @@ pub fn passed_sockets() -> Result<Vec<Passed>> {
         .collect()
 }
 
+/// Whether `word` is what `LISTEN_FDNAMES` calls the socket of this name.
+pub fn is_named(name: &str, word: &str) -> bool {
+    let label = name
+        .split_once(" (")
+        .and_then(|(_, label)| label.strip_suffix(')'));
+    label == Some(word)
+}
+
 fn classify(socket: OwnedFd, name: String) -> Result<Passed> {
     let not_ours = |what: &str| {
         Error::Usage(format!(

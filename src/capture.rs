@@ -18,6 +18,7 @@ pub mod encode;
 pub mod libcamera;
 pub mod lifecycle;
 mod outlet;
+mod pace;
 pub mod pattern;
 mod pixels;
 mod report;
@@ -38,14 +39,18 @@ use crate::event::{Interest, Poll, Registration, Signals};
 use crate::logging::Brake;
 use lifecycle::{Action, Lifecycle, Phase};
 use outlet::Outlet;
+use pace::Pace;
 use report::Report;
 use source::{Source, Trouble};
 
 /// Between two log lines of one kind that viewers, coming and going, or a failing camera can cause.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// A camera asked for 30 frames a second may well give 30.3.
+const INEXACT: f64 = 1.02;
+
 /// What the user can choose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The frame directory.
     pub dir: PathBuf,
@@ -53,6 +58,9 @@ pub struct Options {
     pub linger: Duration,
     /// The longest that frames are held back after a start while exposure settles.
     pub settle: Duration,
+    /// Frames per second that are published at the most, from 0.01 to 1000; without, as many as come. A source that
+    /// itself promises no more is not held to it, so that its jitter costs no frame.
+    pub fps: Option<f64>,
 }
 
 /// Runs `source` into its frame directory until a signal comes or its input ends. An input that was cut off
@@ -91,6 +99,8 @@ type Done = Option<String>;
 struct Capture<'a> {
     source: &'a mut dyn Source,
     lifecycle: Lifecycle,
+    /// Frames per second at the most.
+    fps: Option<f64>,
     outlet: Outlet,
     signals: Signals,
     poll: Poll<Name>,
@@ -123,6 +133,7 @@ impl<'a> Capture<'a> {
         Ok(Capture {
             source,
             lifecycle: Lifecycle::new(options.linger, options.settle),
+            fps: options.fps,
             outlet,
             signals,
             poll,
@@ -233,12 +244,24 @@ impl<'a> Capture<'a> {
             Err(Trouble::Broken(message)) => return self.cope(Trouble::Lost(message), now),
             Err(trouble) => return self.cope(trouble, now),
         }
+        let pace = match self.excess() {
+            Some(fps) => Pace::limit(fps)?,
+            None => Pace::unlimited(),
+        };
+        self.lifecycle.limit(now, pace);
         if let Some(fd) = self.source.fd() {
             let frames = self.poll.add(fd, Interest::Readable, Name::Source);
             let frames = frames.doing(|| format!("wait for frames of {}", self.source.describe()));
             self.frames = Some(frames?);
         }
         Ok(None)
+    }
+
+    /// The limit of frames per second, if the source may exceed it by more than cameras are inexact.
+    fn excess(&self) -> Option<f64> {
+        let promised = self.source.facts().fps;
+        self.fps
+            .filter(|limit| promised.is_none_or(|fps| fps > limit * INEXACT))
     }
 
     fn stop(&mut self) {
@@ -274,6 +297,11 @@ impl<'a> Capture<'a> {
         match trouble {
             Trouble::Broken(message) => self.count_broken(&message, now),
             Trouble::Lost(message) => self.lose(&message, now),
+            Trouble::Failed(message) => {
+                self.stop();
+                self.tell_lost(&message, now);
+                return Err(Error::Input(message));
+            }
             Trouble::Ended {
                 message,
                 clean: true,
@@ -294,12 +322,7 @@ impl<'a> Capture<'a> {
     /// The camera is gone. The frame it left goes too, and who waits is made to ask again.
     fn lose(&mut self, message: &str, now: Instant) {
         self.stop();
-        self.report.lose(message);
-        // Before the empty file: who is woken by that is to know why.
-        if let Some(state) = self.report.news(Phase::Lost, self.source) {
-            self.outlet.tell_state(state, now);
-        }
-        let announced = self.outlet.announce(now);
+        let announced = self.tell_lost(message, now);
         let wait = self.lifecycle.lost(now, announced);
         if let Some(held_back) = self.lost_brake.pass(now) {
             let what = self.source.describe();
@@ -309,6 +332,16 @@ impl<'a> Capture<'a> {
                  ({held_back} more losses since the last message)"
             );
         }
+    }
+
+    /// Puts the empty file into place, and says whether it is.
+    fn tell_lost(&mut self, message: &str, now: Instant) -> bool {
+        self.report.lose(message);
+        // Before the empty file: who is woken by that is to know why.
+        if let Some(state) = self.report.news(Phase::Lost, self.source) {
+            self.outlet.tell_state(state, now);
+        }
+        self.outlet.announce(now)
     }
 
     /// Writes the state file, if it would say something new.

@@ -3,8 +3,10 @@
 //!
 //! clap parses and explains; what comes out is checked values in the types that the rest of the program uses.
 
+mod camera;
+
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -12,7 +14,9 @@ use log::LevelFilter;
 
 use crate::capture::source::Kind;
 use crate::capture::v4l2::{Assignment, Fourcc};
+use crate::frames::name::Name;
 use crate::server::Address;
+pub use camera::{Camera, Frames};
 
 /// MJPEG camera server: every viewer gets the newest frame, and when nobody looks, nothing runs.
 #[derive(Debug, Parser)]
@@ -79,8 +83,8 @@ pub struct Source {
     /// Width and height in pixels, for `pattern` and `v4l2` [default: 640x480, for a camera the nearest it has].
     #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = parse_size)]
     pub size: Option<(u16, u16)>,
-    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30], the
-    /// nearest that a camera has [default: its own].
+    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30], of a camera
+    /// the nearest rate that it has [default: its own], thinned out if that is faster.
     #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = parse_fps)]
     pub fps: Option<f64>,
     /// Pixel format of `v4l2`: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that
@@ -107,9 +111,19 @@ pub struct Source {
 /// Flags of `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// The frame directory to serve.
-    #[arg(long, env = "LAZYCAM_FRAMES", value_name = "DIR")]
-    pub frames: PathBuf,
+    /// A frame directory to serve, and the camera's name [default: as the directory is called]; may be given several
+    /// times, or several with semicolons between them.
+    #[arg(
+        long,
+        env = "LAZYCAM_FRAMES",
+        value_name = "[NAME=]DIR",
+        value_delimiter = ';',
+        required_unless_present = "root"
+    )]
+    pub frames: Vec<Frames>,
+    /// Serve each directory in DIR as a camera of that name, also those that come later.
+    #[arg(long, env = "LAZYCAM_ROOT", value_name = "DIR")]
+    pub root: Option<PathBuf>,
     /// How to serve it.
     #[command(flatten)]
     pub http: Http,
@@ -118,6 +132,9 @@ pub struct Serve {
 /// How HTTP is served.
 #[derive(Debug, Args)]
 pub struct Http {
+    /// The camera of the URLs that name none, such as /stream [default: the first].
+    #[arg(long, env = "LAZYCAM_DEFAULT_CAMERA", value_name = "NAME")]
+    pub default_camera: Option<Name>,
     /// Listen on PORT, ADDRESS:PORT or a unix socket's /PATH; may be given several times. Sockets that were passed
     /// (LISTEN_FDS) are used in any case.
     #[arg(
@@ -145,14 +162,48 @@ pub struct Http {
     /// End when no client was there for so many seconds; for socket activation, where the next client starts it again.
     #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = parse_seconds)]
     pub exit_idle: Option<Duration>,
+    /// Pages of this origin, such as `http://octopi.local`, may read the pictures; may be given several times. `none`: no
+    /// other site's pages [default: *, those of all sites].
+    #[arg(
+        long,
+        env = "LAZYCAM_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub allow_origin: Vec<String>,
+    /// Ask for a name and a password: FILE has lines of user:hash, hashes as `openssl passwd -6` makes them. A relative
+    /// FILE may be one of the service's credentials (`LoadCredential=`).
+    #[arg(long, env = "LAZYCAM_AUTH", value_name = "FILE")]
+    pub auth: Option<PathBuf>,
+    /// A socket where --auth asks for nothing: its ADDR as in --listen, or its name in `LISTEN_FDNAMES`; may be given
+    /// several times.
+    #[arg(
+        long,
+        env = "LAZYCAM_OPEN_SOCKET",
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "auth"
+    )]
+    pub open_socket: Vec<String>,
 }
 
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The frame directory [default: one of its own on a tmpfs].
+    /// The frame directory, or with --camera the one in which each camera gets its own [default: on a tmpfs].
     #[arg(long, env = "LAZYCAM_FRAMES", value_name = "DIR")]
     pub frames: Option<PathBuf>,
+    /// A camera, its name and source, and settings that are its own, such as
+    /// front=v4l2:/dev/video0,size=1280x720,fps=15: those of the flags --size, --fps and so on, which hold for
+    /// the others; may be given several times, or several with semicolons between them.
+    #[arg(
+        long,
+        env = "LAZYCAM_CAMERA",
+        value_name = "NAME=SOURCE[,SETTING=VALUE...]",
+        value_delimiter = ';',
+        conflicts_with = "source"
+    )]
+    pub camera: Vec<Camera>,
     /// What to capture.
     #[command(flatten)]
     pub source: Source,
@@ -175,28 +226,30 @@ pub struct Snapshot {
 }
 
 impl Source {
+    /// What the flags say, as they are called without their dashes.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let size = self.size.map(|(width, height)| format!("{width}x{height}"));
+        let controls = self
+            .control
+            .iter()
+            .map(|control| ("control", control.to_string()));
+        let mut settings = vec![("source", self.source.to_string())];
+        settings.extend(size.map(|size| ("size", size)));
+        settings.extend(self.fps.map(|fps| ("fps", fps.to_string())));
+        settings.extend(self.format.map(|format| ("format", format.to_string())));
+        settings.extend(controls);
+        settings.push(("quality", self.quality.to_string()));
+        settings.push(("linger", self.linger.as_secs_f64().to_string()));
+        settings
+    }
+
     /// The arguments of a `capture` command that captures this into `frames`.
-    pub fn capture_arguments(&self, frames: &std::path::Path, log: LevelFilter) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec!["capture".into(), "--frames".into(), frames.into()];
-        let mut flag = |name: &str, value: String| {
-            arguments.extend([name.into(), value.into()]);
-        };
-        flag("--log", log.to_string());
-        flag("--source", self.source.to_string());
-        if let Some((width, height)) = self.size {
-            flag("--size", format!("{width}x{height}"));
+    pub fn capture_arguments(&self, frames: &Path, log: LevelFilter) -> Vec<OsString> {
+        let mut arguments = vec!["capture".into(), "--frames".into(), frames.into()];
+        arguments.extend(["--log".into(), log.to_string().into()]);
+        for (name, value) in self.settings() {
+            arguments.extend([format!("--{name}").into(), value.into()]);
         }
-        if let Some(fps) = self.fps {
-            flag("--fps", fps.to_string());
-        }
-        if let Some(format) = self.format {
-            flag("--format", format.to_string());
-        }
-        for control in &self.control {
-            flag("--control", control.to_string());
-        }
-        flag("--quality", self.quality.to_string());
-        flag("--linger", self.linger.as_secs_f64().to_string());
         arguments
     }
 }

@@ -1,7 +1,7 @@
 //! What each command does: puts the parts together that its flags name.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,16 +9,21 @@ use log::LevelFilter;
 
 use crate::activation::{self, Manager};
 use crate::capture;
+#[cfg(feature = "libcamera")]
+use crate::capture::libcamera::{self, Libcamera};
 use crate::capture::pattern::Pattern;
 use crate::capture::source::{Kind, Source};
 use crate::capture::stdin::Stdin;
 use crate::capture::v4l2::{self, V4l2};
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
+use crate::frames::name::Name;
 use crate::list;
+use crate::server::auth::{Guard, Users};
+use crate::server::origins::Origins;
 use crate::server::{self, Address, Alone, Server};
 use crate::snapshot;
-use crate::supervise::{self, Supervisor};
+use crate::supervise::{self, Capture, Supervisor};
 
 /// Where `run` listens if nobody says: the port of mjpg-streamer and ustreamer, or the next one that is free.
 const DEFAULT_PORTS: std::ops::Range<u16> = 8080..8090;
@@ -52,25 +57,33 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
         dir: flags.frames.clone(),
         linger: flags.source.linger,
         settle: SETTLE,
+        fps: flags.source.fps,
     };
     capture::run(source.as_mut(), &options)
 }
 
-fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
-    let camera = matches!(flags.source, Kind::V4l2(_));
-    if !camera && (flags.format.is_some() || !flags.control.is_empty()) {
-        let message = "--format and --control are for --source v4l2";
+/// Refuses settings that the source has no use for.
+fn check_source(flags: &cli::Source) -> Result<()> {
+    let kind = &flags.source;
+    if !kind.takes("control") && (flags.format.is_some() || !flags.control.is_empty()) {
+        let message = "--format and --control are for --source v4l2 and libcamera";
         return Err(Error::Usage(message.into()));
     }
+    if !kind.takes("size") && flags.size.is_some() {
+        let message = "--size is for sources that have no size of their own; stdin's pictures come as they are";
+        return Err(Error::Usage(message.into()));
+    }
+    Ok(())
+}
+
+fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
+    check_source(flags)?;
     match &flags.source {
         Kind::Pattern => {
             let size = flags.size.unwrap_or(DEFAULT_SIZE);
             let fps = flags.fps.unwrap_or(DEFAULT_FPS);
             Ok(Box::new(Pattern::new(size, fps, flags.quality)?))
         }
-        Kind::Stdin if flags.size.is_some() => Err(Error::Usage(
-            "--size is for sources that have no size of their own; stdin's pictures come as they are".into(),
-        )),
         Kind::Stdin => Ok(Box::new(Stdin::new(std::io::stdin(), flags.fps)?)),
         Kind::V4l2(device) => {
             let settings = v4l2::Settings {
@@ -82,42 +95,120 @@ fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
             };
             Ok(Box::new(V4l2::new(settings, flags.quality)?))
         }
+        #[cfg(feature = "libcamera")]
+        Kind::Libcamera(camera) => {
+            let settings = libcamera::Settings {
+                camera: camera.clone(),
+                format: flags.format,
+                size: flags.size,
+                fps: flags.fps,
+                controls: flags.control.clone(),
+            };
+            Ok(Box::new(Libcamera::new(settings, flags.quality)?))
+        }
+        #[cfg(not(feature = "libcamera"))]
+        Kind::Libcamera(_) => Err(Error::Usage(
+            "this lazycam was built without libcamera: take one that was built with it, or --source stdin behind rpicam-vid".into(),
+        )),
     }
 }
 
 fn run_serve(flags: &cli::Serve) -> Result<()> {
-    let options = server_options(&flags.http, flags.frames.clone());
+    let frames = flags.frames.iter().cloned();
+    let cameras = frames.map(|frames| (frames.name, frames.dir)).collect();
+    let options = server::Options {
+        root: flags.root.clone(),
+        ..server_options(&flags.http, cameras)?
+    };
     let passed = activation::passed_sockets()?;
     let manager = Manager::of_this_process();
     Server::new(options, &flags.http.listen, passed, manager)?.run(&mut Alone)
 }
 
-fn server_options(flags: &cli::Http, frames: PathBuf) -> server::Options {
-    server::Options {
-        frames: vec![frames],
+fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<server::Options> {
+    let users = flags.auth.as_deref().map(Users::read).transpose()?;
+    let origins = Origins::new(&flags.allow_origin)
+        .map_err(|what| Error::Usage(format!("--allow-origin: {what}")))?;
+    Ok(server::Options {
+        cameras,
+        root: None,
+        default_camera: flags.default_camera.clone(),
         max_clients: flags.max_clients as usize,
         max_held: u64::from(flags.max_held) << 20,
         stall_timeout: flags.stall_timeout,
         exit_idle: flags.exit_idle,
-    }
+        origins,
+        guard: users.map(Guard::new).transpose()?,
+        open_sockets: flags.open_socket.clone(),
+    })
 }
 
 fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
+    let sources = check_cameras(flags)?;
     let passed = activation::passed_sockets()?;
     let listen = match flags.http.listen.as_slice() {
         [] if passed.is_empty() => vec![free_port()?],
         listen => listen.to_vec(),
     };
     let frames = flags.frames.clone().unwrap_or_else(|| own_frames(&listen));
-    let options = server_options(&flags.http, frames.clone());
+    let captures = captures(flags, sources, &frames, log);
+    let cameras = captures
+        .iter()
+        .map(|(capture, dir)| (capture.name.clone(), dir.clone()));
+    let options = server_options(&flags.http, cameras.collect())?;
     let manager = Manager::of_this_process();
     let server = Server::new(options, &listen, passed, manager)?;
-    let arguments = flags.source.capture_arguments(&frames, log);
-    let mut supervisor = Supervisor::start(arguments, flags.source.source == Kind::Stdin)?;
+    let captures = captures.into_iter().map(|(capture, _)| capture);
+    let mut supervisor = Supervisor::start(captures.collect())?;
     for port in server.ports() {
         say_where(port)?;
     }
     server.run(&mut supervisor)
+}
+
+/// What each `--camera` captures, as far as it makes sense: better found here than by a process of several.
+fn check_cameras(flags: &cli::Run) -> Result<Vec<(Name, cli::Source)>> {
+    let mut sources = Vec::new();
+    for camera in &flags.camera {
+        let source = camera.over(&flags.source)?;
+        check_source(&source)
+            .map_err(|error| Error::Usage(format!("--camera {}: {error}", camera.name)))?;
+        sources.push((camera.name.clone(), source));
+    }
+    let stdins = sources
+        .iter()
+        .filter(|(_, source)| source.source == Kind::Stdin);
+    if stdins.count() > 1 {
+        let message = "there is one standard input, for one camera";
+        return Err(Error::Usage(message.into()));
+    }
+    Ok(sources)
+}
+
+/// The capture processes and their frame directories: of one camera `frames` itself, of several each its own in there.
+fn captures(
+    flags: &cli::Run,
+    sources: Vec<(Name, cli::Source)>,
+    frames: &Path,
+    log: LevelFilter,
+) -> Vec<(Capture, PathBuf)> {
+    let capture = |name, source: &cli::Source, dir: PathBuf| {
+        let capture = Capture {
+            name,
+            arguments: source.capture_arguments(&dir, log),
+            stdin: source.source == Kind::Stdin,
+        };
+        (capture, dir)
+    };
+    if sources.is_empty() {
+        let name = Name::of_directory(frames);
+        return vec![capture(name, &flags.source, frames.to_owned())];
+    }
+    let of_several = |(name, source): (Name, cli::Source)| {
+        let dir = frames.join(name.as_str());
+        capture(name, &source, dir)
+    };
+    sources.into_iter().map(of_several).collect()
 }
 
 /// A frame directory that no other `lazycam run` of this system uses: named after the socket, of which there is one.

@@ -11,6 +11,8 @@
 //! | [`watch`] | reader | tells that a frame arrived, in any of several directories |
 //! | [`frame`] | reader | opens the current frame and checks that it is one |
 //! | `follow` | both | follows a directory by its path, through deletion and replacement |
+//! | [`root`] | reader | tells which cameras have their directories in one and the same directory |
+//! | [`name`] | both | what a camera may be called |
 //! | [`state`] | both | what the producer says about itself, and whether there is one |
 //! | [`jpeg`] | both | what makes a file a JPEG: SOI, marker chain, EOI |
 
@@ -18,7 +20,9 @@ pub mod demand;
 mod follow;
 pub mod frame;
 pub mod jpeg;
+pub mod name;
 pub mod publish;
+pub mod root;
 pub mod state;
 pub mod watch;
 

@@ -14,6 +14,7 @@
 //! | [`frames`] | the directory: publishing, watching, asking, checking |
 //! | [`capture`] | camera to directory, on demand; a file per source |
 //! | [`server`] | directory to HTTP: the loop, connections, who gets which frame when |
+//! | [`picture`] | drawing and encoding, for both |
 //! | [`supervise`] | the capture process beside the server, for `lazycam run` |
 //! | [`snapshot`] | one fresh frame to a file |
 //! | [`list`] | the cameras there are |
@@ -22,7 +23,7 @@
 //! | [`cli`], [`commands`] | flags, and what each command does with them |
 //! | [`error`], [`logging`], [`json`] | how failures, events and facts are told |
 //!
-//! `capture` and `server` share `frames` and never use each other; `commands` alone knows both.
+//! `capture` and `server` share `frames` and `picture` and never use each other; `commands` alone knows both.
 
 pub mod activation;
 pub mod capture;
@@ -34,6 +35,7 @@ pub mod frames;
 pub mod json;
 pub mod list;
 pub mod logging;
+pub mod picture;
 pub mod server;
 pub mod snapshot;
 pub mod supervise;

@@ -2,7 +2,10 @@
 //!
 //! For people as text, for programs as JSON. Video devices that deliver no pictures (metadata, encoders, outputs) are left
 //! out; cameras of which lazycam can read no format are shown, and said to be. Nothing is started, set or woken for it beyond
-//! being opened.
+//! being opened. Where libcamera is built in, its cameras follow.
+
+#[cfg(feature = "libcamera")]
+mod libcamera;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -30,16 +33,25 @@ struct Found {
 }
 
 struct Camera {
+    /// What `--source` takes.
+    source: String,
     device: String,
     card: String,
     driver: String,
     bus: String,
     formats: Vec<Format>,
-    controls: Vec<Control>,
+    controls: Vec<ListedControl>,
+}
+
+/// A control, in both forms.
+struct ListedControl {
+    text: String,
+    json: String,
 }
 
 struct Format {
-    fourcc: Fourcc,
+    /// What `--format` takes.
+    name: String,
     /// lazycam can read it.
     readable: bool,
     sizes: Vec<Size>,
@@ -66,7 +78,12 @@ impl Found {
             }
         }
         #[cfg(feature = "libcamera")]
-        log::info!("libcamera has {:?}", crate::capture::libcamera::ids()?);
+        match crate::capture::libcamera::list() {
+            Ok(cameras) => found
+                .cameras
+                .extend(cameras.iter().map(Camera::of_libcamera)),
+            Err(error) => found.refused.push(("libcamera".into(), error.to_string())),
+        }
         Ok(found)
     }
 
@@ -102,13 +119,15 @@ impl Camera {
         let card = device.card();
         let readable = readable_formats(device);
         let format = |fourcc| Format::of(device, fourcc, readable.contains(&fourcc));
+        let path = device.path().display();
         Camera {
-            device: device.path().display().to_string(),
+            source: format!("v4l2:{path}"),
+            device: path.to_string(),
             card: card.card.clone(),
             driver: card.driver.clone(),
             bus: card.bus.clone(),
             formats: device.formats().into_iter().map(format).collect(),
-            controls: device.controls(),
+            controls: device.controls().iter().map(ListedControl::of).collect(),
         }
     }
 
@@ -118,6 +137,7 @@ impl Camera {
 
     fn text(&self, text: &mut String) {
         let Camera {
+            source,
             device,
             card,
             driver,
@@ -126,12 +146,12 @@ impl Camera {
         } = self;
         let _ = writeln!(text, "{card} ({driver}, {bus})");
         let _ = match self.is_readable() {
-            true => writeln!(text, "  --source v4l2:{device}"),
+            true => writeln!(text, "  --source {source}"),
             false => writeln!(text, "  {device}: no format that lazycam can read"),
         };
         for format in &self.formats {
             let note = if format.readable { "" } else { " (not read)" };
-            let _ = writeln!(text, "  --format {}{note}", format.fourcc);
+            let _ = writeln!(text, "  --format {}{note}", format.name);
             if let Some(range) = format.range {
                 let _ = writeln!(text, "    --size {}", Sizes::Stepwise(range));
             }
@@ -146,34 +166,21 @@ impl Camera {
             }
         }
         for control in &self.controls {
-            let (name, range) = (&control.name, control.range());
-            let value = control
-                .value
-                .map_or(String::new(), |value| format!(", now {value}"));
-            let note = match (control.read_only, control.inactive) {
-                (true, _) => ", read only",
-                (_, true) => ", inactive",
-                _ => "",
-            };
-            let _ = writeln!(
-                text,
-                "  --control {name}={range}, default {}{value}{note}",
-                control.default
-            );
+            let _ = writeln!(text, "  --control {}", control.text);
         }
     }
 
     fn json(&self) -> String {
         format!(
             r#"{{"source":{},"device":{},"card":{},"driver":{},"bus":{},"readable":{},"formats":{},"controls":{}}}"#,
-            quoted(&format!("v4l2:{}", self.device)),
+            quoted(&self.source),
             quoted(&self.device),
             quoted(&self.card),
             quoted(&self.driver),
             quoted(&self.bus),
             self.is_readable(),
             list(&self.formats, Format::json),
-            list(&self.controls, control_json),
+            list(&self.controls, |control| control.json.clone()),
         )
     }
 }
@@ -194,7 +201,7 @@ impl Format {
             Size { width, height, fps }
         };
         Format {
-            fourcc,
+            name: fourcc.to_string(),
             readable,
             sizes: sizes.into_iter().map(with_rates).collect(),
             range,
@@ -216,10 +223,28 @@ impl Format {
         };
         format!(
             r#"{{"format":{},"readable":{},"sizes":{},"range":{range}}}"#,
-            quoted(&self.fourcc.to_string()),
+            quoted(&self.name),
             self.readable,
             list(&self.sizes, size),
         )
+    }
+}
+
+impl ListedControl {
+    fn of(control: &Control) -> Self {
+        let (name, range) = (&control.name, control.range());
+        let value = control
+            .value
+            .map_or(String::new(), |value| format!(", now {value}"));
+        let note = match (control.read_only, control.inactive) {
+            (true, _) => ", read only",
+            (_, true) => ", inactive",
+            _ => "",
+        };
+        ListedControl {
+            text: format!("{name}={range}, default {}{value}{note}", control.default),
+            json: control_json(control),
+        }
     }
 }
 
@@ -260,7 +285,7 @@ mod tests {
         };
         let formats = vec![
             Format {
-                fourcc: Fourcc(*b"MJPG"),
+                name: "MJPG".into(),
                 readable: true,
                 sizes: vec![
                     size(640, 480, &[30.0, 30000.0 / 1001.0]),
@@ -269,13 +294,14 @@ mod tests {
                 range: None,
             },
             Format {
-                fourcc: Fourcc(*b"H264"),
+                name: "H264".into(),
                 readable: false,
                 sizes: Vec::new(),
                 range: Some([(16, 16), (64, 48), (2, 2)]),
             },
         ];
         let camera = Camera {
+            source: "v4l2:/dev/video0".into(),
             device: "/dev/video0".into(),
             card: "A \"HD\" Webcam\n".into(),
             driver: "uvcvideo".into(),

@@ -10,9 +10,14 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+/// In the environment of one of several capture processes: what to begin its lines with, to tell whose they are.
+pub const SPEAKER: &str = "LAZYCAM_SPEAKER";
+
 struct Stderr {
     /// Standard error is the journal.
     journal: bool,
+    /// The beginning of each line.
+    speaker: String,
 }
 
 impl Log for Stderr {
@@ -24,10 +29,11 @@ impl Log for Stderr {
         if !self.enabled(record.metadata()) {
             return;
         }
+        let (level, speaker, text) = (record.level(), &self.speaker, record.args());
         let line = if self.journal {
-            format!("<{}>{}\n", priority(record.level()), record.args())
+            format!("<{}>{speaker}{text}\n", priority(level))
         } else {
-            format!("lazycam: {}{}\n", word(record.level()), record.args())
+            format!("lazycam: {}{speaker}{text}\n", word(level))
         };
         // Whoever closed our standard error does not want to hear about it.
         let _ = io::stderr().write_all(line.as_bytes());
@@ -58,8 +64,9 @@ fn word(level: Level) -> &'static str {
 /// Starts logging at `level`. Called once, first thing in `main`.
 pub fn start(level: LevelFilter) {
     let journal = env::var_os("JOURNAL_STREAM").is_some();
+    let speaker = env::var(SPEAKER).map_or(String::new(), |name| format!("{name}: "));
     // Fails only if a logger is set already, and then that one is as good.
-    let _ = log::set_boxed_logger(Box::new(Stderr { journal }));
+    let _ = log::set_boxed_logger(Box::new(Stderr { journal, speaker }));
     log::set_max_level(level);
 }
 

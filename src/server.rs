@@ -1,7 +1,9 @@
 //! The side that talks to strangers: frame directories to HTTP, in one loop on one thread.
 //!
 //! ```text
-//!   inotify ──► camera.rs   what is the newest frame, is it fresh
+//!   inotify ──► cameras.rs, roster.rs   which cameras there are
+//!                  │
+//!               camera.rs   what is the newest frame, is it fresh
 //!                  │
 //!                  ├──── pacing.rs   may this viewer have it now, or when
 //!                  ▼  delivery.rs   who gets which frame when
@@ -18,19 +20,27 @@
 //! (`activation`).
 
 mod admission;
+pub mod auth;
 mod camera;
+mod cameras;
 mod condition;
 pub mod connection;
 mod delivery;
 pub mod figures;
+mod gate;
 mod listen;
+mod lost;
 mod metrics;
+pub mod origins;
 pub mod outbox;
 pub mod pacing;
+mod page;
 mod peer;
 mod places;
+pub mod quirks;
 pub mod request;
 pub mod response;
+pub mod roster;
 pub mod route;
 mod state;
 pub mod stats;
@@ -40,27 +50,35 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{debug, info};
+use log::info;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
+use self::auth::verify::Checks;
 use self::camera::Camera;
 use self::connection::Settings;
 use self::listen::Listener;
 pub use self::listen::{Address, can_listen};
 use self::peer::Peer;
 use self::places::Places;
+use self::roster::Roster;
 use self::stats::{CloseReason, Stats};
 use crate::activation::{Manager, Passed};
 use crate::error::{Context, Result};
 use crate::event::{Deadlines, Interest, NumberMap, Poll, Readiness, Signals};
-use crate::frames::watch::{Change, DirId, Watcher};
+use crate::frames::name::Name as CameraName;
+use crate::frames::root::Root;
+use crate::frames::watch::{DirId, Watcher};
 use crate::logging::Brake;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The frame directories, the first camera first.
-    pub frames: Vec<PathBuf>,
+    /// Cameras with their frame directories, in the order of their numbers.
+    pub cameras: Vec<(CameraName, PathBuf)>,
+    /// A directory in which each directory is a camera. They come after the others.
+    pub root: Option<PathBuf>,
+    /// The camera that bare URLs mean; if none is named, the first.
+    pub default_camera: Option<CameraName>,
     /// Clients served at a time.
     pub max_clients: usize,
     /// Bytes of frames kept in memory for slow viewers, the newest frame apart.
@@ -69,6 +87,12 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// End when no client was there for so long.
     pub exit_idle: Option<Duration>,
+    /// Whose pages may read what is served.
+    pub origins: origins::Origins,
+    /// Who may come in, if not everybody.
+    pub guard: Option<auth::Guard>,
+    /// Sockets where nobody is asked for a password: their names in `LISTEN_FDNAMES`, or addresses as given to listen on.
+    pub open_sockets: Vec<String>,
 }
 
 /// After a stop signal, streams have so long to finish their frame.
@@ -79,6 +103,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 enum Name {
     Signals,
     Frames,
+    Checks,
+    Root,
     Listener(usize),
     Peer(PeerId),
 }
@@ -93,14 +119,15 @@ enum Timer {
     Idle,
     Watchdog,
     Frames,
+    Checks,
     Attendant,
     StopLimit,
 }
 
 /// Something that lives in the server's loop beside it: the supervisor of `lazycam run`.
 pub trait Attendant {
-    /// A child process changed its state.
-    fn child_changed(&mut self, now: Instant) -> Result<Verdict>;
+    /// A child process changed its state. Appends the numbers of cameras that there will be no more pictures of.
+    fn child_changed(&mut self, now: Instant, ended: &mut Vec<usize>) -> Result<Verdict>;
     /// When [`Attendant::wake`] is to be called.
     fn deadline(&self) -> Option<Instant>;
     /// The deadline has come.
@@ -121,7 +148,7 @@ pub enum Verdict {
 pub struct Alone;
 
 impl Attendant for Alone {
-    fn child_changed(&mut self, _now: Instant) -> Result<Verdict> {
+    fn child_changed(&mut self, _now: Instant, _ended: &mut Vec<usize>) -> Result<Verdict> {
         Ok(Verdict::GoOn)
     }
     fn deadline(&self) -> Option<Instant> {
@@ -140,6 +167,8 @@ pub struct Server {
     timers: Deadlines<Timer>,
     signals: Signals,
     watcher: Watcher,
+    root: Option<Root>,
+    /// By number.
     cameras: Vec<Camera>,
     directories: HashMap<DirId, usize>,
     waiting: Vec<Vec<PeerId>>,
@@ -156,6 +185,8 @@ pub struct Server {
     stopping: bool,
     crowded: bool,
     exhausted: Brake,
+    checks: Checks,
+    failures: Brake,
 }
 
 impl Server {
@@ -166,23 +197,19 @@ impl Server {
         passed: Vec<Passed>,
         manager: Manager,
     ) -> Result<Self> {
+        gate::check_words(&options.open_sockets, listen, &passed)?;
         let mut poll = Poll::new()?;
         // SIGHUP is left alone: there is nothing to reload.
         let signals = Signals::catch(&[SIGTERM, SIGINT, SIGCHLD])?;
-        let mut watcher = Watcher::new()?;
+        let watcher = Watcher::new()?;
         poll.add(&signals, Interest::Readable, Name::Signals)
             .doing(|| "wait for signals".into())?;
         poll.add(&watcher, Interest::Readable, Name::Frames)
             .doing(|| "wait for frames".into())?;
-        let directories = options
-            .frames
-            .iter()
-            .enumerate()
-            .map(|(index, dir)| (watcher.add(dir), index))
-            .collect();
-        let cameras: Vec<_> = options.frames.iter().cloned().map(Camera::new).collect();
         let settings = Settings {
-            cameras: cameras.len(),
+            cameras: Roster::new(options.default_camera.clone()),
+            origins: options.origins.clone(),
+            guard: options.guard.clone(),
             ..Settings::default()
         };
         let mut server = Server {
@@ -191,10 +218,11 @@ impl Server {
             timers: Deadlines::new(),
             signals,
             watcher,
-            directories,
-            waiting: vec![Vec::new(); cameras.len()],
+            root: None,
+            directories: HashMap::new(),
+            waiting: Vec::new(),
             spare_list: Vec::new(),
-            cameras,
+            cameras: Vec::new(),
             listeners: Vec::new(),
             peers: NumberMap::default(),
             next_peer: 0,
@@ -210,11 +238,22 @@ impl Server {
             stopping: false,
             crowded: false,
             exhausted: Brake::new(Duration::from_secs(10)),
+            checks: Checks::new()?,
+            failures: Brake::new(Duration::from_secs(10)),
             options,
         };
+        server.set_up_cameras()?;
         for address in listen {
-            server.listeners.extend(Listener::bind(address)?);
+            let open = server.is_open(|word| word.parse().as_ref() == Ok(address));
+            for mut listener in Listener::bind(address)? {
+                listener.open = open;
+                server.listeners.push(listener);
+            }
         }
+        server
+            .poll
+            .add(&server.checks, Interest::Readable, Name::Checks)
+            .doing(|| "wait for proofs of passwords".into())?;
         server.adopt(passed)?;
         server.register_listeners()?;
         server.places = Places::for_clients(server.options.max_clients, server.descriptors());
@@ -239,7 +278,7 @@ impl Server {
         }
         while !self.is_done() {
             self.timers.set(Timer::Attendant, attendant.deadline());
-            self.timers.set(Timer::Frames, self.watcher.retry_at());
+            self.timers.set(Timer::Frames, self.retry_at());
             self.poll
                 .wait(self.timers.next())
                 .doing(|| "wait for events".into())?;
@@ -269,6 +308,8 @@ impl Server {
         match name {
             Name::Signals => self.take_signals(attendant, now)?,
             Name::Frames => self.take_changes(now)?,
+            Name::Checks => self.take_outcomes(now),
+            Name::Root => self.take_root_changes(now)?,
             Name::Listener(index) => self.accept(index, now)?,
             Name::Peer(id) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
@@ -289,11 +330,8 @@ impl Server {
                 self.manager.ping();
                 self.timers.set(timer, self.manager.next_ping(now));
             }
-            Timer::Frames => {
-                let mut changes = Vec::new();
-                self.watcher.retry(now, &mut changes);
-                self.apply_changes(changes, now);
-            }
+            Timer::Frames => self.retry(now),
+            Timer::Checks => self.check_next(now),
             Timer::Attendant => {
                 let verdict = attendant.wake(now)?;
                 self.obey(verdict, now);
@@ -305,11 +343,15 @@ impl Server {
 
     fn take_signals(&mut self, attendant: &mut dyn Attendant, now: Instant) -> Result<()> {
         for signal in self.signals.take() {
+            let mut ended = Vec::new();
             let verdict = match signal {
-                SIGCHLD => attendant.child_changed(now)?,
+                SIGCHLD => attendant.child_changed(now, &mut ended)?,
                 _ => Verdict::Stop,
             };
             self.obey(verdict, now);
+            for number in ended {
+                self.vanish(number, now);
+            }
         }
         Ok(())
     }
@@ -317,36 +359,6 @@ impl Server {
     fn obey(&mut self, verdict: Verdict, now: Instant) {
         if verdict == Verdict::Stop {
             self.stop(now);
-        }
-    }
-
-    fn take_changes(&mut self, now: Instant) -> Result<()> {
-        let mut changes = Vec::new();
-        self.watcher
-            .read(now, &mut changes)
-            .doing(|| "read the events of the frame directories".into())?;
-        self.apply_changes(changes, now);
-        Ok(())
-    }
-
-    fn apply_changes(&mut self, changes: Vec<(DirId, Change)>, now: Instant) {
-        for (dir, change) in changes {
-            let Some(&index) = self.directories.get(&dir) else {
-                continue;
-            };
-            let camera = &mut self.cameras[index];
-            match change {
-                Change::Frame => camera.frame_arrived(now),
-                Change::State => camera.state_changed(),
-                Change::Returned | Change::Gone => {
-                    debug!("{}: {change:?}", camera.dir().display());
-                    match change {
-                        Change::Gone => camera.gone(),
-                        _ => camera.returned(),
-                    }
-                }
-            }
-            self.serve_waiting(index, now);
         }
     }
 

@@ -1,14 +1,15 @@
-//! `lazycam run`: the capture process beside the server, started again when it ends unasked.
+//! `lazycam run`: the capture processes beside the server, one per camera, started again when they end unasked.
 //!
 //! Capture is a process of its own even here, because camera stacks crash and pictures go on. Nobody is left behind
-//! when this process dies, however it dies: the child asks the kernel for a signal at its parent's death
+//! when this process dies, however it dies: each child asks the kernel for a signal at its parent's death
 //! (prctl(2), `PR_SET_PDEATHSIG`), in [`follow_supervisor`], and then checks that the parent is still the one that
 //! started it.
 //!
 //! A child that ends with status 0 or 3 has come to the end of its input, and one that ends with 2 was called wrongly:
-//! none of them is started again, and the server ends too.
+//! none of them is started again. Its camera is gone for the server, and the others go on; with the last of them the server
+//! ends too.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use log::{info, warn};
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 
 use crate::error::{Context, ENDED_STATUS, Error, Result, USAGE_STATUS};
+use crate::frames::name::Name;
+use crate::logging::SPEAKER;
 use crate::server::{Attendant, Verdict};
 
 /// Tells a child who started it.
@@ -32,35 +35,171 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 /// How long a child may take to end when asked.
 const END_LIMIT: Duration = Duration::from_secs(3);
 
-/// One supervised child.
+/// What to capture, in a process of its own.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    /// The camera's name.
+    pub name: Name,
+    /// The arguments of `lazycam`.
+    pub arguments: Vec<OsString>,
+    /// It reads our standard input.
+    pub stdin: bool,
+}
+
+/// The supervised children.
 #[derive(Debug)]
 pub struct Supervisor {
-    arguments: Vec<OsString>,
-    stdin: bool,
+    /// In the order of the cameras' numbers.
+    children: Vec<Supervised>,
+    /// How those ended that are not started again, the worst of it.
+    outcome: Outcome,
+}
+
+/// How a child ended for good; a later one outweighs an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// At the end of its input.
+    Done,
+    /// In the middle of something.
+    Cut,
+    /// It was called wrongly.
+    Wrong,
+}
+
+#[derive(Debug)]
+struct Supervised {
+    capture: Capture,
+    /// There is no other.
+    alone: bool,
+    /// What to call it in the log.
+    title: String,
     child: Option<(Child, Instant)>,
     pause: Duration,
     restart_at: Option<Instant>,
 }
 
 impl Supervisor {
-    /// Starts `lazycam` with these arguments as a child; `stdin` says that it reads our standard input.
-    pub fn start(arguments: Vec<OsString>, stdin: bool) -> Result<Self> {
+    /// Starts them all; `captures` are in the order of the cameras' numbers.
+    pub fn start(captures: Vec<Capture>) -> Result<Self> {
+        let alone = captures.len() == 1;
+        let captures = captures.into_iter();
+        let children = captures.map(|capture| Supervised::new(capture, alone));
         let mut supervisor = Supervisor {
-            arguments,
-            stdin,
+            children: children.collect(),
+            outcome: Outcome::Done,
+        };
+        let now = Instant::now();
+        for child in &mut supervisor.children {
+            child.spawn(now)?;
+        }
+        Ok(supervisor)
+    }
+
+    /// One of them has ended: it is started again later, or the server goes on without it, or ends with the last one.
+    fn ended(
+        &mut self,
+        index: usize,
+        status: ExitStatus,
+        ran: Duration,
+        now: Instant,
+    ) -> Result<Verdict> {
+        let Some(outcome) = self.children[index].ended(status, ran, now) else {
+            return Ok(Verdict::GoOn);
+        };
+        self.outcome = self.outcome.max(outcome);
+        if !self.children.iter().all(Supervised::is_over) {
+            return Ok(Verdict::GoOn);
+        }
+        match self.outcome {
+            Outcome::Done => Ok(Verdict::Stop),
+            Outcome::Cut => {
+                let message = "there is nothing more to capture; the message is above";
+                Err(Error::Ended(message.into()))
+            }
+            Outcome::Wrong => {
+                let message = "the capture process cannot work like this; its message is above";
+                Err(Error::Usage(message.into()))
+            }
+        }
+    }
+}
+
+/// They are asked to end all at once, and waited for together.
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        for child in &self.children {
+            child.ask_to_end();
+        }
+        let limit = Instant::now() + END_LIMIT;
+        for child in &mut self.children {
+            child.end(limit);
+        }
+    }
+}
+
+impl Attendant for Supervisor {
+    fn child_changed(&mut self, now: Instant, ended: &mut Vec<usize>) -> Result<Verdict> {
+        for index in 0..self.children.len() {
+            let Some((status, ran)) = self.children[index].reap(now)? else {
+                continue;
+            };
+            if self.ended(index, status, ran, now)? == Verdict::Stop {
+                return Ok(Verdict::Stop);
+            }
+            if self.children[index].is_over() {
+                ended.push(index);
+            }
+        }
+        Ok(Verdict::GoOn)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let restarts = self.children.iter().filter_map(|child| child.restart_at);
+        restarts.min()
+    }
+
+    fn wake(&mut self, now: Instant) -> Result<Verdict> {
+        for child in &mut self.children {
+            if child.restart_at.is_some_and(|at| at <= now) {
+                child.spawn(now)?;
+            }
+        }
+        Ok(Verdict::GoOn)
+    }
+}
+
+impl Supervised {
+    fn new(capture: Capture, alone: bool) -> Self {
+        let title = if alone {
+            "capture".into()
+        } else {
+            format!("capture of {}", capture.name)
+        };
+        Supervised {
+            capture,
+            alone,
+            title,
             child: None,
             pause: FIRST_PAUSE,
             restart_at: None,
-        };
-        supervisor.spawn(Instant::now())?;
-        Ok(supervisor)
+        }
     }
 
     fn spawn(&mut self, now: Instant) -> Result<()> {
         let program = std::env::current_exe().doing(|| "find this program's own file".into())?;
-        let child = Command::new(&program)
-            .args(&self.arguments)
-            .stdin(if self.stdin {
+        let mut command = Command::new(&program);
+        // What flags and their variables said is all in its arguments; what they did not say for this camera must not
+        // come in by a variable.
+        let ours = std::env::vars_os().filter(|(name, _)| is_ours(name));
+        for (name, _) in ours {
+            command.env_remove(name);
+        }
+        if !self.alone {
+            command.env(SPEAKER, self.capture.name.as_str());
+        }
+        let child = command
+            .args(&self.capture.arguments)
+            .stdin(if self.capture.stdin {
                 Stdio::inherit()
             } else {
                 Stdio::null()
@@ -70,30 +209,44 @@ impl Supervisor {
             .env_remove("WATCHDOG_USEC")
             .env_remove("WATCHDOG_PID")
             .spawn()
-            .doing(|| format!("start {} as the capture process", program.display()))?;
-        info!("capture is process {}", child.id());
+            .doing(|| format!("start {} as the {} process", program.display(), self.title))?;
+        info!("{} is process {}", self.title, child.id());
         self.child = Some((child, now));
         self.restart_at = None;
         Ok(())
     }
 
-    /// The child has ended: whether and when it is started again.
-    fn ended(&mut self, status: ExitStatus, ran: Duration, now: Instant) -> Result<Verdict> {
-        if status.success() {
-            info!("capture has come to its end");
-            return Ok(Verdict::Stop);
+    /// Takes leave of the child if it has ended: its status, and how long it ran.
+    fn reap(&mut self, now: Instant) -> Result<Option<(ExitStatus, Duration)>> {
+        let Some((child, started)) = &mut self.child else {
+            return Ok(None);
+        };
+        let ran = now.saturating_duration_since(*started);
+        let status = child
+            .try_wait()
+            .doing(|| format!("wait for the {} process", self.title))?;
+        if status.is_some() {
+            self.child = None;
         }
+        Ok(status.map(|status| (status, ran)))
+    }
+
+    /// The child has ended: for good, or it is started again later.
+    fn ended(&mut self, status: ExitStatus, ran: Duration, now: Instant) -> Option<Outcome> {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
-        match code {
-            Some(USAGE_STATUS) => {
-                let message = "the capture process cannot work like this; its message is above";
-                return Err(Error::Usage(message.into()));
+        let outcome = match code {
+            Some(0) => Some(Outcome::Done),
+            Some(ENDED_STATUS) => Some(Outcome::Cut),
+            Some(USAGE_STATUS) => Some(Outcome::Wrong),
+            _ => None,
+        };
+        if let Some(outcome) = outcome {
+            match outcome {
+                Outcome::Done => info!("{} has come to its end", self.title),
+                Outcome::Cut => warn!("{} has come to an end, not a good one", self.title),
+                Outcome::Wrong => warn!("{} cannot work as it was called", self.title),
             }
-            Some(ENDED_STATUS) => {
-                let message = "there is nothing more to capture; the message is above";
-                return Err(Error::Ended(message.into()));
-            }
-            _ => {}
+            return Some(outcome);
         }
         if ran >= GOOD_RUN {
             self.pause = FIRST_PAUSE;
@@ -102,68 +255,46 @@ impl Supervisor {
             Some(signal) => format!("was ended by signal {signal}"),
             None => format!("ended with {status}"),
         };
-        warn!("capture {how}; starting it again in {:?}", self.pause);
-        self.restart_at = Some(now + self.pause);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        Ok(Verdict::GoOn)
+        let (title, pause) = (&self.title, self.pause);
+        warn!("{title} {how}; starting it again in {pause:?}");
+        self.restart_at = Some(now + pause);
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        None
     }
 
-    /// Ends the child, if it has not ended: asked first, then made to.
-    fn end(&mut self) {
-        let Some((mut child, _)) = self.child.take() else {
-            return;
-        };
-        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+    /// Whether it will never run again.
+    fn is_over(&self) -> bool {
+        self.child.is_none() && self.restart_at.is_none()
+    }
+
+    fn ask_to_end(&self) {
+        let pid = self.child.as_ref().map(|(child, _)| child.id());
+        if let Some(pid) = pid.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
             // It cannot have been reaped by anybody else, so the number is still its own.
             let _ = kill_process(pid, Signal::TERM);
         }
-        let limit = Instant::now() + END_LIMIT;
+    }
+
+    /// Waits for the child that was asked to end, and makes it.
+    fn end(&mut self, limit: Instant) {
+        let Some((mut child, _)) = self.child.take() else {
+            return;
+        };
         while Instant::now() < limit {
             match child.try_wait() {
                 Ok(None) => std::thread::sleep(Duration::from_millis(5)),
                 Ok(Some(_)) | Err(_) => return,
             }
         }
-        warn!("capture did not end within {END_LIMIT:?} and is killed");
+        let title = &self.title;
+        warn!("{title} did not end within {END_LIMIT:?} and is killed");
         let _ = child.kill();
         let _ = child.wait();
     }
 }
 
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-impl Attendant for Supervisor {
-    fn child_changed(&mut self, now: Instant) -> Result<Verdict> {
-        let Some((child, started)) = &mut self.child else {
-            return Ok(Verdict::GoOn);
-        };
-        match child
-            .try_wait()
-            .doing(|| "wait for the capture process".into())?
-        {
-            Some(status) => {
-                let ran = now.saturating_duration_since(*started);
-                self.child = None;
-                self.ended(status, ran, now)
-            }
-            None => Ok(Verdict::GoOn),
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.restart_at
-    }
-
-    fn wake(&mut self, now: Instant) -> Result<Verdict> {
-        if self.restart_at.is_some_and(|at| at <= now) {
-            self.spawn(now)?;
-        }
-        Ok(Verdict::GoOn)
-    }
+fn is_ours(variable: &OsStr) -> bool {
+    variable.as_encoded_bytes().starts_with(b"LAZYCAM_")
 }
 
 /// In a supervised child: ends with its supervisor. Called first thing in `main`.
@@ -186,41 +317,71 @@ pub fn follow_supervisor() -> Result<()> {
 mod tests {
     use super::*;
 
-    fn idle() -> Supervisor {
+    fn idle(names: &[&str]) -> Supervisor {
+        let supervised = |name: &&str| {
+            let capture = Capture {
+                name: name.parse().unwrap(),
+                arguments: Vec::new(),
+                stdin: false,
+            };
+            Supervised::new(capture, names.len() == 1)
+        };
         Supervisor {
-            arguments: Vec::new(),
-            stdin: false,
-            child: None,
-            pause: FIRST_PAUSE,
-            restart_at: None,
+            children: names.iter().map(supervised).collect(),
+            outcome: Outcome::Done,
         }
+    }
+
+    fn status(code: i32) -> ExitStatus {
+        ExitStatus::from_raw(code << 8)
     }
 
     #[test]
     fn a_child_that_fails_is_started_again_with_growing_pauses() {
-        let mut supervisor = idle();
+        let mut supervisor = idle(&["a"]);
         let now = Instant::now();
-        let failed = ExitStatus::from_raw(1 << 8);
         for pause in [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000] {
-            let verdict = supervisor.ended(failed, Duration::from_secs(1), now);
+            let verdict = supervisor.ended(0, status(1), Duration::from_secs(1), now);
             assert_eq!(verdict.unwrap(), Verdict::GoOn);
             assert_eq!(
                 supervisor.deadline(),
                 Some(now + Duration::from_millis(pause))
             );
         }
-        supervisor.ended(failed, GOOD_RUN, now).unwrap();
+        supervisor.ended(0, status(1), GOOD_RUN, now).unwrap();
         assert_eq!(supervisor.deadline(), Some(now + FIRST_PAUSE));
     }
 
     #[test]
     fn a_child_that_is_done_or_was_called_wrongly_ends_the_server() {
         let now = Instant::now();
-        let done = idle().ended(ExitStatus::from_raw(0), Duration::ZERO, now);
-        assert_eq!(done.unwrap(), Verdict::Stop);
-        let wrong = idle().ended(ExitStatus::from_raw(2 << 8), Duration::ZERO, now);
-        assert!(matches!(wrong, Err(Error::Usage(_))));
-        let cut = idle().ended(ExitStatus::from_raw(3 << 8), Duration::ZERO, now);
-        assert!(matches!(cut, Err(Error::Ended(_))));
+        let end = |code| idle(&["a"]).ended(0, status(code), Duration::ZERO, now);
+        assert_eq!(end(0).unwrap(), Verdict::Stop);
+        assert!(matches!(end(2), Err(Error::Usage(_))));
+        assert!(matches!(end(3), Err(Error::Ended(_))));
+    }
+
+    #[test]
+    fn the_server_ends_with_the_last_of_several_children_and_tells_the_worst() {
+        let now = Instant::now();
+        let mut supervisor = idle(&["a", "b", "c"]);
+        // They run, or wait to be started again.
+        for child in &mut supervisor.children {
+            child.restart_at = Some(now);
+        }
+        for (index, code) in [(1, 2), (0, 3)] {
+            supervisor.children[index].restart_at = None;
+            let verdict = supervisor.ended(index, status(code), Duration::ZERO, now);
+            assert_eq!(verdict.unwrap(), Verdict::GoOn);
+        }
+        supervisor.children[2].restart_at = None;
+        let last = supervisor.ended(2, status(0), Duration::ZERO, now);
+        assert!(matches!(last, Err(Error::Usage(_))), "{last:?}");
+    }
+
+    #[test]
+    fn what_variables_say_for_all_cameras_does_not_reach_a_child() {
+        assert!(is_ours("LAZYCAM_SIZE".as_ref()));
+        assert!(!is_ours("LIBCAMERA_LOG_LEVELS".as_ref()) && !is_ours("PATH".as_ref()));
     }
 }

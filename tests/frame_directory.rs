@@ -21,10 +21,29 @@ use common::{PATIENCE, Scratch, eventually, jpeg, pending, put, queue_limit, ski
 use lazycam::capture::source::{Captured, Source, Trouble};
 use lazycam::capture::{self, Options};
 use lazycam::frames::demand::{Demand, Seen};
-use lazycam::frames::frame::{self, Frame, LARGEST, NoFrame};
+use lazycam::frames::frame::{self, Frame, LARGEST, Links, NoFrame};
 use lazycam::frames::publish::Publisher;
 use lazycam::frames::watch::{Change, Watcher};
 use lazycam::snapshot;
+
+#[test]
+fn a_directory_that_must_not_be_a_symlink_is_none_if_it_is_one() {
+    let scratch = Scratch::new();
+    let (dir, link) = (scratch.join("dir"), scratch.join("link"));
+    fs::create_dir(&dir).unwrap();
+    put(&dir, &jpeg(1));
+    symlink(&dir, &link).unwrap();
+    assert!(Frame::open_by(&dir, Links::Refuse).is_ok());
+    assert!(Frame::open_by(&link, Links::Follow).is_ok());
+    let refused = Frame::open_by(&link, Links::Refuse);
+    assert!(matches!(refused, Err(NoFrame::NotYet)), "{refused:?}");
+    assert!(frame::ask_by(&link, Links::Refuse).is_err());
+    // Above it they are no concern of this.
+    let below = link.join("below");
+    fs::create_dir(&below).unwrap();
+    put(&below, &jpeg(1));
+    assert!(Frame::open_by(&below, Links::Refuse).is_ok());
+}
 
 #[test]
 fn a_published_frame_is_what_a_reader_opens() {
@@ -315,6 +334,7 @@ fn camera(dir: &Path, end: &Path) -> thread::JoinHandle<lazycam::Result<()>> {
         dir: dir.to_owned(),
         linger: Duration::from_millis(50),
         settle: Duration::from_secs(1),
+        fps: None,
     };
     let (end, next, frame) = (end.to_owned(), None, jpeg(1000));
     thread::spawn(move || capture::run(&mut Fake { end, next, frame }, &options))

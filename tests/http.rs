@@ -17,7 +17,7 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// What every picture's head says, and nothing that is not here.
 const PICTURE_FIELDS: [(&str, &str); 5] = [
     ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Expose-Headers", "X-Timestamp"),
+    ("Access-Control-Expose-Headers", "X-Timestamp, X-Frame-Age"),
     (
         "Cache-Control",
         "no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0",
@@ -72,6 +72,9 @@ fn a_stream_begins_with_exactly_the_head_that_clients_know() {
         let mut expected = vec![("Connection", "close")];
         expected.extend(PICTURE_FIELDS);
         expected.push(("X-Accel-Buffering", "no"));
+        // Its name differs from stream to stream.
+        let cookie = head.field("Set-Cookie").unwrap();
+        expected.push(("Set-Cookie", cookie));
         expected.push((
             "Content-Type",
             "multipart/x-mixed-replace;boundary=boundarydonotcross",
@@ -162,6 +165,8 @@ fn a_snapshot_is_one_whole_picture_with_the_heads_fields_of_a_picture() {
         let stamp = Maker::new(5000).verify(&reply.body);
         let timestamp = parse_timestamp(reply.head.field("X-Timestamp").unwrap());
         assert_eq!(UNIX_EPOCH + timestamp, stamp.captured);
+        let age = parse_timestamp(reply.head.field("X-Frame-Age").unwrap());
+        assert!(age < PATIENCE, "{age:?}");
     }
 }
 
@@ -173,8 +178,11 @@ fn the_page_shows_the_stream_and_the_icon_is_nothing() {
     assert_eq!(page.head.status, 200);
     let kind = page.head.field("Content-Type").unwrap();
     assert!(kind.starts_with("text/html"), "{kind}");
+    let policy = page.head.field("Content-Security-Policy").unwrap();
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert_eq!(page.head.field("X-Content-Type-Options"), Some("nosniff"));
     let body = String::from_utf8(page.body).unwrap();
-    assert!(body.contains("stream"), "{body}");
+    assert!(body.contains("<noscript><img src=\"stream\""), "{body}");
     let icon = client.get("/favicon.ico");
     assert_eq!(icon.head.status, 204);
     assert_eq!(icon.head.field("Content-Length"), None, "RFC 9110, 8.6");
@@ -263,7 +271,7 @@ fn every_form_of_address_in_use_leads_to_the_stream() {
         "/?action=stream&_=1",
         "/?action=stream?nonce_dashboard=1",
         "/?action=stream_0",
-        "/stream?extra_headers=1",
+        "/stream?unheard_of=1",
         "http://camera.local:8080/?action=stream",
     ] {
         let mut stream = site.client().stream(target);
@@ -307,9 +315,15 @@ fn what_is_not_here_is_told_apart() {
 #[test]
 fn other_methods_are_refused_with_those_that_are_allowed() {
     let site = Site::new();
-    for method in ["POST", "PUT", "DELETE", "PATCH"] {
+    for (method, target) in [
+        ("POST", "/"),
+        ("POST", "/snapshot"),
+        ("PUT", "/stream"),
+        ("DELETE", "/stream"),
+        ("PATCH", "/stream"),
+    ] {
         let mut client = site.client();
-        client.send(format!("{method} /stream HTTP/1.0\r\n\r\n"));
+        client.send(format!("{method} {target} HTTP/1.0\r\n\r\n"));
         let reply = client.reply();
         assert_eq!(reply.head.status, 405, "{method}");
         assert_eq!(reply.head.field("Allow"), Some(ALLOW));

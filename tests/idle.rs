@@ -120,6 +120,42 @@ fn without_a_viewer_neither_process_makes_a_system_call() {
     eventually("the calls are traced", || traced() != before);
 }
 
+#[test]
+fn a_camera_that_nobody_looks_at_sleeps_while_another_is_watched() {
+    let scratch = Scratch::new();
+    let cameras = ["front=pattern", "bench=pattern,linger=0.5"];
+    let cameras = cameras.map(|camera| ["--camera", camera]).concat();
+    let server = Process::start(run(
+        &scratch.join("frames"),
+        &[&cameras[..], &["--size", "64x48"]].concat(),
+    ));
+    let line = server.line("capture of bench is process ");
+    let bench: u32 = line.rsplit(' ').next().unwrap().parse().unwrap();
+    let mut front = Client::connect(server.address()).stream("/front/stream");
+    // It was awake, and goes back to sleep.
+    Client::connect(server.address())
+        .stream("/bench/stream")
+        .part();
+    let traced = (!is_emulated() && has("strace")).then(|| trace(bench, &scratch));
+    let traced = traced.filter(|(tracer, _)| tracer.line("strace: ").contains("attached"));
+    if traced.is_none() {
+        eprintln!("SKIPPED: system calls cannot be counted here; wake-ups are");
+    }
+    let measure = || (switches(bench), traced.as_ref().map(|(_, out)| calls(out)));
+    let before = settled("the camera that nobody looks at", measure);
+    let until = Instant::now() + SILENCE;
+    let first = front.part().number();
+    while Instant::now() < until {
+        front.part();
+    }
+    assert!(front.part().number() > first + 100, "it was not watched");
+    assert_eq!(measure(), before);
+    Client::connect(server.address())
+        .stream("/bench/stream")
+        .part();
+    eventually("it wakes up", || measure() != before);
+}
+
 fn trace(pid: u32, scratch: &Scratch) -> (Process, PathBuf) {
     let out = scratch.join(&format!("trace.{pid}"));
     let mut command = clean("strace");

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::frames::{Maker, decode};
-use common::http::Client;
+use common::http::{Client, Part};
 use common::process::{Process, capture, is_alive, pid, run, serve};
 use common::producer::Feeder;
 use common::{PATIENCE, Scratch, eventually};
@@ -59,6 +59,21 @@ fn a_stream_on_standard_input_reaches_every_viewer_unchanged() {
     let reply = Client::connect(address).get("/snapshot");
     maker().verify(&reply.body);
     assert!(server.stop().status.success());
+}
+
+#[test]
+fn of_a_stream_faster_than_wanted_some_frames_are_published_evenly() {
+    let scratch = Scratch::new();
+    let (server, _feeder) = run_fed(&scratch.join("camera"), &["--fps", "10"]);
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    let parts: Vec<_> = (0..21).map(|_| stream.part()).collect();
+    // 30 frames a second come, and each tells its number and when it was made.
+    let numbers: Vec<_> = parts.iter().map(Part::number).collect();
+    assert!(numbers.windows(2).all(|two| two[0] < two[1]), "{numbers:?}");
+    let left_out = numbers[20] - numbers[0] - 20;
+    assert!(left_out >= 20, "{numbers:?}");
+    let times = parts[20].stamp().monotonic - parts[0].stamp().monotonic;
+    assert!(times > Duration::from_millis(1800), "{times:?}");
 }
 
 #[test]

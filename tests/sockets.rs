@@ -72,6 +72,27 @@ fn two_listening_sockets_of_both_kinds_are_taken_over_by_their_names() {
 }
 
 #[test]
+fn a_passed_socket_is_open_by_its_name_and_the_others_ask_for_a_password() {
+    let scratch = Scratch::new();
+    let _camera = camera(&scratch);
+    let users = scratch.join("users");
+    let hash = format!("$6$saltsalt${}", "a".repeat(86));
+    fs::write(&users, format!("anna:{hash}\n")).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let path = scratch.join("socket");
+    let unix = UnixListener::bind(&path).unwrap();
+    let mut arguments = serve_only(scratch.path()).to_vec();
+    arguments.extend(["--auth", users.to_str().unwrap(), "--open-socket", "local"]);
+    let sockets = vec![tcp.into(), unix.into()];
+    let _server = Process::start(passing(OWN, "web:local", sockets, &arguments));
+    let over_tcp = Client::connect(address).get("/snapshot");
+    assert_eq!(over_tcp.head.status, 401);
+    let over_unix = Client::connect_unix(&path).get("/snapshot");
+    assert_eq!(over_unix.head.status, 200);
+}
+
+#[test]
 fn sockets_for_another_process_are_none_of_ours() {
     let scratch = Scratch::new();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -153,7 +153,7 @@ fn accept(
         let mut client = Client {
             socket,
             asked: false,
-            greeting: response::stream_head(true),
+            greeting: response::stream_head("", true),
             sending: None,
             sent: 0,
             have: 0,
@@ -178,7 +178,7 @@ fn open_newest(dir: &Path, number: u64, how: How) -> Outcome<Frame> {
     }
     let since = Duration::new(about.st_mtime as u64, about.st_mtime_nsec as u32);
     let mut head = Vec::new();
-    response::write_part_head(&mut head, len as u64, SystemTime::UNIX_EPOCH + since);
+    response::write_part_head(&mut head, len as u64, SystemTime::UNIX_EPOCH + since, "");
     Ok(Frame {
         file,
         inode: about.st_ino,

@@ -7,10 +7,16 @@
 //! | coder | built | |
 //! | --- | --- | --- |
 //! | [`portable`] | always | Rust alone; used if there is no other |
-//! | `turbo` | with the feature `turbojpeg` or `turbojpeg-system` | libjpeg-turbo: three to five times as fast |
+//! | `turbo` | with the feature `turbojpeg` or `turbojpeg-system` | libjpeg-turbo: four to five times as fast |
 //!
 //! Which one [`Encoder`] uses is settled at build time: nobody wants the slower one of two that are there. Both
 //! follow the quality scale of the Independent JPEG Group, so pictures and sizes are the same to the eye.
+//!
+//! Hardware encoders (V4L2 memory-to-memory devices such as the bcm2835-codec of Raspberry Pi 0 to 4) are not among them: no such
+//! board was at hand to try one. One would be a third coder behind [`Encoder`], chosen at run time by its node.
+//!
+//! **No thread of its own**: what an encoding holds up is the capture loop alone, for a few milliseconds, and the driver has
+//! buffers for longer than that. Figures and reasons are in `docs/performance.md`.
 //!
 //! Samples are full-range BT.601 as JFIF 1.02 wants them (0 to 255, chroma around 128). Cameras that
 //! deliver limited range (16 to 235) must be stretched by their source, or the picture looks pale.

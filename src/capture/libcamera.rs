@@ -1,13 +1,267 @@
-//! The source `libcamera`: cameras that need libcamera's processing, such as those on a Raspberry Pi's camera connector.
+//! The source `libcamera`: cameras whose pictures come out of libcamera's processing, such as those on the camera connector of
+//! a Raspberry Pi. Built in with the cargo feature of the same name.
+//!
+//! <https://libcamera.org/api-html/>, through the crate `libcamera`. **Open** means acquired, configured and with buffers mapped.
+//! **Stopped** is Camera::stop(): all of that stays, exposure and white balance are remembered, and the next start is
+//! Camera::start() and a request per buffer. Stopped, libcamera's threads sleep.
+//!
+//! **The callback** runs on a thread of libcamera, with a lock held that queueing a request takes too. So it does nothing but put the
+//! completed request into a channel and ring an eventfd, and everything else happens in the capture loop.
+//!
+//! **The newest frame wins**, as in the source `v4l2`: of all completed requests but the last is queued again at once, and the
+//! last one stays with us until a newer one has come. Planes go to the encoder where the camera wrote them.
+//!
+//! **One manager per process**: libcamera aborts the program at a second CameraManager, so a process has one camera source. A camera
+//! that is not there, in use or forbidden is tried again with a new manager, when somebody asks and when something
+//! happened in /dev: libcamera's own hot-plug needs udev, this does not.
+//!
+//! **A camera that goes silent** while it streams cannot be helped from here, and stopping it may hang as well. It is reported, and the
+//! process ends with status 1 without touching it again: the kernel cleans up, and the supervisor of `lazycam run` or the
+//! service manager starts anew.
+//!
+//! Not here: several streams of one camera, raw sensor data, and noticing that a camera was unplugged while it is stopped (its
+//! next start fails, and that is noticed). The crate maps buffers without DMA_BUF_IOCTL_SYNC; the memory that
+//! libcamera allocates for Raspberry Pis is coherent for readers.
 
-use libcamera::camera_manager::CameraManager;
+mod camera;
+mod configure;
+mod controls;
+mod find;
+mod formats;
 
-use crate::error::{Context, Result};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant, SystemTime};
 
-/// The ids of the cameras that libcamera finds.
-pub fn ids() -> Result<Vec<String>> {
-    let manager = CameraManager::new().doing(|| "start libcamera".into())?;
-    let cameras = manager.cameras();
-    let all = (0..cameras.len()).filter_map(|i| cameras.get(i));
-    Ok(all.map(|camera| camera.id().to_owned()).collect())
+use log::{info, warn};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::capture::encode::Encoder;
+use crate::capture::source::{CameraName, Captured, Facts, Source, Trouble};
+use crate::capture::stamp::monotonic;
+use crate::capture::v4l2::{Assignment, Fourcc, Watch};
+use crate::error::{Error, Result};
+use camera::{Camera, Completed};
+pub use controls::Control;
+pub use find::{Listed, ListedFormat, list};
+
+/// Frames after a start that are not yet settled, for cameras that do not tell (AeState). As in the source `v4l2`.
+const WARM_UP: u32 = 8;
+
+/// A camera that streams is given up after so long without a frame, and three frames' time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the user can choose.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// The camera; `None` takes the first one.
+    pub camera: Option<CameraName>,
+    /// The pixel format; `None` takes the one that costs least.
+    pub format: Option<Fourcc>,
+    /// Width and height; without, 640x480 or what the camera has near it.
+    pub size: Option<(u16, u16)>,
+    /// Frames per second; without, what the camera does by itself.
+    pub fps: Option<f64>,
+    /// Controls to set; `orientation` among them.
+    pub controls: Vec<Assignment>,
+}
+
+/// A camera behind libcamera.
+pub struct Libcamera {
+    settings: Settings,
+    encoder: Encoder,
+    watch: Option<Watch>,
+    camera: Option<Camera>,
+    /// It streams, and the last frame or the start was then.
+    streaming: Option<Instant>,
+    /// Nothing but ending the process helps.
+    silent: bool,
+    encoded: bool,
+    since_start: u32,
+    jpeg: Vec<u8>,
+}
+
+impl Libcamera {
+    /// Opens and configures the camera, or waits for one. What will not work later either is an error.
+    pub fn new(settings: Settings, quality: u8) -> Result<Self> {
+        let watch = Watch::for_media();
+        if let Err(error) = &watch {
+            warn!("{error}; a camera that appears will be found when somebody asks");
+        }
+        let mut source = Libcamera {
+            settings,
+            encoder: Encoder::new(quality)?,
+            watch: watch.ok(),
+            camera: None,
+            streaming: None,
+            silent: false,
+            encoded: false,
+            since_start: 0,
+            jpeg: Vec::new(),
+        };
+        match Camera::open(&source.settings) {
+            Ok(camera) => source.camera = Some(camera),
+            Err(wrong @ Error::Usage(_)) => return Err(wrong),
+            Err(error) => warn!("{error}; waiting for it"),
+        }
+        Ok(source)
+    }
+
+    fn begin(&mut self, now: Instant) -> Result<()> {
+        let camera = match &mut self.camera {
+            Some(camera) => camera,
+            none => {
+                let camera = none.insert(Camera::open(&self.settings)?);
+                info!("opened {}", camera.describe());
+                camera
+            }
+        };
+        camera.start()?;
+        self.streaming = Some(now);
+        self.since_start = 0;
+        Ok(())
+    }
+
+    /// How long to wait for the next frame.
+    fn patience(&self) -> Duration {
+        let frame = self.camera.as_ref().map(Camera::longest_frame);
+        PATIENCE + 3 * frame.unwrap_or_default()
+    }
+}
+
+impl Source for Libcamera {
+    fn describe(&self) -> String {
+        match (&self.camera, &self.settings.camera) {
+            (Some(camera), _) => camera.describe(),
+            (None, Some(name)) => format!("libcamera:{name}"),
+            (None, None) => "libcamera, the first camera".into(),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let camera = self.camera.as_ref();
+        camera.map_or(Facts::default(), |camera| camera.facts(&self.encoder))
+    }
+
+    fn start(&mut self, now: Instant) -> Result<(), Trouble> {
+        self.begin(now).map_err(|error| {
+            self.camera = None;
+            Trouble::Lost(error.to_string())
+        })
+    }
+
+    fn stop(&mut self) {
+        let streaming = self.streaming.take().is_some();
+        if self.silent {
+            mem::forget(self.camera.take());
+            return;
+        }
+        let Some(camera) = &mut self.camera else {
+            return;
+        };
+        let stopped = if streaming { camera.stop() } else { Ok(()) };
+        if let Err(error) = &stopped {
+            warn!("{error}; it will be opened anew");
+        }
+        if stopped.is_err() || camera.is_gone() {
+            self.camera = None;
+        }
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.camera.as_ref().map(AsFd::as_fd)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.streaming? + self.patience())
+    }
+
+    fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
+        let patience = self.patience();
+        let (Some(camera), Some(last)) = (&mut self.camera, &mut self.streaming) else {
+            return Ok(None);
+        };
+        let lost = |error: Error| Trouble::Lost(error.to_string());
+        let Completed {
+            frames,
+            broken,
+            newest,
+        } = camera.collect().map_err(lost)?;
+        if frames > 0 {
+            *last = now;
+        } else if now.saturating_duration_since(*last) >= patience {
+            self.silent = true;
+            let what = self.describe();
+            return Err(Trouble::Failed(format!(
+                "{what} has given no frame for {} s: check its cable and dmesg; ending, to be started anew",
+                patience.as_secs()
+            )));
+        }
+        self.since_start = self.since_start.saturating_add(frames);
+        match newest {
+            Some(newest) => {
+                self.encoded = false;
+                Ok(Some(Captured {
+                    at: newest.stamp.map_or_else(SystemTime::now, wall_clock),
+                    settled: newest.settled.unwrap_or(self.since_start > WARM_UP),
+                }))
+            }
+            None if broken > 0 => {
+                let what = camera.describe();
+                let told = format!("{what}: {broken} that libcamera marked as such");
+                Err(Trouble::Broken(told))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn jpeg(&mut self) -> Result<&[u8], Trouble> {
+        let broken = |what: String| Trouble::Broken(format!("libcamera: {what}"));
+        let Some(camera) = &mut self.camera else {
+            return Err(broken("no frame has come yet".into()));
+        };
+        if !self.encoded {
+            let encoded = camera.encode(&mut self.encoder, &mut self.jpeg);
+            encoded.map_err(|error| broken(error.to_string()))?;
+            self.encoded = true;
+        }
+        Ok(&self.jpeg)
+    }
+
+    fn presence(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    fn look(&mut self) -> bool {
+        self.watch.as_mut().is_some_and(Watch::drain) && self.camera.is_none()
+    }
+}
+
+/// A moment of the sensor's clock as one of the wall clock. By the documentation the sensor is stamped by CLOCK_BOOTTIME, by
+/// what most drivers do it is CLOCK_MONOTONIC, which is behind by the time that the machine was suspended.
+fn wall_clock(stamp: Duration) -> SystemTime {
+    let boot = clock_gettime(ClockId::Boottime);
+    let boot = Duration::new(
+        u64::try_from(boot.tv_sec).unwrap_or(0),
+        u32::try_from(boot.tv_nsec).unwrap_or(0),
+    );
+    let ages = [monotonic(), boot].map(|clock| clock.checked_sub(stamp));
+    let age = ages.into_iter().flatten().next().unwrap_or_default();
+    let now = SystemTime::now();
+    now.checked_sub(age).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moment_of_capture_is_told_by_either_clock() {
+        let before = SystemTime::now();
+        let at = wall_clock(monotonic() - Duration::from_millis(500));
+        let ago = before.duration_since(at).unwrap();
+        assert!(ago > Duration::from_millis(400) && ago <= Duration::from_millis(500));
+        let ahead = wall_clock(monotonic() + Duration::from_secs(1_000_000_000));
+        assert!(ahead >= before && ahead <= SystemTime::now());
+    }
 }

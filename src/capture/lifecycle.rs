@@ -25,11 +25,17 @@
 //! *Asked* means that `current.jpg` was opened since a frame was last put there. It is used up by the
 //! decision to publish, before the rename, so that whoever opens the new frame asks for the next.
 //!
+//! A camera may be faster than wanted (`Lifecycle::limit`). Frames that come before one is due are dropped as if they had not
+//! come; requests stand until then. Only what is published moves the grid on, so whoever asks after a pause
+//! gets the next frame there is.
+//!
 //! A lost camera is tried again only while somebody asks, and one request does not last for ever: at each
 //! failure the owner renames the empty file into place. Readers that still wait see it and open it; that
 //! is asking again. Those who left do not, and the camera rests until the next request.
 
 use std::time::{Duration, Instant};
+
+use super::pace::Pace;
 
 /// The first wait after the camera was lost; each further one is twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -89,6 +95,7 @@ pub struct Lifecycle {
     asked: bool,
     linger: Duration,
     settle: Duration,
+    pace: Pace,
     /// The wait after the next loss.
     next_wait: Duration,
 }
@@ -101,8 +108,15 @@ impl Lifecycle {
             asked: false,
             linger,
             settle,
+            pace: Pace::unlimited(),
             next_wait: FIRST_RETRY,
         }
+    }
+
+    /// From now on frames are published at this pace at the most.
+    pub(super) fn limit(&mut self, now: Instant, mut pace: Pace) {
+        pace.start(now);
+        self.pace = pace;
     }
 
     /// What people call the state.
@@ -137,7 +151,8 @@ impl Lifecycle {
                 *held = true;
                 Action::Nothing
             }
-            State::Starting { .. } | State::Live => self.decide(now),
+            State::Starting { .. } | State::Live if self.pace.is_due(now) => self.decide(now),
+            State::Starting { .. } | State::Live => Action::Nothing,
             State::Off | State::Lingering { .. } | State::Lost { .. } => Action::Nothing,
         }
     }
@@ -211,6 +226,7 @@ impl Lifecycle {
         if self.asked {
             self.asked = false;
             self.state = State::Live;
+            self.pace.pass(now);
             return Action::Publish;
         }
         self.state = State::Lingering {
@@ -271,6 +287,54 @@ mod tests {
             assert_eq!(camera.frame(now, true), Action::Publish);
         }
         assert_eq!(camera.deadline(), None);
+    }
+
+    /// A live camera of 30 fps whose frames are published `fps` times a second at the most, and somebody who asks for each.
+    /// Tells the numbers of the frames published.
+    fn published(fps: f64, frames: u32) -> Vec<u32> {
+        let (mut camera, now) = live();
+        camera.limit(now, Pace::limit(fps).unwrap());
+        let at = |n: u32| now + Duration::from_secs_f64(f64::from(n) / 30.0);
+        let publish = |n: &u32| {
+            camera.asked(at(*n));
+            camera.frame(at(*n), true) == Action::Publish
+        };
+        (0..frames).filter(publish).collect()
+    }
+
+    #[test]
+    fn of_frames_that_come_too_fast_every_so_many_is_published() {
+        assert_eq!(published(10.0, 12), [0, 3, 6, 9]);
+        assert_eq!(published(1.0, 90), [0, 30, 60]);
+        assert_eq!(published(20.0, 300).len(), 200);
+        assert_eq!(published(30.0, 300).len(), 300);
+    }
+
+    #[test]
+    fn a_frame_that_is_not_due_leaves_the_request_standing_and_starts_no_linger() {
+        let (mut camera, now) = live();
+        camera.limit(now, Pace::limit(1.0).unwrap());
+        camera.asked(now);
+        assert_eq!(camera.frame(now, true), Action::Publish);
+        assert_eq!(camera.frame(now + millis(100), true), Action::Nothing);
+        assert_eq!(camera.phase(), Phase::Live);
+        camera.asked(now + millis(200));
+        assert_eq!(camera.frame(now + millis(300), true), Action::Nothing);
+        assert_eq!(camera.frame(now + millis(1000), true), Action::Publish);
+    }
+
+    #[test]
+    fn who_asks_after_a_pause_waits_for_no_turn() {
+        let (mut camera, now) = live();
+        camera.limit(now, Pace::limit(1.0).unwrap());
+        camera.asked(now);
+        assert_eq!(camera.frame(now, true), Action::Publish);
+        assert_eq!(camera.frame(now + millis(1000), true), Action::Nothing);
+        assert_eq!(camera.phase(), Phase::Lingering);
+        camera.asked(now + millis(1010));
+        assert_eq!(camera.frame(now + millis(1033), true), Action::Publish);
+        camera.asked(now + millis(1040));
+        assert_eq!(camera.frame(now + millis(1066), true), Action::Nothing);
     }
 
     #[test]

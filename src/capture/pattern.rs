@@ -21,7 +21,6 @@ use crate::capture::stamp::Stamp;
 use crate::error::{Error, Result};
 use crate::frames::jpeg::Picture;
 
-mod canvas;
 mod card;
 pub mod strip;
 

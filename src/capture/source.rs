@@ -22,6 +22,37 @@ pub enum Kind {
     Stdin,
     /// A video device; without a path, the first camera there is.
     V4l2(Option<PathBuf>),
+    /// A camera of libcamera; without a name, the first one.
+    Libcamera(Option<CameraName>),
+}
+
+/// Which of libcamera's cameras.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CameraName {
+    /// By its place in the list, from 0.
+    Index(usize),
+    /// By its id: `/base/soc/i2c0mux/i2c@1/imx219@10`.
+    Id(String),
+}
+
+impl fmt::Display for CameraName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CameraName::Index(index) => index.fmt(f),
+            CameraName::Id(id) => f.write_str(id),
+        }
+    }
+}
+
+impl Kind {
+    /// Whether the flag called `setting` (without its dashes) says anything to this source.
+    pub fn takes(&self, setting: &str) -> bool {
+        match setting {
+            "size" => !matches!(self, Kind::Stdin),
+            "format" | "control" => matches!(self, Kind::V4l2(_) | Kind::Libcamera(_)),
+            _ => true,
+        }
+    }
 }
 
 impl FromStr for Kind {
@@ -32,9 +63,17 @@ impl FromStr for Kind {
             "pattern" => Ok(Kind::Pattern),
             "stdin" => Ok(Kind::Stdin),
             "v4l2" => Ok(Kind::V4l2(None)),
-            _ => match text.strip_prefix("v4l2:") {
-                Some(path) if !path.is_empty() => Ok(Kind::V4l2(Some(path.into()))),
-                _ => Err("a source is pattern, stdin, v4l2 or v4l2:/dev/videoN".into()),
+            "libcamera" => Ok(Kind::Libcamera(None)),
+            _ => match text.split_once(':') {
+                Some(("v4l2", path)) if !path.is_empty() => Ok(Kind::V4l2(Some(path.into()))),
+                Some(("libcamera", name)) if !name.is_empty() => {
+                    let name = name.parse().map(CameraName::Index);
+                    let name = name.unwrap_or_else(|_| CameraName::Id(text["libcamera:".len()..].into()));
+                    Ok(Kind::Libcamera(Some(name)))
+                }
+                _ => Err(
+                    "a source is pattern, stdin, v4l2, v4l2:/dev/videoN, libcamera or libcamera: with a number or id".into(),
+                ),
             },
         }
     }
@@ -47,6 +86,8 @@ impl fmt::Display for Kind {
             Kind::Stdin => f.write_str("stdin"),
             Kind::V4l2(None) => f.write_str("v4l2"),
             Kind::V4l2(Some(path)) => write!(f, "v4l2:{}", path.display()),
+            Kind::Libcamera(None) => f.write_str("libcamera"),
+            Kind::Libcamera(Some(name)) => write!(f, "libcamera:{name}"),
         }
     }
 }
@@ -78,6 +119,8 @@ pub enum Trouble {
     Broken(String),
     /// The device is gone or failed: stop, and try again after a while.
     Lost(String),
+    /// The device failed in a way that only a new process gets over.
+    Failed(String),
     /// There will never be another frame (end of input). `clean` says that nothing was cut off.
     Ended {
         /// What happened, for the log.
@@ -141,9 +184,13 @@ mod tests {
             "stdin",
             "v4l2",
             "v4l2:/dev/v4l/by-id/usb-a:b-index0",
+            "libcamera",
+            "libcamera:1",
+            "libcamera:/base/soc/i2c0mux/i2c@1/imx219@10",
         ] {
             assert_eq!(text.parse::<Kind>().unwrap().to_string(), text);
         }
         assert!("v4l2:".parse::<Kind>().is_err() && "/dev/video0".parse::<Kind>().is_err());
+        assert!("libcamera:".parse::<Kind>().is_err());
     }
 }

@@ -35,14 +35,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, ioctl_fionread, read};
 
-use crate::capture::source::{Captured, Source, Trouble};
+use crate::capture::pace::Pace;
+use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::split::{Event, Found, LIMIT, Splitter};
 use crate::error::{Context, Result};
 use crate::frames::jpeg::Defect;
-
-mod pace;
-
-use pace::Pace;
 
 /// A pipe empty for so long has no writer that waits for us. ffmpeg, held up for 1.5 s and encoding 1280x720 in
 /// 6.5 ms per frame on a server core, got its whole backlog of 45 frames dropped with 10 ms, and with 5 ms
@@ -103,7 +100,8 @@ pub struct Stdin<F> {
     pollable: bool,
     splitter: Splitter,
     phase: Phase,
-    pace: Pace,
+    /// For what cannot be waited for.
+    clock: Option<Pace>,
     /// When the last read happened, and where in the stream it began.
     read_at: (u64, SystemTime),
     /// The frame in the making: where it began and when that was read.
@@ -115,13 +113,13 @@ pub struct Stdin<F> {
 }
 
 impl<F: AsFd> Stdin<F> {
-    /// A stream that is read from `fd` on from where it stands. `fps` bounds the frames per second that
-    /// are told; without it a pipe's are all told and a file's at 30.
+    /// A stream that is read from `fd` on from where it stands. `fps` is how many frames a second
+    /// are taken out of a file, 30 without; a pipe's are all told.
     pub fn new(fd: F, fps: Option<f64>) -> Result<Self> {
         let pollable = is_pollable(fd.as_fd()).doing(|| "watch standard input".into())?;
-        let pace = match pollable {
-            true => Pace::limit(fps)?,
-            false => Pace::clock(fps.unwrap_or(FILE_FPS))?,
+        let clock = match pollable {
+            true => None,
+            false => Some(Pace::clock(fps.unwrap_or(FILE_FPS))?),
         };
         let never = (u64::MAX, SystemTime::UNIX_EPOCH);
         Ok(Stdin {
@@ -129,7 +127,7 @@ impl<F: AsFd> Stdin<F> {
             pollable,
             splitter: Splitter::new(LIMIT),
             phase: Phase::Stopped,
-            pace,
+            clock,
             read_at: never,
             begun: never,
             counts: Counts::default(),
@@ -153,21 +151,14 @@ impl<F: AsFd> Stdin<F> {
                 self.counts.skipped += 1;
             }
         }
-        let told = match newest {
-            Some(found) if self.pace.admit(now) => Some(self.tell(found)),
-            Some(_) => {
-                self.counts.skipped += 1;
-                None
-            }
-            None => None,
-        };
+        let told = newest.map(|found| self.tell(found));
         self.remember_begun();
         self.tell_broken(told)
     }
 
     /// One frame per interval, reading on until there is one.
     fn advance_file(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
-        if !self.pace.admit(now) {
+        if !self.clock.as_mut().is_some_and(|clock| clock.admit(now)) {
             return Ok(None);
         }
         loop {
@@ -333,14 +324,23 @@ impl<F: AsFd> Source for Stdin<F> {
             true => "a stream",
             false => "a file",
         };
-        match self.pace.fps() {
+        match self.clock.as_ref().and_then(Pace::fps) {
             None => format!("stdin, {what}"),
             Some(fps) => format!("stdin, {what} at {fps} fps"),
         }
     }
 
+    fn facts(&self) -> Facts {
+        Facts {
+            fps: self.clock.as_ref().and_then(Pace::fps),
+            ..Facts::default()
+        }
+    }
+
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {
-        self.pace.start(now);
+        if let Some(clock) = &mut self.clock {
+            clock.start(now);
+        }
         let from = self.splitter.position();
         let empty = matches!(ioctl_fionread(&self.fd), Ok(0));
         self.phase = if empty || !self.pollable {
@@ -369,8 +369,7 @@ impl<F: AsFd> Source for Stdin<F> {
             Phase::CatchingUp {
                 since, last_bytes, ..
             } => Some((last_bytes + QUIET).min(since + CATCH_UP_TIME)),
-            Phase::Live { .. } if self.pollable => None,
-            Phase::Live { .. } => self.pace.due(),
+            Phase::Live { .. } => self.clock.as_ref().and_then(Pace::due),
         }
     }
 

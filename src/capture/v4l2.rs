@@ -24,7 +24,7 @@
 mod controls;
 mod device;
 mod ioctl;
-mod mjpeg;
+pub(in crate::capture) mod mjpeg;
 mod nodes;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -43,7 +43,7 @@ use crate::frames::jpeg::Picture;
 pub use controls::{Assignment, Control, Kind as ControlKind};
 pub use device::{Card, Device, Format, Fourcc, Interval, Sizes};
 use ioctl::{Buffers, Filled};
-use nodes::Watch;
+pub(in crate::capture) use nodes::Watch;
 pub use nodes::video_nodes;
 
 /// One with us, one that the driver fills, and two that wait: for the loop while it is busy with the first, and so that

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::inotify::WatchFlags;
 
 use crate::error::{Error, Result};
+use crate::frames::CURRENT;
 use crate::frames::follow::{Follower, Happened, complain};
 use crate::logging::Brake;
 
@@ -43,7 +44,7 @@ impl Demand {
     /// Watches `dir`, which exists. What is opened before this returns is not seen; see
     /// [`super::publish::Publisher::announce`].
     pub fn new(dir: &Path) -> Result<Self> {
-        let mut follower = Follower::new(WatchFlags::OPEN)?;
+        let mut follower = Follower::new(WatchFlags::OPEN, Some(CURRENT))?;
         let (_, followed) = follower.add(dir, Instant::now());
         followed?;
         Ok(Demand {

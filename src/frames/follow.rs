@@ -41,7 +41,6 @@ use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
-use crate::frames::CURRENT;
 use crate::frames::state::STATE;
 use crate::logging::Brake;
 use watches::{Role, Use, Watches};
@@ -62,7 +61,7 @@ pub struct DirId(pub u32);
 /// What happened to a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
-    /// The event that the follower was made for, on `current.jpg`.
+    /// The event that the follower was made for, on the name that it was made for.
     Current,
     /// The same on `state`.
     State,
@@ -76,6 +75,8 @@ pub(super) enum Happened {
 #[derive(Debug)]
 pub(super) struct Follower {
     watches: Watches,
+    /// The name that the wanted events are about; without one, any name.
+    name: Option<&'static str>,
     places: BTreeMap<DirId, Place>,
     next_id: u32,
 }
@@ -96,10 +97,11 @@ struct Retry {
 }
 
 impl Follower {
-    /// A follower that tells of `wanted` on `current.jpg`.
-    pub(super) fn new(wanted: WatchFlags) -> Result<Self> {
+    /// A follower that tells of `wanted` events of files called `name`, or of any file without a name.
+    pub(super) fn new(wanted: WatchFlags, name: Option<&'static str>) -> Result<Self> {
         Ok(Follower {
             watches: Watches::new(wanted)?,
+            name,
             places: BTreeMap::new(),
             next_id: 0,
         })
@@ -137,8 +139,10 @@ impl Follower {
         failed: impl FnMut(DirId, Error),
     ) -> io::Result<()> {
         let mut news = News::default();
+        let wanted = self.name.map(OsStr::new);
         let events = self.watches.read(|uses, flags, name| {
-            news.take(uses, flags, name);
+            let is_wanted = name.is_some() && (wanted.is_none() || name == wanted);
+            news.take(uses, flags, name, is_wanted);
         });
         if news.overflow {
             news.stale.extend(self.places.keys());
@@ -248,7 +252,7 @@ struct News {
 }
 
 impl News {
-    fn take(&mut self, uses: &[Use], flags: ReadFlags, name: Option<&OsStr>) {
+    fn take(&mut self, uses: &[Use], flags: ReadFlags, name: Option<&OsStr>, is_wanted: bool) {
         self.overflow |= flags.contains(ReadFlags::QUEUE_OVERFLOW);
         // The watched directory itself has gone or moved, or the kernel ended the watch.
         let own_end =
@@ -256,7 +260,7 @@ impl News {
         for one in uses {
             let ended = flags.intersects(own_end);
             match &one.role {
-                Role::Home if !ended && name == Some(OsStr::new(CURRENT)) => {
+                Role::Home if !ended && is_wanted => {
                     self.current.insert(one.dir);
                 }
                 Role::Home if !ended && name == Some(OsStr::new(STATE)) => {

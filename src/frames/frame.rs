@@ -8,7 +8,8 @@
 //! Opening is also the request for the next frame, so nothing here opens a frame twice.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{self as sys, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, pread};
 
+use crate::error::{Context, Error, Result};
 use crate::frames::CURRENT;
 use crate::frames::jpeg::{self, Defect, Picture};
 
@@ -35,6 +37,15 @@ pub struct FileId {
     inode: u64,
     /// A number comes back when its file is gone; the time of capture does not.
     captured: SystemTime,
+}
+
+/// Whether a frame directory's path may end in a symlink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// It may: whoever named the directory knows where it is.
+    Follow,
+    /// It must be the directory itself, each time that it is opened: it is known by what somebody put into a root.
+    Refuse,
 }
 
 /// An open frame, checked.
@@ -66,7 +77,12 @@ impl Frame {
     /// Opens the current frame of `dir`, and by that asks for the next one: open, fstat, and a pread each
     /// for the front and the end.
     pub fn open(dir: &Path) -> Result<Frame, NoFrame> {
-        let file = open(dir)?;
+        Frame::open_by(dir, Links::Follow)
+    }
+
+    /// The same, where the path of the directory is or is not trusted.
+    pub fn open_by(dir: &Path, links: Links) -> Result<Frame, NoFrame> {
+        let file = open(dir, links)?;
         let about = sys::fstat(&file)?;
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
             return Err(NoFrame::NotAFile);
@@ -83,6 +99,25 @@ impl Frame {
             }),
             _ => Err(NoFrame::TooLarge(len)),
         }
+    }
+
+    /// A frame that never was in a directory: `jpeg` in a file without a name (memfd_create(2)).
+    pub fn in_memory(jpeg: &[u8], captured: SystemTime) -> Result<Frame> {
+        let what = || "keep a picture in memory".into();
+        let flags = sys::MemfdFlags::CLOEXEC;
+        let mut file = File::from(sys::memfd_create("lazycam picture", flags).doing(what)?);
+        file.write_all(jpeg).doing(what)?;
+        let file = OwnedFd::from(file);
+        let len = jpeg.len() as u64;
+        let picture = check(&file, len).map_err(|problem| Error::Input(problem.to_string()))?;
+        let about = sys::fstat(&file).doing(what)?;
+        Ok(Frame {
+            id: id(&about),
+            file,
+            len,
+            picture,
+            captured,
+        })
     }
 
     /// Its length in bytes, never 0.
@@ -117,19 +152,40 @@ impl AsFd for Frame {
 /// Asks for the next frame of `dir` without wanting the current one. `Ok` says that there was something to
 /// open, be it empty.
 pub fn ask(dir: &Path) -> Result<(), NoFrame> {
-    open(dir).map(drop)
+    ask_by(dir, Links::Follow)
+}
+
+/// The same, where the path of the directory is or is not trusted.
+pub fn ask_by(dir: &Path, links: Links) -> Result<(), NoFrame> {
+    open(dir, links).map(drop)
 }
 
 /// Without waiting for a FIFO's other end, and not through a symlink: it could lead anywhere.
-fn open(dir: &Path) -> Result<OwnedFd, NoFrame> {
+fn open(dir: &Path, links: Links) -> Result<OwnedFd, NoFrame> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    match sys::open(dir.join(CURRENT), flags, Mode::empty()) {
+    let opened = match links {
+        Links::Follow => sys::open(dir.join(CURRENT), flags, Mode::empty()),
+        // In two steps, so that nothing can be put in the directory's place between a look and the opening.
+        Links::Refuse => {
+            directory_itself(dir).and_then(|dir| sys::openat(dir, CURRENT, flags, Mode::empty()))
+        }
+    };
+    match opened {
         Ok(file) => Ok(file),
         Err(Errno::NOENT) => Err(NoFrame::NotYet),
         // A symlink, or a socket.
         Err(Errno::LOOP | Errno::NXIO) => Err(NoFrame::NotAFile),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// A handle that only leads to what is in the directory. A symlink is ENOTDIR here (open(2)), and that is no directory.
+fn directory_itself(dir: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    sys::open(dir, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOTDIR | Errno::LOOP => Errno::NOENT,
+        errno => errno,
+    })
 }
 
 fn check(file: &OwnedFd, len: u64) -> Result<Picture, NoFrame> {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::inotify::WatchFlags;
 
 use crate::error::Result;
+use crate::frames::CURRENT;
 pub use crate::frames::follow::DirId;
 use crate::frames::follow::{Follower, Happened, complain};
 use crate::logging::Brake;
@@ -44,7 +45,7 @@ impl Watcher {
     /// Watches nothing yet.
     pub fn new() -> Result<Self> {
         Ok(Watcher {
-            follower: Follower::new(WatchFlags::MOVED_TO)?,
+            follower: Follower::new(WatchFlags::MOVED_TO, Some(CURRENT))?,
             brake: Brake::new(Duration::from_secs(60)),
         })
     }

@@ -30,12 +30,16 @@ impl Server {
         for passed in passed {
             match passed {
                 Passed::Listener { socket, name } => {
-                    self.listeners.push(Listener::inherited(socket, name)?);
+                    let open = self.is_open(|word| crate::activation::is_named(&name, word));
+                    let mut listener = Listener::inherited(socket, name)?;
+                    listener.open = open;
+                    self.listeners.push(listener);
                 }
                 Passed::Connection { socket, name } => {
                     peer::make_nonblocking(&socket)
                         .doing(|| format!("set the inherited connection {name} to non-blocking"))?;
-                    self.admit(socket, now);
+                    let open = self.is_open(|word| crate::activation::is_named(&name, word));
+                    self.admit(socket, open, now);
                 }
             }
         }
@@ -75,9 +79,10 @@ impl Server {
                 self.crowded = true;
                 return self.set_accepting(Interest::Nothing);
             }
+            let open = listener.open;
             match listener.accept()? {
                 Accepted::Connection(socket) => {
-                    let id = self.admit(socket, now);
+                    let id = self.admit(socket, open, now);
                     self.serve(id, now);
                 }
                 Accepted::None => return Ok(()),
@@ -95,14 +100,16 @@ impl Server {
         Ok(())
     }
 
-    /// A place for a new connection, or at least an answer.
-    pub(super) fn admit(&mut self, socket: OwnedFd, now: Instant) -> PeerId {
+    /// A place for a new connection, or at least an answer. Where it is `open`, nobody asks for a password.
+    pub(super) fn admit(&mut self, socket: OwnedFd, open: bool, now: Instant) -> PeerId {
         self.stats.accepted += 1;
-        let connection = if self.peers.len() < self.places.served {
+        let connection = if self.peers.len() >= self.places.served {
+            self.stats.turned_away += 1;
+            Connection::turned_away(now, &self.settings, &mut self.stats)
+        } else if open {
             Connection::new(now)
         } else {
-            self.stats.turned_away += 1;
-            Connection::turned_away(now, &mut self.stats)
+            Connection::guarded(now)
         };
         let mut peer = Peer::new(socket, connection, now);
         let id = self.next_peer;
@@ -174,7 +181,11 @@ impl Server {
             return;
         };
         self.stats.close(reason);
+        self.checks.forget(id);
         self.timers.set(Timer::Peer(id), None);
+        if let Some(camera) = peer.waiting {
+            self.end_waiting(id, camera);
+        }
         if let Some(registration) = peer.registration.take() {
             self.poll.remove(peer.socket(), registration);
         }

@@ -14,13 +14,15 @@ use log::warn;
 
 use super::condition::{Condition, Finding};
 use super::connection::Want;
+use super::lost::Notices;
 use super::outbox::Shot;
 use super::pacing::{self, Newest, Path, Turn};
 use super::response::unix_time;
 use super::route::Terms;
 use super::stats::Stats;
-use crate::frames::frame::{self, FileId, Frame, NoFrame};
+use crate::frames::frame::{self, FileId, Frame, Links, NoFrame};
 use crate::frames::jpeg::Picture;
+use crate::frames::name::Name;
 use crate::logging::Brake;
 
 /// The interval of a camera of which nothing is known yet.
@@ -41,6 +43,8 @@ const LONGEST_WAY: Duration = Duration::from_secs(60);
 pub(super) enum Choice {
     /// This frame, now.
     Give(Shot<Frame>),
+    /// This picture, which says why there is no frame.
+    Notice(Shot<Frame>),
     /// No frame now; look again at this time if none has arrived before.
     Later(Option<Instant>),
 }
@@ -48,7 +52,9 @@ pub(super) enum Choice {
 /// One frame directory.
 #[derive(Debug)]
 pub(super) struct Camera {
+    name: Name,
     dir: PathBuf,
+    links: Links,
     /// Counts arrivals; a shot has the number of the arrival that it was opened for.
     number: u64,
     arrived: Option<Instant>,
@@ -60,6 +66,9 @@ pub(super) struct Camera {
     intervals: Intervals,
     complaint: Brake,
     condition: Condition,
+    notices: Notices,
+    /// The number at the camera's last loss: who has had something since then has been told.
+    lost_at: u64,
     seen: Option<Seen>,
 }
 
@@ -75,11 +84,15 @@ pub(super) struct Seen {
 }
 
 impl Camera {
-    pub(super) fn new(dir: PathBuf) -> Self {
+    pub(super) fn new(name: Name, dir: PathBuf, links: Links) -> Self {
         Camera {
             condition: Condition::of(&dir, Instant::now()),
+            notices: Notices::new(),
+            lost_at: 0,
             seen: None,
+            name,
             dir,
+            links,
             number: 0,
             arrived: None,
             opened: None,
@@ -94,10 +107,9 @@ impl Camera {
         &self.dir
     }
 
-    /// What clients call it: the last component of its directory's path.
+    /// What clients call it.
     pub(super) fn name(&self) -> String {
-        let name = self.dir.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+        self.name.to_string()
     }
 
     /// A frame was renamed into place.
@@ -116,6 +128,7 @@ impl Camera {
         if self.condition.is_lost() {
             // What there is, is from before.
             self.look_again();
+            self.lost_at = self.number;
         }
     }
 
@@ -123,6 +136,7 @@ impl Camera {
     pub(super) fn returned(&mut self) {
         self.condition.read(&self.dir);
         self.look_again();
+        self.lost_at = self.number;
     }
 
     /// The directory has gone.
@@ -162,8 +176,73 @@ impl Camera {
         now: Instant,
         stats: &mut Stats,
     ) -> Choice {
+        let Want::Stream {
+            have,
+            not_before,
+            repeat,
+            picture,
+            ..
+        } = want
+        else {
+            return self.choose_frame(want, path, now, stats);
+        };
+        let Some(trouble) = self.trouble(*repeat, now) else {
+            return self.choose_frame(want, path, now, stats);
+        };
+        if *repeat {
+            // A lost camera is tried again while somebody asks.
+            self.ask(now);
+        }
+        let choice = self.choose_frame(&want.without_repeat(), path, now, stats);
+        let due = *repeat || (have.is_none_or(|have| have < self.lost_at) && *not_before <= now);
+        match choice {
+            Choice::Later(at) if due => match self.notice(trouble, *picture, now) {
+                Some(shot) => Choice::Notice(shot),
+                None => Choice::Later(at),
+            },
+            choice => choice,
+        }
+    }
+
+    /// What is wrong with the camera. That its producer says it is lost is known; whether it has one is looked at only for
+    /// a viewer who has waited `in_vain`.
+    fn trouble(&mut self, in_vain: bool, now: Instant) -> Option<Finding> {
+        if !in_vain && !self.condition.is_lost() {
+            return None;
+        }
+        let finding = self.find(now);
+        finding.phase.is_trouble().then_some(finding)
+    }
+
+    /// The picture that says so. It has the number of the newest arrival, of which there is nothing else to see.
+    fn notice(
+        &mut self,
+        trouble: Finding,
+        size: Option<Picture>,
+        now: Instant,
+    ) -> Option<Shot<Frame>> {
+        let told = self.condition.told().and_then(|told| told.size);
+        let size = size.or(self.seen.map(|seen| seen.picture)).or(told);
+        let shot = self.notices.get(&self.name(), trouble, size, now)?;
+        Some(Shot {
+            number: self.number,
+            ..shot
+        })
+    }
+
+    fn choose_frame(
+        &mut self,
+        want: &Want,
+        path: impl FnOnce() -> Path,
+        now: Instant,
+        stats: &mut Stats,
+    ) -> Choice {
         match want {
-            Want::Stream { repeat: true, .. } => self.repeat(now, stats),
+            Want::Stream {
+                repeat: true,
+                have: Some(_),
+                ..
+            } => self.repeat(now, stats),
             Want::Stream {
                 have, not_before, ..
             } => {
@@ -294,7 +373,7 @@ impl Camera {
         }
         self.asked.get_or_insert(now);
         self.condition.asked(now);
-        let shot = match Frame::open(&self.dir) {
+        let shot = match Frame::open_by(&self.dir, self.links) {
             Ok(frame) => Some(self.shot(frame, now)),
             Err(NoFrame::NotYet) => {
                 if self.arrived.is_some() {
@@ -328,6 +407,7 @@ impl Camera {
         self.last = Some((frame.id(), number));
         let taken = taken(frame.captured(), self.arrived, now);
         let (len, captured, picture) = (frame.len(), frame.captured(), frame.picture());
+        self.notices.clear();
         self.seen = Some(Seen {
             taken,
             captured,
@@ -352,7 +432,7 @@ impl Camera {
         self.asked = Some(now);
         self.condition.asked(now);
         // A directory that is not there yet will be noticed when it comes, and asked then.
-        let _ = frame::ask(&self.dir);
+        let _ = frame::ask_by(&self.dir, self.links);
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) struct Condition {
     before: Option<Instant>,
     asked: Option<Instant>,
     absent_since: Option<SystemTime>,
+    /// The directory that frames came into is not there any more.
+    gone: bool,
     /// Files that were no frame.
     pub(super) broken: u64,
 }
@@ -79,6 +81,7 @@ impl Condition {
             before: None,
             asked: None,
             absent_since: None,
+            gone: false,
             broken: 0,
         }
     }
@@ -97,6 +100,7 @@ impl Condition {
     /// The directory is not at its path any more.
     pub(super) fn gone(&mut self) {
         self.told = None;
+        self.gone = true;
         self.holder.forget();
     }
 
@@ -108,6 +112,7 @@ impl Condition {
         }
         self.before = self.last_arrival.replace(now);
         self.asked = None;
+        self.gone = false;
         self.arrivals += 1;
         self.rate.add(1, now);
     }
@@ -189,7 +194,8 @@ impl Condition {
     }
 
     fn is_live(&self, now: Instant) -> bool {
-        self.last_arrival.is_some_and(|last| now - last <= QUIET)
+        let recent = |last: Instant| now - last <= QUIET;
+        !self.gone && self.last_arrival.is_some_and(recent)
     }
 }
 
@@ -227,6 +233,17 @@ mod tests {
         );
         let tired = later + START_LIMIT + Duration::from_millis(1);
         assert_eq!(condition.guess(tired).phase, Phase::Of(state::Phase::Off));
+    }
+
+    #[test]
+    fn a_camera_whose_directory_is_gone_is_absent_at_once() {
+        let start = Instant::now();
+        let mut condition = Condition::of(Path::new("/nonexistent"), start);
+        condition.arrived(start);
+        condition.gone();
+        assert_eq!(phase(&mut condition, start), Phase::Absent);
+        condition.arrived(start);
+        assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
     }
 
     #[test]

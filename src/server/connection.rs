@@ -5,6 +5,8 @@
 //!                  ▼                                                 │ sent
 //!  accepted ──► Request ──(anything finite)──────────────────────► Reply ──sent, close──► Drain ──► Closed
 //!                  │                                                 ▲                      ▲
+//!                  ├──(who?)──► Trial ──right──► Request, ──wrong, later──► Reply
+//!                  │
 //!                  ├──(/snapshot)──► Snapshot ──frame or deadline────┘                      │
 //!                  │                                                                        │
 //!                  └──(/stream)────► Stream ──frame──► (sending) ──sent──► (waiting) ──end──┘
@@ -18,23 +20,29 @@
 //! No socket, no clock, no camera here: the owner reads and writes (`peer.rs`), and chooses the frame
 //! (`delivery.rs`).
 
+mod trial;
+
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use self::trial::Trial;
+use super::auth::{Entry, Guard};
+use super::figures::Rate;
+use super::origins::{self, Origins};
 use super::outbox::{Outbox, Output, Shot};
+use super::quirks::{Facts, Quirks};
 use super::request::{self, MAX_HEAD, Method, Parsed, Request};
 use super::response::{self, Status};
+use super::roster::{Missing, Roster};
 use super::route::{self, NoRoute, Resource, Terms};
 use super::stats::{CloseReason, Stats};
 use crate::frames::jpeg::Picture;
 
-/// The page at `/`.
-const PAGE: &str = include_str!("page.html");
-
 /// Times and bounds of every connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Cameras that can be asked for.
-    pub cameras: usize,
+    /// The cameras that can be asked for.
+    pub cameras: Roster,
     /// From a request's first byte to the end of its head: 408 after that.
     pub head_timeout: Duration,
     /// For the first byte of a request: closed without a word after that.
@@ -43,19 +51,28 @@ pub struct Settings {
     pub snapshot_timeout: Duration,
     /// A stream that was sent nothing for so long gets its last frame again. Clients give up after 10 s.
     pub repeat_after: Duration,
+    /// A stream that has had nothing at all for so long is told why, if the camera cannot give it anything.
+    pub patience: Duration,
     /// For the client to close its side after we closed ours.
     pub drain_timeout: Duration,
+    /// Whose pages may read what is sent.
+    pub origins: Origins,
+    /// Who may come in, if not everybody.
+    pub guard: Option<Guard>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            cameras: 1,
+            cameras: Roster::default(),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15),
             snapshot_timeout: Duration::from_millis(1500),
             repeat_after: Duration::from_secs(5),
+            patience: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(2),
+            origins: Origins::default(),
+            guard: None,
         }
     }
 }
@@ -73,6 +90,8 @@ pub enum Want {
         not_before: Instant,
         /// It is time to repeat the last frame if there is no newer one.
         repeat: bool,
+        /// The size of the frames so far.
+        picture: Option<Picture>,
     },
     /// One that meets the client's terms.
     Snapshot {
@@ -92,6 +111,15 @@ impl Want {
             Want::Stream { camera, .. } | Want::Snapshot { camera, .. } => *camera,
         }
     }
+
+    /// The same, with patience.
+    pub fn without_repeat(&self) -> Want {
+        let mut want = self.clone();
+        if let Want::Stream { repeat, .. } = &mut want {
+            *repeat = false;
+        }
+        want
+    }
 }
 
 /// An answer that only the whole server can give.
@@ -99,8 +127,8 @@ impl Want {
 pub enum Report {
     /// What goes on, as JSON: with the stream of this camera at the place where ustreamer's clients look.
     State {
-        /// This camera.
-        camera: usize,
+        /// This camera, if there is any.
+        camera: Option<usize>,
     },
     /// Counters for Prometheus.
     Metrics,
@@ -120,6 +148,7 @@ enum State {
     Request {
         since: Instant,
     },
+    Trial(Trial),
     Snapshot(Snapshot),
     Report {
         what: Report,
@@ -151,9 +180,12 @@ struct Stream {
     not_before: Instant,
     have: Option<u64>,
     picture: Option<Picture>,
-    /// When the last frame is sent again if there is no newer one.
+    /// When the last frame, or a picture in its place, is sent again if there is no newer one.
     repeat_at: Option<Instant>,
     ending: bool,
+    quirks: Box<Quirks>,
+    /// Frames that it is sent.
+    rate: Rate,
 }
 
 /// The connection. `F` is what a frame's file is.
@@ -164,6 +196,10 @@ pub struct Connection<F> {
     out: Outbox<F>,
     half_closed: bool,
     shut_down: bool,
+    /// It came in where names and passwords are asked for.
+    guarded: bool,
+    /// The fields about other sites' pages for the request at hand.
+    cors: Option<Rc<str>>,
 }
 
 impl<F> Connection<F> {
@@ -175,12 +211,23 @@ impl<F> Connection<F> {
             out: Outbox::new(),
             half_closed: false,
             shut_down: false,
+            guarded: false,
+            cors: None,
+        }
+    }
+
+    /// The same, where names and passwords are asked for.
+    pub fn guarded(now: Instant) -> Self {
+        Connection {
+            guarded: true,
+            ..Connection::new(now)
         }
     }
 
     /// A connection for which there is no place: it is told so, and closed.
-    pub fn turned_away(now: Instant, stats: &mut Stats) -> Self {
+    pub fn turned_away(now: Instant, settings: &Settings, stats: &mut Stats) -> Self {
         let mut connection = Connection::new(now);
+        connection.cors = Some(settings.origins.fields(None));
         connection.refuse(Status::Unavailable, false, true, stats);
         connection
     }
@@ -189,7 +236,7 @@ impl<F> Connection<F> {
     pub fn takes_input(&self) -> bool {
         match self.state {
             State::Request { .. } | State::Stream(_) | State::Drain { .. } => true,
-            State::Snapshot(_) | State::Report { .. } | State::Reply { .. } => {
+            State::Snapshot(_) | State::Trial(_) | State::Report { .. } | State::Reply { .. } => {
                 self.input.len() < MAX_HEAD
             }
             State::Closed(_) => false,
@@ -208,7 +255,7 @@ impl<F> Connection<F> {
                 self.input.extend_from_slice(bytes);
                 self.take_requests(now, settings, stats);
             }
-            State::Snapshot(_) | State::Report { .. } | State::Reply { .. } => {
+            State::Snapshot(_) | State::Trial(_) | State::Report { .. } | State::Reply { .. } => {
                 self.input.extend_from_slice(bytes);
             }
         }
@@ -221,7 +268,19 @@ impl<F> Connection<F> {
         match self.state {
             State::Request { .. } | State::Stream(_) => self.close(CloseReason::Left),
             State::Drain { .. } => self.close(CloseReason::Done),
-            State::Snapshot(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {}
+            State::Snapshot(_)
+            | State::Trial(_)
+            | State::Report { .. }
+            | State::Reply { .. }
+            | State::Closed(_) => {}
+        }
+    }
+
+    /// How the stream is sent and what it is called, if this is one.
+    pub fn quirks(&self) -> Option<&Quirks> {
+        match &self.state {
+            State::Stream(stream) => Some(&stream.quirks),
+            _ => None,
         }
     }
 
@@ -238,8 +297,8 @@ impl<F> Connection<F> {
         self.out.len()
     }
 
-    /// The number of the frame that is being sent.
-    pub fn holds(&self) -> Option<u64> {
+    /// The frame that is being sent.
+    pub fn holds(&self) -> Option<&Rc<F>> {
         self.out.holds()
     }
 
@@ -263,14 +322,13 @@ impl<F> Connection<F> {
     /// The frame that would move this connection on.
     pub fn want(&self, now: Instant) -> Option<Want> {
         match &self.state {
-            State::Stream(stream) if !stream.ending && self.out.takes_a_frame() => {
-                Some(Want::Stream {
-                    camera: stream.camera,
-                    have: stream.have,
-                    not_before: stream.not_before,
-                    repeat: stream.repeat_at.is_some_and(|at| at <= now),
-                })
-            }
+            State::Stream(stream) if stream.takes_a_frame(&self.out) => Some(Want::Stream {
+                camera: stream.camera,
+                have: stream.have,
+                not_before: stream.not_before,
+                repeat: stream.repeat_at.is_some_and(|at| at <= now),
+                picture: stream.picture,
+            }),
             State::Snapshot(snapshot) => Some(Want::Snapshot {
                 camera: snapshot.camera,
                 since: snapshot.since,
@@ -300,17 +358,21 @@ impl<F> Connection<F> {
                 }
                 stats.frames += 1;
                 stats.repeats += u64::from(stream.have == Some(shot.number));
-                stream.begin(&shot, now, settings);
-                response::write_part_head(self.out.bytes(), shot.len, shot.captured);
-                self.out.put(shot, response::DELIMITER);
+                let frame = stream.begin(&shot, now, settings);
+                let quirks = &stream.quirks;
+                quirks.write_part_head(self.out.bytes(), &frame);
+                if quirks.zero_data {
+                    self.out.bytes().extend(quirks.delimiter());
+                } else {
+                    self.out.put(shot, quirks.delimiter());
+                }
             }
             State::Snapshot(snapshot) => {
                 let keep_alive = snapshot.keep_alive;
                 stats.snapshots += 1;
-                let frame = Some((shot.len, shot.captured));
-                self.out
-                    .bytes()
-                    .extend(response::snapshot_head(frame, keep_alive));
+                let age = now.saturating_duration_since(shot.taken);
+                let frame = Some((shot.len, shot.captured, age));
+                self.say(response::snapshot_head(frame, keep_alive));
                 self.out.put(shot, b"");
                 self.state = State::Reply { keep_alive };
             }
@@ -357,6 +419,7 @@ impl<F> Connection<F> {
             }
             State::Request { since } => Some(*since + settings.head_timeout),
             State::Snapshot(snapshot) => Some(snapshot.since + settings.snapshot_timeout),
+            State::Trial(trial) => trial.answer_at(),
             State::Stream(stream) if self.out.is_empty() => stream.repeat_at,
             State::Drain { since } => Some(*since + settings.drain_timeout),
             State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {
@@ -377,6 +440,7 @@ impl<F> Connection<F> {
                 let keep_alive = snapshot.keep_alive;
                 self.refuse(Status::Unavailable, keep_alive, true, stats);
             }
+            State::Trial(_) => self.send_away(Status::Unauthorized, stats),
             State::Drain { .. } => self.close(CloseReason::Done),
             State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {}
         }
@@ -386,12 +450,33 @@ impl<F> Connection<F> {
     pub fn stop(&mut self, now: Instant, stats: &mut Stats) {
         match &mut self.state {
             State::Request { .. } => self.close(CloseReason::Stopping),
-            State::Snapshot(_) => self.refuse(Status::Unavailable, false, true, stats),
+            State::Snapshot(_) | State::Trial(_) => {
+                self.refuse(Status::Unavailable, false, true, stats);
+            }
             State::Reply { keep_alive } | State::Report { keep_alive, .. } => *keep_alive = false,
             State::Stream(_) if self.out.is_empty() => self.finish(now),
             State::Stream(stream) => stream.ending = true,
             State::Drain { .. } | State::Closed(_) => {}
         }
+    }
+
+    /// A camera has gone: its stream ends behind the frame that was begun, its snapshot is not to be had. Tells whether
+    /// this connection was about it.
+    pub fn camera_gone(&mut self, camera: usize, now: Instant, stats: &mut Stats) -> bool {
+        match &mut self.state {
+            State::Stream(stream) if stream.camera == camera => {
+                stream.ending = true;
+                if self.out.is_empty() {
+                    self.finish(now);
+                }
+            }
+            State::Snapshot(snapshot) if snapshot.camera == camera => {
+                let keep_alive = snapshot.keep_alive;
+                self.refuse(Status::Unavailable, keep_alive, true, stats);
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Ends the connection here and now.
@@ -444,12 +529,26 @@ impl<F> Connection<F> {
     /// Answers the requests that are complete, as far as one can be answered before the next.
     fn take_requests(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) {
         let input = std::mem::take(&mut self.input);
+        self.cors = Some(settings.origins.fields(None));
         match request::parse(&input) {
             Parsed::Partial if self.half_closed => self.finish(now),
             Parsed::Partial => self.input = input,
             Parsed::Refused(status) => self.refuse(status, false, true, stats),
             Parsed::Complete(request, len) => {
-                self.answer(&request, now, settings, stats);
+                self.cors = Some(settings.origins.fields(request.origin));
+                match self.entry(&request, settings) {
+                    Entry::Known => self.answer(&request, now, settings, stats),
+                    Entry::Unproven(credential) => {
+                        self.state = State::Trial(Trial::new(credential, &request, len));
+                        // The request is answered when it is known whose it is.
+                        self.input = input;
+                        return;
+                    }
+                    Entry::Nothing => {
+                        let with_body = request.method != Method::Head;
+                        self.refuse(Status::Unauthorized, request.keep_alive, with_body, stats);
+                    }
+                }
                 if matches!(
                     self.state,
                     State::Snapshot(_)
@@ -473,16 +572,20 @@ impl<F> Connection<F> {
         stats: &mut Stats,
     ) {
         let keep_alive = request.keep_alive;
-        let with_body = request.method == Method::Get;
-        let resource = match route::route(request.target) {
-            Ok(Resource::Stream { camera, .. } | Resource::Snapshot { camera, .. })
-                if camera >= settings.cameras =>
-            {
-                Err(NoRoute::NotFound)
+        let with_body = request.method != Method::Head;
+        let found = route::route(request.target);
+        let camera = found.as_ref().ok().and_then(Resource::camera);
+        let camera = match camera.map(|camera| settings.cameras.find(camera)) {
+            Some(Err(Missing::Unknown)) => {
+                return self.refuse(Status::NotFound, keep_alive, with_body, stats);
             }
-            found => found,
+            Some(Err(Missing::Away)) => {
+                return self.refuse(Status::Unavailable, keep_alive, with_body, stats);
+            }
+            Some(Ok(number)) => number,
+            None => 0,
         };
-        match (resource, request.method) {
+        match (found, request.method) {
             (Err(NoRoute::NotFound), _) => {
                 self.refuse(Status::NotFound, keep_alive, with_body, stats);
             }
@@ -492,34 +595,53 @@ impl<F> Connection<F> {
             (Err(NoRoute::BadParameter), _) => {
                 self.refuse(Status::BadRequest, keep_alive, with_body, stats);
             }
+            (Ok(resource), Method::Post) if !matches!(resource, Resource::Stream { .. }) => {
+                self.refuse(Status::MethodNotAllowed, keep_alive, true, stats);
+            }
             (Ok(_), Method::Options) => self.reply(response::options(keep_alive), keep_alive),
             (Ok(Resource::Server), _) => {
                 self.refuse(Status::BadRequest, keep_alive, with_body, stats);
             }
             (Ok(Resource::Icon), _) => self.reply(response::no_content(keep_alive), keep_alive),
-            (Ok(Resource::State), method) => {
-                let what = Report::State { camera: 0 };
+            (Ok(Resource::State { camera }), method) => {
+                // Also of one that is not there now: this is where to learn that.
+                let camera = match settings.cameras.number(&camera) {
+                    Err(Missing::Unknown) => {
+                        return self.refuse(Status::NotFound, keep_alive, with_body, stats);
+                    }
+                    number => number.ok(),
+                };
+                let what = Report::State { camera };
                 self.report(what, keep_alive, method == Method::Get);
             }
             (Ok(Resource::Metrics), method) => {
                 self.report(Report::Metrics, keep_alive, method == Method::Get);
             }
-            (Ok(Resource::Page), _) => {
-                self.reply(response::page(PAGE, keep_alive, with_body), keep_alive);
+            (Ok(Resource::Page { .. }), _) => {
+                self.reply(response::page(keep_alive, with_body), keep_alive);
+            }
+            (Ok(Resource::PageWithoutSlash { .. }), _) => {
+                let name = &settings.cameras.entries()[camera].name;
+                let location = format!("{name}/");
+                self.reply(response::moved(&location, keep_alive), keep_alive);
             }
             // Their heads only, at once: asking what a picture is must not wake a camera.
             (Ok(Resource::Stream { .. }), Method::Head) => {
-                self.reply(response::stream_head(false), false);
+                self.reply(response::stream_head("", false), false);
             }
             (Ok(Resource::Snapshot { .. }), Method::Head) => {
                 self.reply(response::snapshot_head(None, keep_alive), keep_alive);
             }
-            (Ok(Resource::Stream { camera, period }), Method::Get) => {
-                stats.streams += 1;
-                self.out.bytes().extend(response::stream_head(true));
-                self.state = State::Stream(Stream::new(camera, period, now));
-            }
-            (Ok(Resource::Snapshot { camera, terms }), Method::Get) => {
+            (Ok(Resource::Stream { period, .. }), _) => match Quirks::of(request) {
+                Ok(quirks) => {
+                    stats.streams += 1;
+                    self.say(quirks.stream_head());
+                    let stream = Stream::new(camera, period, quirks, now, settings.patience);
+                    self.state = State::Stream(stream);
+                }
+                Err(_) => self.refuse(Status::BadRequest, keep_alive, with_body, stats),
+            },
+            (Ok(Resource::Snapshot { terms, .. }), _) => {
                 self.state = State::Snapshot(Snapshot {
                     camera,
                     since: now,
@@ -545,31 +667,61 @@ impl<F> Connection<F> {
     }
 
     fn reply(&mut self, bytes: Vec<u8>, keep_alive: bool) {
-        self.out.bytes().extend(bytes);
+        self.say(bytes);
         self.state = State::Reply { keep_alive };
+    }
+
+    /// Puts a reply's head, and what of the reply is known with it, into the outbox.
+    fn say(&mut self, reply: Vec<u8>) {
+        let cors = self.cors.as_deref().unwrap_or_default();
+        let reply = origins::with_fields(reply, cors);
+        self.out.bytes().extend(reply);
     }
 }
 
 impl Stream {
-    fn new(camera: usize, period: Option<Duration>, now: Instant) -> Self {
+    fn new(
+        camera: usize,
+        period: Option<Duration>,
+        quirks: Quirks,
+        now: Instant,
+        patience: Duration,
+    ) -> Self {
         Stream {
             camera,
             period,
             not_before: now,
             have: None,
             picture: None,
-            repeat_at: None,
+            repeat_at: Some(now + patience),
             ending: false,
+            quirks: Box::new(quirks),
+            rate: Rate::new(now),
         }
     }
 
-    fn begin<F>(&mut self, shot: &Shot<F>, now: Instant, settings: &Settings) {
+    /// Heads without frames do not fill the outbox, so they wait until it is empty.
+    fn takes_a_frame<F>(&self, out: &Outbox<F>) -> bool {
+        let room = out.takes_a_frame() && (out.is_empty() || !self.quirks.zero_data);
+        !self.ending && room
+    }
+
+    fn begin<F>(&mut self, shot: &Shot<F>, now: Instant, settings: &Settings) -> Facts {
+        let is_repeat = self.have == Some(shot.number);
         self.have = Some(shot.number);
         self.picture = Some(shot.picture);
-        self.repeat_at = Some(now + settings.repeat_after);
+        let repeat_after = self.quirks.repeat_after(is_repeat, settings.repeat_after);
+        self.repeat_at = Some(now + repeat_after);
+        self.rate.add(1, now);
         if let Some(period) = self.period {
             // On a grid, so that lateness does not add up; but what was missed is not made good.
             self.not_before = (self.not_before + period).max(now);
+        }
+        Facts {
+            len: shot.len,
+            captured: shot.captured,
+            picture: shot.picture,
+            fps: self.rate.at(now).round() as u32,
         }
     }
 }

@@ -24,11 +24,16 @@ impl Server {
         let mut waiting = std::mem::replace(&mut self.waiting[camera], spare);
         for id in waiting.drain(..) {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.waiting = false;
+                peer.waiting = None;
                 self.serve(id, now);
             }
         }
         self.spare_list = waiting;
+    }
+
+    /// Takes a client from the list of those that wait for a frame of `camera`.
+    pub(super) fn end_waiting(&mut self, id: PeerId, camera: usize) {
+        self.waiting[camera].retain(|other| *other != id);
     }
 
     /// Brings a client as far as it can go now.
@@ -49,6 +54,7 @@ impl Server {
             }
         }
         self.look_ahead(id, now);
+        self.examine(id, now);
         self.settle(id, now);
     }
 
@@ -80,26 +86,43 @@ impl Server {
         match camera.choose(&want, || peer.path(now), now, &mut self.stats) {
             Choice::Give(shot) => {
                 peer.decide_at = None;
-                self.held.note(&shot);
-                peer.begin_frame(now, shot.len);
+                self.held.note(index, &shot);
+                let heads_only = peer.connection.quirks().is_some_and(|of| of.zero_data);
+                peer.begin_frame(now, if heads_only { 0 } else { shot.len });
                 let begun = begun(&want, &shot);
                 if let Begun::New { taken, .. } = begun {
                     self.stats.hand_over(now.saturating_duration_since(taken));
                 }
                 peer.connection
                     .give(shot, now, &self.settings, &mut self.stats);
-                if peer.connection.sends_stream_of().is_some() {
+                if heads_only || peer.connection.sends_stream_of().is_some() {
                     peer.count_frame(begun, now);
                 }
                 self.bound_held();
                 true
             }
+            Choice::Notice(shot) => {
+                peer.decide_at = None;
+                let begun = Begun::Again { len: shot.len };
+                self.stats.notices += 1;
+                peer.begin_frame(now, shot.len);
+                peer.connection
+                    .give(shot, now, &self.settings, &mut self.stats);
+                if peer.connection.sends_stream_of().is_some() {
+                    peer.count_frame(begun, now);
+                }
+                true
+            }
             Choice::Later(at) => {
                 peer.connection.give_nothing(now, &self.settings);
                 peer.decide_at = at;
-                if !peer.waiting {
-                    peer.waiting = true;
+                let before = peer.waiting.replace(index);
+                if before != Some(index) {
                     self.waiting[index].push(id);
+                    // Its last request was about another camera, and ended without a frame.
+                    if let Some(other) = before {
+                        self.end_waiting(id, other);
+                    }
                 }
                 false
             }
@@ -147,12 +170,12 @@ impl Server {
             let oldest = self
                 .peers
                 .iter()
-                .filter_map(|(id, peer)| Some((peer.connection.holds()?, *id)))
+                .filter_map(|(id, peer)| Some((self.held.place(peer.connection.holds()?)?, *id)))
                 .min();
-            let Some((number, id)) = oldest else {
+            let Some((_, id)) = oldest else {
                 return;
             };
-            debug!("dropping a viewer that still holds frame {number}");
+            debug!("dropping a viewer that still holds the oldest frame");
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.connection.abandon(CloseReason::HeldTooMuch);
             }
@@ -185,7 +208,17 @@ fn begun(want: &Want, shot: &Shot<Frame>) -> Begun {
 #[derive(Debug)]
 pub(super) struct Held {
     max: u64,
-    frames: Vec<(Weak<Frame>, u64)>,
+    /// In the order in which they were handed out first.
+    frames: Vec<HeldFrame>,
+}
+
+#[derive(Debug)]
+struct HeldFrame {
+    file: Weak<Frame>,
+    len: u64,
+    camera: usize,
+    /// It is in its camera's directory anyway.
+    newest: bool,
 }
 
 impl Held {
@@ -196,32 +229,48 @@ impl Held {
         }
     }
 
-    /// Takes note of a frame that is handed out.
-    fn note(&mut self, shot: &Shot<Frame>) {
-        let newest = Rc::downgrade(&shot.file);
-        if self.frames.iter().any(|(frame, _)| frame.ptr_eq(&newest)) {
+    /// Takes note of a frame of a camera that is handed out.
+    fn note(&mut self, camera: usize, shot: &Shot<Frame>) {
+        let file = Rc::downgrade(&shot.file);
+        if self.frames.iter().any(|frame| frame.file.ptr_eq(&file)) {
             return;
         }
-        self.frames.retain(|(frame, _)| frame.strong_count() > 0);
-        self.frames.push((newest, shot.len));
+        self.frames.retain(|frame| frame.file.strong_count() > 0);
+        self.outdate(camera);
+        self.frames.push(HeldFrame {
+            file,
+            len: shot.len,
+            camera,
+            newest: true,
+        });
     }
 
     /// Bytes of frames in memory, that of the newest among them.
     pub(super) fn bytes(&self) -> u64 {
         let held = self.frames.iter();
-        held.filter(|(frame, _)| frame.strong_count() > 0)
-            .map(|(_, len)| len)
+        held.filter(|frame| frame.file.strong_count() > 0)
+            .map(|frame| frame.len)
             .sum()
     }
 
-    /// Whether more is held than there may be. The newest frame does not count: it is in the directory anyway.
+    /// What a camera has published is not the newest any more, or not there any more.
+    pub(super) fn outdate(&mut self, camera: usize) {
+        let frames = self.frames.iter_mut();
+        for frame in frames.filter(|frame| frame.camera == camera) {
+            frame.newest = false;
+        }
+    }
+
+    /// Whether more is held than there may be; the newest frame of each camera does not count.
     fn is_over(&self) -> bool {
-        let older = self.frames.split_last().map_or(&[][..], |(_, older)| older);
-        let held = older
-            .iter()
-            .filter(|(frame, _)| frame.strong_count() > 0)
-            .map(|(_, len)| len)
-            .sum::<u64>();
-        held > self.max
+        let counts = |frame: &&HeldFrame| !frame.newest && frame.file.strong_count() > 0;
+        let held = self.frames.iter().filter(counts).map(|frame| frame.len);
+        held.sum::<u64>() > self.max
+    }
+
+    /// Where a frame stands among those that count, the oldest first.
+    fn place(&self, file: &Rc<Frame>) -> Option<usize> {
+        let is_it = |frame: &HeldFrame| !frame.newest && frame.file.as_ptr() == Rc::as_ptr(file);
+        self.frames.iter().position(is_it)
     }
 }

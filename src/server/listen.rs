@@ -73,6 +73,8 @@ pub(super) struct Listener {
     pub(super) registration: Option<Registration>,
     /// What to call it in messages.
     name: String,
+    /// Nobody is asked for a password here.
+    pub(super) open: bool,
     /// A unix socket's file that we made and remove.
     unlink: Option<PathBuf>,
 }
@@ -101,6 +103,7 @@ impl Listener {
             socket,
             registration: None,
             name,
+            open: false,
             unlink: None,
         })
     }
@@ -161,6 +164,7 @@ impl Listener {
             socket,
             registration: None,
             name,
+            open: false,
             unlink: None,
         })
     }
@@ -178,6 +182,7 @@ impl Listener {
             socket,
             registration: None,
             name: path.display().to_string(),
+            open: false,
             unlink: Some(path.to_owned()),
         })
     }

@@ -105,9 +105,9 @@ impl<F> Outbox<F> {
         self.tail = tail;
     }
 
-    /// The number of the frame that is being sent, which is what keeps its memory in use.
-    pub fn holds(&self) -> Option<u64> {
-        self.shot.as_ref().map(|shot| shot.number)
+    /// The frame that is being sent, which is what keeps its memory in use.
+    pub fn holds(&self) -> Option<&Rc<F>> {
+        self.shot.as_ref().map(|shot| &shot.file)
     }
 
     /// Bytes that are not sent yet.

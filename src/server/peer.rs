@@ -29,8 +29,8 @@ pub(super) struct Peer {
     socket: OwnedFd,
     pub(super) registration: Option<Registration>,
     pub(super) connection: Connection<Frame>,
-    /// It stands in its camera's list of those that wait for a frame.
-    pub(super) waiting: bool,
+    /// It stands in this camera's list of those that wait for a frame.
+    pub(super) waiting: Option<usize>,
     /// When to decide about its next frame again.
     pub(super) decide_at: Option<Instant>,
     is_tcp: bool,
@@ -91,7 +91,7 @@ impl Peer {
             socket,
             registration: None,
             connection,
-            waiting: false,
+            waiting: None,
             decide_at: None,
             is_tcp,
             readable: true,

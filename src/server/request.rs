@@ -31,6 +31,8 @@ pub enum Method {
     Head,
     /// Tell what can be done.
     Options,
+    /// As mjpg-streamer takes it for a stream: no other than `Get` there, and refused elsewhere.
+    Post,
 }
 
 /// A request that can be answered.
@@ -44,6 +46,14 @@ pub struct Request<'a> {
     pub minor_version: u8,
     /// The connection can serve another request after this one.
     pub keep_alive: bool,
+    /// `Authorization`: who asks.
+    pub authorization: Option<&'a [u8]>,
+    /// `Origin`: whose page asks.
+    pub origin: Option<&'a [u8]>,
+    /// `Accept`: what for.
+    pub accept: Option<&'a [u8]>,
+    /// `User-Agent`: with what.
+    pub user_agent: Option<&'a [u8]>,
 }
 
 /// The outcome of looking at the bytes received so far.
@@ -105,7 +115,8 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
         "OPTIONS" => Method::Options,
-        "POST" | "PUT" | "DELETE" | "PATCH" | "CONNECT" | "TRACE" => {
+        "POST" => Method::Post,
+        "PUT" | "DELETE" | "PATCH" | "CONNECT" | "TRACE" => {
             return Err(Status::MethodNotAllowed);
         }
         _ => return Err(Status::NotImplemented),
@@ -114,7 +125,12 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
         method,
         target: head.path.unwrap_or_default(),
         minor_version,
-        keep_alive: !body && wants_keep_alive(fields, minor_version),
+        // What a POST is about would come in its body.
+        keep_alive: !body && method != Method::Post && wants_keep_alive(fields, minor_version),
+        authorization: values(fields, "authorization").next(),
+        origin: values(fields, "origin").next(),
+        accept: values(fields, "accept").next(),
+        user_agent: values(fields, "user-agent").next(),
     })
 }
 
@@ -150,7 +166,7 @@ fn wants_keep_alive(fields: &[Header<'_>], minor_version: u8) -> bool {
     !names("close") && (minor_version == 1 || names("keep-alive"))
 }
 
-fn values<'a>(fields: &'a [Header<'_>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+fn values<'a>(fields: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     fields
         .iter()
         .filter(move |field| field.name.eq_ignore_ascii_case(name))
@@ -243,7 +259,12 @@ mod tests {
     fn methods_are_allowed_known_or_unknown() {
         assert_eq!(accepted("HEAD / HTTP/1.0\r\n\r\n").method, Method::Head);
         assert_eq!(accepted("OPTIONS * HTTP/1.0\r\n\r\n").target, "*");
-        assert_eq!(refused("POST / HTTP/1.0\r\n\r\n"), Status::MethodNotAllowed);
+        assert_eq!(
+            accepted("POST / HTTP/1.1\r\nHost: a\r\n\r\n").method,
+            Method::Post
+        );
+        assert!(!accepted("POST / HTTP/1.1\r\nHost: a\r\n\r\n").keep_alive);
+        assert_eq!(refused("PUT / HTTP/1.0\r\n\r\n"), Status::MethodNotAllowed);
         assert_eq!(refused("BREW / HTTP/1.0\r\n\r\n"), Status::NotImplemented);
         assert_eq!(refused("get / HTTP/1.0\r\n\r\n"), Status::NotImplemented);
     }

@@ -7,6 +7,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use super::page;
 use super::request::ALLOW;
 
 /// The delimiter behind every part of a stream, sent at once with the part (RFC 2046, 5.1.1). The first one goes out
@@ -17,9 +18,8 @@ pub const DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\n";
 const RETRY_AFTER_SECS: u32 = 5;
 
 /// Pictures are live: no cache keeps them, no proxy recodes them (`no-transform` keeps haproxy from compressing),
-/// and pages from other ports may read them.
-const PICTURE_FIELDS: &str = "Access-Control-Allow-Origin: *\r\n\
-    Access-Control-Expose-Headers: X-Timestamp\r\n\
+/// and pages that may read them (`origins.rs`) may read their times.
+const PICTURE_FIELDS: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age\r\n\
     Cache-Control: no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0\r\n\
     Pragma: no-cache\r\n\
     Expires: Mon, 3 Jan 2000 12:34:56 GMT\r\n";
@@ -29,6 +29,7 @@ const PICTURE_FIELDS: &str = "Access-Control-Allow-Origin: *\r\n\
 #[allow(missing_docs)]
 pub enum Status {
     BadRequest,
+    Unauthorized,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -41,8 +42,9 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of the counters.
-    pub const ALL: [Status; 9] = [
+    pub const ALL: [Status; 10] = [
         Status::BadRequest,
+        Status::Unauthorized,
         Status::NotFound,
         Status::MethodNotAllowed,
         Status::RequestTimeout,
@@ -60,6 +62,11 @@ impl Status {
                 400,
                 "Bad Request",
                 "this is not a request that can be understood",
+            ),
+            Status::Unauthorized => (
+                401,
+                "Unauthorized",
+                "this camera is for those who have a name and a password here",
             ),
             Status::NotFound => (
                 404,
@@ -108,6 +115,10 @@ fn connection(keep_alive: bool) -> &'static str {
 pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
     let (code, reason, text) = status.texts();
     let more = match status {
+        // RFC 7617, 2: with `charset` browsers encode what is typed as UTF-8.
+        Status::Unauthorized => {
+            "WWW-Authenticate: Basic realm=\"lazycam\", charset=\"UTF-8\"\r\n".into()
+        }
         Status::MethodNotAllowed => format!("Allow: {ALLOW}\r\n"),
         Status::Unavailable => format!("Retry-After: {RETRY_AFTER_SECS}\r\n"),
         _ => String::new(),
@@ -116,7 +127,6 @@ pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 {code} {reason}\r\n\
          Connection: {}\r\n\
-         Access-Control-Allow-Origin: *\r\n\
          Cache-Control: no-store\r\n\
          {more}\
          Content-Type: text/plain; charset=utf-8\r\n\
@@ -128,32 +138,34 @@ pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The reply to OPTIONS, which is also the answer to a CORS preflight (WHATWG Fetch, 3.2.2).
+/// The reply to OPTIONS, which is also the answer to a CORS preflight (WHATWG Fetch, 3.2.2). `*` does not stand for
+/// `Authorization`, says that standard.
 pub fn options(keep_alive: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
          Connection: {}\r\n\
          Allow: {ALLOW}\r\n\
-         Access-Control-Allow-Origin: *\r\n\
          Access-Control-Allow-Methods: {ALLOW}\r\n\
-         Access-Control-Allow-Headers: *\r\n\
+         Access-Control-Allow-Headers: *, Authorization\r\n\
          Content-Length: 0\r\n\r\n",
         connection(keep_alive),
     )
     .into_bytes()
 }
 
-/// A page that is part of this program.
-pub fn page(body: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
+/// The page with the picture.
+pub fn page(keep_alive: bool, with_body: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
          Connection: {}\r\n\
          Cache-Control: no-cache\r\n\
+         {}\
          Content-Type: text/html; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{}",
         connection(keep_alive),
-        body.len(),
-        if with_body { body } else { "" },
+        page::FIELDS,
+        page::PAGE.len(),
+        if with_body { page::PAGE } else { "" },
     )
     .into_bytes()
 }
@@ -163,13 +175,25 @@ pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -
     format!(
         "HTTP/1.1 200 OK\r\n\
          Connection: {}\r\n\
-         Access-Control-Allow-Origin: *\r\n\
          Cache-Control: no-store\r\n\
          Content-Type: {media_type}\r\n\
          Content-Length: {}\r\n\r\n{}",
         connection(keep_alive),
         body.len(),
         if with_body { body } else { "" },
+    )
+    .into_bytes()
+}
+
+/// It is elsewhere, and `location` says so relative to where it was looked for (RFC 9110, 10.2.2): so it holds behind
+/// a proxy that strips a prefix.
+pub fn moved(location: &str, keep_alive: bool) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 308 Permanent Redirect\r\n\
+         Connection: {}\r\n\
+         Location: {location}\r\n\
+         Content-Length: 0\r\n\r\n",
+        connection(keep_alive)
     )
     .into_bytes()
 }
@@ -183,8 +207,8 @@ pub fn no_content(keep_alive: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The head of a snapshot; its length and time are known when it is sent, not to HEAD.
-pub fn snapshot_head(frame: Option<(u64, SystemTime)>, keep_alive: bool) -> Vec<u8> {
+/// The head of a snapshot; its length, time and age are known when it is sent, not to HEAD.
+pub fn snapshot_head(frame: Option<(u64, SystemTime, Duration)>, keep_alive: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.1 200 OK\r\n\
          Connection: {}\r\n\
@@ -193,20 +217,24 @@ pub fn snapshot_head(frame: Option<(u64, SystemTime)>, keep_alive: bool) -> Vec<
         connection(keep_alive),
     )
     .into_bytes();
-    if let Some((len, captured)) = frame {
+    if let Some((len, captured, age)) = frame {
         write_frame_fields(&mut head, len, captured);
+        // `X-Timestamp` alone tells no age to those whose clock is another one.
+        let (secs, micros) = (age.as_secs(), age.subsec_micros());
+        let _ = write!(head, "X-Frame-Age: {secs}.{micros:06}\r\n");
     }
     head.extend_from_slice(b"\r\n");
     head
 }
 
-/// The head of a stream, with the first boundary behind it: both go out together.
-pub fn stream_head(with_boundary: bool) -> Vec<u8> {
+/// The head of a stream with one more field, and the first boundary behind it: both go out together.
+pub fn stream_head(field: &str, with_boundary: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.0 200 OK\r\n\
          Connection: close\r\n\
          {PICTURE_FIELDS}\
          X-Accel-Buffering: no\r\n\
+         {field}\
          Content-Type: multipart/x-mixed-replace;boundary=boundarydonotcross\r\n\r\n"
     )
     .into_bytes();
@@ -219,11 +247,12 @@ pub fn stream_head(with_boundary: bool) -> Vec<u8> {
 /// Enough for the head of any part, so that writing one allocates once.
 const PART_HEAD: usize = 128;
 
-/// Appends the head of a stream's part.
-pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
+/// Appends the head of a stream's part, with more fields than usual if there are some in `extra`.
+pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime, extra: &str) {
     out.reserve(PART_HEAD);
     out.extend_from_slice(b"Content-Type: image/jpeg\r\n");
     write_frame_fields(out, len, captured);
+    out.extend_from_slice(extra.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -257,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_first_boundary_follows_the_head_without_a_line_break() {
-        let head = stream_head(true);
+        let head = stream_head("", true);
         assert!(text(&head).ends_with("=boundarydonotcross\r\n\r\n--boundarydonotcross\r\n"));
     }
 
@@ -265,7 +294,7 @@ mod tests {
     #[test]
     fn boundary_and_part_head_stay_under_300_bytes() {
         let mut part = Vec::new();
-        write_part_head(&mut part, u64::MAX, SystemTime::now());
+        write_part_head(&mut part, u64::MAX, SystemTime::now(), "");
         assert!(DELIMITER.len() + part.len() < 300);
         assert!(text(&part).lines().all(|line| line.len() < 128));
     }
@@ -274,7 +303,7 @@ mod tests {
     fn the_timestamp_has_six_digits() {
         let mut part = Vec::new();
         let captured = SystemTime::UNIX_EPOCH + Duration::from_micros(1_733_918_400_000_123);
-        write_part_head(&mut part, 5, captured);
+        write_part_head(&mut part, 5, captured, "");
         assert!(text(&part).contains("X-Timestamp: 1733918400.000123\r\n"));
     }
 

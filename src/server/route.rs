@@ -3,33 +3,57 @@
 //! The action of mjpg-streamer's `/?action=stream` is found anywhere in the query and matched by prefix, because
 //! clients append what they like: `?action=stream&1698`, `?action=stream?nonce=1`. Parameters that nobody here knows are
 //! ignored, never an error.
+//!
+//! A path may begin with a camera's name. Which cameras there are is not known here (`roster.rs`). Nothing in a path is
+//! decoded: a name needs no percent-encoding, and what is encoded is no name.
 
 use std::time::Duration;
 
-/// The camera that bare URLs mean.
-const FIRST: usize = 0;
+use crate::frames::name::Name;
+
+/// Which camera a URL means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// None is named: the one that bare URLs mean.
+    Default,
+    /// The one with this number (`?action=stream_1`).
+    Number(usize),
+    /// The one with this name (`/front/stream`).
+    Name(Name),
+}
 
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resource {
     /// The page with the picture.
-    Page,
+    Page {
+        /// Of this camera, if the path has one.
+        camera: Option<Which>,
+    },
+    /// The page of a camera, under a path without the slash at its end: relative URLs in it would lead elsewhere.
+    PageWithoutSlash {
+        /// Of this camera.
+        camera: Which,
+    },
     /// A picture for as long as the client likes, one frame after the other.
     Stream {
-        /// Which camera, counted from 0.
-        camera: usize,
+        /// Which camera.
+        camera: Which,
         /// `fps=`: at most this many frames per second, as the time between two of them.
         period: Option<Duration>,
     },
     /// One frame.
     Snapshot {
-        /// Which camera, counted from 0.
-        camera: usize,
+        /// Which camera.
+        camera: Which,
         /// How fresh it must be.
         terms: Terms,
     },
     /// What goes on: cameras and viewers.
-    State,
+    State {
+        /// With this camera where ustreamer has its only one.
+        camera: Which,
+    },
     /// Counters for Prometheus.
     Metrics,
     /// An icon, which browsers ask for by themselves. There is none.
@@ -65,14 +89,48 @@ pub fn route(target: &str) -> Result<Resource, NoRoute> {
     }
     let target = without_authority(target);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    match path.trim_matches('/') {
-        "" => by_action(query),
-        "stream" | "stream.mjpg" => stream(FIRST, query),
-        "snapshot" | "snapshot.jpg" => snapshot(FIRST, query),
-        "state" => Ok(Resource::State),
-        "metrics" => Ok(Resource::Metrics),
-        "favicon.ico" => Ok(Resource::Icon),
-        _ => Err(NoRoute::NotFound),
+    let slash = path.ends_with('/');
+    let path = path.trim_matches('/');
+    match path {
+        "favicon.ico" => return Ok(Resource::Icon),
+        "metrics" => return Ok(Resource::Metrics),
+        _ => {}
+    }
+    if let Some(found) = of_camera(path, query, Which::Default) {
+        return found;
+    }
+    let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+    let name: Name = name.parse().map_err(|_| NoRoute::NotFound)?;
+    let found = of_camera(rest.trim_start_matches('/'), query, Which::Name(name));
+    match found.unwrap_or(Err(NoRoute::NotFound))? {
+        Resource::Page {
+            camera: Some(camera),
+        } if !slash => Ok(Resource::PageWithoutSlash { camera }),
+        resource => Ok(resource),
+    }
+}
+
+impl Resource {
+    /// The camera that must be there for it.
+    pub fn camera(&self) -> Option<&Which> {
+        match self {
+            Resource::Stream { camera, .. }
+            | Resource::Snapshot { camera, .. }
+            | Resource::PageWithoutSlash { camera } => Some(camera),
+            Resource::Page { camera } => camera.as_ref(),
+            Resource::State { .. } | Resource::Metrics | Resource::Icon | Resource::Server => None,
+        }
+    }
+}
+
+/// What a path means that stands alone, or behind a camera's name.
+fn of_camera(path: &str, query: &str, camera: Which) -> Option<Result<Resource, NoRoute>> {
+    match path {
+        "" => Some(by_action(query, camera)),
+        "stream" | "stream.mjpg" => Some(stream(camera, query)),
+        "snapshot" | "snapshot.jpg" => Some(snapshot(camera, query)),
+        "state" => Some(Ok(Resource::State { camera })),
+        _ => None,
     }
 }
 
@@ -87,14 +145,15 @@ fn without_authority(target: &str) -> &str {
     rest.find(['/', '?']).map_or("", |at| &rest[at..])
 }
 
-fn by_action(query: &str) -> Result<Resource, NoRoute> {
+fn by_action(query: &str, camera: Which) -> Result<Resource, NoRoute> {
     let Some(action) = parameter(query, "action") else {
-        return Ok(Resource::Page);
+        let camera = Some(camera).filter(|camera| *camera != Which::Default);
+        return Ok(Resource::Page { camera });
     };
-    if let Some(camera) = action_on(action, "stream") {
-        stream(camera?, query)
-    } else if let Some(camera) = action_on(action, "snapshot") {
-        snapshot(camera?, query)
+    if let Some(number) = action_on(action, "stream") {
+        stream(numbered(camera, number?)?, query)
+    } else if let Some(number) = action_on(action, "snapshot") {
+        snapshot(numbered(camera, number?)?, query)
     } else if action.starts_with("command") {
         Err(NoRoute::NotImplemented)
     } else {
@@ -102,29 +161,39 @@ fn by_action(query: &str) -> Result<Resource, NoRoute> {
     }
 }
 
-/// Whether `action` is `verb` or `verb_N`, followed by nothing or by anything but a letter; and the camera N.
-fn action_on(action: &str, verb: &str) -> Option<Result<usize, NoRoute>> {
+/// The camera that an action's number means. Behind a camera's name there is that one alone, as number 0.
+fn numbered(camera: Which, number: Option<usize>) -> Result<Which, NoRoute> {
+    match (camera, number) {
+        (camera, None) | (camera @ Which::Name(_), Some(0)) => Ok(camera),
+        (Which::Name(_), Some(_)) => Err(NoRoute::NotFound),
+        (_, Some(number)) => Ok(Which::Number(number)),
+    }
+}
+
+/// Whether `action` is `verb` or `verb_N`, followed by nothing or by anything but a letter; and N, if it is there.
+fn action_on(action: &str, verb: &str) -> Option<Result<Option<usize>, NoRoute>> {
     let rest = action.strip_prefix(verb)?;
     if let Some(rest) = rest.strip_prefix('_') {
         let end = rest
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(rest.len());
-        return Some(rest[..end].parse().map_err(|_| NoRoute::NotFound));
+        let number = rest[..end].parse().map_err(|_| NoRoute::NotFound);
+        return Some(number.map(Some));
     }
     match rest.chars().next() {
         Some(c) if c.is_alphabetic() => None,
-        _ => Some(Ok(FIRST)),
+        _ => Some(Ok(None)),
     }
 }
 
-fn stream(camera: usize, query: &str) -> Result<Resource, NoRoute> {
+fn stream(camera: Which, query: &str) -> Result<Resource, NoRoute> {
     let fps = number(query, "fps")?.filter(|fps| *fps > 0.0);
     // 0 means 'as they come', as in other servers. Beyond the bounds it makes no difference.
     let period = fps.map(|fps| Duration::from_secs_f64(1.0 / fps.clamp(0.01, 10_000.0)));
     Ok(Resource::Stream { camera, period })
 }
 
-fn snapshot(camera: usize, query: &str) -> Result<Resource, NoRoute> {
+fn snapshot(camera: Which, query: &str) -> Result<Resource, NoRoute> {
     let seconds = |name| -> Result<Option<Duration>, NoRoute> {
         Ok(number(query, name)?.map(|value| {
             Duration::try_from_secs_f64(value).unwrap_or(Duration::from_secs(u32::MAX.into()))
@@ -154,7 +223,8 @@ fn number(query: &str, name: &str) -> Result<Option<f64>, NoRoute> {
     }
 }
 
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+/// The value of the first parameter of this name, as it stands there.
+pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
         .split(['&', '?', ';'])
         .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
@@ -165,9 +235,20 @@ mod tests {
     use super::*;
 
     const STREAM: Resource = Resource::Stream {
-        camera: 0,
+        camera: Which::Default,
         period: None,
     };
+
+    fn stream_of(camera: Which) -> Result<Resource, NoRoute> {
+        Ok(Resource::Stream {
+            camera,
+            period: None,
+        })
+    }
+
+    fn named(name: &str) -> Which {
+        Which::Name(name.parse().unwrap())
+    }
 
     fn is_snapshot(target: &str) -> bool {
         matches!(route(target), Ok(Resource::Snapshot { .. }))
@@ -187,7 +268,6 @@ mod tests {
             "/?action=stream&1698",
             "/?action=stream?nonce_dashboard=1",
             "/?action=stream&timestamp=99&_=1",
-            "/?action=stream_0",
             "http://camera.local:8080/?action=stream",
             "http://camera.local?action=stream",
         ] {
@@ -210,13 +290,8 @@ mod tests {
 
     #[test]
     fn the_number_of_a_camera_is_read_from_the_action() {
-        assert_eq!(
-            route("/?action=stream_12&x"),
-            Ok(Resource::Stream {
-                camera: 12,
-                period: None
-            })
-        );
+        assert_eq!(route("/?action=stream_0"), stream_of(Which::Number(0)));
+        assert_eq!(route("/?action=stream_12&x"), stream_of(Which::Number(12)));
         assert_eq!(route("/?action=stream_"), Err(NoRoute::NotFound));
         assert_eq!(
             route("/?action=stream_99999999999999999999"),
@@ -225,14 +300,69 @@ mod tests {
     }
 
     #[test]
+    fn everything_is_found_behind_the_name_of_a_camera_too() {
+        for target in [
+            "/front/stream",
+            "/front/stream/",
+            "//front//stream.mjpg",
+            "/front/?action=stream",
+            "/front?action=stream&17",
+            "/front/?action=stream_0",
+            "http://camera.local/front/stream",
+        ] {
+            assert_eq!(route(target), stream_of(named("front")), "{target}");
+        }
+        for target in ["/front/snapshot.jpg", "/front/?action=snapshot"] {
+            let found = route(target).unwrap();
+            assert!(is_snapshot(target), "{target}");
+            assert_eq!(found.camera(), Some(&named("front")), "{target}");
+        }
+        for target in ["/front/", "/front/?x=1"] {
+            let camera = Some(named("front"));
+            assert_eq!(route(target), Ok(Resource::Page { camera }), "{target}");
+        }
+        for target in ["/front", "/front?x=1"] {
+            let camera = named("front");
+            let without = Ok(Resource::PageWithoutSlash { camera });
+            assert_eq!(route(target), without, "{target}");
+        }
+        assert_eq!(route("/"), Ok(Resource::Page { camera: None }));
+        let state = |camera| Ok(Resource::State { camera });
+        assert_eq!(route("/front/state"), state(named("front")));
+        assert_eq!(route("/state"), state(Which::Default));
+    }
+
+    #[test]
+    fn a_name_is_plain_or_it_is_no_name() {
+        for target in [
+            "/../stream",
+            "/front/../bench/stream",
+            "/./stream",
+            "/%66ront/stream",
+            "/%2e%2e/stream",
+            "/..%2fstream",
+            "/front%2fstream",
+            "/front%00/stream",
+            "/.hidden/stream",
+            "/a/b/stream",
+            "/state/stream",
+            "/metrics/snapshot",
+        ] {
+            assert_eq!(route(target), Err(NoRoute::NotFound), "{target}");
+        }
+    }
+
+    #[test]
     fn what_is_not_here_is_not_found() {
         for target in [
-            "/nothing",
+            "/front/nothing",
+            "/front/favicon.ico",
+            "/front/?action=stream_1",
+            "/front/metrics",
             "/stream/x",
             "/?action=streams",
             "/?action=take",
-            "/streamer",
-            "/../stream",
+            "/robots.txt",
         ] {
             assert_eq!(route(target), Err(NoRoute::NotFound), "{target}");
         }
@@ -244,7 +374,7 @@ mod tests {
         assert_eq!(
             route("/stream?fps=10"),
             Ok(Resource::Stream {
-                camera: 0,
+                camera: Which::Default,
                 period: Some(Duration::from_millis(100))
             })
         );
@@ -256,7 +386,7 @@ mod tests {
         assert_eq!(
             route("/snapshot?max_age=2&after=1733918400.5"),
             Ok(Resource::Snapshot {
-                camera: 0,
+                camera: Which::Default,
                 terms: Terms {
                     max_age: Some(Duration::from_secs(2)),
                     after: Some(Duration::from_millis(1_733_918_400_500)),

@@ -12,6 +12,7 @@ use super::camera::Camera;
 use super::condition::{Finding, Phase};
 use super::connection::{Look, Report};
 use super::peer::Peer;
+use super::quirks::Quirks;
 use super::response::unix_time;
 use super::{PeerId, Server, metrics};
 use crate::frames::jpeg::Picture;
@@ -38,19 +39,26 @@ impl Server {
         true
     }
 
-    fn state(&mut self, camera: usize, now: Instant) -> String {
+    fn state(&mut self, camera: Option<usize>, now: Instant) -> String {
         let viewers = self.viewers(now);
         let cameras: Vec<_> = (0..self.cameras.len())
             .map(|index| CameraFacts::of(&mut self.cameras[index], index, &viewers, now))
             .collect();
         let uptime = now.saturating_duration_since(self.started);
+        let asked_for = camera.and_then(|camera| cameras.get(camera));
         let ours = object([
             ("version", quoted(env!("CARGO_PKG_VERSION"))),
             ("uptime", seconds(uptime)),
+            // For those whose clock is another one: times in here are by this one.
+            ("time", timestamp(SystemTime::now())),
+            (
+                "camera",
+                asked_for.map_or(NULL.into(), |one| quoted(&one.name)),
+            ),
             ("cameras", list(&cameras, CameraFacts::json)),
             ("viewers", list(&viewers, |one| one.json(&cameras))),
         ]);
-        let mut result = match cameras.get(camera) {
+        let mut result = match asked_for {
             Some(facts) => facts.as_ustreamer(&viewers),
             None => Vec::new(),
         };
@@ -73,6 +81,8 @@ impl Server {
 /// One viewer.
 pub(super) struct Viewer {
     number: PeerId,
+    /// How its stream is sent, if it has one.
+    quirks: Option<Quirks>,
     pub(super) looks_at: Look,
     in_flight: u64,
     sent: u64,
@@ -86,9 +96,11 @@ pub(super) struct Viewer {
 impl Viewer {
     fn of(number: PeerId, peer: &mut Peer, now: Instant) -> Option<Self> {
         let looks_at = peer.connection.looks_at()?;
+        let quirks = peer.connection.quirks().cloned();
         let (in_flight, figures) = peer.figures(now);
         Some(Viewer {
             number,
+            quirks,
             looks_at,
             in_flight,
             sent: figures.map_or(0, |figures| figures.sent),
@@ -100,8 +112,12 @@ impl Viewer {
         })
     }
 
+    /// A stream's is in its cookie as well.
     fn id(&self) -> String {
-        format!("{:04x}", self.number)
+        match &self.quirks {
+            Some(quirks) => format!("{:x}", quirks.id),
+            None => format!("{:04x}", self.number),
+        }
     }
 
     fn camera(&self) -> usize {
@@ -139,14 +155,15 @@ impl Viewer {
 
     /// As a member of ustreamer's `clients_stat`.
     fn as_ustreamer(&self) -> (String, String) {
-        let no = || "false".to_owned();
+        let flag = |of: fn(&Quirks) -> bool| self.quirks.as_ref().is_some_and(of).to_string();
+        let key = self.quirks.as_ref().map_or("0", |quirks| &*quirks.key);
         let stat = object([
             ("fps", number(self.fps, 0)),
-            ("extra_headers", no()),
-            ("advance_headers", no()),
-            ("dual_final_frames", no()),
-            ("zero_data", no()),
-            ("key", quoted("0")),
+            ("extra_headers", flag(|quirks| quirks.extra_headers)),
+            ("advance_headers", flag(|quirks| quirks.advance_headers)),
+            ("dual_final_frames", flag(|quirks| quirks.dual_final_frames)),
+            ("zero_data", flag(|quirks| quirks.zero_data)),
+            ("key", quoted(key)),
         ]);
         (self.id(), stat)
     }

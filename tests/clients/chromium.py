@@ -83,11 +83,11 @@ class Driver:
     def __enter__(self):
         return self
 
-    def open(self):
-        """Starts the browser; its version."""
+    def open(self, **more):
+        """Starts the browser, with more capabilities if any; its version."""
         wait_for("chromedriver", self.ready)
         options = {"args": CHROMIUM_FLAGS + [f"--user-data-dir={self.profile}"]}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options, **more}
         value = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.session = "/session/" + value["sessionId"]
         return value["capabilities"]["browserVersion"]

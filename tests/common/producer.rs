@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use lazycam::capture::stamp::Stamp;
 use lazycam::frames::demand::Demand;
 use lazycam::frames::publish::Publisher;
+use lazycam::frames::state::State;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::eventually;
@@ -53,6 +54,16 @@ impl Hand {
     pub(crate) fn publish_bytes(&mut self, bytes: &[u8]) {
         let now = std::time::SystemTime::now();
         self.publisher.publish(bytes, now).unwrap();
+    }
+
+    /// Says what the camera does.
+    pub(crate) fn tell(&mut self, state: &State) {
+        self.publisher.tell(state).unwrap();
+    }
+
+    /// Puts the empty file in place.
+    pub(crate) fn announce(&mut self) {
+        self.publisher.announce().unwrap();
     }
 
     /// Whether somebody asked for a frame since the last call.

@@ -9,6 +9,8 @@
 //! Its pictures are those of the source `pattern`, so each tells its number and time. Every second one has its Huffman
 //! tables taken out and padding behind its end, as cheap cameras do.
 //!
+//! `usb_camera FPS BYTES` is for benchmarks: one and the same picture of noise, of that size and at that rate, whatever was agreed upon.
+//!
 //! Standard output tells what happens to it: `plugged in`, `stream on at SECONDS`, `stream off at SECONDS`, `control N is V`.
 //! Killing the program is pulling the plug.
 
@@ -19,6 +21,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use lazycam::capture::encode::{Encoder, Planes};
 use lazycam::capture::pattern::Pattern;
 use lazycam::capture::source::Source;
 use lazycam::capture::stamp::monotonic;
@@ -49,6 +52,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     drop(kernels);
     say("plugged in");
     let mut camera = Camera::new(ours);
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, fps, bytes] = &arguments[..] {
+        camera.still = Some((fps.parse()?, noise(bytes.parse()?)?));
+    }
     loop {
         camera.turn()?;
     }
@@ -57,6 +64,34 @@ fn main() -> Result<(), Box<dyn Error>> {
 #[allow(clippy::print_stdout)]
 fn say(what: &str) {
     println!("{what}");
+}
+
+/// A picture of 640x480 and at least so many bytes, hardly more.
+fn noise(bytes: usize) -> Result<Vec<u8>, Box<dyn Error>> {
+    let (width, height) = SIZES[1];
+    let stride = usize::from(width);
+    let chroma = vec![128; stride * usize::from(height) / 4];
+    let mut jpeg = Vec::new();
+    for most in 1..=128 {
+        let mut random = 1_u32;
+        let mut sample = || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (64 + (random >> 16) % most) as u8
+        };
+        let luma: Vec<u8> = (0..chroma.len() * 4).map(|_| sample()).collect();
+        let planes = Planes::new(
+            (width, height),
+            (&luma, stride),
+            (&chroma, stride / 2),
+            (&chroma, stride / 2),
+        );
+        let planes = planes.ok_or("no pixels")?;
+        Encoder::new(80)?.encode(planes, None, &mut jpeg)?;
+        if jpeg.len() >= bytes {
+            return Ok(jpeg);
+        }
+    }
+    Err(format!("no picture has {bytes} bytes").into())
 }
 
 struct Camera {
@@ -73,6 +108,8 @@ struct Camera {
     pattern: Option<Pattern>,
     /// When the driver took a transfer back, if it gave none since.
     taken_back: Option<Instant>,
+    /// A rate, and the picture to send at it instead of the pattern's.
+    still: Option<(f64, Vec<u8>)>,
     frame_id: u8,
 }
 
@@ -88,6 +125,7 @@ impl Camera {
             leaving: VecDeque::new(),
             pattern: None,
             taken_back: None,
+            still: None,
             frame_id: 0,
         }
     }
@@ -131,11 +169,16 @@ impl Camera {
         if pattern.advance(Instant::now()).ok().flatten().is_none() || !self.leaving.is_empty() {
             return Ok(());
         }
-        let jpeg = pattern.jpeg().map_err(|trouble| format!("{trouble:?}"))?;
         self.frame_id ^= 1;
-        let picture = match self.frame_id {
-            0 => jpeg.to_vec(),
-            _ => [without_tables(jpeg), vec![0; 100]].concat(),
+        let picture = match (&self.still, self.frame_id) {
+            (Some((_, jpeg)), _) => jpeg.clone(),
+            (None, even) => {
+                let jpeg = pattern.jpeg().map_err(|trouble| format!("{trouble:?}"))?;
+                match even {
+                    0 => jpeg.to_vec(),
+                    _ => [without_tables(jpeg), vec![0; 100]].concat(),
+                }
+            }
         };
         let chunks = picture.chunks(PAYLOAD - 2);
         let last = chunks.len() - 1;
@@ -234,7 +277,9 @@ impl Camera {
         }
         let interval = u32::from_le_bytes([4, 5, 6, 7].map(|i| self.agreed[i]));
         let size = SIZES[usize::from(self.agreed[3].clamp(1, 2)) - 1];
-        let mut pattern = Pattern::new(size, 1e7 / f64::from(interval.max(1)), 60)?;
+        let agreed = 1e7 / f64::from(interval.max(1));
+        let fps = self.still.as_ref().map_or(agreed, |(fps, _)| *fps);
+        let mut pattern = Pattern::new(size, fps, 60)?;
         pattern
             .start(Instant::now())
             .map_err(|trouble| format!("{trouble:?}"))?;

@@ -21,10 +21,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::canvas::{Area, Canvas, Colour, GLYPH};
 use super::strip::{COLUMNS, ROWS, Strip};
 use crate::capture::encode::Planes;
 use crate::capture::stamp::Stamp;
+use crate::picture::canvas::{Area, Canvas, Colour, GLYPH};
 
 /// Colour bars at 75 % intensity, brightest first.
 const BARS: [[u8; 3]; 7] = [

@@ -21,7 +21,7 @@
 //! green channel (it equals luma where there is no colour) at the middle of each cell, at `(column + 0.5) *
 //! cell` and `(row + 0.5) * cell`, compare with 128, check row 0 and the CRC.
 
-use super::canvas::{Area, Canvas, Colour};
+use crate::picture::canvas::{Area, Canvas, Colour};
 
 /// Cells in a row.
 pub const COLUMNS: usize = 32;

@@ -232,20 +232,6 @@ fn the_end_within_a_frame_or_without_one_is_not_clean() {
 }
 
 #[test]
-fn a_limit_lets_so_many_frames_a_second_through() {
-    let mut piped = Piped::new(Some(15.0));
-    assert_eq!(piped.source.describe(), "stdin, a stream at 15 fps");
-    piped.source.start(piped.now).unwrap();
-    let mut told = 0;
-    for number in 0..60 {
-        piped.write(&frame(number));
-        told += u32::from(piped.advance().unwrap().is_some());
-        piped.later(Duration::from_micros(33_333));
-    }
-    assert_eq!(told, 30);
-}
-
-#[test]
 fn a_file_gives_a_frame_per_tick() {
     let mut file = memory_file();
     file.write_all(&[frame(1), broken(), frame(2)].concat())

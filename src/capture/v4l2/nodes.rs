@@ -34,26 +34,43 @@ fn number(name: &str) -> Option<u32> {
     name.strip_prefix("video")?.parse().ok()
 }
 
-/// Tells when video nodes may have come or gone.
+/// Tells when nodes may have come or gone.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(in crate::capture) struct Watch {
     inotify: OwnedFd,
+    /// Whether a name in /dev is of interest.
+    concerns: fn(&str) -> bool,
 }
 
 impl Watch {
-    /// Watches /dev from now on.
+    /// Watches /dev for video nodes from now on.
     pub(super) fn new() -> Result<Self> {
+        // `v4l` is udev's directory of names that stay the same: v4l/by-id, v4l/by-path.
+        Watch::of(|name| number(name).is_some() || name == "v4l")
+    }
+
+    /// Watches /dev for all that libcamera needs of a camera: its media device comes last but for permissions.
+    #[cfg(feature = "libcamera")]
+    pub(in crate::capture) fn for_media() -> Result<Self> {
+        Watch::of(|name| {
+            ["media", "video", "v4l-subdev"]
+                .iter()
+                .any(|kind| name.starts_with(kind))
+        })
+    }
+
+    fn of(concerns: fn(&str) -> bool) -> Result<Self> {
         let what = || "watch /dev for cameras that come and go".into();
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         let inotify = inotify::init(flags).doing(what)?;
         let coming = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ATTRIB;
         let going = WatchFlags::DELETE | WatchFlags::MOVED_FROM;
         inotify::add_watch(&inotify, DEV, coming | going | WatchFlags::ONLYDIR).doing(what)?;
-        Ok(Watch { inotify })
+        Ok(Watch { inotify, concerns })
     }
 
-    /// Whether anything happened to a video node since the last call. Never blocks.
-    pub(super) fn drain(&mut self) -> bool {
+    /// Whether anything of interest happened since the last call. Never blocks.
+    pub(in crate::capture) fn drain(&mut self) -> bool {
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.inotify, &mut space);
         let mut news = false;
@@ -61,9 +78,8 @@ impl Watch {
             match reader.next() {
                 Ok(event) => {
                     let name = event.file_name().and_then(|name| name.to_str().ok());
-                    // `v4l` is udev's directory of names that stay the same: v4l/by-id, v4l/by-path.
                     news |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-                    news |= name.is_some_and(|name| number(name).is_some() || name == "v4l");
+                    news |= name.is_some_and(self.concerns);
                 }
                 Err(Errno::INTR) => {}
                 // Nothing more; other errors do not pass by reading again, and retries are made without us too.

@@ -21,10 +21,14 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let now = Instant::now();
+        let mut settings = Settings::default();
+        for name in ["front", "bench"] {
+            settings.cameras.appear(&name.parse().unwrap()).unwrap();
+        }
         Scene {
             connection: Connection::new(now),
             now,
-            settings: Settings::default(),
+            settings,
             stats: Stats::default(),
         }
     }
@@ -47,15 +51,19 @@ impl Scene {
         self.connection.expire(self.now, settings, stats);
     }
 
-    fn give(&mut self, number: u64, size: Picture) {
-        let shot = Shot {
+    fn shot(&self, number: u64, size: Picture) -> Shot<()> {
+        Shot {
             file: Rc::new(()),
             len: 5000,
             captured: SystemTime::UNIX_EPOCH,
             taken: self.now,
             picture: size,
             number,
-        };
+        }
+    }
+
+    fn give(&mut self, number: u64, size: Picture) {
+        let shot = self.shot(number, size);
         let (settings, stats) = (&self.settings, &mut self.stats);
         self.connection.give(shot, self.now, settings, stats);
     }
@@ -156,6 +164,16 @@ fn requests_are_answered_in_order_however_they_are_cut() {
         assert_eq!(seen, ["404", "200", "200", "200"], "in pieces of {step}");
         assert!(scene.connection.take_shutdown());
     }
+}
+
+#[test]
+fn a_snapshot_tells_how_old_its_frame_is() {
+    let mut scene = Scene::after(SNAPSHOT);
+    let shot = scene.shot(1, SIZE);
+    scene.pass(31);
+    let (settings, stats) = (&scene.settings, &mut scene.stats);
+    scene.connection.give(shot, scene.now, settings, stats);
+    assert!(scene.take(100).contains("\r\nX-Frame-Age: 0.031000\r\n"));
 }
 
 #[test]
@@ -285,7 +303,7 @@ fn a_rate_is_kept_on_a_grid_without_making_up_for_what_was_missed() {
 fn a_client_that_is_turned_away_is_told_so_before_it_has_asked() {
     let now = Instant::now();
     let mut scene = Scene::new();
-    scene.connection = Connection::turned_away(now, &mut scene.stats);
+    scene.connection = Connection::turned_away(now, &scene.settings, &mut scene.stats);
     let reply = scene.take(100);
     assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
     assert!(reply.contains("Connection: close"), "{reply}");

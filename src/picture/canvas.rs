@@ -4,26 +4,26 @@
 
 use font8x8::legacy::BASIC_LEGACY;
 
-use crate::capture::encode::Planes;
+use super::Planes;
 
 /// Side of a glyph in pixels at scale 1.
-pub(super) const GLYPH: usize = 8;
+pub(crate) const GLYPH: usize = 8;
 
 /// Y, Cb, Cr; full-range BT.601 as in JFIF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Colour(pub(super) [u8; 3]);
+pub(crate) struct Colour(pub(crate) [u8; 3]);
 
 impl Colour {
-    pub(super) const BLACK: Colour = Colour([0, 128, 128]);
-    pub(super) const WHITE: Colour = Colour([255, 128, 128]);
+    pub(crate) const BLACK: Colour = Colour([0, 128, 128]);
+    pub(crate) const WHITE: Colour = Colour([255, 128, 128]);
 
     /// A shade without colour.
-    pub(super) const fn grey(luma: u8) -> Self {
+    pub(crate) const fn grey(luma: u8) -> Self {
         Colour([luma, 128, 128])
     }
 
     /// From R, G and B, by the equations of JFIF 1.02.
-    pub(super) fn rgb([r, g, b]: [u8; 3]) -> Self {
+    pub(crate) fn rgb([r, g, b]: [u8; 3]) -> Self {
         let [r, g, b] = [r, g, b].map(f32::from);
         Colour([
             (0.299 * r + 0.587 * g + 0.114 * b).round() as u8,
@@ -35,24 +35,24 @@ impl Colour {
 
 /// A part of the picture, in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Area {
-    pub(super) x: usize,
-    pub(super) y: usize,
-    pub(super) width: usize,
-    pub(super) height: usize,
+pub(crate) struct Area {
+    pub(crate) x: usize,
+    pub(crate) y: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
 }
 
 /// The picture's samples, without padding.
-pub(super) struct Canvas {
-    pub(super) width: usize,
-    pub(super) height: usize,
+pub(crate) struct Canvas {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
     luma: Vec<u8>,
     chroma: [Vec<u8>; 2],
 }
 
 impl Canvas {
     /// A black picture.
-    pub(super) fn new(width: u16, height: u16) -> Self {
+    pub(crate) fn new(width: u16, height: u16) -> Self {
         let (width, height) = (usize::from(width), usize::from(height));
         let chroma = vec![128; width.div_ceil(2) * height.div_ceil(2)];
         Canvas {
@@ -64,7 +64,7 @@ impl Canvas {
     }
 
     /// What the encoder takes; `None` only for a picture without pixels.
-    pub(super) fn planes(&self) -> Option<Planes<'_>> {
+    pub(crate) fn planes(&self) -> Option<Planes<'_>> {
         let (width, height) = (self.width.try_into().ok()?, self.height.try_into().ok()?);
         let half = self.width.div_ceil(2);
         let [cb, cr] = &self.chroma;
@@ -77,7 +77,7 @@ impl Canvas {
     }
 
     /// Fills an area. Chroma has half the resolution: its samples on the edges are taken along.
-    pub(super) fn fill(&mut self, area: Area, Colour([y, cb, cr]): Colour) {
+    pub(crate) fn fill(&mut self, area: Area, Colour([y, cb, cr]): Colour) {
         self.shade(area, y);
         let x = area.x / 2..(area.x + area.width).min(self.width).div_ceil(2);
         let rows = area.y / 2..(area.y + area.height).min(self.height).div_ceil(2);
@@ -92,7 +92,7 @@ impl Canvas {
     }
 
     /// Fills an area's luma alone: enough where there is no colour.
-    pub(super) fn shade(&mut self, area: Area, luma: u8) {
+    pub(crate) fn shade(&mut self, area: Area, luma: u8) {
         let end = (area.x + area.width).min(self.width);
         let rows = self.luma.chunks_exact_mut(self.width);
         for row in rows.take(area.y + area.height).skip(area.y) {
@@ -104,7 +104,7 @@ impl Canvas {
 
     /// Writes white on what is there, luma alone, each glyph `scale` times 8 pixels wide and high. What is
     /// not in ASCII is left out.
-    pub(super) fn text(&mut self, x: usize, y: usize, scale: usize, text: &str) {
+    pub(crate) fn text(&mut self, x: usize, y: usize, scale: usize, text: &str) {
         for (n, byte) in text.bytes().enumerate() {
             let Some(glyph) = BASIC_LEGACY.get(usize::from(byte)) else {
                 continue;
@@ -131,7 +131,7 @@ impl Canvas {
 
 #[cfg(test)]
 impl Canvas {
-    pub(super) fn luma_at(&self, x: usize, y: usize) -> u8 {
+    pub(crate) fn luma_at(&self, x: usize, y: usize) -> u8 {
         self.luma[y * self.width + x]
     }
 }

@@ -4,8 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// Lets something happen so many times a second: on average not more often, and after a pause not twice
-/// in a row.
+/// How much too early a frame comes that comes early: more, and it is another one.
+const JITTER: Duration = Duration::from_millis(20);
+
+/// Lets something happen so many times a second: on average not more often, and after a pause of an interval or more
+/// not twice in a row.
 ///
 /// The times lie on a grid, so 25 frames a second become 15 by leaving out two of five, and not 12.5 by
 /// leaving out every second one.
@@ -18,14 +21,23 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// For frames that come by themselves: each one is let through, or, with `fps`, so many a second.
-    pub(super) fn limit(fps: Option<f64>) -> Result<Self> {
-        let interval = fps.map(interval).transpose()?;
+    /// For frames that come by themselves: so many a second are let through.
+    pub(super) fn limit(fps: f64) -> Result<Self> {
+        let interval = interval(fps)?;
         Ok(Pace {
-            interval,
-            tolerance: interval.unwrap_or_default() / 4,
+            interval: Some(interval),
+            tolerance: (interval / 4).min(JITTER),
             due: None,
         })
+    }
+
+    /// Each frame is let through.
+    pub(super) fn unlimited() -> Self {
+        Pace {
+            interval: None,
+            tolerance: Duration::ZERO,
+            due: None,
+        }
     }
 
     /// For frames that are fetched: never before their time.
@@ -54,18 +66,28 @@ impl Pace {
         self.interval.map(fps)
     }
 
-    /// Whether a frame may pass now; if so, the next one is due an interval after this one was, or half an
-    /// interval from now if this one was late.
-    pub(super) fn admit(&mut self, now: Instant) -> bool {
-        let Some(interval) = self.interval else {
-            return true;
-        };
-        let due = self.due.unwrap_or(now);
-        if now + self.tolerance < due {
-            return false;
+    /// Whether a frame may pass now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let due = self.due.filter(|_| self.interval.is_some());
+        due.is_none_or(|due| now + self.tolerance >= due)
+    }
+
+    /// A frame passes: the next one is due an interval after this one was, or half an interval from now if this one was
+    /// late by more than half of one.
+    pub(super) fn pass(&mut self, now: Instant) {
+        if let Some(interval) = self.interval {
+            let due = self.due.unwrap_or(now);
+            self.due = Some((due + interval).max(now + interval / 2));
         }
-        self.due = Some((due + interval).max(now + interval / 2));
-        true
+    }
+
+    /// Lets a frame pass, if it may.
+    pub(super) fn admit(&mut self, now: Instant) -> bool {
+        let due = self.is_due(now);
+        if due {
+            self.pass(now);
+        }
+        due
     }
 }
 
@@ -83,7 +105,7 @@ mod tests {
 
     /// How many of `count` frames pass that come at `rate` per second, every other one early by `jitter`.
     fn passed(limit: f64, rate: f64, count: u32, jitter: Duration) -> usize {
-        let mut pace = Pace::limit(Some(limit)).unwrap();
+        let mut pace = Pace::limit(limit).unwrap();
         let start = Instant::now() + jitter;
         pace.start(start);
         let time = |n: u32| {
@@ -119,7 +141,7 @@ mod tests {
 
     #[test]
     fn after_a_pause_frames_are_not_let_through_in_a_bunch() {
-        let mut pace = Pace::limit(Some(10.0)).unwrap();
+        let mut pace = Pace::limit(10.0).unwrap();
         let start = Instant::now();
         pace.start(start);
         assert!(pace.admit(start));

@@ -1,0 +1,203 @@
+//! Encode: what a picture costs in processor time, for each coder that this build has, and what it weighs.
+//!
+//!     cargo bench --bench encode --features turbojpeg
+//!
+//! The picture is the test pattern's at 1280x720 and 1920x1080 with noise upon it, as a sensor has in a room: about 80 KB at
+//! 1280x720 and quality 80. Coders take turns, frame by frame, because machines are shared; the time is that
+//! of the thread (CLOCK_THREAD_CPUTIME_ID), the median of all turns. Figures are in `docs/performance.md`.
+//!
+//! What is not here: taking raw frames apart (`src/capture/v4l2/pixels.rs`) and publishing them.
+
+#![allow(clippy::print_stdout, reason = "tables are what this program is for")]
+
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use jpeg_decoder::ColorTransform;
+use lazycam::capture::encode::{Planes, portable};
+use lazycam::capture::pattern::Pattern;
+use lazycam::capture::source::Source;
+use rustix::time::{ClockId, clock_gettime};
+
+/// What may go wrong here ends the run.
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// How far noise moves a sample of luma, at the most; of chroma half as far.
+const NOISE: i32 = 7;
+
+/// Different noise in each, so that no run is measured on a picture that the caches know.
+const PICTURES: usize = 4;
+
+const SIZES: [(u16, u16); 2] = [(1280, 720), (1920, 1080)];
+
+/// Measures the JPEG coders of this build, by turns.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// How often each coder has its turn.
+    #[arg(long, default_value_t = 200)]
+    turns: usize,
+    /// Qualities at 1280x720; 1920x1080 is measured at 80.
+    #[arg(long, value_delimiter = ',', default_values_t = [50, 70, 80, 90, 95])]
+    qualities: Vec<u8>,
+    /// Cargo says this when it means it.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A picture's planes.
+struct Picture {
+    size: (u16, u16),
+    luma: Vec<u8>,
+    chroma: [Vec<u8>; 2],
+}
+
+/// A coder of one quality.
+enum Coder {
+    Portable(portable::Coder),
+    #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
+    Turbo(lazycam::capture::encode::turbo::Coder),
+}
+
+impl Coder {
+    /// All that there are.
+    fn all(quality: u8) -> Outcome<Vec<Coder>> {
+        Ok(vec![
+            Coder::Portable(portable::Coder::new(quality)?),
+            #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
+            Coder::Turbo(lazycam::capture::encode::turbo::Coder::new(quality)?),
+        ])
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Coder::Portable(_) => portable::NAME,
+            #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
+            Coder::Turbo(_) => lazycam::capture::encode::turbo::NAME,
+        }
+    }
+
+    fn encode(&mut self, planes: Planes<'_>, into: &mut Vec<u8>) -> Outcome<()> {
+        match self {
+            Coder::Portable(coder) => coder.encode(planes, into)?,
+            #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
+            Coder::Turbo(coder) => coder.encode(planes, into)?,
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Outcome<()> {
+    let flags = Flags::parse();
+    if !flags.bench {
+        println!("not run: this is a benchmark, see cargo bench");
+        return Ok(());
+    }
+    println!(
+        "processor time of the thread per frame, {} turns each\n",
+        flags.turns
+    );
+    println!("| size | quality | coder | KB | median, ms | p10 to p90 | of the first |");
+    println!("| --- | ---: | --- | ---: | ---: | ---: | ---: |");
+    let [small, large] = SIZES;
+    let small = pictures(small)?;
+    for &quality in &flags.qualities {
+        measure(&small, quality, flags.turns)?;
+    }
+    measure(&pictures(large)?, 80, flags.turns)
+}
+
+/// Prints a line per coder.
+fn measure(pictures: &[Picture], quality: u8, turns: usize) -> Outcome<()> {
+    let mut coders = Coder::all(quality)?;
+    let mut times = vec![Vec::with_capacity(turns); coders.len()];
+    let mut bytes = vec![0; coders.len()];
+    let mut jpeg = Vec::new();
+    let warm_up = PICTURES;
+    for turn in 0..turns + warm_up {
+        let planes = pictures[turn % pictures.len()].planes()?;
+        for (i, coder) in coders.iter_mut().enumerate() {
+            let before = thread_time();
+            coder.encode(planes, &mut jpeg)?;
+            let took = thread_time().saturating_sub(before);
+            if turn >= warm_up {
+                times[i].push(took);
+                bytes[i] += jpeg.len();
+            }
+        }
+    }
+    let mut first = None;
+    for ((coder, mut times), bytes) in coders.iter().zip(times).zip(bytes) {
+        times.sort();
+        let at = |share: usize| times[(turns - 1) * share / 100].as_secs_f64() * 1e3;
+        let (width, height) = pictures[0].size;
+        let median = at(50);
+        println!(
+            "| {width}x{height} | {quality} | {} | {:.1} | {median:.2} | {:.2} to {:.2} | {:.2} |",
+            coder.name(),
+            bytes as f64 / turns as f64 / 1e3,
+            at(10),
+            at(90),
+            median / *first.get_or_insert(median),
+        );
+    }
+    Ok(())
+}
+
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The test picture with noise.
+fn pictures(size: (u16, u16)) -> Outcome<Vec<Picture>> {
+    let mut pattern = Pattern::new(size, 30.0, 100)?;
+    let start = Instant::now();
+    let none = |_| "no test picture";
+    pattern.start(start).map_err(none)?;
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    let mut pictures = Vec::new();
+    for turn in 0..PICTURES as u32 {
+        let due = start + Duration::from_millis(250) * turn;
+        pattern.advance(due).map_err(none)?;
+        let mut decoder = jpeg_decoder::Decoder::new(pattern.jpeg().map_err(none)?);
+        // As it is: three components, not converted.
+        decoder.set_color_transform(ColorTransform::RGB);
+        pictures.push(Picture::new(size, &decoder.decode()?, &mut random));
+    }
+    Ok(pictures)
+}
+
+impl Picture {
+    /// From Y, Cb, Cr of every pixel, whose colour is taken at every other one.
+    fn new(size: (u16, u16), samples: &[u8], random: &mut u64) -> Self {
+        let width = usize::from(size.0);
+        let mut noisy = |sample: u8, most: i32| {
+            // xorshift64; the sum of two dice is nearer to a sensor's noise than one.
+            *random ^= *random << 13;
+            *random ^= *random >> 7;
+            *random ^= *random << 17;
+            let dice = |shift: u32| ((*random >> shift) as i32 & 0xFFFF) * (most + 1) / 0x1_0000;
+            (i32::from(sample) + dice(8) - dice(32)).clamp(0, 255) as u8
+        };
+        let pixels = samples.chunks_exact(3);
+        let luma = pixels.map(|pixel| noisy(pixel[0], NOISE)).collect();
+        let chroma = [1, 2].map(|component| {
+            let rows = samples.chunks_exact(3 * width).step_by(2);
+            let kept = rows.flat_map(|row| row.chunks_exact(3).step_by(2));
+            kept.map(|pixel| noisy(pixel[component], NOISE / 2))
+                .collect()
+        });
+        Picture { size, luma, chroma }
+    }
+
+    fn planes(&self) -> Outcome<Planes<'_>> {
+        let (stride, [cb, cr]) = (usize::from(self.size.0), &self.chroma);
+        let planes = Planes::new(
+            self.size,
+            (&self.luma, stride),
+            (cb, stride / 2),
+            (cr, stride / 2),
+        );
+        Ok(planes.ok_or("no pixels")?)
+    }
+}

@@ -1,0 +1,348 @@
+//! One camera of libcamera, acquired and configured, with its requests.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use libcamera::camera::{ActiveCamera, Camera as Found};
+use libcamera::camera_manager::CameraManager;
+use libcamera::control::ControlList;
+use libcamera::controls::{AeState, SensorTimestamp};
+use libcamera::framebuffer::{AsFrameBuffer, FrameMetadataStatus};
+use libcamera::framebuffer_allocator::{FrameBuffer, FrameBufferAllocator};
+use libcamera::framebuffer_map::MemoryMappedFrameBuffer;
+use libcamera::request::{Request, RequestStatus, ReuseFlag};
+use libcamera::stream::Stream;
+use libcamera::utils::UniquePtr;
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::configure::{choose, longest_frame, reader, start_controls};
+use super::find::{find, manager, model, refused};
+use super::{Settings, controls};
+use crate::capture::encode::Encoder;
+use crate::capture::pixels::Unpacker;
+use crate::capture::source::Facts;
+use crate::capture::v4l2::{Format, mjpeg};
+use crate::error::{Context, Error, Result};
+use crate::frames::jpeg::Picture;
+
+type Buffer = MemoryMappedFrameBuffer<FrameBuffer>;
+
+/// A camera that is acquired and configured. Its members are dropped in this order, which libcamera wants: requests and their
+/// buffers, the camera, the manager.
+pub(super) struct Camera {
+    /// The newest frame.
+    held: Option<Request>,
+    /// Those that are not queued.
+    idle: Vec<Request>,
+    completed: Receiver<Request>,
+    /// How many requests there are.
+    count: usize,
+    /// Given to each start.
+    controls: UniquePtr<ControlList>,
+    stream: Stream,
+    unpacker: Option<Unpacker>,
+    format: Format,
+    fps: Option<f64>,
+    description: String,
+    longest_frame: Duration,
+    /// libcamera says that the camera was unplugged.
+    gone: Arc<AtomicBool>,
+    bell: Arc<OwnedFd>,
+    camera: ActiveCamera<'static>,
+    _manager: CameraManager,
+}
+
+/// What came out of the channel.
+pub(super) struct Completed {
+    /// How many requests.
+    pub(super) frames: u32,
+    /// How many of them have no picture.
+    pub(super) broken: u32,
+    pub(super) newest: Option<Newest>,
+}
+
+/// The newest frame.
+pub(super) struct Newest {
+    /// By the sensor's clock.
+    pub(super) stamp: Option<Duration>,
+    /// Exposure has settled; `None` if the camera does not tell.
+    pub(super) settled: Option<bool>,
+}
+
+impl Camera {
+    pub(super) fn open(settings: &Settings) -> Result<Self> {
+        let manager = manager()?;
+        let found = find(&manager, settings.camera.as_ref())?;
+        let id = found.id().to_owned();
+        let mut camera = found
+            .acquire()
+            .map_err(|error| refused("acquire", &id, &error))?;
+        let (orientation, assignments) = controls::split_orientation(&settings.controls)?;
+        let mut config = choose(&camera, settings, orientation)?;
+        let configured = camera.configure(&mut config);
+        configured.map_err(|error| refused("configure", &id, &error))?;
+        let (controls, fps) = start_controls(&camera, settings.fps, &assignments)?;
+        let stream = config.get(0).and_then(|stream| stream.stream());
+        let stream = stream.ok_or_else(|| Error::Input(format!("camera {id} has no stream")))?;
+        let (format, unpacker) = reader(&config)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let bell = Arc::new(bell.doing(|| "create an eventfd".into())?);
+        let (gone, completed) = connect(&mut camera, &bell);
+        let idle = requests(&mut camera, &stream, &id)?;
+        Ok(Camera {
+            held: None,
+            count: idle.len(),
+            idle,
+            completed,
+            controls,
+            stream,
+            unpacker,
+            description: describe(&camera, &format, fps),
+            longest_frame: longest_frame(fps, &assignments),
+            format,
+            fps,
+            gone,
+            bell,
+            camera,
+            _manager: manager,
+        })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    pub(super) fn facts(&self, encoder: &Encoder) -> Facts {
+        let size = (self.format.width.try_into(), self.format.height.try_into());
+        let (Ok(width), Ok(height)) = size else {
+            return Facts::default();
+        };
+        let encodes = self.unpacker.is_some();
+        Facts {
+            size: Some(Picture { width, height }),
+            fps: self.fps,
+            quality: encodes.then(|| encoder.quality()),
+        }
+    }
+
+    /// The longest time that a frame may take by what was asked for.
+    pub(super) fn longest_frame(&self) -> Duration {
+        self.longest_frame
+    }
+
+    /// libcamera has told that the camera is unplugged.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn start(&mut self) -> Result<()> {
+        self.take_back();
+        let started = self.camera.start(Some(&self.controls));
+        started.map_err(|error| refused("start", self.camera.id(), &error))?;
+        while let Some(request) = self.idle.pop() {
+            self.queue(request)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop(&mut self) -> Result<()> {
+        let stopped = self.camera.stop();
+        self.take_back();
+        self.silence();
+        stopped.map_err(|error| refused("stop", self.camera.id(), &error))
+    }
+
+    /// All requests that have come back are ready to be queued again.
+    fn take_back(&mut self) {
+        let back = self
+            .held
+            .take()
+            .into_iter()
+            .chain(self.completed.try_iter());
+        for mut request in back {
+            request.reuse(ReuseFlag::REUSE_BUFFERS);
+            self.idle.push(request);
+        }
+    }
+
+    /// Sets the eventfd back.
+    fn silence(&self) {
+        // EAGAIN is what it says when it has not rung.
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+
+    fn queue(&mut self, request: Request) -> Result<()> {
+        let queued = self.camera.queue_request(request);
+        queued.map_err(|(request, error)| {
+            self.idle.push(request);
+            refused("queue a request of", self.camera.id(), &error)
+        })
+    }
+
+    /// Takes all that has completed, holds the newest good frame, and queues the others again.
+    pub(super) fn collect(&mut self) -> Result<Completed> {
+        self.silence();
+        if self.is_gone() {
+            let id = self.camera.id();
+            return Err(Error::Input(format!("camera {id} was unplugged")));
+        }
+        let mut got = Completed {
+            frames: 0,
+            broken: 0,
+            newest: None,
+        };
+        // What completes from here on rings again.
+        for _ in 0..self.count {
+            let Ok(request) = self.completed.try_recv() else {
+                break;
+            };
+            got.frames += 1;
+            let back = match newest(&request, &self.stream) {
+                Some(newest) => {
+                    got.newest = Some(newest);
+                    self.held.replace(request)
+                }
+                None => {
+                    got.broken += 1;
+                    Some(request)
+                }
+            };
+            if let Some(mut request) = back {
+                request.reuse(ReuseFlag::REUSE_BUFFERS);
+                self.queue(request)?;
+            }
+        }
+        Ok(got)
+    }
+
+    /// The JPEG of the frame that is held.
+    pub(super) fn encode(&mut self, encoder: &mut Encoder, jpeg: &mut Vec<u8>) -> Result<()> {
+        let short = || Error::Input("a frame was cut short".into());
+        let buffer = self
+            .held
+            .as_ref()
+            .and_then(|request| request.buffer::<Buffer>(&self.stream));
+        let buffer = buffer.ok_or_else(|| Error::Input("no frame has come yet".into()))?;
+        let metadata = buffer.metadata().ok_or_else(short)?;
+        // A mapping is as long as its memory, which may be longer than the picture.
+        let used = metadata.planes();
+        let cut = |(i, bytes): (usize, &'_ [u8])| {
+            let used = used.get(i).map_or(0, |plane| plane.bytes_used as usize);
+            used.min(bytes.len())
+        };
+        let mut planes = buffer.data();
+        let lengths: Vec<usize> = planes.iter().copied().enumerate().map(cut).collect();
+        for (plane, length) in planes.iter_mut().zip(lengths) {
+            *plane = &plane[..length];
+        }
+        let Some(unpacker) = &mut self.unpacker else {
+            let bytes = planes.first().copied().unwrap_or_default();
+            let mut spare = Vec::new();
+            let cleaned = mjpeg::clean(bytes, &mut spare);
+            let cleaned = cleaned.map_err(|defect| Error::Input(defect.to_string()))?;
+            jpeg.clear();
+            jpeg.extend_from_slice(cleaned);
+            return Ok(());
+        };
+        let planes = match planes[..] {
+            [bytes] => unpacker.unpack(bytes),
+            _ => unpacker.unpack_planes(&planes),
+        };
+        encoder.encode(planes.ok_or_else(short)?, None, jpeg)
+    }
+}
+
+impl AsFd for Camera {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+/// What a completed request says of its frame; `None` if there is none.
+fn newest(request: &Request, stream: &Stream) -> Option<Newest> {
+    let metadata = request.buffer::<Buffer>(stream)?.metadata()?;
+    let status = metadata.status();
+    let usable = matches!(
+        status,
+        FrameMetadataStatus::Success | FrameMetadataStatus::Startup
+    );
+    if request.status() != RequestStatus::Complete || !usable {
+        return None;
+    }
+    let told = request.metadata();
+    let stamp = match told.get::<SensorTimestamp>() {
+        Ok(stamp) => u64::try_from(stamp.0).ok(),
+        Err(_) => Some(metadata.timestamp()),
+    };
+    let settled = match (status, told.get::<AeState>()) {
+        (FrameMetadataStatus::Startup, _) => Some(false),
+        (_, Ok(state)) => Some(state != AeState::Searching),
+        (_, Err(_)) => None,
+    };
+    Some(Newest {
+        stamp: stamp.filter(|&nanos| nanos > 0).map(Duration::from_nanos),
+        settled,
+    })
+}
+
+/// What runs on libcamera's thread: see the module's header.
+fn connect(
+    camera: &mut ActiveCamera<'static>,
+    bell: &Arc<OwnedFd>,
+) -> (Arc<AtomicBool>, Receiver<Request>) {
+    let ring = |bell: &OwnedFd| {
+        // Fails only when it has rung 2^64 times unheard.
+        let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+    };
+    let (sender, completed) = mpsc::channel();
+    let ours = Arc::clone(bell);
+    camera.on_request_completed(move |request| {
+        // Fails only when the other end is gone, and then nobody wants it.
+        let _ = sender.send(request);
+        ring(&ours);
+    });
+    let gone = Arc::new(AtomicBool::new(false));
+    let (told, ours) = (Arc::clone(&gone), Arc::clone(bell));
+    camera.on_disconnected(move || {
+        told.store(true, Ordering::Relaxed);
+        ring(&ours);
+    });
+    (gone, completed)
+}
+
+/// Buffers, mapped, and a request around each.
+fn requests(camera: &mut ActiveCamera<'static>, stream: &Stream, id: &str) -> Result<Vec<Request>> {
+    let buffers = FrameBufferAllocator::new(camera).alloc(stream);
+    let buffers = buffers.map_err(|error| refused("get buffers of", id, &error))?;
+    let request = |buffer: FrameBuffer| {
+        let buffer = Buffer::new(buffer);
+        let buffer = buffer
+            .map_err(|error| Error::Input(format!("cannot map a buffer of {id}: {error}")))?;
+        let request = camera.create_request(None);
+        let mut request = request.ok_or_else(|| Error::Input(format!("{id} gives no requests")))?;
+        let added = request.add_buffer(stream, buffer);
+        added.map_err(|error| refused("add a buffer to a request of", id, &error))?;
+        Ok(request)
+    };
+    buffers.into_iter().map(request).collect()
+}
+
+fn describe(camera: &Found<'_>, format: &Format, fps: Option<f64>) -> String {
+    let Format {
+        fourcc,
+        width,
+        height,
+        ..
+    } = format;
+    let rate = fps.map_or(String::new(), |fps| {
+        format!(" at {} fps", (fps * 100.0).round() / 100.0)
+    });
+    format!(
+        "libcamera {} ({}), {width}x{height} {fourcc}{rate}",
+        camera.id(),
+        model(camera)
+    )
+}

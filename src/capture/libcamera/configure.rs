@@ -1,0 +1,232 @@
+//! What a camera is set to: format, size, colour space, orientation, controls. Asked for, adjusted by libcamera, read back.
+
+use std::time::Duration;
+
+use libcamera::camera::{
+    Camera as Found, CameraConfiguration, CameraConfigurationStatus as Status, Orientation,
+};
+use libcamera::color_space::{ColorSpace, Range, YcbcrEncoding};
+use libcamera::control::ControlList;
+use libcamera::controls::ControlId;
+use libcamera::geometry::Size;
+use libcamera::pixel_format::PixelFormat;
+use libcamera::stream::StreamRole;
+use libcamera::utils::UniquePtr;
+use log::info;
+
+use super::{Settings, controls, formats};
+use crate::capture::pixels::Unpacker;
+use crate::capture::v4l2::{Assignment, Format, Fourcc, Sizes};
+use crate::error::{Error, Result};
+
+/// One with us, one that is being filled, and two that wait, as in the source `v4l2`.
+const BUFFERS: u32 = 4;
+
+/// Asked for when no size is given.
+const USUAL_SIZE: (u32, u32) = (640, 480);
+
+/// What a stream may be made for. A Raspberry Pi answers the first one with YUV 4:2:0, others have only some of them.
+const ROLES: [StreamRole; 3] = [
+    StreamRole::VideoRecording,
+    StreamRole::ViewFinder,
+    StreamRole::StillCapture,
+];
+
+/// Negotiates format, size, colour space and orientation.
+pub(super) fn choose(
+    camera: &Found<'_>,
+    settings: &Settings,
+    orientation: Option<Orientation>,
+) -> Result<CameraConfiguration> {
+    let id = camera.id();
+    let mut config = generated(camera)?;
+    let offered = offered(&config);
+    let mut candidates = formats::readable(&offered);
+    if let Some(wanted) = settings.format {
+        candidates.retain(|(_, code)| *code == wanted);
+    }
+    if candidates.is_empty() {
+        let what = settings
+            .format
+            .map_or("format".into(), |wanted| format!("format {wanted}"));
+        let has = offered
+            .iter()
+            .map(PixelFormat::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let known = formats::known();
+        let message = format!(
+            "camera {id} has no {what} that lazycam can read: it has {has}; lazycam reads {known}"
+        );
+        return Err(Error::Usage(message));
+    }
+    let wanted = settings
+        .size
+        .map(|(width, height)| (u32::from(width), u32::from(height)));
+    for &(format, _) in &candidates {
+        let given = negotiate(
+            &mut config,
+            format,
+            wanted.unwrap_or(USUAL_SIZE),
+            orientation,
+        );
+        let Some((width, height)) = given else {
+            continue;
+        };
+        if wanted.is_some_and(|wanted| wanted != (width, height)) {
+            continue;
+        }
+        if orientation.is_some_and(|orientation| config.orientation() != orientation) {
+            let has = orientations(camera);
+            return Err(Error::Usage(format!(
+                "camera {id} cannot turn its pictures like that; it has {has}"
+            )));
+        }
+        return Ok(config);
+    }
+    let (width, height) = wanted.unwrap_or(USUAL_SIZE);
+    let sizes = candidates
+        .iter()
+        .map(|&(format, code)| format!("{code}: {}", sizes(&config, format)));
+    let sizes = sizes.collect::<Vec<_>>().join("; ");
+    Err(Error::Usage(format!(
+        "camera {id} has no pictures of {width}x{height}; it has {sizes}"
+    )))
+}
+
+pub(super) fn generated(camera: &Found<'_>) -> Result<CameraConfiguration> {
+    let config = camera.generate_first_supported_configuration(&ROLES);
+    let none = || {
+        Error::Input(format!(
+            "libcamera has no configuration for camera {}",
+            camera.id()
+        ))
+    };
+    config.map(|(config, _)| config).ok_or_else(none)
+}
+
+pub(super) fn offered(config: &CameraConfiguration) -> Vec<PixelFormat> {
+    let stream = config.get(0);
+    stream.map_or(Vec::new(), |stream| {
+        let formats = stream.formats().pixel_formats();
+        (0..formats.len())
+            .filter_map(|index| formats.get(index))
+            .collect()
+    })
+}
+
+/// Asks for a format, and gives the size if it can be had.
+fn negotiate(
+    config: &mut CameraConfiguration,
+    format: PixelFormat,
+    (width, height): (u32, u32),
+    orientation: Option<Orientation>,
+) -> Option<(u32, u32)> {
+    let mut stream = config.get_mut(0)?;
+    stream.set_pixel_format(format);
+    stream.set_size(Size { width, height });
+    // Full range by BT.601 is what JFIF has.
+    stream.set_color_space(Some(ColorSpace::sycc()));
+    stream.set_buffer_count(BUFFERS);
+    config.set_orientation(orientation.unwrap_or(Orientation::Rotate0));
+    if matches!(config.validate(), Status::Invalid) {
+        return None;
+    }
+    let stream = config.get(0)?;
+    let Size { width, height } = stream.get_size();
+    (stream.get_pixel_format() == format).then_some((width, height))
+}
+
+/// How frames of a configuration are read: read back, because libcamera pads lines.
+pub(super) fn reader(config: &CameraConfiguration) -> Result<(Format, Option<Unpacker>)> {
+    let unread = || Error::Input("libcamera gave a format that was not asked for".into());
+    let stream = config.get(0).ok_or_else(unread)?;
+    let Size { width, height } = stream.get_size();
+    let space = stream.get_color_space();
+    let format = Format {
+        fourcc: formats::ours(stream.get_pixel_format()).ok_or_else(unread)?,
+        width,
+        height,
+        stride: stream.get_stride(),
+        full_range: space.is_some_and(|space| space.range == Range::Full),
+        bt709: space.is_some_and(|space| space.ycbcr_encoding == YcbcrEncoding::Rec709),
+    };
+    let unpacker = Unpacker::new(&format);
+    if unpacker.is_none() && format.fourcc != Fourcc(*b"MJPG") {
+        return Err(unread());
+    }
+    Ok((format, unpacker))
+}
+
+/// What every start is given, and the frames per second among it.
+pub(super) fn start_controls(
+    camera: &Found<'_>,
+    fps: Option<f64>,
+    assignments: &[Assignment],
+) -> Result<(UniquePtr<ControlList>, Option<f64>)> {
+    let id = camera.id();
+    // After configure(): limits depend on the sensor's mode.
+    let known = controls::of(camera);
+    let none = || Error::Input(format!("no list of controls for camera {id}"));
+    let mut list = ControlList::from_info_map(camera.controls()).ok_or_else(none)?;
+    for assignment in assignments {
+        let value = controls::value(&known, assignment);
+        let (control, value) = value.map_err(|why| Error::Usage(format!("camera {id}{why}")))?;
+        // The only failure would be of a value that does not convert.
+        let _ = list.set_raw(control, value);
+    }
+    let Some(fps) = fps else {
+        return Ok((list, None));
+    };
+    let Some((shortest, longest)) = controls::frame_durations(&known) else {
+        info!("camera {id} has no control over its rate: frames come as it sends them");
+        return Ok((list, None));
+    };
+    let micros = ((1e6 / fps).round() as i64).clamp(shortest, longest);
+    let given = 1e6 / micros as f64;
+    if (given - fps).abs() > fps / 100.0 {
+        info!("camera {id} has no {fps} fps at this size, {given:.2} is the nearest");
+    }
+    let _ = list.set_raw(ControlId::FrameDurationLimits.id(), [micros, micros].into());
+    Ok((list, Some(given)))
+}
+
+pub(super) fn longest_frame(fps: Option<f64>, assignments: &[Assignment]) -> Duration {
+    let exposure = assignments
+        .iter()
+        .find(|control| control.name == "exposuretime");
+    let exposure = exposure.and_then(|control| control.value.parse().ok());
+    let by_rate = fps.and_then(|fps| Duration::try_from_secs_f64(1.0 / fps).ok());
+    let by_exposure = exposure.map(Duration::from_micros);
+    by_rate
+        .unwrap_or_default()
+        .max(by_exposure.unwrap_or_default())
+}
+
+pub(super) fn sizes(config: &CameraConfiguration, format: PixelFormat) -> Sizes {
+    let Some(stream) = config.get(0) else {
+        return Sizes::Discrete(Vec::new());
+    };
+    let formats = stream.formats();
+    let range = formats.range(format);
+    let pair = |size: Size| (size.width, size.height);
+    if pair(range.min) != pair(range.max) && range.h_step > 0 {
+        return Sizes::Stepwise([
+            pair(range.min),
+            pair(range.max),
+            (range.h_step, range.v_step),
+        ]);
+    }
+    Sizes::Discrete(formats.sizes(format).into_iter().map(pair).collect())
+}
+
+pub(super) fn orientations(camera: &Found<'_>) -> String {
+    let known = controls::ORIENTATIONS.iter().filter(|(orientation, _)| {
+        let config = generated(camera);
+        config.is_ok_and(|mut config| {
+            config.set_orientation(*orientation);
+            !matches!(config.validate(), Status::Invalid) && config.orientation() == *orientation
+        })
+    });
+    known.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,364 @@
+//! Controls by libcamera's names: what a camera can be told besides format, size and rate.
+//!
+//! <https://libcamera.org/api-html/namespacelibcamera_1_1controls.html>. A name is taken in any case, with or without underscores
+//! (AfMode, afmode, af_mode), a value is read by the control's own type: `true` or `on`, whole numbers, fractions, the name or number of
+//! an item; several values with a colon between (ColourGains=1.5:2.0), a rectangle as X:Y:WIDTH:HEIGHT. What a camera does not have is
+//! refused here, because libcamera itself takes it without a word.
+//!
+//! `Orientation` stands among them though it is none of libcamera's controls but part of its configuration: the
+//! source `v4l2` turns pictures by a control, and so does this one.
+
+use libcamera::camera::{Camera, Orientation};
+use libcamera::control_value::ControlValue;
+use libcamera::controls::ControlId;
+use libcamera::geometry::{Rectangle, Size};
+
+use crate::capture::v4l2::Assignment;
+use crate::error::{Error, Result};
+
+/// How pictures can be turned: the names of libcamera's enumeration.
+pub(super) const ORIENTATIONS: [(Orientation, &str); 8] = [
+    (Orientation::Rotate0, "Rotate0"),
+    (Orientation::Rotate0Mirror, "Rotate0Mirror"),
+    (Orientation::Rotate180, "Rotate180"),
+    (Orientation::Rotate180Mirror, "Rotate180Mirror"),
+    (Orientation::Rotate90Mirror, "Rotate90Mirror"),
+    (Orientation::Rotate270, "Rotate270"),
+    (Orientation::Rotate270Mirror, "Rotate270Mirror"),
+    (Orientation::Rotate90, "Rotate90"),
+];
+
+/// A control of a camera.
+#[derive(Clone, Debug)]
+pub struct Control {
+    id: u32,
+    /// libcamera's name.
+    pub name: String,
+    /// `bool`, `integer`, `float`, `menu`, `rectangle`, `size`, `other`.
+    pub kind: &'static str,
+    minimum: ControlValue,
+    maximum: ControlValue,
+    default: ControlValue,
+    array: bool,
+    /// The items of a menu by number.
+    pub items: Vec<(i32, String)>,
+}
+
+impl Control {
+    /// The least value, the greatest and the default, as numbers; `None` for those that are no single number.
+    pub fn numbers(&self) -> [Option<f64>; 3] {
+        [&self.minimum, &self.maximum, &self.default].map(|value| match elements(value)[..] {
+            [one] => Some(one),
+            _ => None,
+        })
+    }
+
+    /// What it can be set to, for people.
+    pub fn range(&self) -> String {
+        if !self.items.is_empty() {
+            let items = self.items.iter().map(|(at, item)| format!("{at} ({item})"));
+            return items.collect::<Vec<_>>().join(", ");
+        }
+        let several = if self.array {
+            ", several with a colon between"
+        } else {
+            ""
+        };
+        match self.kind {
+            "bool" => format!("false or true{several}"),
+            "rectangle" => format!("X:Y:WIDTH:HEIGHT, up to {}", text(&self.maximum)),
+            _ => format!(
+                "{} to {}{several}",
+                text(&self.minimum),
+                text(&self.maximum)
+            ),
+        }
+    }
+
+    /// The default, for people.
+    pub fn default(&self) -> String {
+        text(&self.default)
+    }
+
+    /// The value that a text stands for.
+    fn value(&self, given: &str) -> Result<ControlValue, String> {
+        let wrong = || format!(": {} is {}, not '{given}'", self.name, self.range());
+        if let Some((number, _)) = self
+            .items
+            .iter()
+            .find(|(number, item)| plain(item) == plain(given) || given.parse() == Ok(*number))
+        {
+            return Ok((*number).into());
+        }
+        if !self.items.is_empty() {
+            return Err(wrong());
+        }
+        let parts: Vec<&str> = given.split(':').map(str::trim).collect();
+        if parts.len() > 1 && !self.array && self.kind != "rectangle" && self.kind != "size" {
+            return Err(wrong());
+        }
+        parsed(&self.default, &self.minimum, &parts)
+            .filter(|value| self.holds(value))
+            .ok_or_else(wrong)
+    }
+
+    /// Whether every number is within the limits, where these are single numbers.
+    fn holds(&self, value: &ControlValue) -> bool {
+        let [minimum, maximum, _] = self.numbers();
+        let above = |number: &f64| minimum.is_none_or(|minimum| *number >= minimum);
+        let below = |number: &f64| maximum.is_none_or(|maximum| *number <= maximum);
+        elements(value)
+            .iter()
+            .all(|number| above(number) && below(number))
+    }
+}
+
+/// The controls of a camera, by name. Those whose name is not known to the bindings (of other vendors) are left out.
+pub(super) fn of(camera: &Camera<'_>) -> Vec<Control> {
+    let mut known: Vec<Control> = camera
+        .controls()
+        .into_iter()
+        .filter_map(|(id, info)| {
+            let about = ControlId::from_id(id)?;
+            if !about.is_input() {
+                return None;
+            }
+            let (minimum, maximum) = (info.min(), info.max());
+            let allowed: Vec<f64> = info.values().iter().flat_map(elements).collect();
+            let mut items: Vec<(i32, String)> = about.enumerators_map().into_iter().collect();
+            items.sort();
+            let items = shortened(items);
+            let within = |(number, _): &(i32, String)| match allowed[..] {
+                [] => {
+                    let limits = [&minimum, &maximum].map(|limit| elements(limit).first().copied());
+                    let [minimum, maximum] = limits;
+                    let number = f64::from(*number);
+                    minimum.is_none_or(|limit| number >= limit)
+                        && maximum.is_none_or(|limit| number <= limit)
+                }
+                _ => allowed.contains(&f64::from(*number)),
+            };
+            let items: Vec<_> = items.into_iter().filter(within).collect();
+            Some(Control {
+                id,
+                name: about.name(),
+                kind: if items.is_empty() {
+                    kind(&minimum)
+                } else {
+                    "menu"
+                },
+                default: info.def(),
+                minimum,
+                maximum,
+                array: about.is_array(),
+                items,
+            })
+        })
+        .collect();
+    known.sort_by(|a, b| a.name.cmp(&b.name));
+    known
+}
+
+/// Takes `orientation` out of the assignments.
+pub(super) fn split_orientation(
+    assignments: &[Assignment],
+) -> Result<(Option<Orientation>, Vec<Assignment>)> {
+    let is_orientation = |assignment: &&Assignment| plain(&assignment.name) == "orientation";
+    let others = assignments
+        .iter()
+        .filter(|one| !is_orientation(one))
+        .cloned()
+        .collect();
+    let Some(wanted) = assignments.iter().rfind(is_orientation) else {
+        return Ok((None, others));
+    };
+    let found = ORIENTATIONS
+        .iter()
+        .find(|(_, name)| plain(name) == plain(&wanted.value));
+    let names = ORIENTATIONS.map(|(_, name)| name).join(", ");
+    let (orientation, _) = found.ok_or_else(|| {
+        Error::Usage(format!(
+            "Orientation is one of {names}, not '{}'",
+            wanted.value
+        ))
+    })?;
+    Ok((Some(*orientation), others))
+}
+
+/// Number and value of what an assignment means, or the rest of a sentence that begins with the camera.
+pub(super) fn value(
+    known: &[Control],
+    assignment: &Assignment,
+) -> Result<(u32, ControlValue), String> {
+    let wanted = plain(&assignment.name);
+    let Some(control) = known.iter().find(|control| plain(&control.name) == wanted) else {
+        let names: Vec<&str> = known.iter().map(|control| control.name.as_str()).collect();
+        return Err(match names[..] {
+            [] => format!(
+                " has no control {}: it has none but Orientation",
+                assignment.name
+            ),
+            _ => format!(
+                " has no control {}; it has {}, Orientation",
+                assignment.name,
+                names.join(", ")
+            ),
+        });
+    };
+    Ok((control.id, control.value(&assignment.value)?))
+}
+
+/// The shortest and the longest time of a frame in microseconds, if the camera can be told.
+pub(super) fn frame_durations(known: &[Control]) -> Option<(i64, i64)> {
+    let limits = known
+        .iter()
+        .find(|control| control.id == ControlId::FrameDurationLimits.id())?;
+    let first = |value: &ControlValue| elements(value).first().map(|micros| *micros as i64);
+    let (shortest, longest) = (first(&limits.minimum)?, first(&limits.maximum)?);
+    (0 < shortest && shortest <= longest).then_some((shortest, longest))
+}
+
+/// A name without what does not distinguish it.
+fn plain(name: &str) -> String {
+    let kept = name.chars().filter(char::is_ascii_alphanumeric);
+    kept.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// `AfModeManual`, `AfModeAuto` become `Manual`, `Auto`: what all begin with is left out, by whole words.
+fn shortened(items: Vec<(i32, String)>) -> Vec<(i32, String)> {
+    let Some((_, first)) = items.first().filter(|_| items.len() > 1) else {
+        return items;
+    };
+    let shared = |at: &usize| {
+        items
+            .iter()
+            .all(|(_, item)| item.get(..*at) == first.get(..*at))
+    };
+    let is_word = |at: &usize| {
+        items
+            .iter()
+            .all(|(_, item)| item[*at..].starts_with(|c: char| c.is_ascii_uppercase()))
+    };
+    let cut = (0..first.len())
+        .rev()
+        .filter(shared)
+        .find(is_word)
+        .unwrap_or(0);
+    items
+        .iter()
+        .map(|(at, item)| (*at, item[cut..].to_owned()))
+        .collect()
+}
+
+fn kind(value: &ControlValue) -> &'static str {
+    match value {
+        ControlValue::Bool(_) => "bool",
+        ControlValue::Float(_) => "float",
+        ControlValue::Rectangle(_) => "rectangle",
+        ControlValue::Size(_) => "size",
+        ControlValue::None | ControlValue::String(_) | ControlValue::Point(_) => "other",
+        _ => "integer",
+    }
+}
+
+/// The numbers of a value; none, if it does not consist of numbers.
+fn elements(value: &ControlValue) -> Vec<f64> {
+    match value {
+        ControlValue::Bool(v) => v.iter().map(|&v| f64::from(u8::from(v))).collect(),
+        ControlValue::Byte(v) => v.iter().map(|&v| v.into()).collect(),
+        ControlValue::Uint16(v) => v.iter().map(|&v| v.into()).collect(),
+        ControlValue::Uint32(v) => v.iter().map(|&v| v.into()).collect(),
+        ControlValue::Int32(v) => v.iter().map(|&v| v.into()).collect(),
+        // What is lost beyond 2^53 is of no interest in a range.
+        ControlValue::Int64(v) => v.iter().map(|&v| v as f64).collect(),
+        ControlValue::Float(v) => v.iter().map(|&v| v.into()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn text(value: &ControlValue) -> String {
+    let texts: Vec<String> = match value {
+        ControlValue::Bool(v) => v.iter().map(bool::to_string).collect(),
+        // By way of f64, 0.1 would become 0.10000000149011612.
+        ControlValue::Float(v) => v.iter().map(f32::to_string).collect(),
+        ControlValue::Rectangle(v) => v
+            .iter()
+            .map(
+                |Rectangle {
+                     x,
+                     y,
+                     width,
+                     height,
+                 }| format!("{x}:{y}:{width}:{height}"),
+            )
+            .collect(),
+        ControlValue::Size(v) => v
+            .iter()
+            .map(|Size { width, height }| format!("{width}:{height}"))
+            .collect(),
+        other => elements(other).iter().map(f64::to_string).collect(),
+    };
+    match texts[..] {
+        [] => "not told".into(),
+        _ => texts.join(":"),
+    }
+}
+
+/// A value of the type that the control's own values have.
+fn parsed(default: &ControlValue, minimum: &ControlValue, parts: &[&str]) -> Option<ControlValue> {
+    fn all<T: std::str::FromStr>(parts: &[&str]) -> Option<Vec<T>> {
+        parts.iter().map(|part| part.parse().ok()).collect()
+    }
+    let typed = if matches!(default, ControlValue::None) {
+        minimum
+    } else {
+        default
+    };
+    Some(match typed {
+        ControlValue::Bool(_) => parts
+            .iter()
+            .map(|part| switch(part))
+            .collect::<Option<Vec<bool>>>()?
+            .into(),
+        ControlValue::Byte(_) => all::<u8>(parts)?.into(),
+        ControlValue::Uint16(_) => all::<u16>(parts)?.into(),
+        ControlValue::Uint32(_) => all::<u32>(parts)?.into(),
+        ControlValue::Int32(_) => all::<i32>(parts)?.into(),
+        ControlValue::Int64(_) => all::<i64>(parts)?.into(),
+        ControlValue::Float(_) => {
+            let numbers = all::<f32>(parts)?;
+            numbers
+                .iter()
+                .all(|number| number.is_finite())
+                .then_some(numbers)?
+                .into()
+        }
+        ControlValue::Rectangle(_) => {
+            let [x, y, width, height] = all::<u32>(parts)?.try_into().ok()?;
+            let (x, y) = (i32::try_from(x).ok()?, i32::try_from(y).ok()?);
+            Rectangle {
+                x,
+                y,
+                width,
+                height,
+            }
+            .into()
+        }
+        ControlValue::Size(_) => {
+            let [width, height] = all::<u32>(parts)?.try_into().ok()?;
+            Size { width, height }.into()
+        }
+        _ => return None,
+    })
+}
+
+fn switch(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "1" | "true" | "on" | "yes" => Some(true),
+        "0" | "false" | "off" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

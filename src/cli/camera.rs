@@ -1,0 +1,222 @@
+//! One of several cameras as flags name it: `--camera NAME=SOURCE,SETTING=VALUE,...` and `--frames NAME=DIR`.
+//!
+//! A setting is called as the flag of `capture` and has the same values: both are read by the same code, so that there is
+//! no second list of what can be set.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use super::Source;
+use crate::capture::source::Kind;
+use crate::error::{Error, Result};
+use crate::frames::name::Name;
+
+/// A camera of `run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Camera {
+    /// What it is called.
+    pub name: Name,
+    /// Where its pictures come from.
+    pub source: Kind,
+    /// What is different for it: names of flags without their dashes, and their values.
+    pub settings: Vec<(String, String)>,
+}
+
+impl FromStr for Camera {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, rest) = text
+            .split_once('=')
+            .ok_or("a camera is NAME=SOURCE, such as front=v4l2:/dev/video0")?;
+        let mut words = rest.split(',');
+        let source = words.next().unwrap_or_default().parse()?;
+        let mut settings = Vec::new();
+        for word in words {
+            let setting = word.split_once('=').filter(|(key, _)| *key != "source");
+            let (key, value) = setting
+                .ok_or_else(|| format!("'{word}' is no setting: that is one like size=640x480"))?;
+            settings.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(Camera {
+            name: name.parse()?,
+            source,
+            settings,
+        })
+    }
+}
+
+/// A whole `capture` command's flags of the source.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Words {
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Camera {
+    /// What to capture: its own settings, and for the rest those of `defaults` that its source has a use for.
+    pub fn over(&self, defaults: &Source) -> Result<Source> {
+        let own = |name: &str| self.settings.iter().any(|(key, _)| key == name);
+        let kept = defaults.settings().into_iter().filter(|(name, _)| {
+            // Controls add up, the later of two for one thing is the one that holds.
+            *name != "source" && self.source.takes(name) && (*name == "control" || !own(name))
+        });
+        let kept = kept.map(|(name, value)| (name.to_owned(), value));
+        let source = ("source".to_owned(), self.source.to_string());
+        let all = kept.chain([source]).chain(self.settings.iter().cloned());
+        // In one word, so that a value cannot be taken for a flag.
+        let words = all.map(|(name, value)| format!("--{name}={value}"));
+        // What variables say is in the defaults, as far as it is kept; here no variable has a say.
+        let command = Words::command().mut_args(|flag| flag.env(""));
+        let matches = command.try_get_matches_from(words);
+        let words = matches.and_then(|matches| Words::from_arg_matches(&matches));
+        words.map(|words| words.source).map_err(|error| {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            let what = first.strip_prefix("error: ").unwrap_or(first);
+            Error::Usage(format!("--camera {}: {what}", self.name))
+        })
+    }
+}
+
+/// A frame directory of `serve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frames {
+    /// What the camera is called.
+    pub name: Name,
+    /// Where its frames are.
+    pub dir: PathBuf,
+}
+
+impl FromStr for Frames {
+    type Err = String;
+
+    /// A directory whose path has a `=` in its first part is written with `./` in front.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("a frame directory has a name".into());
+        }
+        match text.split_once('=') {
+            Some((name, dir)) if !name.contains('/') => match dir {
+                "" => Err(format!("which directory is {name}?")),
+                dir => Ok(Frames {
+                    name: name.parse()?,
+                    dir: dir.into(),
+                }),
+            },
+            _ => Ok(Frames {
+                name: Name::of_directory(text.as_ref()),
+                dir: text.into(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults(flags: &[&str]) -> Source {
+        Words::try_parse_from(flags).unwrap().source
+    }
+
+    fn over(text: &str, flags: &[&str]) -> Result<Source> {
+        text.parse::<Camera>().unwrap().over(&defaults(flags))
+    }
+
+    #[test]
+    fn a_camera_is_a_name_a_source_and_settings() {
+        let camera: Camera = "front=v4l2:/dev/v4l/by-id/a=b:c,size=1280x720,control=focus=1"
+            .parse()
+            .unwrap();
+        assert_eq!(camera.name.as_str(), "front");
+        assert_eq!(
+            camera.source,
+            Kind::V4l2(Some("/dev/v4l/by-id/a=b:c".into()))
+        );
+        let settings = [("size", "1280x720"), ("control", "focus=1")];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(camera.settings, settings);
+        for bad in [
+            "",
+            "front",
+            "=pattern",
+            "front=",
+            "front=webcam",
+            "../x=pattern",
+            "stream=pattern",
+            "front=pattern,",
+            "front=pattern,fast",
+            "front=pattern,source=stdin",
+        ] {
+            assert!(bad.parse::<Camera>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_a_camera_says_goes_before_what_is_said_for_all() {
+        let all = [
+            "--size=64x64",
+            "--fps=5",
+            "--linger=9",
+            "--control=brightness=1",
+        ];
+        let camera = over("a=v4l2,fps=7.5,quality=33,control=focus=2", &all).unwrap();
+        let same = [
+            "--source=v4l2",
+            "--size=64x64",
+            "--fps=7.5",
+            "--quality=33",
+            "--linger=9",
+            "--control=brightness=1",
+            "--control=focus=2",
+        ];
+        assert_eq!(format!("{camera:?}"), format!("{:?}", defaults(&same)));
+    }
+
+    #[test]
+    fn what_is_said_for_all_does_not_hold_for_sources_that_have_no_use_for_it() {
+        let all = ["--size=64x64", "--format=YUYV", "--control=brightness=1"];
+        let stdin = over("a=stdin", &all).unwrap();
+        assert_eq!((stdin.size, stdin.format), (None, None));
+        let pattern = over("a=pattern", &all).unwrap();
+        assert_eq!((pattern.size, pattern.format), (Some((64, 64)), None));
+        assert!(pattern.control.is_empty());
+    }
+
+    #[test]
+    fn a_setting_that_makes_no_sense_is_refused_under_the_cameras_name() {
+        for bad in [
+            "size=1",
+            "speed=3",
+            "fps=0",
+            "help=1",
+            "frames=/tmp",
+            "log=debug",
+        ] {
+            let error = over(&format!("bench=pattern,{bad}"), &[]).unwrap_err();
+            assert!(matches!(error, Error::Usage(_)));
+            assert!(error.to_string().starts_with("--camera bench: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_frame_directory_has_a_name_or_gets_one() {
+        for (text, name, dir) in [
+            ("front=/run/x", "front", "/run/x"),
+            ("/run/lazycam/front", "front", "/run/lazycam/front"),
+            ("/run/a=b", "camera", "/run/a=b"),
+            ("./a=b", "camera", "./a=b"),
+            ("a=b=c", "a", "b=c"),
+        ] {
+            let frames: Frames = text.parse().unwrap();
+            assert_eq!((frames.name.as_str(), frames.dir), (name, dir.into()));
+        }
+        for bad in ["", "front=", "..=x", "=x"] {
+            assert!(bad.parse::<Frames>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Which cameras the server has: those that were named, and those of a root, which come and go.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use log::{debug, info};
+
+use super::camera::Camera;
+use super::roster::{Missing, TooMany};
+use super::route::Which;
+use super::{CameraName, Name, PeerId, Server};
+use crate::error::{Context, Error, Result};
+use crate::event::Interest;
+use crate::frames::frame::Links;
+use crate::frames::root::Root;
+use crate::frames::watch::{Change, DirId};
+
+impl Server {
+    /// Begins to watch what the options name.
+    pub(super) fn set_up_cameras(&mut self) -> Result<()> {
+        for (name, dir) in self.options.cameras.clone() {
+            if self.settings.cameras.number_of(&name).is_some() {
+                let message =
+                    format!("two cameras are called '{name}'; give each a name: NAME=DIR");
+                return Err(Error::Usage(message));
+            }
+            self.appear(&name, dir, Links::Follow);
+        }
+        if let Some(dir) = self.options.root.clone() {
+            let root = Root::new(&dir)?;
+            self.poll
+                .add(&root, Interest::Readable, Name::Root)
+                .doing(|| format!("wait for cameras in {}", dir.display()))?;
+            self.root = Some(root);
+            self.look_into_root(Instant::now());
+        } else if self.settings.cameras.find(&Which::Default) == Err(Missing::Away) {
+            let named = self.options.default_camera.as_ref();
+            let message = match named {
+                Some(name) => format!("--default-camera: there is no camera called '{name}'"),
+                None => "there is no camera: name a frame directory (--frames) or a root (--root)"
+                    .into(),
+            };
+            return Err(Error::Usage(message));
+        }
+        Ok(())
+    }
+
+    /// Reads what has happened in the frame directories.
+    pub(super) fn take_changes(&mut self, now: Instant) -> Result<()> {
+        let mut changes = Vec::new();
+        self.watcher
+            .read(now, &mut changes)
+            .doing(|| "read the events of the frame directories".into())?;
+        self.apply_changes(changes, now);
+        Ok(())
+    }
+
+    fn apply_changes(&mut self, changes: Vec<(DirId, Change)>, now: Instant) {
+        for (dir, change) in changes {
+            let Some(&index) = self.directories.get(&dir) else {
+                continue;
+            };
+            let camera = &mut self.cameras[index];
+            match change {
+                Change::Frame => camera.frame_arrived(now),
+                Change::State => camera.state_changed(),
+                Change::Returned | Change::Gone => {
+                    debug!("{}: {change:?}", camera.dir().display());
+                    match change {
+                        Change::Gone => camera.gone(),
+                        _ => camera.returned(),
+                    }
+                }
+            }
+            self.serve_waiting(index, now);
+        }
+    }
+
+    /// Reads what has happened in the root.
+    pub(super) fn take_root_changes(&mut self, now: Instant) -> Result<()> {
+        let Some(root) = &mut self.root else {
+            return Ok(());
+        };
+        let changed = root
+            .read(now)
+            .doing(|| format!("read the events of {}", root.dir().display()))?;
+        if changed {
+            self.look_into_root(now);
+        }
+        Ok(())
+    }
+
+    /// When to try again to watch what could not be watched.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        let root = self.root.as_ref().and_then(Root::retry_at);
+        self.watcher.retry_at().into_iter().chain(root).min()
+    }
+
+    /// Tries again to watch what could not be watched.
+    pub(super) fn retry(&mut self, now: Instant) {
+        let mut changes = Vec::new();
+        self.watcher.retry(now, &mut changes);
+        self.apply_changes(changes, now);
+        if self.root.as_mut().is_some_and(|root| root.retry(now)) {
+            self.look_into_root(now);
+        }
+    }
+
+    /// Compares what is in the root with what was there.
+    fn look_into_root(&mut self, now: Instant) {
+        let Some(root) = &mut self.root else {
+            return;
+        };
+        let dir = root.dir().to_owned();
+        let Some(found) = root.cameras(now) else {
+            return;
+        };
+        let named = |name: &CameraName| self.options.cameras.iter().any(|(other, _)| other == name);
+        let entries = self.settings.cameras.entries().iter().enumerate();
+        let gone: Vec<_> = entries
+            .filter(|(_, one)| one.present && !named(&one.name) && !found.contains(&one.name))
+            .map(|(number, _)| number)
+            .collect();
+        let new: Vec<_> = found.into_iter().filter(|name| !named(name)).collect();
+        for number in gone {
+            self.vanish(number, now);
+        }
+        for name in new {
+            let there = Which::Name(name.clone());
+            if self.settings.cameras.find(&there).is_err() {
+                self.appear(&name, dir.join(name.as_str()), Links::Refuse);
+            }
+        }
+    }
+
+    /// A camera has come, perhaps again.
+    fn appear(&mut self, name: &CameraName, dir: PathBuf, links: Links) {
+        let number = match self.settings.cameras.appear(name) {
+            Ok(number) => number,
+            Err(TooMany(most)) => {
+                return debug!(
+                    "there were {most} cameras already: not serving {}",
+                    dir.display()
+                );
+            }
+        };
+        info!("camera {number} is {name}: {}", dir.display());
+        let watched = self.watcher.add(&dir);
+        self.directories.insert(watched, number);
+        if number == self.cameras.len() {
+            self.cameras.push(Camera::new(name.clone(), dir, links));
+            self.waiting.push(Vec::new());
+        } else {
+            self.cameras[number].returned();
+        }
+    }
+
+    /// A camera has gone: its viewers are sent home, nobody else notices.
+    pub(super) fn vanish(&mut self, number: usize, now: Instant) {
+        let dir = self.cameras[number].dir().display();
+        info!("camera {number} is gone: {dir}");
+        self.settings.cameras.vanish(number);
+        let watched = self
+            .directories
+            .iter()
+            .find(|(_, camera)| **camera == number);
+        if let Some(watched) = watched.map(|(watched, _)| *watched) {
+            self.directories.remove(&watched);
+            self.watcher.remove(watched);
+        }
+        self.cameras[number].gone();
+        self.held.outdate(number);
+        let all: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in all {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                if peer.connection.camera_gone(number, now, &mut self.stats) {
+                    self.serve(id, now);
+                }
+            }
+        }
+    }
+}

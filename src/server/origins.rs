@@ -1,0 +1,153 @@
+//! Which other sites' pages may read what is served here (WHATWG Fetch, 3.2: the CORS protocol).
+//!
+//! `*` as a rule, as mjpg-streamer has it: Mainsail and Fluidd fetch the picture from another port. With origins named
+//! those alone, and then with credentials: `*` together with credentials is what browsers refuse, and rightly.
+
+use std::rc::Rc;
+
+/// The origins of `--allow-origin`.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    /// For requests of none of the named.
+    others: Rc<str>,
+    named: Vec<(String, Rc<str>)>,
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Origins {
+            others: "Access-Control-Allow-Origin: *\r\n".into(),
+            named: Vec::new(),
+        }
+    }
+}
+
+impl Origins {
+    /// From `*`, `none`, or origins such as `https://octopi.local:8080`; nothing is `*`.
+    pub fn new(words: &[String]) -> Result<Self, String> {
+        match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] | ["*"] => return Ok(Origins::default()),
+            ["none"] => {
+                return Ok(Origins {
+                    others: "".into(),
+                    named: Vec::new(),
+                });
+            }
+            _ => {}
+        }
+        let named = words.iter().map(|word| {
+            let origin = word.to_ascii_lowercase();
+            check(&origin)?;
+            let fields = format!(
+                "Access-Control-Allow-Origin: {origin}\r\n\
+                 Access-Control-Allow-Credentials: true\r\n\
+                 Vary: Origin\r\n"
+            );
+            Ok((origin, fields.into()))
+        });
+        Ok(Origins {
+            named: named.collect::<Result<_, String>>()?,
+            // A cache must not hand on one origin's reply to another.
+            others: "Vary: Origin\r\n".into(),
+        })
+    }
+
+    /// The header fields of every reply to a request with this `Origin`.
+    pub fn fields(&self, origin: Option<&[u8]>) -> Rc<str> {
+        let origin = origin.unwrap_or_default();
+        let found = self
+            .named
+            .iter()
+            .find(|(named, _)| named.as_bytes().eq_ignore_ascii_case(origin));
+        Rc::clone(found.map_or(&self.others, |(_, fields)| fields))
+    }
+}
+
+/// RFC 6454, 6.1: scheme, host and perhaps a port, and nothing behind.
+fn check(origin: &str) -> Result<(), String> {
+    let host = origin.split_once("://").map_or("", |(_, host)| host);
+    let allowed =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '[' | ']' | '_');
+    if host.is_empty() || !host.chars().all(allowed) {
+        return Err(format!(
+            "'{origin}' is no origin such as https://octopi.local:8080; * and none stand alone"
+        ));
+    }
+    Ok(())
+}
+
+/// A reply with these fields behind its status line and its `Connection` field.
+pub fn with_fields(mut reply: Vec<u8>, fields: &str) -> Vec<u8> {
+    let mut ends = reply.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let at = ends.nth(1).map_or(reply.len(), |(at, _)| at + 1);
+    reply.splice(at..at, fields.bytes());
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(words: &[&str]) -> Result<Origins, String> {
+        Origins::new(
+            &words
+                .iter()
+                .map(|word| word.to_string())
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn everybody_may_read_unless_it_is_said_otherwise() {
+        for words in [&[][..], &["*"]] {
+            let fields = origins(words).unwrap().fields(Some(b"http://a"));
+            assert_eq!(&*fields, "Access-Control-Allow-Origin: *\r\n");
+        }
+        assert_eq!(&*origins(&["none"]).unwrap().fields(Some(b"http://a")), "");
+    }
+
+    #[test]
+    fn a_named_origin_is_echoed_and_another_is_not() {
+        let origins = origins(&["http://a.local", "https://B.local:8443"]).unwrap();
+        let fields = origins.fields(Some(b"https://b.local:8443"));
+        assert_eq!(
+            &*fields,
+            "Access-Control-Allow-Origin: https://b.local:8443\r\n\
+             Access-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
+        );
+        for other in [
+            None,
+            Some(&b"http://a.local:80"[..]),
+            Some(b"null"),
+            Some(b"*"),
+        ] {
+            assert_eq!(&*origins.fields(other), "Vary: Origin\r\n", "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for bad in [
+            &["*", "http://a"][..],
+            &["none", "http://a"],
+            &["a.local"],
+            &["http://"],
+            &["http://a/"],
+            &["http://a\r\nX: y"],
+        ] {
+            assert!(origins(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn fields_stand_behind_the_first_two_lines() {
+        let reply = with_fields(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nA: b\r\n\r\n".into(),
+            "C: d\r\n",
+        );
+        assert_eq!(
+            reply,
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nC: d\r\nA: b\r\n\r\n"
+        );
+    }
+}

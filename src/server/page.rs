@@ -1,0 +1,85 @@
+//! The page at `/`: one answer, no other file, nothing from elsewhere.
+//!
+//! Style and script stand in the page, named in its Content-Security-Policy by their hash: so it needs no paths of its own, which a
+//! proxy's prefix would break, and nothing that is not ours can run in it. The policy does not forbid frames: dashboards show
+//! cameras in them, and there is nothing here that a click could harm.
+//!
+//! What it does is described in `docs/http.md`; without JavaScript it is an `<img>` with the stream.
+
+/// The whole document.
+pub(super) const PAGE: &str = concat!(
+    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n",
+    include_str!("page/head.html"),
+    "<style>\n",
+    include_str!("page/style.css"),
+    "</style>\n</head>\n",
+    include_str!("page/body.html"),
+    "<script type=\"module\">\n",
+    include_str!("page/script.js"),
+    "</script>\n</body>\n</html>\n"
+);
+
+/// The header fields that go with it. `img-src data:` is for the icon; the stream in an `<img>`, snapshots and `/state` are
+/// `'self'`. A test computes the hashes anew and says what they should be.
+pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
+     script-src 'sha256-anf9EFvgBatMCQ/g8zrcqBJX4NE5+5r5GkSKi+69OQk='; \
+     style-src 'sha256-W+i7/azvXU+14K4mRvpB8BAgqtKqkPhYEge+Yh4GWpY='; \
+     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n\
+     X-Content-Type-Options: nosniff\r\n\
+     Referrer-Policy: no-referrer\r\n";
+
+#[cfg(test)]
+mod tests {
+    use base64ct::{Base64, Encoding};
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// The directive that names the text between `start` and the end of that element.
+    fn policy_for(start: &str, directive: &str) -> String {
+        let (_, rest) = PAGE.split_once(start).unwrap();
+        let (text, _) = rest.split_once("</s").unwrap();
+        let hash = Base64::encode_string(&Sha256::digest(text));
+        format!("{directive} 'sha256-{hash}';")
+    }
+
+    #[test]
+    fn the_policy_names_the_style_and_the_script_that_are_in_the_page() {
+        let wanted = [
+            policy_for("<script type=\"module\">", "script-src"),
+            policy_for("<style>", "style-src"),
+        ];
+        let named = wanted.iter().all(|directive| FIELDS.contains(directive));
+        assert!(named, "page.rs must say:\n{}", wanted.join("\n"));
+    }
+
+    #[test]
+    fn the_page_weighs_less_than_24_kib() {
+        assert!(PAGE.len() < 24 * 1024, "{} bytes", PAGE.len());
+    }
+
+    /// A style or a handler in an attribute would be refused by the policy, silently for most people.
+    #[test]
+    fn nothing_in_the_page_needs_more_than_the_policy_allows() {
+        let markup = include_str!("page/body.html");
+        for attribute in ["style=", "onclick=", "onload=", "onerror=", "javascript:"] {
+            assert!(!markup.contains(attribute), "{attribute}");
+        }
+        assert_eq!(PAGE.matches("<script").count(), 1);
+        assert_eq!(PAGE.matches("<style").count(), 1);
+    }
+
+    /// Behind a proxy's prefix, an address that begins with a slash would leave the camera.
+    #[test]
+    fn addresses_in_the_page_are_relative() {
+        for attribute in ["href", "src"] {
+            for (at, _) in PAGE.match_indices(&format!("{attribute}=\"")) {
+                let address = &PAGE[at + attribute.len() + 2..];
+                let ours = ["stream\"", "snapshot\"", "data:"]
+                    .iter()
+                    .any(|start| address.starts_with(start));
+                assert!(ours, "{}", &address[..address.len().min(60)]);
+            }
+        }
+    }
+}

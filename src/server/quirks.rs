@@ -1,0 +1,277 @@
+//! What single clients need of a stream beyond the rule: the parameters that ustreamer has, and Blink's late picture.
+//!
+//! Blink shows a part of a stream in `<img>` when the head of the *next* part is complete (Chromium bug 527446), which is
+//! one frame late. *Advance headers* send that head right behind the frame, when its length is not known yet: against
+//! the rule that every part has a `Content-Length`, so for those alone that ask for it or are such an `<img>`.
+//!
+//! ```text
+//!   --boundary  head  frame  | --boundary  head  frame | …      as a rule: what stands between bars is one write
+//!   --boundary  head | frame  --boundary  head | frame  …       in advance: heads without length and time
+//! ```
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::request::Request;
+use super::response;
+use super::route::{self, NoRoute};
+use crate::frames::jpeg::Picture;
+
+/// The head of a part of which nothing is known yet.
+const ADVANCE_HEAD: &str = "Content-Type: image/jpeg\r\n\r\n";
+
+/// The delimiter with the next part's head behind it.
+const ADVANCE_DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\nContent-Type: image/jpeg\r\n\r\n";
+
+/// `dual_final_frames`: a frame that none has followed for so long is the last one for now, and is sent again.
+const FINAL_AFTER: Duration = Duration::from_millis(250);
+
+/// Longer keys are refused. ustreamer's page makes some ten letters.
+const MAX_KEY: usize = 128;
+
+/// How one stream is sent, and what it is called in `/state`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quirks {
+    /// A name of its own for each stream.
+    pub id: u64,
+    /// `key=`, by which a page finds its stream in `/state`; `0` if there is none. Of characters that need no
+    /// quotes in cookies or JSON.
+    pub key: Box<str>,
+    /// `extra_headers=1`: `X-UStreamer-*` fields in the heads of parts.
+    pub extra_headers: bool,
+    /// Heads before their frames, by `advance_headers=0|1` or because the client is Blink's `<img>`.
+    pub advance_headers: bool,
+    /// `dual_final_frames=1`: the last frame of a series twice, for WebKit.
+    pub dual_final_frames: bool,
+    /// `zero_data=1`: heads of parts without their frames, for those who count.
+    pub zero_data: bool,
+}
+
+impl Quirks {
+    /// What the request for a stream asks for.
+    pub fn of(request: &Request<'_>) -> Result<Self, NoRoute> {
+        let query = request
+            .target
+            .split_once('?')
+            .map_or("", |(_, query)| query);
+        let flag = |name| route::parameter(query, name).map(is_true);
+        let key = match route::parameter(query, "key") {
+            None | Some("") => "0",
+            Some(key) if key.len() <= MAX_KEY && key.bytes().all(needs_no_quotes) => key,
+            Some(_) => return Err(NoRoute::BadParameter),
+        };
+        Ok(Quirks {
+            // Unlike a counter's, such a number is not met again after the server was started anew.
+            id: RandomState::new().hash_one(Instant::now()),
+            key: key.into(),
+            extra_headers: flag("extra_headers").unwrap_or(false),
+            advance_headers: flag("advance_headers").unwrap_or_else(|| is_blinks_img(request)),
+            dual_final_frames: flag("dual_final_frames").unwrap_or(false),
+            zero_data: flag("zero_data").unwrap_or(false),
+        })
+    }
+
+    /// The cookie that tells a page its stream's place in `/state`, as a header field.
+    pub fn cookie(&self) -> String {
+        let (key, id) = (&self.key, self.id);
+        format!("Set-Cookie: stream_client={key}/{id:x}; path=/; max-age=30\r\n")
+    }
+
+    /// The head of the stream with all that goes out before the first frame is known.
+    pub fn stream_head(&self) -> Vec<u8> {
+        let mut head = response::stream_head(&self.cookie(), true);
+        if self.advance_headers {
+            head.extend_from_slice(ADVANCE_HEAD.as_bytes());
+        }
+        head
+    }
+
+    /// What goes out right behind a frame.
+    pub fn delimiter(&self) -> &'static [u8] {
+        if self.advance_headers {
+            ADVANCE_DELIMITER
+        } else {
+            response::DELIMITER
+        }
+    }
+
+    /// Appends what goes out right before a frame: nothing, if that is out already.
+    pub fn write_part_head(&self, out: &mut Vec<u8>, frame: &Facts) {
+        if self.advance_headers {
+            return;
+        }
+        let len = if self.zero_data { 0 } else { frame.len };
+        let extra = if self.extra_headers {
+            frame.extra_fields()
+        } else {
+            String::new()
+        };
+        response::write_part_head(out, len, frame.captured, &extra);
+    }
+
+    /// When the frame that is sent now is to be sent again, if none follows it.
+    pub fn repeat_after(&self, is_repeat: bool, usual: Duration) -> Duration {
+        if self.dual_final_frames && !is_repeat {
+            FINAL_AFTER.min(usual)
+        } else {
+            usual
+        }
+    }
+}
+
+/// What the head of a part can tell about its frame.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its length in bytes.
+    pub len: u64,
+    /// When it was captured, by the wall clock.
+    pub captured: SystemTime,
+    /// Its size in pixels.
+    pub picture: Picture,
+    /// Frames per second that this viewer is sent.
+    pub fps: u32,
+}
+
+impl Facts {
+    /// Those of ustreamer's fields that have a meaning here, times on the monotonic clock as there. No frame is held
+    /// back for being the same as the one before, so none is `Dropped`; when the frame was encoded and taken over is not
+    /// known to a server, and not told.
+    fn extra_fields(&self) -> String {
+        let latency = SystemTime::now().duration_since(self.captured);
+        let latency = latency.unwrap_or_default().as_secs_f64();
+        let clock = clock_gettime(ClockId::Monotonic);
+        let sent = clock.tv_sec as f64 + clock.tv_nsec as f64 / 1e9;
+        format!(
+            "X-UStreamer-Online: true\r\n\
+             X-UStreamer-Dropped: 0\r\n\
+             X-UStreamer-Width: {}\r\n\
+             X-UStreamer-Height: {}\r\n\
+             X-UStreamer-Client-FPS: {}\r\n\
+             X-UStreamer-Grab-Time: {:.6}\r\n\
+             X-UStreamer-Send-Time: {sent:.6}\r\n\
+             X-UStreamer-Latency: {latency:.6}\r\n",
+            self.picture.width,
+            self.picture.height,
+            self.fps,
+            (sent - latency).max(0.0),
+        )
+    }
+}
+
+/// As ustreamer reads its flags.
+fn is_true(value: &str) -> bool {
+    value.starts_with('1')
+        || value.eq_ignore_ascii_case("true")
+        || value.eq_ignore_ascii_case("yes")
+}
+
+/// The octets of a cookie's value (RFC 6265, 4.1.1), none of which needs an escape in a JSON string. Not the slash, which stands
+/// behind the key.
+fn needs_no_quotes(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\' | b'/')
+}
+
+/// An `<img>` asks for `image/avif,image/webp,…`, other requests for `*/*` or pages. Every Blink names Chrome; on iOS
+/// nothing is Blink, and there Chrome calls itself CriOS.
+fn is_blinks_img(request: &Request<'_>) -> bool {
+    let names = |name: &[u8]| {
+        let agent = request.user_agent.unwrap_or_default();
+        agent.windows(name.len()).any(|part| part == name)
+    };
+    let image = request
+        .accept
+        .is_some_and(|accept| accept.starts_with(b"image/"));
+    image && (names(b"Chrome/") || names(b"Chromium/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{Parsed, parse};
+    use super::*;
+
+    const BLINK: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                         HeadlessChrome/140.0.0.0 Safari/537.36";
+    const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    const IMAGE: &str = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
+
+    fn quirks(target: &str, agent: &str, accept: &str) -> Result<Quirks, NoRoute> {
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\nAccept: {accept}\r\n\r\n"
+        );
+        match parse(head.as_bytes()) {
+            Parsed::Complete(request, _) => Quirks::of(&request),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn plain(target: &str) -> Quirks {
+        quirks(target, "curl/8", "*/*").unwrap()
+    }
+
+    #[test]
+    fn headers_come_in_advance_for_blinks_img_and_whoever_asks() {
+        for (target, agent, accept, expected) in [
+            ("/stream", BLINK, IMAGE, true),
+            ("/stream", BLINK, "*/*", false),
+            ("/stream", BLINK, "text/html,image/avif", false),
+            ("/stream", FIREFOX, IMAGE, false),
+            ("/stream", "curl/8", "*/*", false),
+            ("/stream?advance_headers=0", BLINK, IMAGE, false),
+            ("/stream?advance_headers=1", "curl/8", "*/*", true),
+            ("/?action=stream&advance_headers=1", FIREFOX, IMAGE, true),
+        ] {
+            let quirks = quirks(target, agent, accept).unwrap();
+            assert_eq!(
+                quirks.advance_headers, expected,
+                "{target} {agent} {accept}"
+            );
+        }
+    }
+
+    #[test]
+    fn flags_are_read_as_ustreamer_reads_them() {
+        for (value, expected) in [
+            ("1", true),
+            ("true", true),
+            ("YES", true),
+            ("0", false),
+            ("", false),
+        ] {
+            let quirks = plain(&format!("/stream?zero_data={value}&extra_headers={value}"));
+            assert_eq!(
+                (quirks.zero_data, quirks.extra_headers),
+                (expected, expected)
+            );
+            assert!(!quirks.dual_final_frames);
+        }
+    }
+
+    #[test]
+    fn a_key_goes_into_the_cookie_and_cannot_break_out_of_it() {
+        let quirks = plain("/stream?key=abc-1.2%20x");
+        assert_eq!(&*quirks.key, "abc-1.2%20x");
+        let cookie = format!(
+            "Set-Cookie: stream_client=abc-1.2%20x/{:x}; path=/; max-age=30\r\n",
+            quirks.id
+        );
+        assert_eq!(quirks.cookie(), cookie);
+        assert_eq!(&*plain("/stream").key, "0");
+        assert_ne!(plain("/stream").id, plain("/stream").id);
+        let long = "k".repeat(MAX_KEY + 1);
+        for bad in ["a/b", "a,b", "a\"b", "a\\b", &long] {
+            let refused = super::tests::quirks(&format!("/stream?key={bad}"), "a", "b");
+            assert_eq!(refused, Err(NoRoute::BadParameter), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_a_series_comes_twice_where_that_is_asked_for() {
+        let usual = Duration::from_secs(5);
+        let dual = plain("/stream?dual_final_frames=1");
+        assert_eq!(dual.repeat_after(false, usual), FINAL_AFTER);
+        assert_eq!(dual.repeat_after(true, usual), usual);
+        assert_eq!(plain("/stream").repeat_after(false, usual), usual);
+    }
+}

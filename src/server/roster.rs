@@ -1,0 +1,190 @@
+//! Which cameras there are, by name and by number.
+//!
+//! A camera has the same number as long as the server runs: those that flags name in their order, then those of a root in
+//! the order of their names, as far as they are there at the start; who comes later gets the next number. One that goes keeps its
+//! number, and has it again when it comes back, so that neither a number nor the bare URLs ever mean another
+//! camera than before.
+//!
+//! Pure: what is in a directory, and who looks, is not known here.
+
+use super::route::Which;
+use crate::frames::name::Name;
+
+/// Names that a server can have met in its life. Who may write into a root could make up new ones for ever.
+const MOST: usize = 1000;
+
+/// The cameras of a server; a camera's index is its number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    entries: Vec<Entry>,
+    default: Option<Name>,
+}
+
+/// A camera that there is, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is called.
+    pub name: Name,
+    /// Whether it is there now.
+    pub present: bool,
+}
+
+/// Why a camera cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// There never was one of this name or number.
+    Unknown,
+    /// It has gone, or has not come yet.
+    Away,
+}
+
+impl Roster {
+    /// Without cameras yet. Bare URLs mean `default`, or the first.
+    pub fn new(default: Option<Name>) -> Self {
+        Roster {
+            entries: Vec::new(),
+            default,
+        }
+    }
+
+    /// A camera is there: its number, which is a new one if `None` has this name so far. `Err` says that there were too many.
+    pub fn appear(&mut self, name: &Name) -> Result<usize, TooMany> {
+        let number = match self.number_of(name) {
+            Some(number) => number,
+            None if self.entries.len() >= MOST => return Err(TooMany(MOST)),
+            None => {
+                self.entries.push(Entry {
+                    name: name.clone(),
+                    present: false,
+                });
+                self.entries.len() - 1
+            }
+        };
+        self.entries[number].present = true;
+        Ok(number)
+    }
+
+    /// A camera is gone.
+    pub fn vanish(&mut self, number: usize) {
+        if let Some(entry) = self.entries.get_mut(number) {
+            entry.present = false;
+        }
+    }
+
+    /// The number of the camera that a URL means, whether it is there or not; [`Missing::Away`] if there never was any.
+    pub fn number(&self, which: &Which) -> Result<usize, Missing> {
+        let number = match which {
+            Which::Default => match &self.default {
+                Some(name) => self.number_of(name).ok_or(Missing::Away)?,
+                None if self.entries.is_empty() => return Err(Missing::Away),
+                None => 0,
+            },
+            Which::Number(number) => *number,
+            Which::Name(name) => self.number_of(name).ok_or(Missing::Unknown)?,
+        };
+        match self.entries.get(number) {
+            Some(_) => Ok(number),
+            None => Err(Missing::Unknown),
+        }
+    }
+
+    /// Finds the camera that a URL means.
+    pub fn find(&self, which: &Which) -> Result<usize, Missing> {
+        let number = self.number(which)?;
+        match self.entries[number].present {
+            true => Ok(number),
+            false => Err(Missing::Away),
+        }
+    }
+
+    /// The number that a name has, whether its camera is there or not.
+    pub fn number_of(&self, name: &Name) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.name == *name)
+    }
+
+    /// All that there are and were, in the order of their numbers.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}
+
+/// A server meets no more names than this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany(pub usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn roster(names: &[&str]) -> Roster {
+        let mut roster = Roster::new(None);
+        for text in names {
+            roster.appear(&name(text)).unwrap();
+        }
+        roster
+    }
+
+    fn named(text: &str) -> Which {
+        Which::Name(name(text))
+    }
+
+    #[test]
+    fn cameras_are_found_by_name_and_by_number_and_the_first_by_nothing() {
+        let roster = roster(&["front", "bench"]);
+        for (which, found) in [
+            (Which::Default, Ok(0)),
+            (Which::Number(0), Ok(0)),
+            (Which::Number(1), Ok(1)),
+            (Which::Number(2), Err(Missing::Unknown)),
+            (named("front"), Ok(0)),
+            (named("bench"), Ok(1)),
+            (named("Bench"), Err(Missing::Unknown)),
+        ] {
+            assert_eq!(roster.find(&which), found, "{which:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_means_the_same_camera_for_ever() {
+        let mut roster = roster(&["b", "c"]);
+        roster.vanish(0);
+        assert_eq!(roster.find(&Which::Default), Err(Missing::Away));
+        assert_eq!(roster.find(&Which::Number(0)), Err(Missing::Away));
+        assert_eq!(roster.find(&named("b")), Err(Missing::Away));
+        assert_eq!(roster.appear(&name("a")), Ok(2));
+        assert_eq!(roster.find(&Which::Number(1)), roster.find(&named("c")));
+        assert_eq!(roster.appear(&name("b")), Ok(0));
+        assert_eq!(roster.find(&Which::Default), Ok(0));
+    }
+
+    #[test]
+    fn the_default_camera_is_the_one_that_was_named_also_before_it_comes() {
+        let mut roster = Roster::new(Some(name("bench")));
+        assert_eq!(roster.find(&Which::Default), Err(Missing::Away));
+        roster.appear(&name("front")).unwrap();
+        assert_eq!(roster.find(&Which::Default), Err(Missing::Away));
+        roster.appear(&name("bench")).unwrap();
+        assert_eq!(roster.find(&Which::Default), Ok(1));
+    }
+
+    #[test]
+    fn a_server_without_cameras_has_none_yet() {
+        assert_eq!(Roster::new(None).find(&Which::Default), Err(Missing::Away));
+        let number = Roster::new(None).find(&Which::Number(0));
+        assert_eq!(number, Err(Missing::Unknown));
+    }
+
+    #[test]
+    fn new_names_come_to_an_end_and_the_old_ones_stay() {
+        let mut roster = Roster::new(None);
+        for number in 0..MOST {
+            assert_eq!(roster.appear(&name(&format!("c{number}"))), Ok(number));
+        }
+        assert_eq!(roster.appear(&name("one-more")), Err(TooMany(MOST)));
+        assert_eq!(roster.appear(&name("c7")), Ok(7));
+    }
+}

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""tests/clients/chromium_delay.py URL: how late a real browser's <img> shows a frame, with and without advance headers.
+
+What: headless Chromium opens a page with `<img>` of the stream at 5 frames per second, one after the other three
+  times: as it comes (the server is to see by itself that this is Blink's <img>), with `advance_headers=1`, and with
+  `advance_headers=0`. A script in the page reads the test pattern's strip (number and capture time as black and
+  white cells) out of the picture's pixels, over and over, and notes for each frame how old it is when it is first
+  seen. Prints the median of each. Fails unless the first two are under half of the third.
+Why: Blink shows a part when the next part's head is complete. At 5 frames per second that is 200 ms late. That ours
+  is not, only Blink itself can tell.
+What not: no bound on the time itself: a busy machine adds to all three. The age counts from capture, so it includes
+  encoding, sending and decoding, and is a bit more than the delay since the frame's last byte.
+Needs the test pattern at 512x256 or more as the stream's source. Ends with 0, with 1 after saying what was wrong,
+with 77 where Chromium or its driver is missing.
+"""
+
+import shutil
+import statistics
+import sys
+import tempfile
+
+from chromium import Driver, Failed, page_server, wait_for
+
+FRAMES = 20  # per variant, four seconds of the stream
+SKIPPED = 3  # the first ones: the browser warms up, and the stream finds its step
+VARIANTS = {"by itself": "", "advance_headers=1": "&advance_headers=1", "advance_headers=0": "&advance_headers=0"}
+PAGE = """<!doctype html><title>lazycam</title><img id=picture crossorigin=anonymous>
+<script>
+// The layout of src/capture/pattern/strip.rs: 4 rows of 32 cells, here one pixel each.
+const image = document.getElementById('picture'), canvas = document.createElement('canvas');
+canvas.width = 32; canvas.height = 4;
+const context = canvas.getContext('2d', {willReadFrequently: true});
+context.imageSmoothingEnabled = false;
+let ages = [], last = null;
+function crc(bytes) {
+    let value = 0xFFFF;
+    for (const byte of bytes) {
+        value ^= byte << 8;
+        for (let bit = 0; bit < 8; bit++) value = (value & 0x8000 ? value << 1 ^ 0x1021 : value << 1) & 0xFFFF;
+    }
+    return value;
+}
+function read() {
+    const width = image.naturalWidth, height = image.naturalHeight;
+    const cell = width >= 512 && height >= 256 ? 16 : 8;
+    context.drawImage(image, 0, 0, 32 * cell, 4 * cell, 0, 0, 32, 4);
+    const pixels = context.getImageData(0, 0, 32, 4).data, bytes = new Uint8Array(16);
+    for (let bit = 0; bit < 128; bit++) if (pixels[4 * bit + 1] >= 128) bytes[bit >> 3] |= 0x80 >> (bit & 7);
+    const view = new DataView(bytes.buffer);
+    if (view.getUint32(0) !== 0x1ACFFC1D || crc(bytes.subarray(4, 14)) !== view.getUint16(14)) return null;
+    return {frame: view.getUint32(4), millis: view.getUint32(8) * 65536 + view.getUint16(12)};
+}
+function look() {
+    const strip = image.naturalWidth ? read() : null;
+    if (strip && strip.frame !== last) { last = strip.frame; ages.push(Date.now() - strip.millis); }
+}
+setInterval(look, 4);
+function start(url) { ages = []; last = null; image.src = url; }
+</script>"""
+
+
+def measure(browser, url):
+    """The ages of some frames of this stream, in milliseconds, as they came."""
+    browser.run(f"start({url!r})")
+    wait_for("enough frames", lambda: browser.run("return ages.length") >= FRAMES + SKIPPED)
+    ages = browser.run("return ages")
+    browser.run("image.src = ''")
+    return ages[SKIPPED:]
+
+
+def look(browser, url):
+    """The check itself."""
+    version = browser.open()
+    with page_server(PAGE) as page:
+        browser.call("POST", browser.session + "/url", {"url": page})
+    medians = {}
+    for name, parameter in VARIANTS.items():
+        ages = measure(browser, f"{url}/stream?fps=5{parameter}")
+        medians[name] = statistics.median(ages)
+        print(f"chromium {version}: {name}: age of {len(ages)} frames of 5 per second when first shown: "
+              f"median {medians[name]:.0f} ms, {min(ages)} to {max(ages)} ms", flush=True)
+    late = medians["advance_headers=0"]
+    for name in ("by itself", "advance_headers=1"):
+        if medians[name] >= late / 2:
+            raise Failed(f"{name}: {medians[name]:.0f} ms is not under half of {late:.0f} ms")
+
+
+def main(url):
+    """Opens the page, measures thrice."""
+    for program in ("chromium", "chromedriver"):
+        if not shutil.which(program):
+            print(f"{program} is missing; on Debian: apt-get install chromium chromium-driver")
+            return 77
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Driver(profile) as browser:
+            look(browser, url)
+    except (Failed, OSError) as error:
+        print(f"chromium_delay: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: chromium_delay.py URL")
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,371 @@
+//! What single clients need beyond the rule: the parameters of ustreamer's streams, and other sites' pages.
+
+mod common;
+
+use std::time::Duration;
+
+use common::frames::{Maker, decode};
+use common::http::Client;
+use common::process::{Process, serve};
+use common::producer::{Camera, Hand};
+use common::{PATIENCE, Scratch};
+use lazycam::capture::stamp::Stamp;
+
+const DELIMITER: &str = "\r\n--boundarydonotcross\r\n";
+const BARE_HEAD: &str = "Content-Type: image/jpeg\r\n\r\n";
+const BLINK: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                     Chrome/140.0.0.0 Safari/537.36";
+const IMAGE: &str = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
+
+/// Takes everything up to and with `end`.
+#[track_caller]
+fn take_until(client: &mut Client, end: &str) -> Vec<u8> {
+    let mut taken = Vec::new();
+    while !taken.ends_with(end.as_bytes()) {
+        taken.extend(client.take(1));
+    }
+    taken
+}
+
+/// The lines of a part's head.
+#[track_caller]
+fn part_head(client: &mut Client) -> Vec<(String, String)> {
+    let head = String::from_utf8(take_until(client, "\r\n\r\n")).unwrap();
+    let lines = head.trim_end().split("\r\n");
+    let fields = lines.map(|line| line.split_once(": ").expect(line));
+    fields.map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+}
+
+#[track_caller]
+fn value<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+    let found = fields.iter().find(|(field, _)| field == name);
+    &found.unwrap_or_else(|| panic!("no {name}: {fields:?}")).1
+}
+
+fn ask(server: &Process, target: &str, fields: &str) -> Client {
+    let mut client = Client::connect(server.address());
+    client.send(format!(
+        "GET {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"
+    ));
+    client
+}
+
+/// The bytes of the body up to and with its first part's head, and whether that has a length.
+fn is_in_advance(server: &Process, target: &str, fields: &str) -> bool {
+    let mut client = ask(server, target, fields);
+    assert_eq!(client.head().status, 200, "{target}");
+    take_until(&mut client, "--boundarydonotcross\r\n");
+    let head = part_head(&mut client);
+    assert_eq!(value(&head, "Content-Type"), "image/jpeg");
+    !head.iter().any(|(name, _)| name == "Content-Length")
+}
+
+#[test]
+fn in_advance_the_next_head_comes_right_behind_each_frame() {
+    let scratch = Scratch::new();
+    let server = serve(scratch.path(), &[]);
+    let maker = Maker::new(5000);
+    let mut hand = Hand::new(scratch.path(), maker.clone());
+    let mut client = ask(&server, "/stream?advance_headers=1&extra_headers=1", "");
+    assert_eq!(client.head().status, 200);
+    let first = format!("{}{BARE_HEAD}", &DELIMITER[2..]);
+    assert_eq!(client.take(first.len()), first.as_bytes());
+    let tail = format!("{DELIMITER}{BARE_HEAD}");
+    hand.wait_until_asked();
+    // Each is published only when the head behind the one before was read.
+    for number in 1..=5 {
+        hand.publish();
+        let mut frame = take_until(&mut client, &tail);
+        frame.truncate(frame.len() - tail.len());
+        assert_eq!(maker.verify(&frame).frame, number);
+    }
+}
+
+#[test]
+fn headers_come_in_advance_by_themselves_for_an_img_of_blink_alone() {
+    let scratch = Scratch::new();
+    let _camera = Camera::on_demand(scratch.path(), 50.0, Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let of = |agent: &str, accept: &str| format!("User-Agent: {agent}\r\nAccept: {accept}\r\n");
+    let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    for (target, fields, expected) in [
+        ("/stream", of(BLINK, IMAGE), true),
+        ("/?action=stream", of(BLINK, IMAGE), true),
+        ("/stream?advance_headers=0", of(BLINK, IMAGE), false),
+        ("/stream", of(BLINK, "*/*"), false),
+        ("/stream", of(firefox, IMAGE), false),
+        ("/stream", of("curl/8.14", "*/*"), false),
+        ("/stream?advance_headers=1", of("curl/8.14", "*/*"), true),
+        ("/stream", String::new(), false),
+    ] {
+        assert_eq!(
+            is_in_advance(&server, target, &fields),
+            expected,
+            "{target} {fields}"
+        );
+    }
+}
+
+#[test]
+fn extra_headers_tell_what_is_known_of_a_frame_when_they_are_asked_for() {
+    let scratch = Scratch::new();
+    let _camera = Camera::start(scratch.path(), 25.0, Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let mut client = ask(&server, "/stream?extra_headers=1", "");
+    client.head();
+    take_until(&mut client, "--boundarydonotcross\r\n");
+    let mut fps = 0;
+    for _ in 0..60 {
+        let head = part_head(&mut client);
+        let number = |name| value(&head, name).parse::<f64>().unwrap();
+        let jpeg = client.take(number("Content-Length") as usize);
+        assert_eq!(client.take(DELIMITER.len()), DELIMITER.as_bytes());
+        let (width, height) = decode(&jpeg);
+        assert_eq!(value(&head, "X-UStreamer-Online"), "true");
+        assert_eq!(value(&head, "X-UStreamer-Dropped"), "0");
+        assert_eq!(number("X-UStreamer-Width"), f64::from(width));
+        assert_eq!(number("X-UStreamer-Height"), f64::from(height));
+        fps = value(&head, "X-UStreamer-Client-FPS").parse().unwrap();
+        let (grabbed, sent) = (
+            number("X-UStreamer-Grab-Time"),
+            number("X-UStreamer-Send-Time"),
+        );
+        assert!(
+            (sent - grabbed - number("X-UStreamer-Latency")).abs() < 0.001,
+            "{head:?}"
+        );
+        let captured = Stamp::find(&jpeg).unwrap().monotonic.as_secs_f64();
+        assert!(
+            (grabbed - captured).abs() < 0.1,
+            "{grabbed} is not {captured}"
+        );
+        assert!(
+            head.iter()
+                .all(|(name, value)| name.len() + value.len() < 126)
+        );
+    }
+    assert!((5..=30).contains(&fps), "{fps}");
+}
+
+#[test]
+fn zero_data_is_the_heads_of_a_stream_without_its_frames() {
+    let scratch = Scratch::new();
+    let _camera = Camera::start(scratch.path(), 25.0, Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let mut client = ask(&server, "/stream?zero_data=1", "");
+    client.head();
+    take_until(&mut client, "--boundarydonotcross\r\n");
+    let mut last = String::new();
+    for _ in 0..10 {
+        let head = part_head(&mut client);
+        assert_eq!(value(&head, "Content-Length"), "0");
+        let timestamp = value(&head, "X-Timestamp");
+        assert_ne!(timestamp, last);
+        last = timestamp.to_owned();
+        assert_eq!(client.take(DELIMITER.len()), DELIMITER.as_bytes());
+    }
+}
+
+#[test]
+fn dual_final_frames_sends_the_last_of_a_series_twice_and_soon() {
+    let scratch = Scratch::new();
+    let server = serve(scratch.path(), &[]);
+    let maker = Maker::new(5000);
+    let mut hand = Hand::new(scratch.path(), maker.clone());
+    let mut dual = Client::connect(server.address()).stream("/stream?dual_final_frames=1");
+    let mut single = Client::connect(server.address()).stream("/stream");
+    hand.wait_until_asked();
+    hand.publish();
+    assert_eq!(dual.number(&maker), 1);
+    assert_eq!(single.number(&maker), 1);
+    assert_eq!(dual.number(&maker), 1);
+    // Not a third time, and the other viewer not at all, before the usual five seconds.
+    assert!(!dual.client().hears_something(Duration::from_secs(1)));
+    assert!(!single.client().hears_something(Duration::from_millis(1)));
+}
+
+#[test]
+fn each_stream_has_a_cookie_with_its_key_and_a_name_of_its_own() {
+    let scratch = Scratch::new();
+    let _camera = Camera::on_demand(scratch.path(), 50.0, Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let cookie = |target| {
+        let head = ask(&server, target, "").head();
+        head.field("Set-Cookie").unwrap().to_owned()
+    };
+    let parts = |cookie: &str| {
+        let pair = cookie.strip_suffix("; path=/; max-age=30").expect(cookie);
+        let (key, id) = pair
+            .strip_prefix("stream_client=")
+            .unwrap()
+            .split_once('/')
+            .unwrap();
+        (key.to_owned(), u64::from_str_radix(id, 16).unwrap())
+    };
+    let (first, second) = (
+        parts(&cookie("/stream")),
+        parts(&cookie("/stream?key=k3y.x")),
+    );
+    assert_eq!((first.0.as_str(), second.0.as_str()), ("0", "k3y.x"));
+    assert_ne!(first.1, second.1);
+    for bad in [
+        "/stream?key=a,b",
+        "/stream?key=a%22b;c=d\"",
+        "/stream?key=a/b",
+    ] {
+        let status = ask(&server, bad, "").head().status;
+        // A semicolon ends a parameter, so there the key is well.
+        assert_eq!(status, if bad.contains(';') { 200 } else { 400 }, "{bad}");
+    }
+    // No cookie where no stream is.
+    assert_eq!(
+        Client::connect(server.address())
+            .get("/snapshot")
+            .head
+            .field("Set-Cookie"),
+        None
+    );
+}
+
+#[test]
+fn state_tells_a_page_how_its_stream_is_sent_under_the_name_in_its_cookie() {
+    let scratch = Scratch::new();
+    let _camera = Camera::start(scratch.path(), 25.0, Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let flags = [
+        "extra_headers",
+        "advance_headers",
+        "dual_final_frames",
+        "zero_data",
+    ];
+    for asked in flags {
+        let mut client = ask(&server, &format!("/stream?key=mine&{asked}=1"), "");
+        let cookie = client.head().field("Set-Cookie").unwrap().to_owned();
+        let (_, id) = cookie.split(';').next().unwrap().split_once('/').unwrap();
+        take_until(&mut client, DELIMITER);
+        take_until(&mut client, DELIMITER);
+        let state = Client::connect(server.address()).get("/state").body;
+        let state = String::from_utf8(state).unwrap().replace(' ', "");
+        let (_, stat) = state.split_once(&format!("\"{id}\":{{")).expect(&state);
+        let stat = &stat[..stat.find('}').unwrap()];
+        for flag in flags {
+            let expected = format!("\"{flag}\":{}", flag == asked);
+            assert!(stat.contains(&expected), "{expected}: {stat}");
+        }
+        assert!(stat.contains("\"key\":\"mine\""), "{stat}");
+    }
+}
+
+#[test]
+fn a_post_of_a_stream_is_a_get_and_its_body_is_of_no_interest() {
+    let scratch = Scratch::new();
+    let maker = Maker::new(5000);
+    let _camera = Camera::on_demand(scratch.path(), 50.0, maker.clone());
+    let server = serve(scratch.path(), &[]);
+    for target in ["/stream", "/?action=stream"] {
+        let mut client = Client::connect(server.address());
+        client.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n"
+        ));
+        // A body that would be a request, if somebody took it for one.
+        client.send("GET /snapshot HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.head().version, "HTTP/1.0");
+        take_until(&mut client, "--boundarydonotcross\r\n");
+        for _ in 0..5 {
+            let head = part_head(&mut client);
+            let length = value(&head, "Content-Length").parse().unwrap();
+            maker.verify(&client.take(length));
+            assert_eq!(client.take(DELIMITER.len()), DELIMITER.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn pages_of_all_sites_may_read_or_none_or_those_that_are_named() {
+    let scratch = Scratch::new();
+    let _camera = Camera::on_demand(scratch.path(), 50.0, Maker::new(5000));
+    let allowed = |server: &Process, origin: &str, target: &str, method: &str| {
+        let mut client = Client::connect(server.address());
+        client.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: test\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n"
+        ));
+        // OPTIONS of nothing has a body as long as it says, too.
+        let head = match (method, target) {
+            ("HEAD", _) | (_, "/stream" | "/snapshot") => client.head(),
+            _ => client.reply().head,
+        };
+        let field = |name| head.field(name).map(str::to_owned);
+        (
+            field("Access-Control-Allow-Origin"),
+            field("Access-Control-Allow-Credentials"),
+            field("Vary"),
+        )
+    };
+    let all = serve(scratch.path(), &[]);
+    let none = serve(scratch.path(), &["--allow-origin", "none"]);
+    let named = serve(
+        scratch.path(),
+        &[
+            "--allow-origin",
+            "http://a.local",
+            "--allow-origin",
+            "https://b.local:8443",
+        ],
+    );
+    let text = |text: &str| Some(text.to_owned());
+    for method in ["GET", "OPTIONS", "HEAD"] {
+        for target in ["/stream", "/snapshot", "/nothing", "/"] {
+            let what = format!("{method} {target}");
+            let any = (text("*"), None, None);
+            assert_eq!(
+                allowed(&all, "http://a.local", target, method),
+                any,
+                "{what}"
+            );
+            let nobody = (None, None, None);
+            assert_eq!(
+                allowed(&none, "http://a.local", target, method),
+                nobody,
+                "{what}"
+            );
+            for origin in ["http://a.local", "https://b.local:8443"] {
+                let echo = (text(origin), text("true"), text("Origin"));
+                assert_eq!(allowed(&named, origin, target, method), echo, "{what}");
+            }
+            for origin in ["http://a.local:81", "null", "http://b.local:8443"] {
+                let other = (None, None, text("Origin"));
+                assert_eq!(allowed(&named, origin, target, method), other, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_origin_that_is_none_is_told_at_start() {
+    let scratch = Scratch::new();
+    let server = serve(scratch.path(), &["--allow-origin", "a.local"]);
+    let ended = server.end();
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(
+        ended.log.contains("--allow-origin: 'a.local' is no origin"),
+        "{}",
+        ended.log
+    );
+}
+
+#[test]
+fn a_snapshot_ends_with_an_answer_while_all_places_are_taken_and_none_hangs() {
+    let scratch = Scratch::new();
+    let _camera = Camera::on_demand(scratch.path(), 50.0, Maker::new(5000));
+    let server = serve(scratch.path(), &["--max-clients", "2"]);
+    let mut one = Client::connect(server.address()).stream("/stream");
+    let mut two = Client::connect(server.address()).stream("/stream");
+    one.part();
+    two.part();
+    let mut third = Client::connect(server.address());
+    third.set_patience(PATIENCE);
+    let reply = third.get("/snapshot");
+    assert_eq!(reply.head.status, 503);
+    assert!(reply.head.field("Retry-After").is_some());
+    assert_eq!(reply.head.field("Access-Control-Allow-Origin"), Some("*"));
+}

@@ -1,0 +1,477 @@
+//! What lazycam tells about itself: the file `state`, /state and /metrics, and the picture for a lost camera.
+
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use common::frames::{Maker, decode};
+use common::http::{Client, Part, Stream};
+use common::process::{Process, capture, has, pid, run, serve, switches, wait_until_asleep};
+use common::producer::{Camera, Hand};
+use common::{Scratch, eventually};
+use lazycam::frames::jpeg::{self, Picture};
+use lazycam::frames::state::{Phase, State};
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+fn state(server: &Process) -> Value {
+    state_at(server, "/state")
+}
+
+#[track_caller]
+fn state_at(server: &Process, target: &str) -> Value {
+    let reply = Client::connect(server.address()).get(target);
+    assert_eq!(reply.head.status, 200);
+    assert_eq!(reply.head.field("Content-Type"), Some("application/json"));
+    assert_eq!(reply.head.field("Cache-Control"), Some("no-store"));
+    assert_eq!(reply.head.field("Access-Control-Allow-Origin"), Some("*"));
+    serde_json::from_slice(&reply.body).unwrap()
+}
+
+/// The only camera.
+fn camera(state: &Value) -> &Value {
+    &state["result"]["lazycam"]["cameras"][0]
+}
+
+fn phase(server: &Process) -> String {
+    camera(&state(server))["state"].as_str().unwrap().to_owned()
+}
+
+fn wait_for_phase(server: &Process, wanted: &str) {
+    eventually(&format!("it is {wanted}"), || phase(server) == wanted);
+}
+
+/// What a picture says in place of the camera's, if it is one of those.
+fn notice(part: &Part) -> Option<String> {
+    let comments = jpeg::comments(&part.jpeg).map(String::from_utf8_lossy);
+    let mut comments =
+        comments.filter_map(|text| Some(text.strip_prefix("lazycam notice: ")?.into()));
+    comments.next()
+}
+
+/// Reads on until a frame comes that a maker made.
+#[track_caller]
+fn expect_frame(stream: &mut Stream) -> Part {
+    stream.part_that(|part| notice(part).is_none())
+}
+
+#[track_caller]
+fn expect_notice(stream: &mut Stream) -> Part {
+    stream.part_that(|part| notice(part).is_some())
+}
+
+fn lost(why: &str) -> State {
+    State {
+        why: Some(why.into()),
+        ..State::new(Phase::Lost, SystemTime::now())
+    }
+}
+
+fn live() -> State {
+    State::new(Phase::Live, SystemTime::now())
+}
+
+#[test]
+fn the_state_has_ustreamers_members_and_ours() {
+    let scratch = Scratch::new();
+    let flags = [
+        "--size",
+        "160x120",
+        "--fps",
+        "20",
+        "--quality",
+        "60",
+        "--linger",
+        "0.3",
+    ];
+    let server = Process::start(run(&scratch.join("front"), &flags));
+    wait_for_phase(&server, "off");
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    for _ in 0..40 {
+        stream.part();
+    }
+    let state = state(&server);
+    assert_eq!(state["ok"], true);
+    let result = &state["result"];
+    assert_eq!(result["instance_id"], "");
+    assert_eq!(result["encoder"]["type"], "CPU");
+    assert_eq!(result["encoder"]["quality"], 60);
+    let source = &result["source"];
+    assert_eq!(source["resolution"]["width"], 160);
+    assert_eq!(source["resolution"]["height"], 120);
+    assert_eq!(
+        (&source["online"], &source["desired_fps"]),
+        (&true.into(), &20.into())
+    );
+    assert!(source["captured_fps"].as_u64().unwrap() > 0);
+    assert_eq!(result["stream"]["clients"], 1);
+    let clients = result["stream"]["clients_stat"].as_object().unwrap();
+    let (id, client) = clients.iter().next().unwrap();
+    for flag in [
+        "extra_headers",
+        "advance_headers",
+        "dual_final_frames",
+        "zero_data",
+    ] {
+        assert_eq!(client[flag], false, "{flag}");
+    }
+    assert!(client["fps"].is_u64() && client["key"].is_string());
+    let viewer = &result["lazycam"]["viewers"][0];
+    assert_eq!(viewer["id"].as_str(), Some(id.as_str()));
+    assert_eq!(
+        (&viewer["camera"], &viewer["kind"]),
+        (&"front".into(), &"stream".into())
+    );
+    assert!(viewer["frames_sent"].as_u64().unwrap() >= 40);
+    assert!(viewer["bytes_in_flight"].is_u64() && viewer["frames_skipped"].is_u64());
+    assert!(viewer["bytes_per_second"].as_f64().unwrap() > 1000.0);
+    let age = |member: &str| viewer[member].as_f64().unwrap();
+    // Captured, handed over, arrived: in this order. An acknowledgement's time is in whole milliseconds.
+    assert!(age("age_at_hand_over") > 0.0);
+    assert!(age("age_at_last_byte") >= 0.0);
+    let front = camera(&state);
+    assert_eq!(
+        (&front["name"], &front["number"]),
+        (&"front".into(), &0.into())
+    );
+    assert_eq!(
+        (&front["state"], &front["why"]),
+        (&"live".into(), &Value::Null)
+    );
+    assert!(
+        front["source"]
+            .as_str()
+            .unwrap()
+            .starts_with("pattern 160x120")
+    );
+    assert!(front["published"].as_u64().unwrap() >= 40);
+    assert_eq!(front["viewers"], 1);
+    assert!(front["since"].as_f64().unwrap() > 1.7e9);
+    assert!(front["frame"]["bytes"].as_u64().unwrap() > 100);
+    assert!(front["frame"]["age"].as_f64().unwrap() < 5.0);
+    drop(stream);
+    wait_for_phase(&server, "off");
+    assert_eq!(self::state(&server)["result"]["stream"]["clients"], 0);
+}
+
+#[test]
+fn a_slow_viewers_figures_say_that_it_is_slow() {
+    let scratch = Scratch::new();
+    let _camera = Camera::start(scratch.path(), 30.0, Maker::new(200_000));
+    let server = serve(scratch.path(), &[]);
+    let mut client = Client::connect_narrow(server.address());
+    client.request("GET", "/stream");
+    eventually("bytes wait for it, and frames pass it by", || {
+        client.sip(30_000);
+        let state = state(&server);
+        let viewer = &state["result"]["lazycam"]["viewers"][0];
+        let count = |member: &str| viewer[member].as_u64().unwrap_or(0);
+        count("bytes_in_flight") > 0 && count("frames_skipped") > 2
+    });
+}
+
+#[test]
+fn asking_wakes_no_camera() {
+    let scratch = Scratch::new();
+    let mut hand = Hand::new(scratch.path(), Maker::new(5000));
+    hand.publish();
+    let server = serve(scratch.path(), &[]);
+    let mut client = Client::connect(server.address());
+    for target in ["/state", "/metrics"] {
+        for method in ["GET", "OPTIONS"] {
+            client.request(method, target);
+            assert_eq!(client.reply().head.status, 200, "{method} {target}");
+        }
+        client.request("HEAD", target);
+        assert_eq!(client.head().status, 200);
+    }
+    assert!(!hand.was_asked());
+    client.get("/snapshot");
+    assert!(hand.was_asked());
+}
+
+#[test]
+fn a_sleeping_capture_process_is_not_even_woken_by_who_asks_for_the_state() {
+    let scratch = Scratch::new();
+    let camera = Process::start(capture(scratch.path(), &[]));
+    let server = serve(scratch.path(), &[]);
+    wait_for_phase(&server, "off");
+    wait_until_asleep(camera.pid());
+    let before = switches(camera.pid());
+    for _ in 0..20 {
+        assert_eq!(phase(&server), "off");
+        Client::connect(server.address()).get("/metrics");
+    }
+    assert_eq!(switches(camera.pid()), before);
+}
+
+#[test]
+fn the_state_file_is_written_when_the_phase_changes_and_not_for_frames() {
+    let scratch = Scratch::new();
+    let server = Process::start(run(scratch.path(), &["--linger", "0.3"]));
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    stream.part();
+    wait_for_phase(&server, "live");
+    let inode = || fs::metadata(scratch.join("state")).unwrap().ino();
+    let (before, written) = (inode(), fs::read_to_string(scratch.join("state")).unwrap());
+    assert!(written.starts_with("phase live\nsince "), "{written}");
+    for _ in 0..60 {
+        stream.part();
+    }
+    assert_eq!(inode(), before);
+    drop(stream);
+    eventually("the file says off", || {
+        let text = fs::read_to_string(scratch.join("state")).unwrap();
+        text.starts_with("phase off\n") && !text.contains("\npublished 0\n")
+    });
+}
+
+#[test]
+fn a_producer_that_says_nothing_is_seen_by_its_frames() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("front");
+    let server = serve(&dir, &[]);
+    assert_eq!(phase(&server), "absent");
+    let mut hand = Hand::new(&dir, Maker::new(5000));
+    wait_for_phase(&server, "off");
+    let mut stream = Client::connect(server.address());
+    stream.request("GET", "/stream");
+    hand.wait_until_asked();
+    wait_for_phase(&server, "starting");
+    hand.publish();
+    wait_for_phase(&server, "live");
+    drop(hand);
+    wait_for_phase(&server, "absent");
+}
+
+#[test]
+fn a_killed_capture_process_is_absent_and_what_it_said_is_not_the_next_ones_word() {
+    let scratch = Scratch::new();
+    let server = serve(scratch.path(), &[]);
+    let victim = Process::start(capture(scratch.path(), &["--fps", "50"]));
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    stream.part();
+    wait_for_phase(&server, "live");
+    kill_process(pid(victim.pid()), Signal::KILL).unwrap();
+    wait_for_phase(&server, "absent");
+    assert!(scratch.join("state").exists());
+    // A plain program takes over; it says nothing and holds the lock.
+    thread::sleep(Duration::from_millis(20));
+    let script =
+        "exec 9>> \"$0/lock\"; flock -n 9 || exit 1; echo me > \"$0/lock\"; echo done; read end";
+    let mut plain = Command::new("sh");
+    plain.args(["-c", script]).arg(scratch.path());
+    plain.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut plain = plain.spawn().unwrap();
+    eventually("the killed one's words are forgotten", || {
+        let state = state(&server);
+        camera(&state)["state"] != "absent" && camera(&state)["source"].is_null()
+    });
+    plain.stdin.take().unwrap().write_all(b"\n").unwrap();
+    plain.wait().unwrap();
+}
+
+#[test]
+fn whatever_stands_in_a_state_file_the_answer_is_json() {
+    let scratch = Scratch::new();
+    let server = serve(scratch.path(), &[]);
+    let mut hand = Hand::new(scratch.path(), Maker::new(5000));
+    let file = scratch.join("state");
+    let replace = |bytes: &[u8]| {
+        fs::write(scratch.join("other"), bytes).unwrap();
+        fs::rename(scratch.join("other"), &file).unwrap();
+    };
+    for text in [
+        &b"phase live\nsince 1.5\nwhy \"\\\x01\xFF</script>\nsource a\"b\nfps 1e999\npublished 18446744073709551615\n"[..],
+        b"phase \0\nsince 99999999999999999999\n",
+        &[b'x'; 1 << 20],
+        b"",
+    ] {
+        replace(text);
+        hand.publish();
+        let state = state(&server);
+        assert!(camera(&state)["state"].is_string(), "{state}");
+    }
+    replace(b"phase live\nsince 1.5\nsource a\"b\n");
+    eventually("it is read", || camera(&state(&server))["source"] == "a\"b");
+    fs::remove_file(&file).unwrap();
+    symlink("/dev/zero", scratch.join("other")).unwrap();
+    fs::rename(scratch.join("other"), &file).unwrap();
+    eventually("it is not", || camera(&state(&server))["source"].is_null());
+}
+
+#[test]
+fn a_stream_of_a_lost_camera_shows_what_is_wrong_and_goes_on_by_itself() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("front");
+    let maker = Maker::sized(320, 240, 9000);
+    let mut hand = Hand::new(&dir, maker.clone());
+    let server = serve(&dir, &[]);
+    hand.tell(&live());
+    let mut streams: Vec<_> = (0..3)
+        .map(|_| Client::connect(server.address()).stream("/stream"))
+        .collect();
+    hand.wait_until_asked();
+    hand.publish();
+    for stream in &mut streams {
+        maker.verify(&expect_frame(stream).jpeg);
+    }
+    while hand.was_asked() {}
+    hand.tell(&lost("somebody pulled the plug"));
+    hand.announce();
+    let mut pictures = Vec::new();
+    for stream in &mut streams {
+        let part = expect_notice(stream);
+        assert_eq!(notice(&part).as_deref(), Some("front lost"));
+        assert_eq!(decode(&part.jpeg), (320, 240), "as large as the stream");
+        pictures.push(part.jpeg);
+    }
+    assert!(pictures.iter().all(|one| *one == pictures[0]), "made once");
+    // Who waits goes on asking, or nobody would try to get the camera back.
+    hand.wait_until_asked();
+    // Again before anybody gives up, and it asks again.
+    expect_notice(&mut streams[0]);
+    hand.wait_until_asked();
+    let state = state(&server);
+    assert_eq!(camera(&state)["why"], "somebody pulled the plug");
+    assert_eq!(state["result"]["source"]["online"], false);
+    let mut client = Client::connect(server.address());
+    let snapshot = client.get("/snapshot");
+    assert_eq!(snapshot.head.status, 503);
+    assert!(snapshot.head.field("Retry-After").is_some());
+    hand.tell(&live());
+    let stamp = hand.publish();
+    for stream in &mut streams {
+        assert_eq!(maker.verify(&expect_frame(stream).jpeg).frame, stamp.frame);
+    }
+}
+
+#[test]
+fn a_viewer_who_comes_after_the_loss_sees_no_frame_from_before_it() {
+    let scratch = Scratch::new();
+    let mut hand = Hand::new(scratch.path(), Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    hand.publish();
+    let size = Some(Picture {
+        width: 400,
+        height: 300,
+    });
+    // The last frame is left lying.
+    hand.tell(&State {
+        size,
+        ..lost("smoke")
+    });
+    wait_for_phase(&server, "lost");
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    let part = stream.part();
+    assert!(notice(&part).is_some(), "the first picture");
+    assert_eq!(decode(&part.jpeg), (400, 300), "the size that was told");
+    assert!(notice(&stream.part()).is_some(), "and the second");
+}
+
+#[test]
+fn a_viewer_of_a_camera_that_nobody_captures_is_told_so() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("front");
+    let server = serve(&dir, &[]);
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    let part = stream.part();
+    assert_eq!(notice(&part).as_deref(), Some("front absent"));
+    assert_eq!(decode(&part.jpeg), (640, 480));
+    let maker = Maker::sized(640, 480, 20_000);
+    let _camera = Camera::on_demand(&dir, 30.0, maker.clone());
+    maker.verify(&expect_frame(&mut stream).jpeg);
+}
+
+#[test]
+fn a_camera_that_is_not_there_is_lost_and_tried_again_while_somebody_looks() {
+    let scratch = Scratch::new();
+    let device = scratch.join("video7");
+    let source = format!("v4l2:{}", device.display());
+    let server = Process::start(run(&scratch.join("front"), &["--source", &source]));
+    wait_for_phase(&server, "off");
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    let part = stream.part();
+    assert_eq!(notice(&part).as_deref(), Some("front lost"));
+    let told = state(&server);
+    let since = camera(&told)["since"].clone();
+    let why = camera(&told)["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("video7"), "{why}");
+    // What is wrong changes, the loss does not; and it is noticed because it is tried again.
+    fs::write(&device, "no camera").unwrap();
+    eventually("it is tried again", || {
+        camera(&state(&server))["why"] != *why
+    });
+    assert_eq!(camera(&state(&server))["since"], since);
+}
+
+#[test]
+fn promtool_has_nothing_to_say_against_the_metrics() {
+    let scratch = Scratch::new();
+    let server = Process::start(run(&scratch.join("front"), &["--size", "160x120"]));
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    for _ in 0..10 {
+        stream.part();
+    }
+    let mut client = Client::connect(server.address());
+    client.get("/nothing/here/at/all");
+    let reply = client.get("/metrics");
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(reply.head.field("Content-Type"), Some(media_type));
+    let text = String::from_utf8(reply.body).unwrap();
+    for line in [
+        "lazycam_streams_begun_total 1",
+        "lazycam_http_refused_total{code=\"404\"} 1",
+        "lazycam_connections_closed_total{reason=\"stalled\"} 0",
+        "lazycam_camera_up{camera=\"front\"} 1",
+        "lazycam_camera_state{camera=\"front\",state=\"live\"} 1",
+        "lazycam_viewers{camera=\"front\",kind=\"stream\"} 1",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+    }
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name}\n{text}"))
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    let frames = value("lazycam_frames_sent_total ");
+    assert!(frames >= 10.0);
+    assert_eq!(value("lazycam_frame_age_seconds_count "), frames);
+    assert!(value("lazycam_frame_age_seconds_sum ") > 0.0);
+    if has("promtool") {
+        check(&text);
+    }
+}
+
+fn check(text: &str) {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+    let promtool = promtool.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().unwrap();
+    let mut stdin = promtool.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
+    drop(stdin);
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn a_server_without_a_directory_has_a_state_all_the_same() {
+    let server = serve(Path::new("/dev/shm/lazycam-test-not-there/front"), &[]);
+    let state = state(&server);
+    assert_eq!(camera(&state)["state"], "absent");
+    assert_eq!(camera(&state)["frame"], Value::Null);
+    assert_eq!(state["result"]["source"]["resolution"]["width"], 0);
+}

@@ -1,0 +1,277 @@
+"""The source libcamera on an emulated system: what tests/vm/run does for `libcamera`.
+
+What: builds lazycam with the feature for arm64, dynamically linked against Debian's libcamera 0.7 (trixie-backports), puts it into an
+  initramfs with that library and those that it needs, and drives libcamera's own virtual camera: listed, viewed, suspended,
+  silent, mistaken. `tests(image)` does the same with any other binary and whatever files that one needs.
+Why: a real camera of libcamera cannot be emulated; its virtual one goes the whole way through the library, buffers included.
+What not: sensors, ISPs, IPA modules, a rate (the virtual camera sends frames as fast as it is asked), and a camera in use: several
+  processes may have the virtual one at a time. armhf's kernel has no /dev/udmabuf, so there is arm64 alone.
+"""
+import json, os, re, shutil, subprocess, time, urllib.request
+from pathlib import Path
+
+import rig
+from rig import BACKPORTS, CACHE, FILE, HERE, PROGRAM, ROOT, TARGET, Guest, Machine, Stream, check, columns, eventually, say
+
+TRIPLE, LIB = "aarch64-unknown-linux-gnu", "usr/lib/aarch64-linux-gnu"
+# With their suite where it is not the release's own.
+PACKAGES = [f"{name}/{BACKPORTS}" for name in ("libcamera-dev", "libcamera0.7", "libdw1t64", "libelf1t64")] + """
+    libc6 libstdc++6 libgcc-s1 libyaml-0-2 libudev1 libcap2 libgnutls30t64 libp11-kit0 libidn2-0 libunistring5 libtasn1-6
+    libnettle8t64 libhogweed6t64 libgmp10 libffi8 zlib1g libzstd1 liblzma5 libbz2-1.0 liblttng-ust1t64 liblttng-ust-common1t64
+    libnuma1 libpisp1 libyuv0 libjpeg62-turbo libegl1 libgles2 libglvnd0 libboost-log1.83.0 libboost-thread1.83.0
+    libboost-filesystem1.83.0""".split()
+CAMERAS = """%YAML 1.1
+---
+"Bars":
+  supported_formats:
+  - {width: 640, height: 480, frame_rates: [30, 60]}
+  - {width: 320, height: 240, frame_rates: [30]}
+  test_pattern: "bars"
+  location: "CameraLocationFront"
+  model: "lazycam bars"
+"Lines":
+  supported_formats:
+  - {width: 1280, height: 720, frame_rates: [30]}
+  test_pattern: "lines"
+  location: "CameraLocationBack"
+  model: "lazycam lines"
+"""
+# libcamera's bars, and what is seen of them: the virtual camera writes limited range by BT.601 and says that it is full.
+BARS = [(255, 255, 255), (255, 255, 0), (0, 255, 255), (0, 255, 0), (255, 0, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)]
+
+
+def pale(rgb):
+    r, g, b = (c / 255 for c in rgb)
+    y = 0.299 * r + 0.587 * g + 0.114 * b
+    luma, cb, cr = 16 + 219 * y, 224 * (b - y) / 1.772, 224 * (r - y) / 1.402
+    return [min(255, max(0, c)) for c in (luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb)]
+
+
+# --- what is built ----------------------------------------------------------------------------------------------------
+
+def sysroot():
+    """Headers and libraries of the packages in one tree."""
+    tree = CACHE / "libcamera-sysroot"
+    if not tree.exists():
+        packages, new = rig.Packages("arm64"), tree.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        for package in PACKAGES:
+            subprocess.run(["cp", "-a", f"{packages.unpacked(package)}/.", new], check=True)
+        (new / "lib").exists() or (new / "lib").symlink_to("usr/lib")
+        new.rename(tree)
+    return tree
+
+
+def environment():
+    """For cargo, so that it builds the feature for TRIPLE."""
+    tree, target = sysroot(), TRIPLE.replace("-", "_")
+    linking = ["--allow-shlib-undefined", f"-rpath-link,{tree / LIB}"]
+    env = {name: value for name, value in os.environ.items() if name not in ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS")}
+    env.update({
+        "PKG_CONFIG_ALLOW_CROSS": "1", "PKG_CONFIG_SYSROOT_DIR": str(tree), "PKG_CONFIG_LIBDIR": str(tree / LIB / "pkgconfig"),
+        f"CC_{target}": "aarch64-linux-gnu-gcc", f"CXX_{target}": "aarch64-linux-gnu-g++", f"AR_{target}": "aarch64-linux-gnu-ar",
+        f"BINDGEN_EXTRA_CLANG_ARGS_{target}": "--sysroot=/ -isystem /usr/aarch64-linux-gnu/include",
+        f"CARGO_TARGET_{target.upper()}_LINKER": "aarch64-linux-gnu-g++",
+        f"CARGO_TARGET_{target.upper()}_RUSTFLAGS": " ".join(f"-C link-arg=-Wl,{flag}" for flag in linking),
+        f"CARGO_TARGET_{target.upper()}_RUNNER": f"qemu-aarch64-static -L {tree}"})
+    return env
+
+
+def cargo(*arguments):
+    """cargo with the feature, for TRIPLE. Its own unit tests run under qemu's user mode."""
+    command, *more = arguments
+    at, *rest = " ".join(more).partition(" -- ")
+    options = ["--locked", "--features", "libcamera", "--target", TRIPLE, "--target-dir", TARGET]
+    subprocess.run(["cargo", command, "-q", *options, *at.split(), *" ".join(rest).split()], check=True, env=environment(), cwd=ROOT)
+
+
+def dynamic():
+    """The dynamically linked binary and the files that it needs."""
+    for program, package in (("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu"), ("pkg-config", "pkgconf"),
+                             ("qemu-aarch64-static", "qemu-user-static")):
+        rig.need(program, package)
+    subprocess.run(["rustup", "target", "add", TRIPLE], check=True, capture_output=True)
+    cargo("clippy", "--all-targets", "--", "-D", "warnings")
+    cargo("test", "--lib", "libcamera")
+    cargo("build", "--release", "--bin", "lazycam")
+    say("the feature libcamera: clippy is clean, its unit tests pass under qemu-user, it links")
+    silent = TARGET / "vm/silent_camera.so"
+    subprocess.run(["aarch64-linux-gnu-g++", "-shared", "-fPIC", "-O1", "-o", silent, HERE / "silent_camera.cpp"], check=True)
+    binary = TARGET / TRIPLE / "release/lazycam"
+    tree = sysroot()
+    files = {f"{LIB}/{name}": (PROGRAM, file.read_bytes()) for name, file in needed(binary, tree / LIB).items()}
+    files["lib/ld-linux-aarch64.so.1"] = (PROGRAM, next(tree.rglob("ld-linux-aarch64.so.1")).read_bytes())
+    files["lib/silent_camera.so"] = (PROGRAM, silent.read_bytes())
+    return binary, files
+
+
+def needed(binary, libraries):
+    """The shared libraries that a binary loads, and those that these do: name and file."""
+    found, todo = {}, [binary]
+    while todo:
+        dynamic_section = rig.output("readelf", "-d", todo.pop())
+        for name in re.findall(r"NEEDED.*\[(.*)\]", dynamic_section):
+            if name not in found and not name.startswith("ld-"):
+                found[name] = libraries / name
+                check(found[name].exists(), f"no package brings {name}")
+                todo.append(found[name])
+    return found
+
+
+def image(binary, files):
+    """A machine with a binary, the files that it needs beside itself, and cameras for it."""
+    rig.say(f"{binary}: {binary.stat().st_size} bytes, with {len(files)} files of {sum(len(f) for _, f in files.values())} bytes")
+    cameras = {"usr/share/libcamera/pipeline/virtual/virtual.yaml": (FILE, CAMERAS.encode()),
+               "bin/lazycam": (PROGRAM, binary.read_bytes())}
+    return lambda folder: Machine("arm64", folder, {**files, **cameras}, memory=512)
+
+
+def run():
+    """With the dynamically linked binary; true if all holds."""
+    subprocess.run(["cargo", "build", "-q", "--locked", "--target-dir", TARGET, "--example", "columns"], check=True, cwd=ROOT)
+    return rig.run("libcamera", image(*dynamic()), Tests, "lazycam")
+
+
+# --- what has to hold -------------------------------------------------------------------------------------------------
+
+class Tests(Guest):
+    def all(self):
+        self.absent()
+        self.media()
+        self.listed()
+        self.viewed()
+        self.suspended()
+        self.controlled()
+        self.killed()
+        if self.machine.run("test -e /lib/silent_camera.so")[0] == 0:
+            self.silent()
+        else:
+            say("SKIPPED: a camera that goes silent (it takes a shared library to preload into)")
+        self.mistakes()
+
+    def absent(self):
+        """No media device: waited for, and found when one comes."""
+        self.start("--source libcamera:Bars --linger 1")
+        eventually("the log of the absence", lambda: "no media device" in self.log())
+        viewer = Stream(self.machine.url, 60)
+        eventually("a try that fails", lambda: "is lost" in self.log())
+        self.media()
+        viewer.frames(3)
+        check("opened libcamera Bars" in self.log(), self.log())
+        viewer.close()
+        self.stop()
+        say("no media device: told, and found without udev as soon as there is one, while a viewer waits")
+
+    def media(self):
+        """A media device, which libcamera's udev must believe to be set up."""
+        self.machine.told("test -e /dev/media0 || insmod /modules/vivid.ko n_devs=1 node_types=0x1; mkdir -p /run/udev/data; "
+                          "for d in /sys/bus/media/devices/*/dev /sys/class/video4linux/*/dev; do "
+                          "echo I:1 >/run/udev/data/c$(cat $d); done; touch /dev/media0; chmod 600 /dev/media0")
+
+    def listed(self):
+        text = self.machine.told("lazycam list 2>/dev/null")
+        for line in ("lazycam bars (libcamera, Bars)", "  --source libcamera:Bars", "  --source libcamera:Lines", "  --format NV12",
+                     "    --size 640x480  --fps not told", "    --size 1280x720  --fps not told"):
+            check(f"{line}\n" in text, f"`lazycam list` does not tell {line}:\n{text}")
+        check("--control FrameDurationLimits=" in text and "--control Orientation=Rotate0, " in text, text)
+        listed = json.loads(self.machine.told("lazycam list --json 2>/dev/null"))["cameras"]
+        bars = next(camera for camera in listed if camera["source"] == "libcamera:Bars")
+        check(bars["readable"] and {"width": 320, "height": 240, "fps": []} in bars["formats"][0]["sizes"], str(bars))
+        check(any(control["name"] == "FrameDurationLimits" for control in bars["controls"]), str(bars))
+        say("list: as text and as JSON")
+
+    def viewed(self):
+        self.start("--source libcamera:Bars --size 640x480 --quality 95 --linger 1")
+        self.sleeps()
+        say("nobody looks: 10 s in which no thread ran, those of libcamera included")
+        viewer = Stream(self.machine.url)
+        pictures = viewer.frames(20)
+        off = min(self.off(colours) for colours in columns(self.folder, pictures))
+        check(off <= 8, f"colours are {off} off: {columns(self.folder, pictures[:1])}")
+        viewer.close()
+        say(f"20 valid frames of NV12, colour bars at most {off:.0f} of 255 off")
+        self.asleep()
+        self.sleeps()
+        say("the last viewer has gone: again 10 s in which no thread ran")
+
+    def off(self, colours):
+        """How far from the bars, wherever they have moved to, the worst of eight samples is."""
+        bars = [pale(bar) for bar in BARS]
+        return min(max(abs(a - b) for i, seen in enumerate(colours) for a, b in zip(seen, bars[(i + shift) % 8]))
+                   for shift in range(8))
+
+    def asleep(self):
+        eventually("the camera is off", lambda: self.state() == "off")
+
+    def state(self):
+        return json.loads(urllib.request.urlopen(self.machine.url + "/state", timeout=30).read())[
+            "result"]["lazycam"]["cameras"][0]["state"]
+
+    def suspended(self):
+        for turn in range(10):
+            viewer = Stream(self.machine.url)
+            viewer.frames(2)
+            viewer.close()
+            self.asleep()
+            if turn == 1:
+                before = self.inventory()
+        self.flat(before, self.inventory(), "suspended and resumed ten times")
+        self.sleeps()
+        threads = self.machine.told("for p in $(pidof lazycam); do cat /proc/$p/task/*/comm; echo; done")
+        say(f"asleep: threads by process: {'; '.join(' '.join(names.split()) for names in threads.strip().split(chr(10) * 2))}")
+        self.stop()
+
+    def controlled(self):
+        self.start("--source libcamera:1 --size 1280x720 --fps 25 --control FrameDurationLimits=33333:33333 "
+                   "--control orientation=rotate0")
+        picture = urllib.request.urlopen(self.machine.url + "/snapshot", timeout=30).read()
+        columns(self.folder, [picture])
+        check("libcamera Lines (lazycam lines), 1280x720 NV12" in self.log(), self.log())
+        self.stop()
+        say("by number, with a rate, a control and an orientation")
+
+    def killed(self):
+        self.start("--source libcamera --linger 1")
+        viewer = Stream(self.machine.url, 60)
+        viewer.frames(3)
+        capture = re.findall(r"capture is process (\d+)", self.log())[-1]
+        self.machine.told(f"kill -9 {capture}")
+        viewer.frames(3)
+        eventually("the log of the new process", lambda: self.log().count("capture is process") == 2)
+        viewer.frames(3)
+        viewer.close()
+        self.stop()
+        say("the capture process is killed: its viewer stays, and sees the next one's frames")
+
+    def silent(self):
+        self.machine.told("touch /run/silent")
+        self.start("--source libcamera:Bars", before="LD_PRELOAD=/lib/silent_camera.so")
+        viewer = Stream(self.machine.url, 60)
+        eventually("the end of the silent capture", lambda: "has given no frame for 5 s" in self.log())
+        eventually("its successor", lambda: self.log().count("capture is process") == 2)
+        check("capture ended with exit status: 1" in self.log(), self.log())
+        self.machine.told("rm /run/silent")
+        viewer.frames(3)
+        viewer.close()
+        self.stop()
+        say("a camera goes silent: told after 5 s, its process ends with status 1, its viewer sees the next one's frames")
+
+    def mistakes(self):
+        capture = "lazycam capture --frames /run/mistaken --source libcamera"
+        for arguments, words in [
+            (":Bars --size 641x480", ["no pictures of 641x480", "640x480", "320x240"]),
+            (":Bars --format YUYV", ["no format YUYV", "NV12"]),
+            (":Bars --control Sharpness=1", ["no control sharpness", "FrameDurationLimits", "Orientation"]),
+            (":Bars --control FrameDurationLimits=1:2", ["FrameDurationLimits is "]),
+            (":Bars --control orientation=rotate90", ["cannot turn", "it has Rotate0"]),
+        ]:
+            got, text = self.machine.run(f"{capture}{arguments}")
+            check(got == 2 and all(word in text for word in words), f"{arguments}: status {got}: {text}")
+        for name in ("Nobody", "7"):
+            _, text = self.machine.run(f"{capture}:{name} & sleep 2; kill $!")
+            check(f"no camera {name}; it has 0 (Bars), 1 (Lines)" in text, text)
+        _, text = self.machine.run("mkdir -p /run/nobody; chown 99 /run/nobody; su nobody -c 'lazycam capture --frames "
+                                   "/run/nobody/x --source libcamera & sleep 2; kill $!'")
+        check("no permission for /dev/" in text, f"without permission: {text}")
+        say("mistakes are told with what to do: size, format, control, value, orientation, camera, permission")

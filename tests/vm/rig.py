@@ -1,0 +1,321 @@
+"""What the tests in emulated systems share: Debian packages of another architecture, an initramfs of them, the machine that
+boots it, and what a viewer sees. Used by run and by the files beside it.
+"""
+import lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+CACHE = TARGET / "vm"
+SUITE, BACKPORTS = "trixie", "trixie-backports"
+MODULES = ["virtio_mmio", "virtio_net", "uvcvideo", "vhci_hcd", "vivid"]
+ARCHES = {
+    "arm64": dict(qemu="qemu-system-aarch64", cpu="cortex-a53", kernel="linux-image-arm64", cross="aarch64",
+                  triple="aarch64-unknown-linux-musl", linker="rust-lld", flags=""),
+    "armhf": dict(qemu="qemu-system-arm", cpu="cortex-a7", kernel="linux-image-armmp", cross="armv7",
+                  triple="armv7-unknown-linux-gnueabihf", linker="arm-linux-gnueabihf-gcc",
+                  flags="-C target-feature=+crt-static"),
+}
+
+
+def say(text):
+    print(f"vm: {text}", flush=True)
+
+
+def need(program, package):
+    if not shutil.which(program):
+        sys.exit(f"vm: {program} is missing; on Debian: apt-get install {package}")
+
+
+def output(*command, **more):
+    return subprocess.run(command, check=True, capture_output=True, text=True, **more).stdout
+
+
+# --- what is booted ---------------------------------------------------------------------------------------------------
+
+class Packages:
+    """Debian packages of another architecture, by an apt that knows nothing of this machine's."""
+
+    def __init__(self, arch):
+        self.arch, self.dir, self.debs = arch, CACHE / f"apt-{arch}", CACHE / "debs"
+        for sub in (self.debs, self.dir / "lists/partial", self.dir / "none"):
+            sub.mkdir(parents=True, exist_ok=True)
+        (self.dir / "status").touch()
+        mirror = os.environ.get("LAZYCAM_VM_MIRROR", "http://deb.debian.org/debian")
+        key = "/usr/share/keyrings/debian-archive-keyring.gpg"
+        (self.dir / "sources").write_text("".join(f"deb [arch={arch} signed-by={key}] {mirror} {suite} main\n"
+                                               for suite in (SUITE, BACKPORTS)))
+        (self.dir / "conf").write_text("".join(f'{name} "{value}";\n' for name, value in {
+            "Dir::Etc::sourcelist": self.dir / "sources", "Dir::Etc::sourceparts": self.dir / "none",
+            "Dir::State": self.dir, "Dir::State::status": self.dir / "status", "Dir::Cache": self.dir,
+            "APT::Architecture": arch, "APT::Architectures": arch, "Acquire::Languages": "none",
+            "APT::Sandbox::User": "root", "Acquire::Retries": "3"}.items()))
+        self.env = dict(os.environ, APT_CONFIG=str(self.dir / "conf"))
+
+    def lists(self):
+        if not list((self.dir / "lists").glob(f"*_{BACKPORTS}_*Packages*")):
+            say(f"package lists of {SUITE} for {self.arch}")
+            subprocess.run(["apt-get", "-qq", "update"], check=True, env=self.env)
+
+    def unpacked(self, package):
+        """The folder of a package's files; a kernel's name is looked up behind that of the newest one. `name/suite` is taken
+        from that suite."""
+        known = self.dir / package.replace("/", "_")
+        if not known.exists():
+            self.lists()
+            name = package
+            if package.startswith("linux-image"):
+                depends = output("apt-cache", "depends", "-i", package, env=self.env)
+                name = re.search(r"Depends: (linux-image-\S+)", depends)[1]
+            say(f"package {name}")
+            before = set(self.debs.glob("*"))
+            subprocess.run(["apt-get", "-qq", "download", name], check=True, env=self.env, cwd=self.debs)
+            (deb,) = set(self.debs.glob("*")) - before
+            tree = known.with_name(known.name + ".new")
+            shutil.rmtree(tree, ignore_errors=True)
+            subprocess.run(["dpkg-deb", "-x", deb, tree], check=True)
+            deb.unlink()
+            tree.rename(known)
+        return known
+
+
+def kernel_modules(tree, wanted):
+    """The wanted modules and those they depend on, each behind its own, as name and content."""
+    files = {re.sub(r"\.ko(\.xz)?$", "", f.name).replace("-", "_"): f for f in tree.rglob("*.ko*")}
+    order = {}
+
+    def visit(name):
+        if name in order or name not in files:
+            return
+        data = files[name].read_bytes()
+        data = lzma.decompress(data) if files[name].suffix == ".xz" else data
+        depends = re.search(rb"\0depends=([^\0]*)\0", data)
+        for other in depends[1].decode().split(",") if depends else []:
+            visit(other.replace("-", "_"))
+        order[name] = data
+
+    for name in wanted:
+        visit(name)
+    return order
+
+
+def cpio(files):
+    """An initramfs (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst) of name: (mode, content)."""
+    out = bytearray()
+    folders = {str(p) for name in files for p in Path(name).parents if str(p) != "."}
+    entries = [(name, 0o40755, b"") for name in sorted(folders)]
+    entries += [(name, mode, data) for name, (mode, data) in files.items()] + [("TRAILER!!!", 0, b"")]
+    for inode, (name, mode, data) in enumerate(entries, 1):
+        name = name.encode() + b"\0"
+        major, minor = (5, 1) if mode & 0o170000 == 0o20000 else (0, 0)
+        fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, major, minor, len(name), 0)
+        for part in (b"070701" + b"".join(b"%08X" % f for f in fields) + name, data):
+            out += part + b"\0" * (-(len(out) + len(part)) % 4)
+    return bytes(out)
+
+
+def build(arch):
+    """The static binary, and the camera for the same target."""
+    about = ARCHES[arch]
+    binary = os.environ.get("LAZYCAM_BIN")
+    if not binary:
+        subprocess.run([ROOT / "cross/build", about["cross"]], check=True, stdout=subprocess.DEVNULL)
+        binary = TARGET / f"static/lazycam-{about['cross']}"
+    need(about["linker"], "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross") if about["linker"] != "rust-lld" else None
+    variable = f"CARGO_TARGET_{about['triple'].upper().replace('-', '_')}_LINKER"
+    env = dict(os.environ, RUSTFLAGS=about["flags"], **{variable: about["linker"]})
+    release = ["cargo", "build", "-q", "--locked", "--release", "--target-dir", TARGET]
+    subprocess.run([*release, "--target", about["triple"], "--example", "usb_camera"], check=True, env=env, cwd=ROOT)
+    subprocess.run(["cargo", "build", "-q", "--locked", "--target-dir", TARGET, "--example", "columns"], check=True, cwd=ROOT)
+    return Path(binary), TARGET / about["triple"] / "release/examples/usb_camera"
+
+
+# --- the machine ------------------------------------------------------------------------------------------------------
+
+PROGRAM, FILE, LINK = 0o100755, 0o100644, 0o120777  # modes of files in the image
+
+
+class Machine:
+    """A booted system. `files` of name: (mode, content) come in addition to busybox and the modules, or in place of the init
+    that is here; `devices` are more words for qemu."""
+
+    def __init__(self, arch, folder, files, memory=320, modules=MODULES, devices=()):
+        about, packages = ARCHES[arch], Packages(arch)
+        tree = packages.unpacked(about["kernel"])
+        modules = kernel_modules(tree, modules)
+        busybox = max(packages.unpacked("busybox-static").rglob("busybox"), key=lambda f: f.is_file() and f.stat().st_size)
+        files = {"init": (PROGRAM, (HERE / "init").read_bytes()), "bin/busybox": (PROGRAM, busybox.read_bytes()),
+                 "bin/sh": (LINK, b"busybox"), "dev/console": (0o20600, b""),
+                 "etc/passwd": (FILE, b"root::0:0::/:/bin/sh\nnobody::99:99::/:/bin/sh\n"),
+                 "modules/order": (FILE, "".join(f"{name}\n" for name in modules).encode()), **files}
+        files.update({f"modules/{name}.ko": (FILE, data) for name, data in modules.items()})
+        (folder / "initrd").write_bytes(cpio(files))
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        (kernel,) = tree.glob("boot/vmlinuz-*")
+        self.process = subprocess.Popen([
+            about["qemu"], "-M", "virt", "-cpu", about["cpu"], "-smp", "2", "-m", str(memory), "-nodefaults", "-display", "none",
+            "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd", folder / "initrd",
+            "-append", "console=ttyAMA0 quiet panic=-1 oops=panic rdinit=/init",
+            "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:8080",
+            "-device", "virtio-net-device,netdev=net", *devices], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.text, self.news = "", threading.Condition()
+        threading.Thread(target=self.read, daemon=True).start()
+        self.until(r"=ready\n", 240)
+
+    def read(self):
+        while chunk := os.read(self.process.stdout.fileno(), 65536):
+            with self.news:
+                self.text += chunk.decode(errors="replace").replace("\r", "")
+                self.news.notify_all()
+        with self.news:
+            self.text += "\n=end of console\n"
+            self.news.notify_all()
+
+    def until(self, pattern, seconds, start=0):
+        with self.news:
+            found = self.news.wait_for(lambda: re.search(pattern, self.text[start:]) or "=end of console" in self.text, seconds)
+        if not found or isinstance(found, bool):
+            raise Failed(f"the machine does not answer; its console ends with\n{self.text[-3000:]}")
+        return found
+
+    def run(self, command, seconds=60):
+        """A command line in the guest: its status and what it printed."""
+        start = len(self.text)
+        self.process.stdin.write(command.encode() + b"\n")
+        self.process.stdin.flush()
+        found = self.until(r"=status (\d+)\n", seconds, start)
+        return int(found[1]), self.text[start:start + found.start()]
+
+    def told(self, command, seconds=60):
+        status, text = self.run(command, seconds)
+        check(status == 0, f"`{command}` in the guest: status {status}\n{text}")
+        return text
+
+    def off(self):
+        self.process.stdin.write(b"poweroff -f\n")
+        self.process.stdin.flush()
+        try:
+            self.process.wait(30)
+        finally:
+            self.process.kill()
+
+
+# --- what has to hold -------------------------------------------------------------------------------------------------
+
+class Failed(Exception):
+    pass
+
+
+def check(holds, otherwise):
+    if not holds:
+        raise Failed(otherwise)
+
+
+def eventually(what, test, seconds=30):
+    end = time.monotonic() + seconds
+    while not (found := test()):
+        check(time.monotonic() < end, f"not within {seconds} s: {what}")
+        time.sleep(0.2)
+    return found
+
+
+class Stream:
+    """A viewer: the parts of a multipart stream."""
+
+    def __init__(self, url, seconds=30):
+        self.reply = urllib.request.urlopen(url + "/stream", timeout=seconds)
+
+    def frame(self):
+        length = 0
+        while line := self.reply.readline():
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+            if line == b"\r\n" and length:
+                return self.reply.read(length)
+        raise Failed("the stream ended")
+
+    def frames(self, count):
+        return [self.frame() for _ in range(count)]
+
+    def close(self):
+        self.reply.close()
+
+
+def columns(folder, pictures):
+    """Eight colours of each picture, decoded."""
+    names = []
+    for i, picture in enumerate(pictures):
+        names.append(str(folder / f"{i}.jpg"))
+        Path(names[-1]).write_bytes(picture)
+    done = subprocess.run([TARGET / "debug/examples/columns", *names], capture_output=True, text=True)
+    check(done.returncode == 0, f"a frame is no valid JPEG: {done.stderr}")
+    return [[tuple(map(int, c.split(","))) for c in line.split()] for line in done.stdout.splitlines()]
+
+
+def number(picture):
+    return int(re.search(rb"lazycam frame=(\d+)", picture)[1])
+
+
+class Guest:
+    """lazycam in a machine."""
+
+    def __init__(self, machine, folder):
+        self.machine, self.folder = machine, folder
+
+    def start(self, arguments, name="lazycam", before=""):
+        self.machine.told(f"{before} lazycam --listen 8080 {arguments} >/run/{name}.log 2>&1 & echo $! >/run/{name}.pid")
+        eventually("the server listens", lambda: self.machine.run("netstat -ltn | grep -q :8080")[0] == 0)
+
+    def stop(self, name="lazycam"):
+        self.machine.run(f"kill $(cat /run/{name}.pid)")
+        eventually("the processes end", lambda: self.machine.run("pidof lazycam")[0] != 0)
+
+    def log(self, name="lazycam"):
+        return self.machine.run(f"cat /run/{name}.log")[1]
+
+    def sleeps(self, seconds=10):
+        """Neither process was given the processor in between, so neither made a system call: /proc/PID/schedstat."""
+        look = "cat $(for p in $(pidof lazycam); do echo /proc/$p/task/*/schedstat; done)"
+        before = self.machine.told(look)
+        # The third number counts turns on the processor; all zero would be a kernel that does not count.
+        turns = [int(line.split()[2]) for line in before.split("\n") if line]
+        check(len(turns) >= 2 and min(turns) > 0, f"two processes that have run were expected: {before}")
+        time.sleep(seconds)
+        after = self.machine.told(look)
+        check(before == after, f"a process ran while nobody looked:\n{before}{after}")
+
+    def inventory(self):
+        """Descriptors and resident memory in kB of each process."""
+        text = self.machine.told("for p in $(pidof lazycam); do ls /proc/$p/fd | wc -l; grep VmRSS /proc/$p/status; done")
+        return [int(n) for n in re.findall(r"^(\d+)$", text, re.M)], [int(n) for n in re.findall(r"(\d+) kB", text)]
+
+    def flat(self, before, after, what):
+        """Two inventories with the same descriptors and next to the same memory."""
+        say(f"{what}; descriptors {before[0]} -> {after[0]}, memory in kB {before[1]} -> {after[1]}")
+        check(before[0] == after[0], "descriptors leak")
+        check(max(b - a for a, b in zip(before[1], after[1])) < 200, "memory grows")
+
+
+def run(name, machine, tests, *logs):
+    """Starts a machine and has its tests done; true if they hold."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        booted = machine(Path(folder))
+        say(f"{name}: up after {time.monotonic() - began:.0f} s")
+        guest = tests(booted, Path(folder))
+        try:
+            guest.all()
+            check("Oops" not in booted.text and "BUG:" not in booted.text, "the kernel complained")
+            say(f"{name}: good, {time.monotonic() - began:.0f} s")
+            return True
+        except (Failed, OSError, subprocess.SubprocessError) as failure:
+            say(f"{name}: FAILED: {failure}")
+            for log in logs:
+                say(f"{log}.log:\n{guest.log(log)}")
+            return False
+        finally:
+            booted.off()
