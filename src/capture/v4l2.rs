@@ -35,11 +35,11 @@ use log::{info, warn};
 use rustix::io::Errno;
 
 use super::pixels::{PREFERENCE, Pixels, Unpacker};
-use crate::capture::encode::Encoder;
 use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::stamp::monotonic;
 use crate::error::{Error, Result};
 use crate::frames::jpeg::Picture;
+use crate::picture::encode::Encoder;
 pub use controls::{Assignment, Control, Kind as ControlKind};
 pub use device::{Card, Device, Format, Fourcc, Interval, Sizes};
 use ioctl::{Buffers, Filled};

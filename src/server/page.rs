@@ -23,7 +23,7 @@ pub(super) const PAGE: &str = concat!(
 /// `'self'`. A test computes the hashes anew and says what they should be.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
      script-src 'sha256-anf9EFvgBatMCQ/g8zrcqBJX4NE5+5r5GkSKi+69OQk='; \
-     style-src 'sha256-W+i7/azvXU+14K4mRvpB8BAgqtKqkPhYEge+Yh4GWpY='; \
+     style-src 'sha256-Y33aL/2DdZhp49ZAJqHMiSInfa9oyFnrpF9KgUJ/9Vo='; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n\
      X-Content-Type-Options: nosniff\r\n\
      Referrer-Policy: no-referrer\r\n";

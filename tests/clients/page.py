@@ -43,7 +43,7 @@ KEYS = {"tab": "\ue004", "escape": "\ue00c", "left": "\ue012", "right": "\ue014"
 READ = """
     const text = (id) => document.getElementById(id).textContent, view = document.documentElement.classList;
     return {state: text('state-word'), more: text('state-text'), age: text('age'), rate: text('rate'), size: text('size'),
-        title: document.title, full: view.contains('full'), idle: view.contains('idle'), path: location.pathname,
+        title: document.title, full: view.contains('full'), bar: getComputedStyle(document.getElementById('bar')).opacity, path: location.pathname,
         notice: !document.getElementById('notice').hidden, dialog: document.getElementById('details').open,
         image: !document.getElementById('stream').hidden && document.getElementById('stream').naturalWidth,
         focus: document.activeElement.id || document.activeElement.dataset.name || document.activeElement.tagName,
@@ -184,6 +184,11 @@ class Page:
         strokes = [{"type": "keyDown", "value": value}, {"type": "keyUp", "value": value}]
         self.call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
 
+    def click(self, selector):
+        """The mouse, on that element."""
+        element = self.call("POST", "/element", {"using": "css selector", "value": selector})
+        self.call("POST", f"/element/{next(iter(element.values()))}/click")
+
     def resize(self, width, height, dark):
         """Another screen."""
         phone = width < 800
@@ -303,7 +308,7 @@ def check_cameras(page):
     page.wait_live()
     page.press("left")
     page.wait("the first camera by a key", lambda shown: shown["path"] == f"{PREFIX}/{names[0]}/")
-    page.browser.run("document.querySelectorAll('nav a')[1].click()")
+    page.click("nav a:nth-child(2)")
     page.wait("the second camera by its link", lambda shown: shown["title"].startswith(names[1]))
     page.wait_live()
     page.expect_no_message("switching cameras")
@@ -333,9 +338,12 @@ def check_keys(page, downloads):
     check(order == names + ["pause", "save", "full", "more"], f"Tab goes to {order}")
     page.press("f")
     page.wait("full screen", lambda shown: shown["full"])
-    page.wait("the controls to go", lambda shown: shown["idle"])
     page.press("f")
     page.wait("the end of full screen", lambda shown: not shown["full"])
+    page.click("#full")
+    page.wait("the controls to go", lambda shown: shown["full"] and shown["bar"] == "0")
+    page.press("escape")
+    page.wait("the end of full screen", lambda shown: not shown["full"] and shown["bar"] == "1")
     page.press("i")
     page.wait("the panel", lambda shown: shown["dialog"])
     page.press("escape")

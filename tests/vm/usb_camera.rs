@@ -21,10 +21,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use lazycam::capture::encode::{Encoder, Planes};
 use lazycam::capture::pattern::Pattern;
 use lazycam::capture::source::Source;
 use lazycam::capture::stamp::monotonic;
+use lazycam::picture::encode::{Encoder, Planes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const SIZES: [(u16, u16); 2] = [(320, 240), (640, 480)];
