@@ -83,10 +83,19 @@ fn choose(expression: &str, allowed: &BTreeSet<&str>) -> Option<BTreeSet<String>
     chosen
 }
 
+/// Takes the next word if it is this one. Words stand in reverse.
+fn next_is(wanted: &str, words: &mut Vec<&str>) -> bool {
+    let is = words.last() == Some(&wanted);
+    if is {
+        words.pop();
+    }
+    is
+}
+
 fn either(words: &mut Vec<&str>, allowed: &BTreeSet<&str>) -> Option<BTreeSet<String>> {
     let mut chosen = both(words, allowed);
-    while words.pop_if(|word| *word == "OR").is_some() {
-        // Read in any case; MIT if it is offered, since nearly all offer that.
+    while next_is("OR", words) {
+        // MIT if it is offered, since nearly all offer that.
         let other = both(words, allowed);
         let better = |set: &BTreeSet<String>| set.contains("MIT");
         if chosen.is_none() || other.as_ref().is_some_and(better) {
@@ -98,7 +107,7 @@ fn either(words: &mut Vec<&str>, allowed: &BTreeSet<&str>) -> Option<BTreeSet<St
 
 fn both(words: &mut Vec<&str>, allowed: &BTreeSet<&str>) -> Option<BTreeSet<String>> {
     let mut chosen = one(words, allowed);
-    while words.pop_if(|word| *word == "AND").is_some() {
+    while next_is("AND", words) {
         let other = one(words, allowed);
         chosen = chosen.zip(other).map(|(a, b)| a.union(&b).cloned().collect());
     }
@@ -113,7 +122,7 @@ fn one(words: &mut Vec<&str>, allowed: &BTreeSet<&str>) -> Option<BTreeSet<Strin
         return inner;
     }
     let mut name = word.to_owned();
-    if words.pop_if(|word| *word == "WITH").is_some() {
+    if next_is("WITH", words) {
         name = format!("{name} WITH {}", words.pop().expect("an exception"));
     }
     allowed.contains(name.as_str()).then(|| [name].into())
