@@ -109,7 +109,9 @@ fn both(words: &mut Vec<&str>, allowed: &BTreeSet<&str>) -> Option<BTreeSet<Stri
     let mut chosen = one(words, allowed);
     while next_is("AND", words) {
         let other = one(words, allowed);
-        chosen = chosen.zip(other).map(|(a, b)| a.union(&b).cloned().collect());
+        chosen = chosen
+            .zip(other)
+            .map(|(a, b)| a.union(&b).cloned().collect());
     }
     chosen
 }
@@ -166,14 +168,21 @@ fn every_crate_has_a_licence_that_is_allowed_and_each_of_those_is_some_crates() 
 fn a_crate_is_there_in_one_version_unless_deny_toml_has_the_reason() {
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for package in locked() {
-        versions.entry(package.name).or_default().push(package.version);
+        versions
+            .entry(package.name)
+            .or_default()
+            .push(package.version);
     }
     let mut excused = BTreeSet::new();
     for skip in list("skip") {
         let (name, major) = skip.split('"').nth(1).unwrap().split_once('@').unwrap();
-        let reason = skip.split_once("reason = \"").map(|(_, reason)| reason.len());
+        let reason = skip
+            .split_once("reason = \"")
+            .map(|(_, reason)| reason.len());
         assert!(reason > Some(10), "{skip} has no reason");
-        let of = versions.get_mut(name).unwrap_or_else(|| panic!("there is no {name}"));
+        let of = versions
+            .get_mut(name)
+            .unwrap_or_else(|| panic!("there is no {name}"));
         let before = of.len();
         of.retain(|version| version.split('.').next() != Some(major));
         assert_eq!((before, of.len()), (2, 1), "{skip} excuses nothing");
@@ -221,7 +230,10 @@ fn check(bom: &Value) {
     assert_eq!(bom["version"], 1);
     assert!(text(bom, "serialNumber").starts_with("urn:uuid:"));
     let top = &bom["metadata"]["component"];
-    assert_eq!((text(top, "type"), text(top, "name")), ("application", "lazycam"));
+    assert_eq!(
+        (text(top, "type"), text(top, "name")),
+        ("application", "lazycam")
+    );
     assert_eq!(text(top, "version"), env!("CARGO_PKG_VERSION"));
     let checksums: BTreeMap<_, _> = locked()
         .into_iter()
@@ -232,7 +244,11 @@ fn check(bom: &Value) {
         let (purl, kind) = (text(component, "purl"), text(component, "type"));
         assert_eq!(kind, "library");
         assert!(refs.insert(text(component, "bom-ref")), "twice: {purl}");
-        assert!(purl.ends_with(&format!("/{}@{}", text(component, "name"), text(component, "version"))));
+        assert!(purl.ends_with(&format!(
+            "/{}@{}",
+            text(component, "name"),
+            text(component, "version")
+        )));
         assert!(matches!(text(component, "scope"), "required" | "excluded"));
         assert!(!text(&component["licenses"][0], "expression").contains('/'));
         let sum = component["hashes"][0]["content"].as_str();
@@ -243,12 +259,21 @@ fn check(bom: &Value) {
     }
     let nodes = bom["dependencies"].as_array().unwrap();
     let from: BTreeSet<_> = nodes.iter().map(|node| text(node, "ref")).collect();
-    assert_eq!(from, refs, "each component stands in the graph, and nothing else");
+    assert_eq!(
+        from, refs,
+        "each component stands in the graph, and nothing else"
+    );
     assert_eq!(from.len(), nodes.len());
-    let to = nodes.iter().flat_map(|node| node["dependsOn"].as_array().unwrap());
+    let to = nodes
+        .iter()
+        .flat_map(|node| node["dependsOn"].as_array().unwrap());
     let to: BTreeSet<_> = to.map(|other| other.as_str().unwrap()).collect();
     let missing: Vec<_> = refs.symmetric_difference(&to).collect();
-    assert_eq!(missing, [&text(top, "bom-ref")], "each is somebody's, but lazycam");
+    assert_eq!(
+        missing,
+        [&text(top, "bom-ref")],
+        "each is somebody's, but lazycam"
+    );
 }
 
 fn scope<'a>(bom: &'a Value, name: &str) -> Option<&'a str> {
@@ -259,11 +284,23 @@ fn scope<'a>(bom: &'a Value, name: &str) -> Option<&'a str> {
 
 #[test]
 fn the_list_that_is_handed_out_has_what_is_linked_and_nothing_of_the_tests() {
-    let Some(bom) = sbom(&["--target", "aarch64-unknown-linux-musl"]) else { return };
+    let Some(bom) = sbom(&["--target", "aarch64-unknown-linux-musl"]) else {
+        return;
+    };
     check(&bom);
     assert_eq!(scope(&bom, "rustix"), Some("required"));
-    assert_eq!(scope(&bom, "clap_derive"), Some("excluded"), "a macro is not linked");
-    for absent in ["jpeg-decoder", "serde_json", "windows-sys", "libjpeg-turbo", "libcamera"] {
+    assert_eq!(
+        scope(&bom, "clap_derive"),
+        Some("excluded"),
+        "a macro is not linked"
+    );
+    for absent in [
+        "jpeg-decoder",
+        "serde_json",
+        "windows-sys",
+        "libjpeg-turbo",
+        "libcamera",
+    ] {
         assert_eq!(scope(&bom, absent), None, "{absent}");
     }
     let again = sbom(&["--target", "aarch64-unknown-linux-musl"]);
@@ -272,11 +309,19 @@ fn the_list_that_is_handed_out_has_what_is_linked_and_nothing_of_the_tests() {
 
 #[test]
 fn a_feature_brings_its_crates_and_its_c_library() {
-    let Some(bom) = sbom(&["--features", "turbojpeg"]) else { return };
+    let Some(bom) = sbom(&["--features", "turbojpeg"]) else {
+        return;
+    };
     check(&bom);
     assert_eq!(scope(&bom, "libjpeg-turbo"), Some("required"));
-    assert_eq!(scope(&bom, "cmake"), Some("excluded"), "needed to build it alone");
-    let Some(system) = sbom(&["--features", "turbojpeg-system"]) else { return };
+    assert_eq!(
+        scope(&bom, "cmake"),
+        Some("excluded"),
+        "needed to build it alone"
+    );
+    let Some(system) = sbom(&["--features", "turbojpeg-system"]) else {
+        return;
+    };
     check(&system);
     assert_eq!(scope(&system, "turbojpeg-sys"), Some("required"));
     assert_eq!(scope(&system, "libjpeg-turbo"), None, "the image's own");
