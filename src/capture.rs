@@ -25,6 +25,8 @@ pub mod source;
 pub mod split;
 pub mod stamp;
 pub mod stdin;
+#[cfg(any(feature = "libcamera-static", test))]
+mod tuning;
 pub mod v4l2;
 
 use std::path::PathBuf;

@@ -359,9 +359,10 @@ def check_failures(page):
     relay.status = {}
     page.wait_live()
     relay.status = {"/snapshot": 404}
-    page.wait("the stream in an <img>", lambda shown: shown["image"])
+    page.wait("the stream in an <img>", lambda shown: shown["image"] and shown["state"] == "Live")
+    relay.status = {"": 502}
+    page.wait("the server to be missed again", lambda shown: shown["state"] == "No answer" and not shown["image"])
     relay.status = {}
-    page.go()
     page.wait_live()
     page.console()
 
@@ -384,7 +385,8 @@ def fetch_axe():
     """axe-core's source, or None where there is no npm."""
     if not shutil.which("npm"):
         return None
-    store = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "npm"
+    target = os.environ.get("CARGO_TARGET_DIR") or pathlib.Path(__file__).resolve().parents[2] / "target"
+    store = pathlib.Path(target) / "npm"
     store.mkdir(parents=True, exist_ok=True)
     package = store / (AXE.replace("@", "-") + ".tgz")
     if not package.exists():

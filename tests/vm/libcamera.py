@@ -2,7 +2,8 @@
 
 What: builds lazycam with the feature for arm64, dynamically linked against Debian's libcamera 0.7 (trixie-backports), puts it into an
   initramfs with that library and those that it needs, and drives libcamera's own virtual camera: listed, viewed, suspended,
-  silent, mistaken. `tests(image)` does the same with any other binary and whatever files that one needs.
+  silent, mistaken. The same with the static file that has libcamera inside (`libcamera-static`), which needs none of those files:
+  there too that its IPA modules and tuning files are inside, and on armhf that it starts and lists.
 Why: a real camera of libcamera cannot be emulated; its virtual one goes the whole way through the library, buffers included.
 What not: sensors, ISPs, IPA modules, a rate (the virtual camera sends frames as fast as it is asked), and a camera in use: several
   processes may have the virtual one at a time. armhf's kernel has no /dev/udmabuf, so there is arm64 alone.
@@ -132,6 +133,16 @@ def run():
     """With the dynamically linked binary; true if all holds."""
     subprocess.run(["cargo", "build", "-q", "--locked", "--target-dir", TARGET, "--example", "columns"], check=True, cwd=ROOT)
     return rig.run("libcamera", image(*dynamic()), Tests, "lazycam")
+
+
+def static():
+    """The same with the static files of cross/build --libcamera; true if all holds."""
+    subprocess.run([ROOT / "cross/build", "--libcamera"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cargo", "build", "-q", "--locked", "--target-dir", TARGET, "--example", "columns"], check=True, cwd=ROOT)
+    arm64, armhf = (TARGET / f"static/lazycam-libcamera-{arch}" for arch in ("aarch64", "armv7"))
+    alone = {"bin/lazycam": (PROGRAM, armhf.read_bytes())}
+    return all([rig.run("libcamera-static", image(arm64, {}), Static, "lazycam"),
+                rig.run("libcamera-static, armhf", lambda folder: Machine("armhf", folder, alone), Inside, "lazycam")])
 
 
 # --- what has to hold -------------------------------------------------------------------------------------------------
@@ -281,3 +292,29 @@ class Tests(Guest):
                                    "/run/nobody/x --source libcamera & sleep 2; kill $!'")
         check("no permission for /dev/" in text, f"without permission: {text}")
         say("mistakes are told with what to do: size, format, control, value, orientation, camera, permission")
+
+
+class Inside(Guest):
+    """What the static file brings with it."""
+
+    def all(self):
+        text = self.machine.told("lazycam --version; ls /lib /usr/lib 2>&1; lazycam list 2>&1")
+        check("ls: /usr/lib" in text and re.search(r"^(no cameras|lazycam bars)", text, re.M), text)
+        self.machine.told("insmod /modules/vivid.ko n_devs=1 node_types=0x1; test -e /dev/media0")
+        file = "/run/lazycam-tuning.*/rpi/vc4/imx219.json"
+        self.machine.told(f"while sleep 0.01; do ls {file}; done >/tmp/seen 2>&1 & echo $! >/tmp/looking")
+        text = self.machine.told("LIBCAMERA_LOG_LEVELS='*:DEBUG' RUNTIME_DIRECTORY=/run lazycam list 2>&1")
+        for module in ("rpi/vc4 for rpi/vc4", "simple for simple"):
+            check(f"built in: {module}" in text, f"no IPA module {module}:\n{text}")
+        check("vivid" in text, text)
+        seen = self.machine.told("kill $(cat /tmp/looking); cat /tmp/seen")
+        check(re.search(r"^/run/lazycam-tuning\.\d+/", seen, re.M), f"no tuning files while libcamera looked:\n{seen[-300:]}")
+        check(self.machine.run("ls -d /run/lazycam-tuning.*")[0] != 0, "tuning files were left behind")
+        say("starts and lists without a library in the image; IPA modules rpi/vc4 and simple, and tuning files, are inside")
+
+
+class Static(Tests):
+    def all(self):
+        Inside.all(self)
+        self.machine.told("rmmod vivid")
+        super().all()

@@ -44,8 +44,10 @@ class Packages:
         (self.dir / "status").touch()
         mirror = os.environ.get("LAZYCAM_VM_MIRROR", "http://deb.debian.org/debian")
         key = "/usr/share/keyrings/debian-archive-keyring.gpg"
+        # libcamera alone comes from the backports, and it is only asked for arm64: not to depend on an index without need.
+        self.suites = [SUITE, BACKPORTS] if arch == "arm64" else [SUITE]
         (self.dir / "sources").write_text("".join(f"deb [arch={arch} signed-by={key}] {mirror} {suite} main\n"
-                                               for suite in (SUITE, BACKPORTS)))
+                                               for suite in self.suites))
         (self.dir / "conf").write_text("".join(f'{name} "{value}";\n' for name, value in {
             "Dir::Etc::sourcelist": self.dir / "sources", "Dir::Etc::sourceparts": self.dir / "none",
             "Dir::State": self.dir, "Dir::State::status": self.dir / "status", "Dir::Cache": self.dir,
@@ -54,7 +56,7 @@ class Packages:
         self.env = dict(os.environ, APT_CONFIG=str(self.dir / "conf"))
 
     def lists(self):
-        if not list((self.dir / "lists").glob(f"*_{BACKPORTS}_*Packages*")):
+        if not list((self.dir / "lists").glob(f"*_{self.suites[-1]}_*Packages*")):
             say(f"package lists of {SUITE} for {self.arch}")
             subprocess.run(["apt-get", "-qq", "update"], check=True, env=self.env)
 

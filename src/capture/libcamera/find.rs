@@ -18,8 +18,10 @@ use crate::capture::source::CameraName;
 use crate::capture::v4l2::Sizes;
 use crate::error::{Error, Result};
 
-/// Starts libcamera, which looks for cameras.
+/// Starts libcamera, which looks for cameras and reads their tuning files.
 fn started() -> io::Result<CameraManager> {
+    #[cfg(feature = "libcamera-static")]
+    let _while_it_looks = crate::capture::tuning::offer();
     CameraManager::new()
 }
 
