@@ -121,9 +121,9 @@ PROGRAM, FILE, LINK = 0o100755, 0o100644, 0o120777  # modes of files in the imag
 
 
 class Machine:
-    """A booted system. `files` of name: (mode, content) come in addition to busybox and the modules."""
+    """A booted system. `files` of name: (mode, content) come in addition to busybox and the modules; `more` are arguments of qemu."""
 
-    def __init__(self, arch, folder, files, memory=320):
+    def __init__(self, arch, folder, files, memory=320, processors=2, more=()):
         about, packages = ARCHES[arch], Packages(arch)
         tree = packages.unpacked(about["kernel"])
         modules = kernel_modules(tree)
@@ -141,11 +141,11 @@ class Machine:
         self.url = f"http://127.0.0.1:{self.port}"
         (kernel,) = tree.glob("boot/vmlinuz-*")
         self.process = subprocess.Popen([
-            about["qemu"], "-M", "virt", "-cpu", about["cpu"], "-smp", "2", "-m", str(memory), "-nodefaults", "-display", "none",
+            about["qemu"], "-M", "virt", "-cpu", about["cpu"], "-smp", str(processors), "-m", str(memory), "-nodefaults", "-display", "none",
             "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd", folder / "initrd",
             "-append", "console=ttyAMA0 quiet panic=-1 oops=panic rdinit=/init",
             "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:8080",
-            "-device", "virtio-net-device,netdev=net"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            "-device", "virtio-net-device,netdev=net", *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.text, self.news = "", threading.Condition()
         threading.Thread(target=self.read, daemon=True).start()
         self.until(r"=ready\n", 240)
