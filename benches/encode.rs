@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use jpeg_decoder::ColorTransform;
-use lazycam::capture::encode::{Planes, portable};
 use lazycam::capture::pattern::Pattern;
 use lazycam::capture::source::Source;
+use lazycam::picture::encode::{Planes, portable};
 use rustix::time::{ClockId, clock_gettime};
 
 /// What may go wrong here ends the run.
@@ -55,7 +55,7 @@ struct Picture {
 enum Coder {
     Portable(portable::Coder),
     #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
-    Turbo(lazycam::capture::encode::turbo::Coder),
+    Turbo(lazycam::picture::encode::turbo::Coder),
 }
 
 impl Coder {
@@ -64,7 +64,7 @@ impl Coder {
         Ok(vec![
             Coder::Portable(portable::Coder::new(quality)?),
             #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
-            Coder::Turbo(lazycam::capture::encode::turbo::Coder::new(quality)?),
+            Coder::Turbo(lazycam::picture::encode::turbo::Coder::new(quality)?),
         ])
     }
 
@@ -72,7 +72,7 @@ impl Coder {
         match self {
             Coder::Portable(_) => portable::NAME,
             #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
-            Coder::Turbo(_) => lazycam::capture::encode::turbo::NAME,
+            Coder::Turbo(_) => lazycam::picture::encode::turbo::NAME,
         }
     }
 

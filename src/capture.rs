@@ -13,7 +13,6 @@
 //! With the camera off there is no deadline and nothing registered but signals, directory and /dev, and the process
 //! sleeps until one of them speaks.
 
-pub mod encode;
 #[cfg(feature = "libcamera")]
 pub mod libcamera;
 pub mod lifecycle;
@@ -26,6 +25,8 @@ pub mod source;
 pub mod split;
 pub mod stamp;
 pub mod stdin;
+#[cfg(any(feature = "libcamera-static", test))]
+mod tuning;
 pub mod v4l2;
 
 use std::path::PathBuf;

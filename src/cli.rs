@@ -77,21 +77,22 @@ pub struct Capture {
 #[derive(Clone, Debug, Args)]
 pub struct Source {
     /// Where pictures come from: `pattern` (a built-in test picture), `stdin` (an MJPEG stream), `v4l2:/dev/videoN` (a
-    /// camera; `v4l2` alone takes the first one).
+    /// camera; `v4l2` alone takes the first one), `libcamera:N` or `libcamera:ID` (a camera of libcamera, if that is built
+    /// in; alone, the first one).
     #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]
     pub source: Kind,
-    /// Width and height in pixels, for `pattern` and `v4l2` [default: 640x480, for a camera the nearest it has].
+    /// Width and height in pixels, for `pattern` and cameras [default: 640x480, for a camera the nearest it has].
     #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = parse_size)]
     pub size: Option<(u16, u16)>,
     /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30], of a camera
     /// the nearest rate that it has [default: its own], thinned out if that is faster.
     #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = parse_fps)]
     pub fps: Option<f64>,
-    /// Pixel format of `v4l2`: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that
+    /// Pixel format of a camera: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that
     /// the camera has].
     #[arg(long, env = "LAZYCAM_FORMAT", value_name = "FOURCC")]
     pub format: Option<Fourcc>,
-    /// Set a control of `v4l2`, such as brightness=10; may be given several times. `lazycam list` shows their names.
+    /// Set a control of a camera, such as brightness=10; may be given several times. `lazycam list` shows their names.
     #[arg(
         long,
         env = "LAZYCAM_CONTROL",

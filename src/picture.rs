@@ -3,5 +3,4 @@
 //! Both halves draw, and they do not use each other; so what draws and encodes is theirs in common.
 
 pub(crate) mod canvas;
-
-pub use crate::capture::encode::{Encoder, Planes};
+pub mod encode;

@@ -185,7 +185,8 @@ pub struct Server {
     stopping: bool,
     crowded: bool,
     exhausted: Brake,
-    checks: Checks,
+    /// Proofs of passwords, where they are asked for.
+    checks: Option<Checks>,
     failures: Brake,
 }
 
@@ -238,7 +239,7 @@ impl Server {
             stopping: false,
             crowded: false,
             exhausted: Brake::new(Duration::from_secs(10)),
-            checks: Checks::new()?,
+            checks: options.guard.is_some().then(Checks::new).transpose()?,
             failures: Brake::new(Duration::from_secs(10)),
             options,
         };
@@ -250,10 +251,11 @@ impl Server {
                 server.listeners.push(listener);
             }
         }
-        server
-            .poll
-            .add(&server.checks, Interest::Readable, Name::Checks)
-            .doing(|| "wait for proofs of passwords".into())?;
+        if let Some(checks) = &server.checks {
+            let poll = &mut server.poll;
+            poll.add(checks, Interest::Readable, Name::Checks)
+                .doing(|| "wait for proofs of passwords".into())?;
+        }
         server.adopt(passed)?;
         server.register_listeners()?;
         server.places = Places::for_clients(server.options.max_clients, server.descriptors());

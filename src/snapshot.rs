@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll};
-use crate::frames::frame::{self, Frame, NoFrame};
+use crate::frames::frame::{self, Frame, Links, NoFrame};
 use crate::frames::state::{Phase, State};
 use crate::frames::watch::{Change, Watcher};
 
@@ -76,7 +76,7 @@ fn look(dir: &Path, change: Change, asked: SystemTime) -> Result<Frame, Option<N
 }
 
 fn timed_out(dir: &Path, timeout: Duration, reason: Option<NoFrame>) -> Error {
-    let lost = State::read(dir).filter(|state| state.phase == Phase::Lost);
+    let lost = State::read(dir, Links::Follow).filter(|state| state.phase == Phase::Lost);
     let lost = lost.and_then(|state| state.why);
     let why = match reason {
         _ if !dir.is_dir() => "there is no such directory".into(),

@@ -358,6 +358,47 @@ fn broken_frames_on_standard_input_are_dropped_and_counted() {
     writer.join().unwrap();
 }
 
+#[test]
+fn thumbnails_in_a_cameras_frames_are_left_out() {
+    let scratch = Scratch::new();
+    let mut command = run(&scratch.join("camera"), &["--source", "stdin"]);
+    command.stdin(Stdio::piped());
+    let mut server = Process::start(command);
+    let mut pipe = server.take_stdin();
+    let (maker, thumbnails) = (Maker::new(5000), Maker::new(1000));
+    let mut stream = watch(&server);
+    let writer = thread::spawn({
+        let maker = maker.clone();
+        move || {
+            use std::io::Write;
+            let exif = |thumbnail: &[u8]| {
+                let length = u16::try_from(thumbnail.len() + 8).unwrap();
+                [
+                    &[0xFF, 0xE1],
+                    &length.to_be_bytes()[..],
+                    b"Exif\0\0",
+                    thumbnail,
+                ]
+                .concat()
+            };
+            let mut write = |number| {
+                let stamp = lazycam::capture::stamp::Stamp::now(number);
+                let (jpeg, exif) = (maker.make(&stamp), exif(&thumbnails.make(&stamp)));
+                thread::sleep(Duration::from_millis(20));
+                pipe.write_all(&[&jpeg[..2], &exif, &jpeg[2..]].concat())
+            };
+            // Until nobody reads any more.
+            (1..).find(|&number| write(number).is_err());
+        }
+    });
+    // Each is, byte by byte, what it was before the thumbnail was put in.
+    for _ in 0..5 {
+        stream.number(&maker);
+    }
+    server.stop();
+    writer.join().unwrap();
+}
+
 /// Ticks of processor time that a process takes over a while in which it has next to nothing to do.
 fn ticks_over(server: &Process, time: Duration) -> u64 {
     let before = cpu_ticks(server.pid());

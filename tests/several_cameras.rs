@@ -241,6 +241,7 @@ fn a_camera_of_a_root_comes_and_goes_and_the_viewers_of_others_never_notice() {
         assert_eq!(waiting.reply().head.status, NOBODY_IS_THERE);
         assert_eq!(status(&server, "/bench/stream"), NOBODY_IS_THERE);
         assert_eq!(status(&server, "/?action=snapshot_1"), NOBODY_IS_THERE);
+        assert_eq!(status(&server, "/bench/"), 200, "the page tells it");
         let state = Client::connect(server.address()).get("/bench/state");
         let state = String::from_utf8(state.body).unwrap();
         let bench = "\"name\":\"bench\",\"number\":1,";

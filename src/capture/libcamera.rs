@@ -36,11 +36,11 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::capture::encode::Encoder;
 use crate::capture::source::{CameraName, Captured, Facts, Source, Trouble};
 use crate::capture::stamp::monotonic;
 use crate::capture::v4l2::{Assignment, Fourcc, Watch};
 use crate::error::{Error, Result};
+use crate::picture::encode::Encoder;
 use camera::{Camera, Completed};
 pub use controls::Control;
 pub use find::{Listed, ListedFormat, list};

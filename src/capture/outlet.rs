@@ -13,6 +13,7 @@ use log::{info, warn};
 
 use crate::error::{Context, Error, Result};
 use crate::frames::demand::Demand;
+use crate::frames::jpeg;
 use crate::frames::publish::Publisher;
 use crate::frames::state::State;
 use crate::logging::Brake;
@@ -31,6 +32,8 @@ pub(super) struct Outlet {
     /// What was told last.
     state: Option<State>,
     brake: Brake,
+    /// For frames that do not go out as they came.
+    spare: Vec<u8>,
 }
 
 impl Outlet {
@@ -43,6 +46,7 @@ impl Outlet {
             retry: None,
             state: None,
             brake: Brake::new(Duration::from_secs(60)),
+            spare: Vec::new(),
         };
         let announced = outlet.publisher.announce();
         announced.doing(|| format!("publish to {}", outlet.dir.display()))?;
@@ -70,8 +74,9 @@ impl Outlet {
         retry.into_iter().chain(self.demand.retry_at()).min()
     }
 
-    /// Publishes a frame; a failure is logged, with a brake. Says whether it is in place.
+    /// Publishes a frame, without the pictures in it; a failure is logged, with a brake. Says whether it is in place.
     pub(super) fn publish(&mut self, jpeg: &[u8], captured: SystemTime, now: Instant) -> bool {
+        let jpeg = without_hidden_pictures(jpeg, &mut self.spare);
         let published = self.publisher.publish(jpeg, captured);
         self.tell(published, now)
     }
@@ -127,8 +132,53 @@ impl Outlet {
     }
 }
 
+/// The frame without thumbnails and what else looks like a picture's limits: Mainsail and Home Assistant go by the bytes of
+/// SOI and EOI, wherever they are. Nearly always that is the frame itself, where it lies.
+fn without_hidden_pictures<'a>(jpeg: &'a [u8], spare: &'a mut Vec<u8>) -> &'a [u8] {
+    let mut kept = 0;
+    spare.clear();
+    for hidden in jpeg::hidden_pictures(jpeg) {
+        spare.extend_from_slice(&jpeg[kept..hidden.start]);
+        kept = hidden.end;
+    }
+    if kept == 0 {
+        return jpeg;
+    }
+    spare.extend_from_slice(&jpeg[kept..]);
+    spare
+}
+
 impl AsFd for Outlet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.demand.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOI: &[u8] = &[0xFF, 0xD8];
+    const REST: &[u8] = &[
+        0xFF, 0xC0, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0, 1,
+        2, 0xFF, 0xD9,
+    ];
+    const THUMBNAIL: &[u8] = &[0xFF, 0xE1, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9];
+    const EXIF: &[u8] = &[0xFF, 0xE1, 0, 4, b'E', b'x'];
+
+    #[test]
+    fn a_frame_loses_its_thumbnails_and_nothing_else() {
+        let frame = [SOI, THUMBNAIL, EXIF, THUMBNAIL, REST].concat();
+        let bare = [SOI, EXIF, REST].concat();
+        let mut spare = vec![1, 2, 3];
+        assert_eq!(without_hidden_pictures(&frame, &mut spare), bare);
+        assert_eq!(without_hidden_pictures(&frame, &mut spare), bare);
+    }
+
+    #[test]
+    fn a_frame_without_thumbnails_goes_out_where_it_lies() {
+        let frame = [SOI, EXIF, REST].concat();
+        let kept = without_hidden_pictures(&frame, &mut Vec::new()).as_ptr_range();
+        assert_eq!(kept, frame.as_ptr_range());
     }
 }

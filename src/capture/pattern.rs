@@ -15,11 +15,11 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use crate::capture::encode::Encoder;
 use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::stamp::Stamp;
 use crate::error::{Error, Result};
 use crate::frames::jpeg::Picture;
+use crate::picture::encode::Encoder;
 
 mod card;
 pub mod strip;

@@ -11,7 +11,7 @@
 //! SMPTE 240M, whose colours come out a little off, and chroma's place between the pixels.
 
 use super::v4l2::{Format, Fourcc};
-use crate::capture::encode::Planes;
+use crate::picture::encode::Planes;
 
 /// How the bytes of a frame are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,7 +350,7 @@ impl Unpacker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::encode::Encoder;
+    use crate::picture::encode::Encoder;
 
     /// Two pixels of each colour beside each other, as in 4:2:2: white, yellow, cyan, green, magenta, red, blue, black.
     const BARS: [[u8; 3]; 8] = [

@@ -1,7 +1,8 @@
 //! The source `stdin`: an MJPEG byte stream from any program, through a pipe.
 //!
 //! `rpicam-vid --codec mjpeg -o -`, `ffmpeg -f mjpeg -`, `gst-launch-1.0 ... ! jpegenc ! fdsink`: what they
-//! write is taken apart by [`split`](crate::capture::split) and passed on untouched.
+//! write is taken apart by [`split`](crate::capture::split) and passed on untouched. Thumbnails in it are left out
+//! later, as with every source.
 //!
 //! **Stopped** means that nothing is read. The pipe fills up, 64 KiB by default (pipe(7)), and the program
 //! at its other end sleeps in write(2).

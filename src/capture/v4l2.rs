@@ -36,11 +36,11 @@ use log::{info, warn};
 use rustix::io::Errno;
 
 use super::pixels::{PREFERENCE, Pixels, Unpacker};
-use crate::capture::encode::Encoder;
 use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::stamp::{monotonic, realtime};
 use crate::error::{Error, Result};
 use crate::frames::jpeg::Picture;
+use crate::picture::encode::Encoder;
 pub use controls::{Assignment, Control, Kind as ControlKind};
 pub use device::{Card, Device, Format, Fourcc, Interval, Sizes};
 use ioctl::{Buffers, Filled};
@@ -522,8 +522,6 @@ fn no_size(device: &Device, (width, height): (u32, u32), candidates: &[Fourcc]) 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn absent() -> V4l2 {
@@ -577,5 +575,23 @@ mod tests {
         assert!(wall_clock(frame(None)) >= before);
         let ahead = wall_clock(frame(Some(monotonic() + Duration::from_secs(5))));
         assert!(ahead >= before && ahead <= SystemTime::now());
+    }
+
+    #[test]
+    fn only_a_frame_younger_than_an_interval_is_known_to_be_the_newest() {
+        let frame = |monotonic| Filled {
+            index: 0,
+            bytesused: 1,
+            error: false,
+            monotonic,
+        };
+        let (hour, moment) = (Duration::from_secs(3600), Duration::from_nanos(1));
+        let now = monotonic();
+        assert!(has_no_successor(&frame(Some(now)), Some(hour)));
+        assert!(!has_no_successor(&frame(Some(now - moment)), Some(moment)));
+        assert!(!has_no_successor(&frame(None), Some(hour)));
+        assert!(!has_no_successor(&frame(Some(now)), None));
+        // From a camera's own clock that goes wrong.
+        assert!(!has_no_successor(&frame(Some(now + hour)), Some(hour)));
     }
 }

@@ -162,20 +162,24 @@ pub fn ask_by(dir: &Path, links: Links) -> Result<(), NoFrame> {
 
 /// Without waiting for a FIFO's other end, and not through a symlink: it could lead anywhere.
 fn open(dir: &Path, links: Links) -> Result<OwnedFd, NoFrame> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    let opened = match links {
-        Links::Follow => sys::open(dir.join(CURRENT), flags, Mode::empty()),
-        // In two steps, so that nothing can be put in the directory's place between a look and the opening.
-        Links::Refuse => {
-            directory_itself(dir).and_then(|dir| sys::openat(dir, CURRENT, flags, Mode::empty()))
-        }
-    };
-    match opened {
+    match open_file(dir, CURRENT, links) {
         Ok(file) => Ok(file),
         Err(Errno::NOENT) => Err(NoFrame::NotYet),
         // A symlink, or a socket.
         Err(Errno::LOOP | Errno::NXIO) => Err(NoFrame::NotAFile),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Opens a file of a frame directory to read it, as whatever it is.
+pub(super) fn open_file(dir: &Path, name: &str, links: Links) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    match links {
+        Links::Follow => sys::open(dir.join(name), flags, Mode::empty()),
+        // In two steps, so that nothing can be put in the directory's place between a look and the opening.
+        Links::Refuse => {
+            directory_itself(dir).and_then(|dir| sys::openat(dir, name, flags, Mode::empty()))
+        }
     }
 }
 

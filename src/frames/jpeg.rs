@@ -8,6 +8,7 @@
 //! Marker codes and the order of segments are those of ITU-T T.81, annex B; table B.1 lists the codes.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Marker codes (ITU-T T.81, table B.1), without the 0xFF before them.
 pub mod marker {
@@ -157,6 +158,20 @@ pub fn head(bytes: &[u8]) -> Result<Head, Defect> {
         }
     }
     Err(Defect::Short)
+}
+
+/// Segments of the head, markers and all, that a viewer can take for the picture's beginning or end: application data and
+/// comments with the bytes of SOI or EOI in them, as a thumbnail has. In order; what is damaged ends it.
+pub fn hidden_pictures(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let is_data = |code| matches!(code, marker::APP0..=marker::APP15 | marker::COM);
+    let limit = |two: &[u8]| matches!(two, [0xFF, marker::SOI | marker::EOI]);
+    Segments::of(bytes)
+        .into_iter()
+        .flatten()
+        .map_while(Result::ok)
+        .take_while(|segment| segment.code != marker::SOS)
+        .filter(move |segment| is_data(segment.code) && segment.body.windows(2).any(limit))
+        .map(|segment| segment.start - 1..segment.end)
 }
 
 /// Whether a file with these last bytes ends as a JPEG does. Two bytes are enough.
@@ -388,5 +403,18 @@ mod tests {
         assert_eq!(comments(&after).collect::<Vec<_>>(), [b"hi", b"hi"]);
         assert_eq!(comments(&after[..9]).count(), 1);
         assert_eq!(comments(b"no picture").count(), 0);
+    }
+
+    #[test]
+    fn pictures_in_application_data_and_comments_are_found_and_nothing_else_is() {
+        let exif = [&[0xFF, 0xE1, 0, 8], SOI, b"xy", EOI].concat();
+        let end_only = [&[0xFF, 0xFE, 0, 4], EOI].concat();
+        // Values of a table may look the same; without it there is no picture.
+        let table = [&[0xFF, 0xDB, 0, 4], SOI].concat();
+        let bytes = [SOI, COM, &exif, &table, SOF, &end_only, SOS, &exif, EOI].concat();
+        let found: Vec<_> = hidden_pictures(&bytes).map(|at| &bytes[at]).collect();
+        assert_eq!(found, [&exif, &end_only]);
+        assert_eq!(hidden_pictures(&whole()).count(), 0);
+        assert_eq!(hidden_pictures(&bytes[..12]).count(), 0);
     }
 }

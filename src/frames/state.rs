@@ -17,10 +17,11 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{self as sys, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{self as sys, AtFlags, CWD, FileType, FlockOperation};
 use rustix::io::Errno;
 
 use crate::frames::LOCK;
+use crate::frames::frame::{self, Links};
 use crate::frames::jpeg::Picture;
 
 /// The name of the file.
@@ -136,9 +137,8 @@ impl State {
 
     /// What the producer of `dir` says; `None` if there is no file, if it says nothing that can be understood, or if
     /// somebody else is the producer by now.
-    pub fn read(dir: &Path) -> Option<State> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        let file = sys::open(dir.join(STATE), flags, Mode::empty()).ok()?;
+    pub fn read(dir: &Path, links: Links) -> Option<State> {
+        let file = frame::open_file(dir, STATE, links).ok()?;
         let about = sys::fstat(&file).ok()?;
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
             return None;
@@ -231,14 +231,12 @@ type Identity = (u64, u64);
 impl Holder {
     /// Whether a process holds the lock of `dir` now. `None`: nobody knows, because there is no such file (a
     /// producer need not lock) or it cannot be opened.
-    pub fn is_there(&mut self, dir: &Path) -> Option<bool> {
-        let path = dir.join(LOCK);
-        let named = sys::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
+    pub fn is_there(&mut self, dir: &Path, links: Links) -> Option<bool> {
+        let named = sys::statat(CWD, dir.join(LOCK), AtFlags::SYMLINK_NOFOLLOW);
         let named = named.ok().map(|about| identity(&about));
         if self.lock.as_ref().map(|(identity, _)| *identity) != named {
             self.lock = None;
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-            let file = sys::open(&path, flags, Mode::empty()).ok()?;
+            let file = frame::open_file(dir, LOCK, links).ok()?;
             self.lock = Some((identity(&sys::fstat(&file).ok()?), file));
         }
         let (_, file) = self.lock.as_ref()?;

@@ -4,7 +4,7 @@
 
 use font8x8::legacy::BASIC_LEGACY;
 
-use super::Planes;
+use super::encode::Planes;
 
 /// Side of a glyph in pixels at scale 1.
 pub(crate) const GLYPH: usize = 8;

@@ -181,7 +181,9 @@ impl Server {
             return;
         };
         self.stats.close(reason);
-        self.checks.forget(id);
+        if let Some(checks) = &mut self.checks {
+            checks.forget(id);
+        }
         self.timers.set(Timer::Peer(id), None);
         if let Some(camera) = peer.waiting {
             self.end_waiting(id, camera);

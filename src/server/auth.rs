@@ -1,7 +1,7 @@
 //! Basic authentication (RFC 7617): the file of users, and who has proved already that he is one of them.
 //!
 //! A password's hash is slow by design: milliseconds on a desktop, many times that on a small board, and the loop must not
-//! stand still for so long. So a header is proved once (`verify`, on a thread of its own) and known from then on: what
+//! stand still for so long. So a header is proved once (`verify.rs`, on a thread of its own) and known from then on: what
 //! is kept of it is a digest under a key of this process. Looking up a known header costs one SHA-256, and its time does
 //! not depend on how much of it is right.
 //!

@@ -86,7 +86,7 @@ pub(super) struct Seen {
 impl Camera {
     pub(super) fn new(name: Name, dir: PathBuf, links: Links) -> Self {
         Camera {
-            condition: Condition::of(&dir, Instant::now()),
+            condition: Condition::of(&dir, links, Instant::now()),
             notices: Notices::new(),
             lost_at: 0,
             seen: None,

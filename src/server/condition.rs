@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::figures::Rate;
+use crate::frames::frame::Links;
 use crate::frames::state::{self, Holder, State};
 
 /// Without word of the producer, a camera of which no frame has come for so long is not live.
@@ -53,6 +54,7 @@ pub(super) struct Finding {
 #[derive(Debug)]
 pub(super) struct Condition {
     told: Option<State>,
+    links: Links,
     holder: Holder,
     /// Frames that arrived since `told` was read.
     arrivals: u64,
@@ -70,9 +72,10 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub(super) fn of(dir: &Path, now: Instant) -> Self {
+    pub(super) fn of(dir: &Path, links: Links, now: Instant) -> Self {
         Condition {
-            told: State::read(dir),
+            told: State::read(dir, links),
+            links,
             holder: Holder::default(),
             arrivals: 0,
             rate: Rate::new(now),
@@ -93,7 +96,7 @@ impl Condition {
 
     /// The producer says something new, or somebody else may be the producer.
     pub(super) fn read(&mut self, dir: &Path) {
-        self.told = State::read(dir);
+        self.told = State::read(dir, self.links);
         self.arrivals = 0;
     }
 
@@ -149,7 +152,7 @@ impl Condition {
         if self.told.is_some() && !State::is_current(dir) {
             self.told = None;
         }
-        let there = match self.holder.is_there(dir) {
+        let there = match self.holder.is_there(dir, self.links) {
             Some(there) => there,
             // A producer that does not lock shows by its frames alone.
             None => self.is_live(now),
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn a_producer_that_says_nothing_shows_by_its_frames() {
         let start = Instant::now();
-        let mut condition = Condition::of(Path::new("/nonexistent"), start);
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
         assert_eq!(phase(&mut condition, start), Phase::Absent);
         condition.arrived(start);
         assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
@@ -238,7 +241,7 @@ mod tests {
     #[test]
     fn a_camera_whose_directory_is_gone_is_absent_at_once() {
         let start = Instant::now();
-        let mut condition = Condition::of(Path::new("/nonexistent"), start);
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
         condition.arrived(start);
         condition.gone();
         assert_eq!(phase(&mut condition, start), Phase::Absent);
@@ -249,7 +252,7 @@ mod tests {
     #[test]
     fn the_empty_file_is_no_frame() {
         let start = Instant::now();
-        let mut condition = Condition::of(Path::new("/nonexistent"), start);
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
         condition.arrived(start);
         condition.was_empty();
         assert_eq!(condition.published(), 0);

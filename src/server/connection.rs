@@ -18,130 +18,28 @@
 //! the input until it is theirs.
 //!
 //! No socket, no clock, no camera here: the owner reads and writes (`peer.rs`), and chooses the frame
-//! (`delivery.rs`).
+//! (`delivery.rs`). Beside this file stand how a request is answered (`answer.rs`), who is let in (`trial.rs`) and what a
+//! stream remembers (`stream.rs`).
 
+mod answer;
+mod settings;
+mod stream;
 mod trial;
+mod want;
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+pub use self::settings::Settings;
+use self::stream::Stream;
 use self::trial::Trial;
-use super::auth::{Entry, Guard};
-use super::figures::Rate;
-use super::origins::{self, Origins};
+pub use self::want::{Look, Report, Want};
 use super::outbox::{Outbox, Output, Shot};
-use super::quirks::{Facts, Quirks};
-use super::request::{self, MAX_HEAD, Method, Parsed, Request};
+use super::quirks::Quirks;
+use super::request::MAX_HEAD;
 use super::response::{self, Status};
-use super::roster::{Missing, Roster};
-use super::route::{self, NoRoute, Resource, Terms};
+use super::route::Terms;
 use super::stats::{CloseReason, Stats};
-use crate::frames::jpeg::Picture;
-
-/// Times and bounds of every connection.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The cameras that can be asked for.
-    pub cameras: Roster,
-    /// From a request's first byte to the end of its head: 408 after that.
-    pub head_timeout: Duration,
-    /// For the first byte of a request: closed without a word after that.
-    pub idle_timeout: Duration,
-    /// A snapshot that has no frame by then is a 503.
-    pub snapshot_timeout: Duration,
-    /// A stream that was sent nothing for so long gets its last frame again. Clients give up after 10 s.
-    pub repeat_after: Duration,
-    /// A stream that has had nothing at all for so long is told why, if the camera cannot give it anything.
-    pub patience: Duration,
-    /// For the client to close its side after we closed ours.
-    pub drain_timeout: Duration,
-    /// Whose pages may read what is sent.
-    pub origins: Origins,
-    /// Who may come in, if not everybody.
-    pub guard: Option<Guard>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            cameras: Roster::default(),
-            head_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(15),
-            snapshot_timeout: Duration::from_millis(1500),
-            repeat_after: Duration::from_secs(5),
-            patience: Duration::from_secs(2),
-            drain_timeout: Duration::from_secs(2),
-            origins: Origins::default(),
-            guard: None,
-        }
-    }
-}
-
-/// A frame that the connection waits for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Want {
-    /// The newest, if it is newer than the one that it had.
-    Stream {
-        /// Of this camera.
-        camera: usize,
-        /// The number of the last frame sent.
-        have: Option<u64>,
-        /// Not before this time (`fps=`).
-        not_before: Instant,
-        /// It is time to repeat the last frame if there is no newer one.
-        repeat: bool,
-        /// The size of the frames so far.
-        picture: Option<Picture>,
-    },
-    /// One that meets the client's terms.
-    Snapshot {
-        /// Of this camera.
-        camera: usize,
-        /// When it was asked for.
-        since: Instant,
-        /// What will do.
-        terms: Terms,
-    },
-}
-
-impl Want {
-    /// The camera that it is about.
-    pub fn camera(&self) -> usize {
-        match self {
-            Want::Stream { camera, .. } | Want::Snapshot { camera, .. } => *camera,
-        }
-    }
-
-    /// The same, with patience.
-    pub fn without_repeat(&self) -> Want {
-        let mut want = self.clone();
-        if let Want::Stream { repeat, .. } = &mut want {
-            *repeat = false;
-        }
-        want
-    }
-}
-
-/// An answer that only the whole server can give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// What goes on, as JSON: with the stream of this camera at the place where ustreamer's clients look.
-    State {
-        /// This camera, if there is any.
-        camera: Option<usize>,
-    },
-    /// Counters for Prometheus.
-    Metrics,
-}
-
-/// What a viewer looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// A stream of this camera.
-    Stream(usize),
-    /// It waits for a snapshot of this camera.
-    Snapshot(usize),
-}
 
 #[derive(Debug)]
 enum State {
@@ -171,21 +69,6 @@ struct Snapshot {
     since: Instant,
     terms: Terms,
     keep_alive: bool,
-}
-
-#[derive(Debug)]
-struct Stream {
-    camera: usize,
-    period: Option<Duration>,
-    not_before: Instant,
-    have: Option<u64>,
-    picture: Option<Picture>,
-    /// When the last frame, or a picture in its place, is sent again if there is no newer one.
-    repeat_at: Option<Instant>,
-    ending: bool,
-    quirks: Box<Quirks>,
-    /// Frames that it is sent.
-    rate: Rate,
 }
 
 /// The connection. `F` is what a frame's file is.
@@ -523,205 +406,6 @@ impl<F> Connection<F> {
         } else {
             self.shut_down = true;
             self.state = State::Drain { since: now };
-        }
-    }
-
-    /// Answers the requests that are complete, as far as one can be answered before the next.
-    fn take_requests(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) {
-        let input = std::mem::take(&mut self.input);
-        self.cors = Some(settings.origins.fields(None));
-        match request::parse(&input) {
-            Parsed::Partial if self.half_closed => self.finish(now),
-            Parsed::Partial => self.input = input,
-            Parsed::Refused(status) => self.refuse(status, false, true, stats),
-            Parsed::Complete(request, len) => {
-                self.cors = Some(settings.origins.fields(request.origin));
-                match self.entry(&request, settings) {
-                    Entry::Known => self.answer(&request, now, settings, stats),
-                    Entry::Unproven(credential) => {
-                        self.state = State::Trial(Trial::new(credential, &request, len));
-                        // The request is answered when it is known whose it is.
-                        self.input = input;
-                        return;
-                    }
-                    Entry::Nothing => {
-                        let with_body = request.method != Method::Head;
-                        self.refuse(Status::Unauthorized, request.keep_alive, with_body, stats);
-                    }
-                }
-                if matches!(
-                    self.state,
-                    State::Snapshot(_)
-                        | State::Report {
-                            keep_alive: true,
-                            ..
-                        }
-                        | State::Reply { keep_alive: true }
-                ) {
-                    self.input = input[len..].to_vec();
-                }
-            }
-        }
-    }
-
-    fn answer(
-        &mut self,
-        request: &Request<'_>,
-        now: Instant,
-        settings: &Settings,
-        stats: &mut Stats,
-    ) {
-        let keep_alive = request.keep_alive;
-        let with_body = request.method != Method::Head;
-        let found = route::route(request.target);
-        let camera = found.as_ref().ok().and_then(Resource::camera);
-        let camera = match camera.map(|camera| settings.cameras.find(camera)) {
-            Some(Err(Missing::Unknown)) => {
-                return self.refuse(Status::NotFound, keep_alive, with_body, stats);
-            }
-            Some(Err(Missing::Away)) => {
-                return self.refuse(Status::Unavailable, keep_alive, with_body, stats);
-            }
-            Some(Ok(number)) => number,
-            None => 0,
-        };
-        match (found, request.method) {
-            (Err(NoRoute::NotFound), _) => {
-                self.refuse(Status::NotFound, keep_alive, with_body, stats);
-            }
-            (Err(NoRoute::NotImplemented), _) => {
-                self.refuse(Status::NotImplemented, keep_alive, with_body, stats);
-            }
-            (Err(NoRoute::BadParameter), _) => {
-                self.refuse(Status::BadRequest, keep_alive, with_body, stats);
-            }
-            (Ok(resource), Method::Post) if !matches!(resource, Resource::Stream { .. }) => {
-                self.refuse(Status::MethodNotAllowed, keep_alive, true, stats);
-            }
-            (Ok(_), Method::Options) => self.reply(response::options(keep_alive), keep_alive),
-            (Ok(Resource::Server), _) => {
-                self.refuse(Status::BadRequest, keep_alive, with_body, stats);
-            }
-            (Ok(Resource::Icon), _) => self.reply(response::no_content(keep_alive), keep_alive),
-            (Ok(Resource::State { camera }), method) => {
-                // Also of one that is not there now: this is where to learn that.
-                let camera = match settings.cameras.number(&camera) {
-                    Err(Missing::Unknown) => {
-                        return self.refuse(Status::NotFound, keep_alive, with_body, stats);
-                    }
-                    number => number.ok(),
-                };
-                let what = Report::State { camera };
-                self.report(what, keep_alive, method == Method::Get);
-            }
-            (Ok(Resource::Metrics), method) => {
-                self.report(Report::Metrics, keep_alive, method == Method::Get);
-            }
-            (Ok(Resource::Page { .. }), _) => {
-                self.reply(response::page(keep_alive, with_body), keep_alive);
-            }
-            (Ok(Resource::PageWithoutSlash { .. }), _) => {
-                let name = &settings.cameras.entries()[camera].name;
-                let location = format!("{name}/");
-                self.reply(response::moved(&location, keep_alive), keep_alive);
-            }
-            // Their heads only, at once: asking what a picture is must not wake a camera.
-            (Ok(Resource::Stream { .. }), Method::Head) => {
-                self.reply(response::stream_head("", false), false);
-            }
-            (Ok(Resource::Snapshot { .. }), Method::Head) => {
-                self.reply(response::snapshot_head(None, keep_alive), keep_alive);
-            }
-            (Ok(Resource::Stream { period, .. }), _) => match Quirks::of(request) {
-                Ok(quirks) => {
-                    stats.streams += 1;
-                    self.say(quirks.stream_head());
-                    let stream = Stream::new(camera, period, quirks, now, settings.patience);
-                    self.state = State::Stream(stream);
-                }
-                Err(_) => self.refuse(Status::BadRequest, keep_alive, with_body, stats),
-            },
-            (Ok(Resource::Snapshot { terms, .. }), _) => {
-                self.state = State::Snapshot(Snapshot {
-                    camera,
-                    since: now,
-                    terms,
-                    keep_alive,
-                });
-            }
-        }
-    }
-
-    fn refuse(&mut self, status: Status, keep_alive: bool, with_body: bool, stats: &mut Stats) {
-        stats.refuse(status);
-        let keep_alive = keep_alive && !self.half_closed;
-        self.reply(response::refusal(status, keep_alive, with_body), keep_alive);
-    }
-
-    fn report(&mut self, what: Report, keep_alive: bool, with_body: bool) {
-        self.state = State::Report {
-            what,
-            keep_alive,
-            with_body,
-        };
-    }
-
-    fn reply(&mut self, bytes: Vec<u8>, keep_alive: bool) {
-        self.say(bytes);
-        self.state = State::Reply { keep_alive };
-    }
-
-    /// Puts a reply's head, and what of the reply is known with it, into the outbox.
-    fn say(&mut self, reply: Vec<u8>) {
-        let cors = self.cors.as_deref().unwrap_or_default();
-        let reply = origins::with_fields(reply, cors);
-        self.out.bytes().extend(reply);
-    }
-}
-
-impl Stream {
-    fn new(
-        camera: usize,
-        period: Option<Duration>,
-        quirks: Quirks,
-        now: Instant,
-        patience: Duration,
-    ) -> Self {
-        Stream {
-            camera,
-            period,
-            not_before: now,
-            have: None,
-            picture: None,
-            repeat_at: Some(now + patience),
-            ending: false,
-            quirks: Box::new(quirks),
-            rate: Rate::new(now),
-        }
-    }
-
-    /// Heads without frames do not fill the outbox, so they wait until it is empty.
-    fn takes_a_frame<F>(&self, out: &Outbox<F>) -> bool {
-        let room = out.takes_a_frame() && (out.is_empty() || !self.quirks.zero_data);
-        !self.ending && room
-    }
-
-    fn begin<F>(&mut self, shot: &Shot<F>, now: Instant, settings: &Settings) -> Facts {
-        let is_repeat = self.have == Some(shot.number);
-        self.have = Some(shot.number);
-        self.picture = Some(shot.picture);
-        let repeat_after = self.quirks.repeat_after(is_repeat, settings.repeat_after);
-        self.repeat_at = Some(now + repeat_after);
-        self.rate.add(1, now);
-        if let Some(period) = self.period {
-            // On a grid, so that lateness does not add up; but what was missed is not made good.
-            self.not_before = (self.not_before + period).max(now);
-        }
-        Facts {
-            len: shot.len,
-            captured: shot.captured,
-            picture: shot.picture,
-            fps: self.rate.at(now).round() as u32,
         }
     }
 }

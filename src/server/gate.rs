@@ -47,7 +47,8 @@ impl Server {
             return;
         };
         let source = Source::of(peer.socket());
-        if self.checks.submit(id, source, credential) {
+        let checks = self.checks.as_mut();
+        if checks.is_some_and(|checks| checks.submit(id, source, credential)) {
             self.check_next(now);
         } else {
             self.send_away(id, now);
@@ -56,10 +57,10 @@ impl Server {
 
     /// Begins the next proof if there is one to begin.
     pub(super) fn check_next(&mut self, now: Instant) {
-        let Some(guard) = &self.settings.guard else {
+        let (Some(guard), Some(checks)) = (&self.settings.guard, &mut self.checks) else {
             return;
         };
-        match self.checks.start(guard, now) {
+        match checks.start(guard, now) {
             Start::Enough => {}
             Start::At(at) => self.timers.set(Timer::Checks, Some(at)),
             Start::Impossible(id) => {
@@ -73,10 +74,10 @@ impl Server {
 
     /// A proof has ended.
     pub(super) fn take_outcomes(&mut self, now: Instant) {
-        let Some(guard) = &mut self.settings.guard else {
+        let (Some(guard), Some(checks)) = (&mut self.settings.guard, &mut self.checks) else {
             return;
         };
-        let Some(outcome) = self.checks.finished(guard, now) else {
+        let Some(outcome) = checks.finished(guard, now) else {
             return;
         };
         if outcome.wrong_until.is_some() {

@@ -18,8 +18,8 @@ use super::response::unix_time;
 use crate::frames::frame::Frame;
 use crate::frames::jpeg::Picture;
 use crate::logging::Brake;
-use crate::picture::Encoder;
 use crate::picture::canvas::{Area, Canvas, Colour, GLYPH};
+use crate::picture::encode::Encoder;
 
 /// Of a camera of which no picture was seen.
 const USUAL_SIZE: Picture = Picture {

@@ -22,8 +22,8 @@ pub(super) const PAGE: &str = concat!(
 /// The header fields that go with it. `img-src data:` is for the icon; the stream in an `<img>`, snapshots and `/state` are
 /// `'self'`. A test computes the hashes anew and says what they should be.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
-     script-src 'sha256-anf9EFvgBatMCQ/g8zrcqBJX4NE5+5r5GkSKi+69OQk='; \
-     style-src 'sha256-W+i7/azvXU+14K4mRvpB8BAgqtKqkPhYEge+Yh4GWpY='; \
+     script-src 'sha256-hZ7IgeAPa6meIdjbBJ9z/3ea/1eFb0fMomCBa9ftIe8='; \
+     style-src 'sha256-Y33aL/2DdZhp49ZAJqHMiSInfa9oyFnrpF9KgUJ/9Vo='; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n\
      X-Content-Type-Options: nosniff\r\n\
      Referrer-Policy: no-referrer\r\n";

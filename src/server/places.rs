@@ -10,8 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Clients beyond the limit that are told so and not just left waiting.
 const TURNED_AWAY: usize = 32;
 
-/// Descriptors beside clients and theirs: the newest frame, the opening that asks for one, and what it takes for a moment
-/// to start the capture process again.
+/// Descriptors beside clients and theirs: the newest frame or the picture in its place, the opening that asks for one, the
+/// producer's lock, and what it takes for a moment to start the capture process again.
 const OTHERS: usize = 8;
 
 /// Places for clients.

@@ -12,21 +12,18 @@ Ends with 0, with 1 after saying what was wrong, with 77 where Chromium or its d
 """
 
 import base64
-import contextlib
-import http.server
 import json
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
 
-PATIENCE_SECS = 20  # a cold browser on a busy machine of two cores took 6
+from shared import Failed, page_server, snapshot_size, wait_for
+
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the WebDriver standard fixes
 CHROMIUM_FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
@@ -39,22 +36,6 @@ READ = """
     canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
     canvas.getContext('2d').drawImage(image, 0, 0);
     return canvas.toDataURL('image/png');"""
-
-
-class Failed(Exception):
-    """What was wrong, for people."""
-
-
-def jpeg_size(jpeg):
-    """Width and height out of the frame header (ITU T.81, B.2.2)."""
-    at = 2
-    while at + 9 < len(jpeg):
-        marker, length = struct.unpack(">xBH", jpeg[at:at + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", jpeg[at + 5:at + 9])
-            return [width, height]
-        at += 2 + length
-    raise Failed("the snapshot has no frame header")
 
 
 class Driver:
@@ -114,43 +95,6 @@ class Driver:
             self.process.wait()
 
 
-def wait_for(what, condition):
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + PATIENCE_SECS
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.2)
-    raise Failed(f"waited {PATIENCE_SECS} s for {what}")
-
-
-@contextlib.contextmanager
-def page_server(page):
-    """The page on a port of its own, as Mainsail's or a dashboard's is: another origin than the stream. Not a
-    data: or file: page, because Chromium keeps pages of no known address away from loopback."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        """The page for every path."""
-
-        def do_GET(self):  # pylint: disable=invalid-name
-            """The page."""
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(page.encode())
-
-        def log_message(self, *_):
-            """Quiet."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-
-
 def look(browser, url, expected, screenshot):
     """The check itself."""
     version = browser.open()
@@ -179,8 +123,7 @@ def main(url, screenshot=None):
             print(f"{program} is missing; on Debian: apt-get install chromium chromium-driver")
             return 77
     try:
-        with urllib.request.urlopen(url + "/snapshot", timeout=10) as reply:
-            expected = jpeg_size(reply.read())
+        expected = snapshot_size(url)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Driver(profile) as browser:
             look(browser, url, expected, screenshot)
     except (Failed, OSError) as error:

@@ -19,44 +19,13 @@ import statistics
 import sys
 import tempfile
 
-from chromium import Driver, Failed, page_server, wait_for
+from chromium import Driver
+from pattern_strip import PAGE
+from shared import Failed, page_server, wait_for
 
 FRAMES = 20  # per variant, four seconds of the stream
 SKIPPED = 3  # the first ones: the browser warms up, and the stream finds its step
 VARIANTS = {"by itself": "", "advance_headers=1": "&advance_headers=1", "advance_headers=0": "&advance_headers=0"}
-PAGE = """<!doctype html><title>lazycam</title><img id=picture crossorigin=anonymous>
-<script>
-// The layout of src/capture/pattern/strip.rs: 4 rows of 32 cells, here one pixel each.
-const image = document.getElementById('picture'), canvas = document.createElement('canvas');
-canvas.width = 32; canvas.height = 4;
-const context = canvas.getContext('2d', {willReadFrequently: true});
-context.imageSmoothingEnabled = false;
-let ages = [], last = null;
-function crc(bytes) {
-    let value = 0xFFFF;
-    for (const byte of bytes) {
-        value ^= byte << 8;
-        for (let bit = 0; bit < 8; bit++) value = (value & 0x8000 ? value << 1 ^ 0x1021 : value << 1) & 0xFFFF;
-    }
-    return value;
-}
-function read() {
-    const width = image.naturalWidth, height = image.naturalHeight;
-    const cell = width >= 512 && height >= 256 ? 16 : 8;
-    context.drawImage(image, 0, 0, 32 * cell, 4 * cell, 0, 0, 32, 4);
-    const pixels = context.getImageData(0, 0, 32, 4).data, bytes = new Uint8Array(16);
-    for (let bit = 0; bit < 128; bit++) if (pixels[4 * bit + 1] >= 128) bytes[bit >> 3] |= 0x80 >> (bit & 7);
-    const view = new DataView(bytes.buffer);
-    if (view.getUint32(0) !== 0x1ACFFC1D || crc(bytes.subarray(4, 14)) !== view.getUint16(14)) return null;
-    return {frame: view.getUint32(4), millis: view.getUint32(8) * 65536 + view.getUint16(12)};
-}
-function look() {
-    const strip = image.naturalWidth ? read() : null;
-    if (strip && strip.frame !== last) { last = strip.frame; ages.push(Date.now() - strip.millis); }
-}
-setInterval(look, 4);
-function start(url) { ages = []; last = null; image.src = url; }
-</script>"""
 
 
 def measure(browser, url):

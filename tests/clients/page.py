@@ -32,7 +32,8 @@ import threading
 import time
 import urllib.parse
 
-from chromium import Driver, Failed, wait_for
+from chromium import Driver
+from shared import Failed, check, wait_for
 
 PREFIX = "/webcam"
 AXE = "axe-core@4.14.1"
@@ -43,7 +44,7 @@ KEYS = {"tab": "\ue004", "escape": "\ue00c", "left": "\ue012", "right": "\ue014"
 READ = """
     const text = (id) => document.getElementById(id).textContent, view = document.documentElement.classList;
     return {state: text('state-word'), more: text('state-text'), age: text('age'), rate: text('rate'), size: text('size'),
-        title: document.title, full: view.contains('full'), idle: view.contains('idle'), path: location.pathname,
+        title: document.title, full: view.contains('full'), bar: getComputedStyle(document.getElementById('bar')).opacity, path: location.pathname,
         notice: !document.getElementById('notice').hidden, dialog: document.getElementById('details').open,
         image: !document.getElementById('stream').hidden && document.getElementById('stream').naturalWidth,
         focus: document.activeElement.id || document.activeElement.dataset.name || document.activeElement.tagName,
@@ -184,6 +185,11 @@ class Page:
         strokes = [{"type": "keyDown", "value": value}, {"type": "keyUp", "value": value}]
         self.call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
 
+    def click(self, selector):
+        """The mouse, on that element."""
+        element = self.call("POST", "/element", {"using": "css selector", "value": selector})
+        self.call("POST", f"/element/{next(iter(element.values()))}/click")
+
     def resize(self, width, height, dark):
         """Another screen."""
         phone = width < 800
@@ -206,12 +212,6 @@ def milliseconds(shown):
     """'48 ms', '1.2 s' or '3 min' as a number."""
     value, unit = shown.split()
     return float(value) * {"ms": 1, "s": 1000, "min": 60000}[unit]
-
-
-def check(condition, what):
-    """Or it has failed."""
-    if not condition:
-        raise Failed(what)
 
 
 def check_picture(page):
@@ -303,7 +303,7 @@ def check_cameras(page):
     page.wait_live()
     page.press("left")
     page.wait("the first camera by a key", lambda shown: shown["path"] == f"{PREFIX}/{names[0]}/")
-    page.browser.run("document.querySelectorAll('nav a')[1].click()")
+    page.click("nav a:nth-child(2)")
     page.wait("the second camera by its link", lambda shown: shown["title"].startswith(names[1]))
     page.wait_live()
     page.expect_no_message("switching cameras")
@@ -333,9 +333,12 @@ def check_keys(page, downloads):
     check(order == names + ["pause", "save", "full", "more"], f"Tab goes to {order}")
     page.press("f")
     page.wait("full screen", lambda shown: shown["full"])
-    page.wait("the controls to go", lambda shown: shown["idle"])
     page.press("f")
     page.wait("the end of full screen", lambda shown: not shown["full"])
+    page.click("#full")
+    page.wait("the controls to go", lambda shown: shown["full"] and shown["bar"] == "0")
+    page.press("escape")
+    page.wait("the end of full screen", lambda shown: not shown["full"] and shown["bar"] == "1")
     page.press("i")
     page.wait("the panel", lambda shown: shown["dialog"])
     page.press("escape")
@@ -356,9 +359,10 @@ def check_failures(page):
     relay.status = {}
     page.wait_live()
     relay.status = {"/snapshot": 404}
-    page.wait("the stream in an <img>", lambda shown: shown["image"])
+    page.wait("the stream in an <img>", lambda shown: shown["image"] and shown["state"] == "Live")
+    relay.status = {"": 502}
+    page.wait("the server to be missed again", lambda shown: shown["state"] == "No answer" and not shown["image"])
     relay.status = {}
-    page.go()
     page.wait_live()
     page.console()
 
@@ -381,7 +385,8 @@ def fetch_axe():
     """axe-core's source, or None where there is no npm."""
     if not shutil.which("npm"):
         return None
-    store = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "npm"
+    target = os.environ.get("CARGO_TARGET_DIR") or pathlib.Path(__file__).resolve().parents[2] / "target"
+    store = pathlib.Path(target) / "npm"
     store.mkdir(parents=True, exist_ok=True)
     package = store / (AXE.replace("@", "-") + ".tgz")
     if not package.exists():

@@ -2,7 +2,8 @@
 
 What: builds lazycam with the feature for arm64, dynamically linked against Debian's libcamera 0.7 (trixie-backports), puts it into an
   initramfs with that library and those that it needs, and drives libcamera's own virtual camera: listed, viewed, suspended,
-  silent, mistaken. `tests(image)` does the same with any other binary and whatever files that one needs.
+  silent, mistaken. The same with the static file that has libcamera inside (`libcamera-static`), which needs none of those files:
+  there too that its IPA modules and tuning files are inside, and on armhf that it starts and lists.
 Why: a real camera of libcamera cannot be emulated; its virtual one goes the whole way through the library, buffers included.
 What not: sensors, ISPs, IPA modules, a rate (the virtual camera sends frames as fast as it is asked), and a camera in use: several
   processes may have the virtual one at a time. armhf's kernel has no /dev/udmabuf, so there is arm64 alone.
@@ -36,15 +37,16 @@ CAMERAS = """%YAML 1.1
   location: "CameraLocationBack"
   model: "lazycam lines"
 """
-# libcamera's bars, and what is seen of them: the virtual camera writes limited range by BT.601 and says that it is full.
+# libcamera's bars. It writes them by BT.601 and says that they are of BT.709, so what is right is what comes out of that.
 BARS = [(255, 255, 255), (255, 255, 0), (0, 255, 255), (0, 255, 0), (255, 0, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)]
 
 
-def pale(rgb):
-    r, g, b = (c / 255 for c in rgb)
+def mistaken(rgb):
+    """Coded by BT.601, decoded by BT.709 (Rec. ITU-R BT.601-7, 2.5; BT.709-6, 3)."""
+    r, g, b = rgb
     y = 0.299 * r + 0.587 * g + 0.114 * b
-    luma, cb, cr = 16 + 219 * y, 224 * (b - y) / 1.772, 224 * (r - y) / 1.402
-    return [min(255, max(0, c)) for c in (luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb)]
+    cb, cr = (b - y) / 1.772, (r - y) / 1.402
+    return [min(255, max(0, c)) for c in (y + 1.5748 * cr, y - 0.1873 * cb - 0.4681 * cr, y + 1.8556 * cb)]
 
 
 # --- what is built ----------------------------------------------------------------------------------------------------
@@ -133,6 +135,16 @@ def run():
     return rig.run("libcamera", image(*dynamic()), Tests, "lazycam")
 
 
+def static():
+    """The same with the static files of cross/build --libcamera; true if all holds."""
+    subprocess.run([ROOT / "cross/build", "--libcamera"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cargo", "build", "-q", "--locked", "--target-dir", TARGET, "--example", "columns"], check=True, cwd=ROOT)
+    arm64, armhf = (TARGET / f"static/lazycam-libcamera-{arch}" for arch in ("aarch64", "armv7"))
+    alone = {"bin/lazycam": (PROGRAM, armhf.read_bytes())}
+    return all([rig.run("libcamera-static", image(arm64, {}), Static, "lazycam"),
+                rig.run("libcamera-static, armhf", lambda folder: Machine("armhf", folder, alone), Inside, "lazycam")])
+
+
 # --- what has to hold -------------------------------------------------------------------------------------------------
 
 class Tests(Guest):
@@ -151,17 +163,21 @@ class Tests(Guest):
         self.mistakes()
 
     def absent(self):
-        """No media device: waited for, and found when one comes."""
+        """No memory for buffers and no media device: waited for, and found when they come."""
+        memory = "/dev/udmabuf /dev/dma_heap"
+        self.machine.told(f"mkdir /run/dev; mv {memory} /run/dev 2>/dev/null; test -e /run/dev/udmabuf")
         self.start("--source libcamera:Bars --linger 1")
-        eventually("the log of the absence", lambda: "no media device" in self.log())
+        told = "there is no (memory to be had for it|media device).*; waiting for it"
+        eventually("the log of the absence", lambda: re.search(told, self.log()))
         viewer = Stream(self.machine.url, 60)
         eventually("a try that fails", lambda: "is lost" in self.log())
+        self.machine.told("mv /run/dev/* /dev")
         self.media()
         viewer.frames(3)
         check("opened libcamera Bars" in self.log(), self.log())
         viewer.close()
         self.stop()
-        say("no media device: told, and found without udev as soon as there is one, while a viewer waits")
+        say("no camera: told, and found without udev as soon as there is one, while a viewer waits")
 
     def media(self):
         """A media device, which libcamera's udev must believe to be set up."""
@@ -183,6 +199,7 @@ class Tests(Guest):
 
     def viewed(self):
         self.start("--source libcamera:Bars --size 640x480 --quality 95 --linger 1")
+        time.sleep(2)
         self.sleeps()
         say("nobody looks: 10 s in which no thread ran, those of libcamera included")
         viewer = Stream(self.machine.url)
@@ -197,7 +214,7 @@ class Tests(Guest):
 
     def off(self, colours):
         """How far from the bars, wherever they have moved to, the worst of eight samples is."""
-        bars = [pale(bar) for bar in BARS]
+        bars = [mistaken(bar) for bar in BARS]
         return min(max(abs(a - b) for i, seen in enumerate(colours) for a, b in zip(seen, bars[(i + shift) % 8]))
                    for shift in range(8))
 
@@ -264,7 +281,7 @@ class Tests(Guest):
             (":Bars --format YUYV", ["no format YUYV", "NV12"]),
             (":Bars --control Sharpness=1", ["no control sharpness", "FrameDurationLimits", "Orientation"]),
             (":Bars --control FrameDurationLimits=1:2", ["FrameDurationLimits is "]),
-            (":Bars --control orientation=rotate90", ["cannot turn", "it has Rotate0"]),
+            (":Bars --control orientation=upside_down", ["Orientation is one of Rotate0, "]),
         ]:
             got, text = self.machine.run(f"{capture}{arguments}")
             check(got == 2 and all(word in text for word in words), f"{arguments}: status {got}: {text}")
@@ -275,3 +292,29 @@ class Tests(Guest):
                                    "/run/nobody/x --source libcamera & sleep 2; kill $!'")
         check("no permission for /dev/" in text, f"without permission: {text}")
         say("mistakes are told with what to do: size, format, control, value, orientation, camera, permission")
+
+
+class Inside(Guest):
+    """What the static file brings with it."""
+
+    def all(self):
+        text = self.machine.told("lazycam --version; ls /lib /usr/lib 2>&1; lazycam list 2>&1")
+        check("ls: /usr/lib" in text and re.search(r"^(no cameras|lazycam bars)", text, re.M), text)
+        self.machine.told("insmod /modules/vivid.ko n_devs=1 node_types=0x1; test -e /dev/media0")
+        file = "/run/lazycam-tuning.*/rpi/vc4/imx219.json"
+        self.machine.told(f"while sleep 0.01; do ls {file}; done >/tmp/seen 2>&1 & echo $! >/tmp/looking")
+        text = self.machine.told("LIBCAMERA_LOG_LEVELS='*:DEBUG' RUNTIME_DIRECTORY=/run lazycam list 2>&1")
+        for module in ("rpi/vc4 for rpi/vc4", "simple for simple"):
+            check(f"built in: {module}" in text, f"no IPA module {module}:\n{text}")
+        check("vivid" in text, text)
+        seen = self.machine.told("kill $(cat /tmp/looking); cat /tmp/seen")
+        check(re.search(r"^/run/lazycam-tuning\.\d+/", seen, re.M), f"no tuning files while libcamera looked:\n{seen[-300:]}")
+        check(self.machine.run("ls -d /run/lazycam-tuning.*")[0] != 0, "tuning files were left behind")
+        say("starts and lists without a library in the image; IPA modules rpi/vc4 and simple, and tuning files, are inside")
+
+
+class Static(Tests):
+    def all(self):
+        Inside.all(self)
+        self.machine.told("rmmod vivid")
+        super().all()

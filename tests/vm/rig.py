@@ -44,8 +44,10 @@ class Packages:
         (self.dir / "status").touch()
         mirror = os.environ.get("LAZYCAM_VM_MIRROR", "http://deb.debian.org/debian")
         key = "/usr/share/keyrings/debian-archive-keyring.gpg"
+        # libcamera alone comes from the backports, and it is only asked for arm64: not to depend on an index without need.
+        self.suites = [SUITE, BACKPORTS] if arch == "arm64" else [SUITE]
         (self.dir / "sources").write_text("".join(f"deb [arch={arch} signed-by={key}] {mirror} {suite} main\n"
-                                               for suite in (SUITE, BACKPORTS)))
+                                               for suite in self.suites))
         (self.dir / "conf").write_text("".join(f'{name} "{value}";\n' for name, value in {
             "Dir::Etc::sourcelist": self.dir / "sources", "Dir::Etc::sourceparts": self.dir / "none",
             "Dir::State": self.dir, "Dir::State::status": self.dir / "status", "Dir::Cache": self.dir,
@@ -54,7 +56,7 @@ class Packages:
         self.env = dict(os.environ, APT_CONFIG=str(self.dir / "conf"))
 
     def lists(self):
-        if not list((self.dir / "lists").glob(f"*_{BACKPORTS}_*Packages*")):
+        if not list((self.dir / "lists").glob(f"*_{self.suites[-1]}_*Packages*")):
             say(f"package lists of {SUITE} for {self.arch}")
             subprocess.run(["apt-get", "-qq", "update"], check=True, env=self.env)
 
@@ -80,7 +82,7 @@ class Packages:
         return known
 
 
-def kernel_modules(tree):
+def kernel_modules(tree, wanted):
     """The wanted modules and those they depend on, each behind its own, as name and content."""
     files = {re.sub(r"\.ko(\.xz)?$", "", f.name).replace("-", "_"): f for f in tree.rglob("*.ko*")}
     order = {}
@@ -95,7 +97,7 @@ def kernel_modules(tree):
             visit(other.replace("-", "_"))
         order[name] = data
 
-    for name in MODULES:
+    for name in wanted:
         visit(name)
     return order
 
@@ -115,24 +117,40 @@ def cpio(files):
     return bytes(out)
 
 
+def build(arch):
+    """The static binary, and the camera for the same target."""
+    about = ARCHES[arch]
+    binary = os.environ.get("LAZYCAM_BIN")
+    if not binary:
+        subprocess.run([ROOT / "cross/build", about["cross"]], check=True, stdout=subprocess.DEVNULL)
+        binary = TARGET / f"static/lazycam-{about['cross']}"
+    need(about["linker"], "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross") if about["linker"] != "rust-lld" else None
+    variable = f"CARGO_TARGET_{about['triple'].upper().replace('-', '_')}_LINKER"
+    env = dict(os.environ, RUSTFLAGS=about["flags"], **{variable: about["linker"]})
+    release = ["cargo", "build", "-q", "--locked", "--release", "--target-dir", TARGET]
+    subprocess.run([*release, "--target", about["triple"], "--example", "usb_camera"], check=True, env=env, cwd=ROOT)
+    subprocess.run(["cargo", "build", "-q", "--locked", "--target-dir", TARGET, "--example", "columns"], check=True, cwd=ROOT)
+    return Path(binary), TARGET / about["triple"] / "release/examples/usb_camera"
+
+
 # --- the machine ------------------------------------------------------------------------------------------------------
 
 PROGRAM, FILE, LINK = 0o100755, 0o100644, 0o120777  # modes of files in the image
 
 
 class Machine:
-    """A booted system. `files` of name: (mode, content) come in addition to busybox and the modules; `more` are arguments of qemu."""
+    """A booted system. `files` of name: (mode, content) come in addition to busybox and the modules, or in place of the init
+    that is here; `devices` are more words for qemu."""
 
-    def __init__(self, arch, folder, files, memory=320, processors=2, more=()):
+    def __init__(self, arch, folder, files, memory=320, modules=MODULES, processors=2, devices=()):
         about, packages = ARCHES[arch], Packages(arch)
         tree = packages.unpacked(about["kernel"])
-        modules = kernel_modules(tree)
+        modules = kernel_modules(tree, modules)
         busybox = max(packages.unpacked("busybox-static").rglob("busybox"), key=lambda f: f.is_file() and f.stat().st_size)
-        files = dict(files)
-        files.update({"init": (PROGRAM, (HERE / "init").read_bytes()), "bin/busybox": (PROGRAM, busybox.read_bytes()),
-                      "bin/sh": (LINK, b"busybox"), "dev/console": (0o20600, b""),
-                      "etc/passwd": (FILE, b"root::0:0::/:/bin/sh\nnobody::99:99::/:/bin/sh\n"),
-                      "modules/order": (FILE, "".join(f"{name}\n" for name in modules).encode())})
+        files = {"init": (PROGRAM, (HERE / "init").read_bytes()), "bin/busybox": (PROGRAM, busybox.read_bytes()),
+                 "bin/sh": (LINK, b"busybox"), "dev/console": (0o20600, b""),
+                 "etc/passwd": (FILE, b"root::0:0::/:/bin/sh\nnobody::99:99::/:/bin/sh\n"),
+                 "modules/order": (FILE, "".join(f"{name}\n" for name in modules).encode()), **files}
         files.update({f"modules/{name}.ko": (FILE, data) for name, data in modules.items()})
         (folder / "initrd").write_bytes(cpio(files))
         with socket.socket() as s:
@@ -145,7 +163,7 @@ class Machine:
             "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd", folder / "initrd",
             "-append", "console=ttyAMA0 quiet panic=-1 oops=panic rdinit=/init",
             "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:8080",
-            "-device", "virtio-net-device,netdev=net", *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            "-device", "virtio-net-device,netdev=net", *devices], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.text, self.news = "", threading.Condition()
         threading.Thread(target=self.read, daemon=True).start()
         self.until(r"=ready\n", 240)
@@ -253,6 +271,7 @@ class Guest:
     def start(self, arguments, name="lazycam", before=""):
         self.machine.told(f"{before} lazycam --listen 8080 {arguments} >/run/{name}.log 2>&1 & echo $! >/run/{name}.pid")
         eventually("the server listens", lambda: self.machine.run("netstat -ltn | grep -q :8080")[0] == 0)
+        eventually("the capture process is ready", lambda: " on demand\n" in self.log(name))
 
     def stop(self, name="lazycam"):
         self.machine.run(f"kill $(cat /run/{name}.pid)")

@@ -21,16 +21,18 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use lazycam::capture::encode::{Encoder, Planes};
 use lazycam::capture::pattern::Pattern;
 use lazycam::capture::source::Source;
 use lazycam::capture::stamp::monotonic;
+use lazycam::picture::encode::{Encoder, Planes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const SIZES: [(u16, u16); 2] = [(320, 240), (640, 480)];
 const RATES: [u32; 2] = [10, 5];
 /// Bytes of one bulk transfer, with the two of its header.
 const PAYLOAD: usize = 16384;
+/// The driver has stopped when it asked for no more data for so long since it took transfers back.
+const STILL: Duration = Duration::from_millis(200);
 /// An upper bound of a picture, for the host's buffers.
 const LARGEST: u32 = 200_000;
 
@@ -104,6 +106,8 @@ struct Camera {
     /// Payloads of the frame on its way.
     leaving: VecDeque<Vec<u8>>,
     pattern: Option<Pattern>,
+    /// When the driver took a transfer back, if it gave none since.
+    taken_back: Option<Instant>,
     /// A rate, and the picture to send at it instead of the pattern's.
     still: Option<(f64, Vec<u8>)>,
     frame_id: u8,
@@ -120,6 +124,7 @@ impl Camera {
             waiting: VecDeque::new(),
             leaving: VecDeque::new(),
             pattern: None,
+            taken_back: None,
             still: None,
             frame_id: 0,
         }
@@ -128,6 +133,10 @@ impl Camera {
     /// Waits for the host or the next frame, and deals with either.
     fn turn(&mut self) -> Result<(), Box<dyn Error>> {
         let due = self.pattern.as_ref().and_then(|pattern| pattern.deadline());
+        let due = due
+            .into_iter()
+            .chain(self.taken_back.map(|at| at + STILL))
+            .min();
         let left =
             due.map(|due| due.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         let timeout = left.map(|left| Timespec {
@@ -137,6 +146,9 @@ impl Camera {
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
         if poll(&mut fds, timeout.as_ref())? > 0 {
             self.hear()?;
+        }
+        if self.taken_back.is_some_and(|at| at.elapsed() >= STILL) {
+            self.stream_off();
         }
         self.picture()?;
         while !self.leaving.is_empty() && !self.waiting.is_empty() {
@@ -193,6 +205,7 @@ impl Camera {
         let length = word(6) as usize;
         if endpoint != 0 {
             self.waiting.push_back((sequence, length));
+            self.taken_back = None;
             return self.stream_on();
         }
         let mut data = vec![0; if inward { 0 } else { length }];
@@ -239,10 +252,7 @@ impl Camera {
         let before = self.waiting.len();
         self.waiting.retain(|(waiting, _)| *waiting != victim);
         let found = self.waiting.len() < before;
-        if found && self.waiting.is_empty() && self.pattern.take().is_some() {
-            self.leaving.clear();
-            say(&format!("stream off at {:.3}", monotonic().as_secs_f64()));
-        }
+        self.taken_back = self.pattern.is_some().then(Instant::now);
         self.answer(
             RET_UNLINK,
             sequence,
@@ -250,6 +260,15 @@ impl Camera {
             0,
             &[],
         )
+    }
+
+    /// Not at the last transfer taken back: that may have been answered meanwhile, and others may be given before it.
+    fn stream_off(&mut self) {
+        self.taken_back = None;
+        if self.waiting.is_empty() && self.pattern.take().is_some() {
+            self.leaving.clear();
+            say(&format!("stream off at {:.3}", monotonic().as_secs_f64()));
+        }
     }
 
     fn stream_on(&mut self) -> Result<(), Box<dyn Error>> {

@@ -21,12 +21,12 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::configure::{choose, longest_frame, reader, start_controls};
 use super::find::{find, manager, model, refused};
 use super::{Settings, controls};
-use crate::capture::encode::Encoder;
 use crate::capture::pixels::Unpacker;
 use crate::capture::source::Facts;
 use crate::capture::v4l2::{Format, mjpeg};
 use crate::error::{Context, Error, Result};
 use crate::frames::jpeg::Picture;
+use crate::picture::encode::Encoder;
 
 type Buffer = MemoryMappedFrameBuffer<FrameBuffer>;
 

@@ -87,7 +87,7 @@ pub(super) fn choose(
     let (width, height) = wanted.unwrap_or(USUAL_SIZE);
     let sizes = candidates
         .iter()
-        .map(|&(format, code)| format!("{code}: {}", sizes(&config, format)));
+        .map(|&(format, code)| format!("{code}: {}", sizes(&mut config, format)));
     let sizes = sizes.collect::<Vec<_>>().join("; ");
     Err(Error::Usage(format!(
         "camera {id} has no pictures of {width}x{height}; it has {sizes}"
@@ -203,21 +203,24 @@ pub(super) fn longest_frame(fps: Option<f64>, assignments: &[Assignment]) -> Dur
         .max(by_exposure.unwrap_or_default())
 }
 
-pub(super) fn sizes(config: &CameraConfiguration, format: PixelFormat) -> Sizes {
-    let Some(stream) = config.get(0) else {
+/// The sizes of a format. libcamera tells a range even of a list, so one from its middle is tried.
+pub(super) fn sizes(config: &mut CameraConfiguration, format: PixelFormat) -> Sizes {
+    let pair = |size: Size| (size.width, size.height);
+    let told = config.get(0).map(|stream| {
+        let formats = stream.formats();
+        (formats.range(format), formats.sizes(format))
+    });
+    let Some((range, sizes)) = told else {
         return Sizes::Discrete(Vec::new());
     };
-    let formats = stream.formats();
-    let range = formats.range(format);
-    let pair = |size: Size| (size.width, size.height);
-    if pair(range.min) != pair(range.max) && range.h_step > 0 {
-        return Sizes::Stepwise([
-            pair(range.min),
-            pair(range.max),
-            (range.h_step, range.v_step),
-        ]);
+    let (min, max) = (pair(range.min), pair(range.max));
+    let middle = |min: u32, max: u32| (min + max.saturating_sub(min) / 2) & !31;
+    let between = (middle(min.0, max.0), middle(min.1, max.1));
+    let continuous = min != max && negotiate(config, format, between, None) == Some(between);
+    match continuous {
+        true => Sizes::Stepwise([min, max, (range.h_step, range.v_step)]),
+        false => Sizes::Discrete(sizes.into_iter().map(pair).collect()),
     }
-    Sizes::Discrete(formats.sizes(format).into_iter().map(pair).collect())
 }
 
 pub(super) fn orientations(camera: &Found<'_>) -> String {

@@ -18,8 +18,10 @@ use crate::capture::source::CameraName;
 use crate::capture::v4l2::Sizes;
 use crate::error::{Error, Result};
 
-/// Starts libcamera, which looks for cameras.
+/// Starts libcamera, which looks for cameras and reads their tuning files.
 fn started() -> io::Result<CameraManager> {
+    #[cfg(feature = "libcamera-static")]
+    let _while_it_looks = crate::capture::tuning::offer();
     CameraManager::new()
 }
 
@@ -160,17 +162,17 @@ pub fn list() -> Result<Vec<Listed>> {
 }
 
 fn listed(camera: &Found<'static>) -> Listed {
-    let config = generated(camera).ok();
-    let formats = config.as_ref().map_or(Vec::new(), |config| {
+    let formats = generated(camera).map_or(Vec::new(), |mut config| {
+        let offered = offered(&config);
         let format = |format: PixelFormat| {
             let ours = formats::ours(format);
             ListedFormat {
                 name: ours.map_or_else(|| format.to_string(), |code| code.to_string()),
                 readable: ours.is_some(),
-                sizes: sizes(config, format),
+                sizes: sizes(&mut config, format),
             }
         };
-        offered(config).into_iter().map(format).collect()
+        offered.into_iter().map(format).collect()
     });
     Listed {
         id: camera.id().to_owned(),

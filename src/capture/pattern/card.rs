@@ -22,9 +22,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::strip::{COLUMNS, ROWS, Strip};
-use crate::capture::encode::Planes;
 use crate::capture::stamp::Stamp;
 use crate::picture::canvas::{Area, Canvas, Colour, GLYPH};
+use crate::picture::encode::Planes;
 
 /// Colour bars at 75 % intensity, brightest first.
 const BARS: [[u8; 3]; 7] = [

@@ -94,7 +94,7 @@ const AC_CHROMA: [u8; 162] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::encode::{Encoder, Planes};
+    use crate::picture::encode::{Encoder, Planes};
 
     /// A picture with something in it, and the same without its tables.
     fn pictures() -> (Vec<u8>, Vec<u8>) {

@@ -1,9 +1,10 @@
 //! The states of a connection, step by step: what goes in, what comes out.
 
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::frames::jpeg::Picture;
 
 const SIZE: Picture = Picture {
     width: 640,

@@ -30,6 +30,7 @@ async function run() {
   for (;;) {
     const now = performance.now();
     if (document.hidden) await sleep(1e9);
+    else if (byImage && away) restart(); // its stream is as dead as the server
     else if (now >= nextLook) await look(now);
     else if (paused || byImage) await sleep(nextLook - now);
     else await pull();

@@ -1,0 +1,61 @@
+################################################################################
+#
+# lazycam
+#
+################################################################################
+
+# The commit of the repository that this tree is a folder of. By git and not as
+# local files, because only what is downloaded has its crates put beside it.
+LAZYCAM_VERSION = $(shell git -C $(BR2_EXTERNAL_LAZYCAM_PATH)/.. rev-parse HEAD)
+LAZYCAM_SITE = file://$(realpath $(BR2_EXTERNAL_LAZYCAM_PATH)/..)
+LAZYCAM_SITE_METHOD = git
+# The commit is its own checksum, and Cargo.lock has those of the crates.
+BR_NO_CHECK_HASH_FOR += $(LAZYCAM_SOURCE)
+LAZYCAM_LICENSE = MIT
+LAZYCAM_LICENSE_FILES = LICENSE
+
+LAZYCAM_FEATURES =
+
+ifeq ($(BR2_PACKAGE_LAZYCAM_TURBOJPEG),y)
+LAZYCAM_FEATURES += turbojpeg-system
+LAZYCAM_DEPENDENCIES += jpeg host-pkgconf
+endif
+
+ifeq ($(BR2_PACKAGE_LAZYCAM_LIBCAMERA),y)
+LAZYCAM_FEATURES += libcamera
+LAZYCAM_DEPENDENCIES += libcamera host-clang host-pkgconf
+LAZYCAM_CARGO_ENV += LIBCLANG_PATH=$(HOST_DIR)/lib
+endif
+
+LAZYCAM_CARGO_BUILD_OPTS = --features "$(LAZYCAM_FEATURES)"
+LAZYCAM_CARGO_INSTALL_OPTS = --features "$(LAZYCAM_FEATURES)"
+
+define LAZYCAM_USERS
+	lazycam -1 lazycam -1 * /run/lazycam - video camera server
+endef
+
+define LAZYCAM_INSTALL_DEFAULTS
+	$(INSTALL) -D -m 0644 $(@D)/systemd/lazycam.default \
+		$(TARGET_DIR)/etc/default/lazycam
+endef
+LAZYCAM_POST_INSTALL_TARGET_HOOKS += LAZYCAM_INSTALL_DEFAULTS
+
+# The socket listens, and the first connection starts the rest: the first
+# camera there is.
+define LAZYCAM_INSTALL_INIT_SYSTEMD
+	mkdir -p $(TARGET_DIR)/usr/lib/systemd/system/lazycam.service.wants
+	$(INSTALL) -m 0644 -t $(TARGET_DIR)/usr/lib/systemd/system \
+		$(@D)/systemd/lazycam.socket \
+		$(@D)/systemd/lazycam.service \
+		$(@D)/systemd/lazycam@.service \
+		$(@D)/systemd/lazycam-capture@.service
+	ln -sf ../lazycam-capture@.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/lazycam.service.wants/lazycam-capture@camera.service
+endef
+
+define LAZYCAM_INSTALL_INIT_SYSV
+	$(INSTALL) -D -m 0755 $(LAZYCAM_PKGDIR)/S50lazycam \
+		$(TARGET_DIR)/etc/init.d/S50lazycam
+endef
+
+$(eval $(cargo-package))

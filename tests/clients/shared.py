@@ -1,0 +1,134 @@
+"""What the clients written in Python share: how they fail, wait, read JPEG heads and get what is not Debian's.
+
+Not a client itself. Needs only Python's own library.
+"""
+
+import contextlib
+import hashlib
+import http.server
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+PATIENCE_SECS = 20  # a cold browser on a busy machine of two cores took 6
+SKIPPED = 77  # the status that tests/clients/run takes for a client that is not there
+
+
+class Failed(Exception):
+    """What was wrong, for people."""
+
+
+class Missing(Exception):
+    """What is not installed, and how to get it."""
+
+
+def check(condition, what):
+    """Or it has failed."""
+    if not condition:
+        raise Failed(what)
+
+
+def need(packages, *programs):
+    """Or the client is skipped: these programs, which are in these packages of Debian."""
+    for program in programs:
+        if not shutil.which(program):
+            raise Missing(f"{program} is missing; on Debian: apt-get install {packages}")
+
+
+def script(main):
+    """Runs a client that takes the URL alone, and ends with its status."""
+    name = pathlib.Path(sys.argv[0]).name
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: {name} URL")
+    try:
+        main(sys.argv[1])
+    except Missing as missing:
+        print(missing)
+        sys.exit(SKIPPED)
+    except (Failed, OSError, subprocess.SubprocessError) as error:
+        print(f"{name}: {error}")
+        sys.exit(1)
+
+
+def jpeg_size(jpeg):
+    """Width and height out of the frame header (ITU T.81, B.2.2)."""
+    at = 2
+    while at + 9 < len(jpeg):
+        marker, length = struct.unpack(">xBH", jpeg[at:at + 4])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", jpeg[at + 5:at + 9])
+            return [width, height]
+        at += 2 + length
+    raise Failed("the snapshot has no frame header")
+
+
+def snapshot_size(url):
+    """Width and height of the pictures that the server has."""
+    with urllib.request.urlopen(url + "/snapshot", timeout=10) as reply:
+        return jpeg_size(reply.read())
+
+
+def wait_for(what, condition):
+    """The first true value of `condition`."""
+    deadline = time.monotonic() + PATIENCE_SECS
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.2)
+    raise Failed(f"waited {PATIENCE_SECS} s for {what}")
+
+
+@contextlib.contextmanager
+def page_server(page):
+    """The page on a port of its own, as Mainsail's or a dashboard's is: another origin than the stream. Not a
+    data: or file: page, because Chromium keeps pages of no known address away from loopback."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        """The page for every path."""
+
+        def do_GET(self):  # pylint: disable=invalid-name
+            """The page."""
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_):
+            """Quiet."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+
+
+def run_with_packages(requirements, program, *arguments):
+    """What `program` prints, run by a Python that has the packages of that file beside this one; they come from PyPI.
+    They are kept in a virtual environment in target/, whose name says what is in it."""
+    listed = pathlib.Path(__file__).with_name(requirements)
+    digest = hashlib.sha256(listed.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    place = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"), "python", f"{listed.stem}-{digest}").absolute()
+    if not (place / "complete").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        made = subprocess.run([sys.executable, "-m", "venv", place], check=False, capture_output=True, text=True, timeout=60)
+        if made.returncode:
+            raise Missing(f"python3 makes no virtual environment; on Debian: apt-get install python3-venv\n{made.stdout}")
+        # As listed and no more: what is in the list was tried together, and nothing is compiled or run to install it.
+        got = subprocess.run([place / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile",
+                              "--only-binary", ":all:", "--requirement", listed], check=False, timeout=300)
+        if got.returncode:
+            raise Missing(f"what {requirements} lists cannot be had from PyPI for this machine")
+        (place / "complete").touch()
+    done = subprocess.run([place / "bin/python", "-c", program, *arguments], check=False, capture_output=True, text=True,
+                          timeout=60)
+    check(done.returncode == 0, (done.stdout + done.stderr).strip())
+    return done.stdout.strip()

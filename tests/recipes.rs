@@ -1,0 +1,158 @@
+//! What the recipes for images (`yocto/`, `buildroot/`, `packaging/`) say of this package, held against the package:
+//! features, versions, crates, licence, units. That they also build takes others' trees: docs/images.md.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::process::has;
+
+const CARGO: &str = include_str!("../Cargo.toml");
+const LOCK: &str = include_str!("../Cargo.lock");
+const YOCTO: &str = "yocto/meta-lazycam/recipes-multimedia/lazycam";
+const CRATES: &str =
+    include_str!("../yocto/meta-lazycam/recipes-multimedia/lazycam/lazycam-crates.inc");
+const MAKE: &str = include_str!("../buildroot/package/lazycam/lazycam.mk");
+const CONTAINER: &str = include_str!("../cross/container");
+const BUILD: &str = include_str!("../cross/build");
+
+/// The recipe; its file's name has the version.
+fn recipe() -> String {
+    let path = format!("{YOCTO}/lazycam_{}.bb", env!("CARGO_PKG_VERSION"));
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The features of Cargo.toml.
+fn features() -> BTreeSet<&'static str> {
+    let (_, rest) = CARGO.split_once("\n[features]\n").unwrap();
+    let (section, _) = rest.split_once("\n[").unwrap();
+    let lines = section
+        .lines()
+        .filter(|line| !line.starts_with(['#', ' ', ']']));
+    lines
+        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name))
+        .collect()
+}
+
+/// Name, version and checksum of the crates that the package needs.
+fn locked() -> BTreeSet<(String, String, String)> {
+    let value = |block: &str, key: &str| {
+        let line = block
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+        line.map(|value| value.trim_matches('"').to_owned())
+    };
+    LOCK.split("[[package]]")
+        .filter_map(|block| {
+            Some((
+                value(block, "name")?,
+                value(block, "version")?,
+                value(block, "checksum")?,
+            ))
+        })
+        .collect()
+}
+
+#[test]
+fn the_yocto_recipe_fetches_the_crates_of_the_lock_file() {
+    let sums: BTreeSet<_> = CRATES
+        .lines()
+        .filter_map(|line| {
+            let (crate_name, sum) = line
+                .strip_prefix("SRC_URI[")?
+                .split_once(".sha256sum] = ")?;
+            Some((crate_name.to_owned(), sum.trim_matches('"').to_owned()))
+        })
+        .collect();
+    let expected: BTreeSet<_> = locked()
+        .into_iter()
+        .map(|(name, version, sum)| (format!("{name}-{version}"), sum))
+        .collect();
+    assert!(expected.len() > 20);
+    assert_eq!(sums, expected, "run yocto/update-crates");
+    let fetched: BTreeSet<_> = CRATES
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("crate://crates.io/"))
+        .map(|line| line.trim_end_matches(" \\").replace('/', "-"))
+        .collect();
+    let named = sums.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(fetched, named, "run yocto/update-crates");
+}
+
+#[test]
+fn the_recipes_name_features_that_there_are() {
+    let there = features();
+    assert!(there.contains("libcamera"), "{there:?}");
+    let recipe = recipe();
+    let mut named: Vec<_> = recipe
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("PACKAGECONFIG[")?
+                .split_once("--features ")
+        })
+        .map(|(_, rest)| rest.split(',').next().unwrap())
+        .collect();
+    named.extend(
+        MAKE.lines()
+            .filter_map(|line| line.strip_prefix("LAZYCAM_FEATURES += ")),
+    );
+    assert_eq!(named.len(), 4, "{named:?}");
+    for feature in named {
+        assert!(there.contains(feature), "no feature {feature}");
+    }
+}
+
+#[test]
+fn both_ways_to_cross_build_have_the_same_features() {
+    let (_, container) = CONTAINER.split_once("\nFEATURES=").unwrap();
+    let container = container.split_whitespace().next().unwrap();
+    assert!(
+        BUILD.contains(&format!("\nfeatures=(--features {container})")),
+        "cross/container has {container}, cross/build something else"
+    );
+}
+
+#[test]
+fn the_licence_that_the_recipe_knows_is_the_one_that_is_there() {
+    let recipe = recipe();
+    let (_, sum) = recipe.split_once("file://LICENSE;md5=").unwrap();
+    let (sum, _) = sum.split_once('"').unwrap();
+    if has("md5sum") {
+        let output = Command::new("md5sum").arg("LICENSE").output().unwrap();
+        let real = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(real.split_whitespace().next(), Some(sum));
+    }
+    let layers = fs::read("yocto/meta-lazycam/COPYING.MIT").unwrap();
+    assert_eq!(layers, fs::read("LICENSE").unwrap());
+}
+
+#[test]
+fn the_debian_packages_version_is_the_packages() {
+    let changelog = include_str!("../packaging/debian/changelog");
+    let newest = format!("lazycam ({}-", env!("CARGO_PKG_VERSION"));
+    assert!(changelog.starts_with(&newest), "not {newest}");
+}
+
+#[test]
+fn the_recipes_install_units_that_there_are() {
+    let units: BTreeSet<_> = MAKE
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("$(@D)/systemd/"))
+        .collect();
+    let there: BTreeSet<_> = fs::read_dir("systemd")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with(".sysusers") && name != "examples")
+        .collect();
+    assert_eq!(units, there.iter().map(String::as_str).collect());
+    for line in recipe()
+        .lines()
+        .filter(|line| line.starts_with("SYSTEMD_SERVICE"))
+    {
+        let unit = line.split('"').nth(1).unwrap();
+        assert!(Path::new("systemd").join(unit).is_file(), "no unit {unit}");
+    }
+}
