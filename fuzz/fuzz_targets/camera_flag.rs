@@ -17,7 +17,12 @@ struct Flags {
 }
 
 static DEFAULTS: LazyLock<Source> = LazyLock::new(|| {
-    let flags = ["--source=v4l2", "--size=64x64", "--fps=5", "--control=brightness=1"];
+    let flags = [
+        "--source=v4l2",
+        "--size=64x64",
+        "--fps=5",
+        "--control=brightness=1",
+    ];
     Flags::parse_from(flags).source
 });
 
@@ -42,7 +47,10 @@ fuzz_target!(|text: &str| {
             assert!((1..=100).contains(&source.quality));
         }
         Err(Error::Usage(text)) => {
-            assert!(text.starts_with(&format!("--camera {}: ", camera.name)), "{text}");
+            assert!(
+                text.starts_with(&format!("--camera {}: ", camera.name)),
+                "{text}"
+            );
             assert!(!text.contains('\n'), "{text}");
         }
         Err(error) => panic!("no error of flags: {error}"),
@@ -52,5 +60,8 @@ fuzz_target!(|text: &str| {
 /// Part of a path and of URLs.
 fn check_name(name: &str) {
     assert!((1..=63).contains(&name.len()) && !name.starts_with(['-', '_']));
-    assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+    assert!(
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    );
 }

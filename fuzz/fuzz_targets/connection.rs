@@ -97,7 +97,8 @@ impl Scene {
             b'e' => self.connection.end_of_input(),
             b'c' => {
                 let camera = usize::from(rest.first().copied().unwrap_or(0) & 1);
-                self.connection.camera_gone(camera, self.now, &mut self.stats);
+                self.connection
+                    .camera_gone(camera, self.now, &mut self.stats);
             }
             b'x' => self.connection.stop(self.now, &mut self.stats),
             _ => {}
@@ -137,7 +138,10 @@ impl Scene {
         let (settings, stats) = (&self.settings, &mut self.stats);
         self.connection.give(shot, self.now, settings, stats);
         if !streams {
-            assert!(self.connection.want(self.now).is_none(), "one snapshot is one frame");
+            assert!(
+                self.connection.want(self.now).is_none(),
+                "one snapshot is one frame"
+            );
         }
     }
 
@@ -181,7 +185,8 @@ impl Scene {
             // The next thing on this connection, if there is one, is an answer's beginning.
             self.fresh = true;
         }
-        self.connection.sent(n, self.now, &self.settings, &mut self.stats);
+        self.connection
+            .sent(n, self.now, &self.settings, &mut self.stats);
     }
 
     fn check(&mut self) {
@@ -196,7 +201,10 @@ impl Scene {
             assert!(self.connection.deadline(&self.settings).is_none());
             return;
         }
-        assert_eq!(self.connection.unsent() == 0, self.connection.output().is_none());
+        assert_eq!(
+            self.connection.unsent() == 0,
+            self.connection.output().is_none()
+        );
     }
 
     /// Left alone, with a client that takes what it is sent and closes its side, every connection ends.
@@ -218,8 +226,15 @@ fn check_head(bytes: &[u8]) {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Response::new(&mut fields);
     let parsed = head.parse(bytes);
-    assert!(matches!(parsed, Ok(httparse::Status::Complete(_))), "{parsed:?}: {bytes:?}");
+    assert!(
+        matches!(parsed, Ok(httparse::Status::Complete(_))),
+        "{parsed:?}: {bytes:?}"
+    );
     for field in head.headers {
-        assert!(FIELDS.contains(&field.name), "a field of somebody else: {}", field.name);
+        assert!(
+            FIELDS.contains(&field.name),
+            "a field of somebody else: {}",
+            field.name
+        );
     }
 }

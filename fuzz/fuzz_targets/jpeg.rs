@@ -6,18 +6,31 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let head = jpeg::head(bytes);
-    for cut in [bytes.len() / 3, bytes.len() / 2, bytes.len().saturating_sub(1)] {
+    for cut in [
+        bytes.len() / 3,
+        bytes.len() / 2,
+        bytes.len().saturating_sub(1),
+    ] {
         let shorter = jpeg::head(&bytes[..cut]);
-        assert!(shorter == Err(Defect::Short) || shorter == head, "{shorter:?}, then {head:?}");
+        assert!(
+            shorter == Err(Defect::Short) || shorter == head,
+            "{shorter:?}, then {head:?}"
+        );
     }
     if let Ok(head) = head {
         assert!(head.scan <= bytes.len() && head.picture.width > 0 && head.picture.height > 0);
-        assert_eq!(jpeg::head(&bytes[..head.scan]), Ok(head), "the scan is no part of the head");
+        assert_eq!(
+            jpeg::head(&bytes[..head.scan]),
+            Ok(head),
+            "the scan is no part of the head"
+        );
     }
     match jpeg::check(bytes) {
         Ok(picture) => {
             assert_eq!(head.map(|head| head.picture), Ok(picture));
-            assert!(bytes.starts_with(&[0xFF, marker::SOI]) && bytes.ends_with(&[0xFF, marker::EOI]));
+            assert!(
+                bytes.starts_with(&[0xFF, marker::SOI]) && bytes.ends_with(&[0xFF, marker::EOI])
+            );
         }
         Err(defect) => assert!(head == Err(defect) || defect == Defect::NoEnd),
     }
@@ -35,7 +48,10 @@ fn check_hidden(bytes: &[u8]) {
     let mut plain = Vec::new();
     let mut from = 0;
     for hidden in jpeg::hidden_pictures(bytes) {
-        assert!(hidden.start >= from && hidden.end > hidden.start, "in order");
+        assert!(
+            hidden.start >= from && hidden.end > hidden.start,
+            "in order"
+        );
         assert_eq!(bytes[hidden.start], 0xFF, "from the marker on");
         plain.extend_from_slice(&bytes[from..hidden.start]);
         from = hidden.end;
@@ -43,6 +59,9 @@ fn check_hidden(bytes: &[u8]) {
     plain.extend_from_slice(&bytes[from..]);
     if let Ok(head) = jpeg::head(bytes) {
         assert_eq!(jpeg::hidden_pictures(&plain).count(), 0);
-        assert_eq!(jpeg::head(&plain).map(|head| head.picture), Ok(head.picture));
+        assert_eq!(
+            jpeg::head(&plain).map(|head| head.picture),
+            Ok(head.picture)
+        );
     }
 }

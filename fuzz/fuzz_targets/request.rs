@@ -21,14 +21,21 @@ fuzz_target!(|input: &[u8]| {
         let _ = route::route(request.target);
     }
     // The first bytes of it, as a slow client sends them. Every cut would cost the square of the length.
-    for cut in [input.len() / 3, input.len() / 2, input.len().saturating_sub(1)] {
+    for cut in [
+        input.len() / 3,
+        input.len() / 2,
+        input.len().saturating_sub(1),
+    ] {
         match request::parse(&input[..cut]) {
             Parsed::Partial => assert!(cut < MAX_HEAD),
             Parsed::Complete(request, len) => {
                 assert_eq!(Parsed::Complete(request, len), whole, "cut at {cut}");
             }
             Parsed::Refused(_) => {
-                assert!(matches!(whole, Parsed::Refused(_)), "cut at {cut}: {whole:?}");
+                assert!(
+                    matches!(whole, Parsed::Refused(_)),
+                    "cut at {cut}: {whole:?}"
+                );
             }
         }
     }

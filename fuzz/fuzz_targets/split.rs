@@ -32,7 +32,10 @@ fn events(stream: &[u8], read: usize) -> (Vec<Event>, u64, Option<u64>) {
         while let Some(event) = splitter.next_event() {
             if let Event::Frame(found) = event {
                 // The limit is looked at before EOI is counted: two bytes more do get through.
-                assert!(found.offset >= end && found.len <= LIMIT + 2, "{found:?} behind {end}");
+                assert!(
+                    found.offset >= end && found.len <= LIMIT + 2,
+                    "{found:?} behind {end}"
+                );
                 let from = found.offset as usize;
                 end = found.offset + found.len as u64;
                 let frame = splitter.frame(&found);
