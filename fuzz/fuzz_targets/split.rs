@@ -31,9 +31,8 @@ fn events(stream: &[u8], read: usize) -> (Vec<Event>, u64, Option<u64>) {
         splitter.feed(bytes);
         while let Some(event) = splitter.next_event() {
             if let Event::Frame(found) = event {
-                // The limit is looked at before EOI is counted: two bytes more do get through.
                 assert!(
-                    found.offset >= end && found.len <= LIMIT + 2,
+                    found.offset >= end && found.len <= LIMIT,
                     "{found:?} behind {end}"
                 );
                 let from = found.offset as usize;
