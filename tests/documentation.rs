@@ -106,7 +106,9 @@ fn the_reader_takes_the_next_frame_and_not_the_one_that_is_there() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    eventually("the reader has asked", || demand.drain().unwrap().asked);
+    eventually("the reader has asked", || {
+        demand.drain(Instant::now()).unwrap().asked
+    });
     publisher.announce().unwrap();
     publisher
         .publish(&jpeg(777), std::time::SystemTime::now())

@@ -118,15 +118,18 @@ fn opening_is_demand_and_nothing_else_is() {
     fs::metadata(dir.join("current.jpg")).unwrap();
     fs::read_dir(dir).unwrap().count();
     fs::read(dir.join("lock")).unwrap();
-    assert_eq!(demand.drain().unwrap(), Seen::default());
+    assert_eq!(demand.drain(Instant::now()).unwrap(), Seen::default());
     let old = Frame::open(dir).unwrap();
-    assert!(demand.drain().unwrap().asked);
+    assert!(demand.drain(Instant::now()).unwrap().asked);
     publisher.publish(&jpeg(2), SystemTime::now()).unwrap();
     let mut file = File::from(old.as_fd().try_clone_to_owned().unwrap());
     file.read_to_end(&mut Vec::new()).unwrap();
-    assert!(!demand.drain().unwrap().asked, "a slow reader asks nothing");
+    assert!(
+        !demand.drain(Instant::now()).unwrap().asked,
+        "a slow reader asks nothing"
+    );
     frame::ask(dir).unwrap();
-    assert!(demand.drain().unwrap().asked);
+    assert!(demand.drain(Instant::now()).unwrap().asked);
 }
 
 #[test]
@@ -144,8 +147,8 @@ fn a_flood_of_requests_counts_as_one_and_may_have_hidden_a_loss() {
         File::open(scratch.join("b")).unwrap();
     }
     let (asked, lost) = (true, true);
-    assert_eq!(demand.drain().unwrap(), Seen { asked, lost });
-    assert_eq!(demand.drain().unwrap(), Seen::default());
+    assert_eq!(demand.drain(Instant::now()).unwrap(), Seen { asked, lost });
+    assert_eq!(demand.drain(Instant::now()).unwrap(), Seen::default());
 }
 
 #[test]
@@ -273,7 +276,7 @@ fn a_directory_that_was_moved_away_is_not_mistaken_for_the_new_one() {
     assert!(publisher.in_place());
     fs::rename(&dir, &away).unwrap();
     fs::create_dir(&dir).unwrap();
-    assert!(demand.drain().unwrap().lost);
+    assert!(demand.drain(Instant::now()).unwrap().lost);
     assert!(!publisher.in_place());
     publisher.publish(&jpeg(1), SystemTime::now()).unwrap();
     assert!(away.join("current.jpg").exists());

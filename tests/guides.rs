@@ -11,7 +11,8 @@ fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());
-    let all = docs.chain(["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
+    let all =
+        docs.chain(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name)));
     let pages = all.filter(|path| path.extension().is_some_and(|e| e == "md"));
     pages
         .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))

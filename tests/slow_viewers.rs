@@ -50,7 +50,7 @@ fn alone_behind(rate: u32, allowance: Duration) {
     let slow = rig.namespace.viewer(Some(rate));
     let floor = Duration::from_secs_f64(FRAME as f64 * 8.0 / f64::from(rate));
     for attempt in 1.. {
-        let watched = rig.watch(&slow, Duration::from_secs(20));
+        let watched = rig.watch(&rig.server, &slow, Duration::from_secs(20));
         watched.expect_the_present();
         let (age, used) = (watched.median_age(), watched.rate() / carried(rate));
         println!("{rate} bit/s: floor {floor:?}, median {age:?}, {used:.3} of the rate used");
@@ -61,33 +61,42 @@ fn alone_behind(rate: u32, allowance: Duration) {
     }
 }
 
+/// On a quiet machine the fast viewer misses nothing. On a busy one frames are lost before they reach any server; how many, a
+/// fast viewer of another server says, which has no slow one beside it.
 #[test]
 fn a_fast_viewer_gets_every_frame_beside_a_slow_one_whose_age_stays_bounded() {
     let Some(rig) = Rig::new() else { return };
-    let (slow, fast) = (
-        rig.namespace.viewer(Some(MEGABIT)),
-        rig.namespace.viewer(None),
-    );
+    let other = Rig::serve(&rig.namespace, &rig.scratch);
+    let [slow, fast, undisturbed] =
+        [Some(MEGABIT), None, None].map(|rate| rig.namespace.viewer(rate));
+    let viewers = [
+        (&rig.server, &slow),
+        (&rig.server, &fast),
+        (&other, &undisturbed),
+    ];
     for attempt in 1.. {
-        let (slow, fast) = beside_each_other(&rig, &slow, &fast);
+        let [slow, fast, undisturbed] = beside_each_other(&rig, viewers);
         slow.expect_the_present();
         assert!(slow.frames.len() >= 20, "{} frames", slow.frames.len());
-        let (missed, of) = (fast.missed(), fast.frames.len());
+        let (missed, lost, of) = (fast.missed(), undisturbed.missed(), fast.frames.len());
         let (slow, fast) = (slow.median_age(), fast.median_age());
-        println!("beside each other: slow {slow:?}, fast {fast:?}, missed {missed} of {of}");
-        if missed == 0 && fast < slow / 4 {
+        println!(
+            "beside each other: slow {slow:?}, fast {fast:?}, missed {missed} of {of}; undisturbed missed {lost}"
+        );
+        let allowed = if lost == 0 { 0 } else { lost + of as u64 / 100 };
+        if missed <= allowed && fast < slow / 4 {
             break;
         }
         assert!(attempt < TRIES, "missed {missed} of {of}, {fast:?} old");
     }
 }
 
-fn beside_each_other(rig: &Rig, slow: &Viewer, fast: &Viewer) -> (Watched, Watched) {
+fn beside_each_other(rig: &Rig, viewers: [(&Process, &Viewer); 3]) -> [Watched; 3] {
     let duration = Duration::from_secs(30);
     thread::scope(|scope| {
-        let slow = scope.spawn(|| rig.watch(slow, duration));
-        let fast = scope.spawn(|| rig.watch(fast, duration));
-        (slow.join().unwrap(), fast.join().unwrap())
+        let watching = viewers
+            .map(|(server, viewer)| scope.spawn(move || rig.watch(server, viewer, duration)));
+        watching.map(|one| one.join().unwrap())
     })
 }
 
@@ -104,7 +113,7 @@ struct Rig {
     maker: Maker,
     _feeder: Feeder,
     _capture: Process,
-    _scratch: Scratch,
+    scratch: Scratch,
     _one_at_a_time: MutexGuard<'static, ()>,
 }
 
@@ -122,30 +131,28 @@ impl Rig {
         capture.stdin(std::process::Stdio::piped());
         let mut capture = Process::start(capture);
         let feeder = Feeder::start(capture.take_stdin(), FPS, Maker::new(FRAME));
-        let serve = [
-            "serve",
-            "--log",
-            "debug",
-            "--frames",
-            frames,
-            "--listen",
-            "0.0.0.0:0",
-        ];
-        let server = Process::start(wrapped(&namespace.wrapper(), &serve));
+        let server = Rig::serve(&namespace, &scratch);
         Some(Rig {
             server,
             namespace,
             maker: Maker::new(FRAME),
             _feeder: feeder,
             _capture: capture,
-            _scratch: scratch,
+            scratch,
             _one_at_a_time: guard,
         })
     }
 
-    /// What a viewer gets in `duration`, counted from its first frame.
-    fn watch(&self, viewer: &Viewer, duration: Duration) -> Watched {
-        let socket = viewer.connect(self.server.address().port());
+    /// A server in a namespace, of these frames.
+    fn serve(namespace: &Namespace, frames: &Scratch) -> Process {
+        let frames = frames.path().to_str().unwrap();
+        let serve = ["serve", "--frames", frames, "--listen", "0.0.0.0:0"];
+        Process::start(wrapped(&namespace.wrapper(), &serve))
+    }
+
+    /// What a viewer gets from a server in `duration`, counted from its first frame.
+    fn watch(&self, server: &Process, viewer: &Viewer, duration: Duration) -> Watched {
+        let socket = viewer.connect(server.address().port());
         let mut stream = Client::over(socket).stream("/stream");
         stream.part();
         let start = Instant::now();

@@ -57,7 +57,7 @@ impl Outlet {
     /// another producer was faster is an error.
     pub(super) fn look(&mut self, now: Instant) -> Result<bool> {
         let what = || format!("read the events of {}", self.dir.display());
-        let seen = self.demand.drain().doing(what)?;
+        let seen = self.demand.drain(now).doing(what)?;
         if self.demand.retry_at().is_some_and(|at| at <= now) {
             self.demand.follow();
         }

@@ -163,7 +163,10 @@ impl Splitter {
                 State::Hunt => self.hunt(),
                 State::Entropy => self.entropy(),
                 State::Head | State::BetweenScans => match self.code()? {
-                    Some(marker::EOI) => return Ok(Some(self.at + 2)),
+                    Some(marker::EOI) => {
+                        self.within_limit(self.at + 2)?;
+                        return Ok(Some(self.at + 2));
+                    }
                     Some(code) => self.segment(code)?,
                     None => false,
                 },

@@ -8,8 +8,9 @@
 //! next start is one ioctl per buffer and VIDIOC_STREAMON. A camera that cannot be used yet, because it is not plugged
 //! in, somebody else has it or permission is missing, is told in the log and tried again when somebody asks.
 //!
-//! **The newest frame wins.** At each wake-up all buffers that are filled are taken, and all but the last go back at once. That
-//! one stays with us until a newer one has come: it is encoded, or handed on where it lies, only when it is asked for.
+//! **The newest frame wins.** At each wake-up the buffers that are filled are taken, until one is younger than a frame's
+//! interval, and all but the last go back at once. That one stays with us until a newer one has come: it is encoded, or
+//! handed on where it lies, only when it is asked for.
 //!
 //! **Unplugged**, the device answers ENODEV. It is closed then, also while stopped, because its node's number is free
 //! for its return only after the last descriptor has gone. inotify on /dev tells when it is back.
@@ -29,14 +30,14 @@ mod nodes;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 use rustix::io::Errno;
 
 use super::pixels::{PREFERENCE, Pixels, Unpacker};
 use crate::capture::source::{Captured, Facts, Source, Trouble};
-use crate::capture::stamp::monotonic;
+use crate::capture::stamp::{monotonic, realtime};
 use crate::error::{Error, Result};
 use crate::frames::jpeg::Picture;
 use crate::picture::encode::Encoder;
@@ -177,6 +178,7 @@ impl V4l2 {
     /// Takes all that is filled. Gives the newest good frame, and how many were broken.
     fn collect(&mut self) -> Result<(Option<Filled>, u32), Errno> {
         let (mut newest, mut broken) = (None, 0);
+        let interval = self.camera.as_ref().and_then(|camera| camera.interval());
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
             return Ok((None, 0));
         };
@@ -195,6 +197,9 @@ impl V4l2 {
             self.encoded = false;
             if let Some(older) = self.held.replace(filled) {
                 buffers.queue(fd, older.index)?;
+            }
+            if has_no_successor(&filled, interval) {
+                break;
             }
         }
         Ok((newest, broken))
@@ -228,6 +233,11 @@ impl Camera {
         };
         let started = ours.stream_on(fd);
         started.map_err(|errno| device.refused("start", errno))
+    }
+
+    /// From one frame to the next, as far as the driver told.
+    fn interval(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(1.0 / self.fps?).ok()
     }
 
     fn describe(&self) -> String {
@@ -380,10 +390,17 @@ impl V4l2 {
     }
 }
 
+/// Younger than an interval, it is the newest frame: asking the driver for the next is a system call per frame that nearly always
+/// gives nothing. Where a camera is faster than it says, epoll tells of the next one at once.
+fn has_no_successor(frame: &Filled, interval: Option<Duration>) -> bool {
+    let age = frame.monotonic.and_then(|at| monotonic().checked_sub(at));
+    matches!((age, interval), (Some(age), Some(interval)) if age < interval)
+}
+
 /// The moment of capture. The kernel stamps frames by CLOCK_MONOTONIC; without a stamp it is now.
 fn wall_clock(frame: Filled) -> SystemTime {
     let age = frame.monotonic.map(|at| monotonic().saturating_sub(at));
-    let now = SystemTime::now();
+    let now = realtime();
     now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
 }
 
@@ -505,8 +522,6 @@ fn no_size(device: &Device, (width, height): (u32, u32), candidates: &[Fourcc]) 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn absent() -> V4l2 {
@@ -560,5 +575,23 @@ mod tests {
         assert!(wall_clock(frame(None)) >= before);
         let ahead = wall_clock(frame(Some(monotonic() + Duration::from_secs(5))));
         assert!(ahead >= before && ahead <= SystemTime::now());
+    }
+
+    #[test]
+    fn only_a_frame_younger_than_an_interval_is_known_to_be_the_newest() {
+        let frame = |monotonic| Filled {
+            index: 0,
+            bytesused: 1,
+            error: false,
+            monotonic,
+        };
+        let (hour, moment) = (Duration::from_secs(3600), Duration::from_nanos(1));
+        let now = monotonic();
+        assert!(has_no_successor(&frame(Some(now)), Some(hour)));
+        assert!(!has_no_successor(&frame(Some(now - moment)), Some(moment)));
+        assert!(!has_no_successor(&frame(None), Some(hour)));
+        assert!(!has_no_successor(&frame(Some(now)), None));
+        // From a camera's own clock that goes wrong.
+        assert!(!has_no_successor(&frame(Some(now + hour)), Some(hour)));
     }
 }

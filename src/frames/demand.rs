@@ -55,8 +55,7 @@ impl Demand {
 
     /// Takes in all events so far, without blocking. A directory that was made again is watched from here
     /// on.
-    pub fn drain(&mut self) -> io::Result<Seen> {
-        let now = Instant::now();
+    pub fn drain(&mut self, now: Instant) -> io::Result<Seen> {
         let (mut seen, brake) = (Seen::default(), &mut self.brake);
         let failed = |_, error: Error| complain(brake, now, &error);
         self.follower

@@ -132,39 +132,32 @@ pub struct Head {
     pub picture: Picture,
     /// Offset of the first entropy-coded byte.
     pub scan: usize,
+    /// Where Huffman tables are missing: the offset of the first scan header's marker, if no table stands before it. Motion
+    /// JPEG leaves them out and means the typical ones of T.81, K.3.3; a decoder of single pictures has to be told.
+    pub missing_tables: Option<usize>,
 }
 
 /// Reads the chain of segments from SOI through the first scan header. [`Defect::Short`] says that a
 /// longer prefix of the same file may be whole; every other defect stays one.
 pub fn head(bytes: &[u8]) -> Result<Head, Defect> {
-    let mut picture = None;
+    let (mut picture, mut tables) = (None, false);
     for segment in Segments::of(bytes)? {
         let segment = segment?;
-        if marker::is_sof(segment.code) {
-            picture = Some(size(&segment)?);
-        }
-        if segment.code == marker::SOS {
-            let picture = picture.ok_or(Defect::NoSize)?;
-            let scan = segment.end;
-            return Ok(Head { picture, scan });
-        }
-    }
-    Err(Defect::Short)
-}
-
-/// Where Huffman tables are missing: the offset of the first scan header's marker, if no table stands before it. Motion
-/// JPEG leaves them out and means the typical ones of T.81, K.3.3; a decoder of single pictures has to be told.
-pub fn missing_tables(bytes: &[u8]) -> Option<usize> {
-    for segment in Segments::of(bytes).ok()? {
-        let segment = segment.ok()?;
         match segment.code {
-            marker::DHT => return None,
-            // One byte before its code; fill before that belongs to nothing.
-            marker::SOS => return Some(segment.start - 1),
+            marker::SOS => {
+                return Ok(Head {
+                    picture: picture.ok_or(Defect::NoSize)?,
+                    scan: segment.end,
+                    // One byte before its code; fill before that belongs to nothing.
+                    missing_tables: (!tables).then_some(segment.start - 1),
+                });
+            }
+            marker::DHT => tables = true,
+            code if marker::is_sof(code) => picture = Some(size(&segment)?),
             _ => {}
         }
     }
-    None
+    Err(Defect::Short)
 }
 
 /// Segments of the head, markers and all, that a viewer can take for the picture's beginning or end: application data and
@@ -331,8 +324,8 @@ mod tests {
     fn a_whole_file_tells_its_size() {
         assert_eq!(check(&whole()), Ok(PICTURE));
         let scan = whole().len() - 5;
-        let picture = PICTURE;
-        assert_eq!(head(&whole()), Ok(Head { picture, scan }));
+        let head = head(&whole()).unwrap();
+        assert_eq!((head.picture, head.scan), (PICTURE, scan));
     }
 
     #[test]
@@ -395,13 +388,13 @@ mod tests {
     #[test]
     fn missing_huffman_tables_are_missed_where_the_scan_begins() {
         let dht = [0xFF, 0xC4, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0];
+        let missing_tables = |bytes: &[u8]| head(bytes).unwrap().missing_tables;
         let at = SOI.len() + SOF.len();
         assert_eq!(missing_tables(&[SOI, SOF, SOS, EOI].concat()), Some(at));
         let filled = [SOI, SOF, &[0xFF], SOS, EOI].concat();
         assert_eq!(missing_tables(&filled), Some(at + 1));
         let with = [SOI, SOF, &dht, SOS, EOI].concat();
         assert_eq!(missing_tables(&with), None);
-        assert_eq!(missing_tables(&[SOI, SOF].concat()), None);
     }
 
     #[test]

@@ -118,7 +118,12 @@ impl Camera {
             self.intervals.learn(before, asked, now);
         }
         self.look_again();
-        self.arrived = Some(now);
+        if self.condition.is_lost() {
+            // Its producer tells that it is live before a frame: this one is from before the loss, of which we read first.
+            self.lost_at = self.number;
+        } else {
+            self.arrived = Some(now);
+        }
         self.condition.arrived(now);
     }
 

@@ -68,7 +68,7 @@ impl Hand {
 
     /// Whether somebody asked for a frame since the last call.
     pub(crate) fn was_asked(&mut self) -> bool {
-        self.demand.drain().unwrap().asked
+        self.demand.drain(Instant::now()).unwrap().asked
     }
 
     /// Waits until somebody asks for a frame.

@@ -20,7 +20,7 @@ fn show(line: &str) {
 
 fn columns(bytes: &[u8]) -> Result<String, Box<dyn Error>> {
     let picture = jpeg::check(bytes)?;
-    if jpeg::missing_tables(bytes).is_some() {
+    if jpeg::head(bytes)?.missing_tables.is_some() {
         return Err("no Huffman tables".into());
     }
     let pixels = jpeg_decoder::Decoder::new(bytes).decode()?;

@@ -142,7 +142,7 @@ class Machine:
     """A booted system. `files` of name: (mode, content) come in addition to busybox and the modules, or in place of the init
     that is here; `devices` are more words for qemu."""
 
-    def __init__(self, arch, folder, files, memory=320, modules=MODULES, devices=()):
+    def __init__(self, arch, folder, files, memory=320, modules=MODULES, processors=2, devices=()):
         about, packages = ARCHES[arch], Packages(arch)
         tree = packages.unpacked(about["kernel"])
         modules = kernel_modules(tree, modules)
@@ -159,7 +159,7 @@ class Machine:
         self.url = f"http://127.0.0.1:{self.port}"
         (kernel,) = tree.glob("boot/vmlinuz-*")
         self.process = subprocess.Popen([
-            about["qemu"], "-M", "virt", "-cpu", about["cpu"], "-smp", "2", "-m", str(memory), "-nodefaults", "-display", "none",
+            about["qemu"], "-M", "virt", "-cpu", about["cpu"], "-smp", str(processors), "-m", str(memory), "-nodefaults", "-display", "none",
             "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd", folder / "initrd",
             "-append", "console=ttyAMA0 quiet panic=-1 oops=panic rdinit=/init",
             "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:8080",

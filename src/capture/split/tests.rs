@@ -162,6 +162,16 @@ fn damage_costs_no_more_than_the_frames_it_touches() {
 }
 
 #[test]
+fn a_frame_of_just_the_limit_passes_and_one_byte_more_does_not() {
+    let frame = baseline();
+    let seen = split(frame.len(), [&frame[..]]);
+    assert_eq!(seen, [Seen::Frame(frame.clone())]);
+    let limit = frame.len() - 1;
+    let seen = split(limit, [&frame[..]]);
+    assert_eq!(seen[0], Seen::Broken(Defect::TooLong(limit)));
+}
+
+#[test]
 fn a_frame_without_an_end_is_dropped_at_the_limit() {
     let endless = [SOI, SOF, SOS, &[5; 200]].concat();
     let segment = [SOI, &[0xFF, 0xE0, 0xFF, 0xFF]].concat();

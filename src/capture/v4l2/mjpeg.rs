@@ -21,7 +21,7 @@ pub(in crate::capture) fn clean<'a>(
         .rposition(|two| two == [0xFF, marker::EOI])
         .ok_or(Defect::NoEnd)?;
     let whole = &bytes[..head.scan + end + 2];
-    let Some(at) = jpeg::missing_tables(whole) else {
+    let Some(at) = head.missing_tables else {
         return Ok(whole);
     };
     let (before, after) = whole.split_at(at);
@@ -136,7 +136,7 @@ mod tests {
         let cleaned = clean(&bare, &mut spare).unwrap();
         assert_eq!(cleaned.len(), bare.len() + 420);
         assert!(jpeg::check(cleaned).is_ok());
-        assert_eq!(jpeg::missing_tables(cleaned), None);
+        assert_eq!(jpeg::head(cleaned).unwrap().missing_tables, None);
         assert_eq!(pixels(cleaned), pixels(&jpeg));
     }
 

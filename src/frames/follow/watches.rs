@@ -5,7 +5,6 @@
 //! together: events are added while users come and taken away when they go, so that nobody is woken for
 //! something that only a former user wanted.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -18,6 +17,7 @@ use rustix::io::Errno;
 
 use super::DirId;
 use crate::error::{Context, Result};
+use crate::event::NumberMap;
 
 /// Room for the events of one read(2).
 const BUFFER: usize = 8192;
@@ -56,7 +56,8 @@ struct Watch {
 pub(super) struct Watches {
     inotify: OwnedFd,
     wanted: WatchFlags,
-    all: HashMap<i32, Watch>,
+    /// By watch descriptor: the kernel counts them up.
+    all: NumberMap<i32, Watch>,
 }
 
 impl Watches {
@@ -67,7 +68,7 @@ impl Watches {
         Ok(Watches {
             inotify,
             wanted,
-            all: HashMap::new(),
+            all: NumberMap::default(),
         })
     }
 

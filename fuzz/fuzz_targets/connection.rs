@@ -1,0 +1,240 @@
+//! A connection from its first byte to its end, under any order of what can happen to it.
+//!
+//! The input is a row of steps, separated by NUL. A step's first byte says what happens:
+//! `r` the client sends the rest; `R` the same, byte by byte; `s` some of what waits is sent; `S` all of it; `g` and `G` there
+//! is a frame, of one size or another; `n` there is none; `t` time passes; `p` a report is ready; `e` the client sends no more;
+//! `c` a camera goes; `x` the server ends. `--auth` is not in here: proving is a thread's work.
+#![no_main]
+
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use lazycam::frames::jpeg::Picture;
+use lazycam::server::connection::{Connection, Settings, Want};
+use lazycam::server::outbox::{Output, Shot};
+use lazycam::server::stats::{CloseReason, Stats};
+use libfuzzer_sys::fuzz_target;
+
+/// Header fields that this server sends. Another one would be a client's, got in through a target or an origin.
+const FIELDS: [&str; 23] = [
+    "Access-Control-Allow-Credentials",
+    "Access-Control-Allow-Headers",
+    "Access-Control-Allow-Methods",
+    "Access-Control-Allow-Origin",
+    "Access-Control-Expose-Headers",
+    "Allow",
+    "Cache-Control",
+    "Connection",
+    "Content-Length",
+    "Content-Security-Policy",
+    "Content-Type",
+    "Expires",
+    "Location",
+    "Pragma",
+    "Referrer-Policy",
+    "Retry-After",
+    "Set-Cookie",
+    "Vary",
+    "WWW-Authenticate",
+    "X-Accel-Buffering",
+    "X-Content-Type-Options",
+    "X-Frame-Age",
+    "X-Timestamp",
+];
+
+fuzz_target!(|input: &[u8]| {
+    let mut scene = Scene::new();
+    for step in input.split(|byte| *byte == 0) {
+        scene.step(step);
+        scene.check();
+    }
+    scene.end();
+});
+
+struct Scene {
+    connection: Connection<()>,
+    now: Instant,
+    settings: Settings,
+    stats: Stats,
+    frames: u64,
+    /// At the beginning of an answer: nothing of it was sent.
+    fresh: bool,
+    over: Option<CloseReason>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut settings = Settings::default();
+        for name in ["front", "bench"] {
+            settings.cameras.appear(&name.parse().unwrap()).unwrap();
+        }
+        Scene {
+            connection: Connection::new(now),
+            now,
+            settings,
+            stats: Stats::default(),
+            frames: 0,
+            fresh: true,
+            over: None,
+        }
+    }
+
+    fn step(&mut self, step: &[u8]) {
+        let Some((what, rest)) = step.split_first() else {
+            return;
+        };
+        match what {
+            b'r' => self.receive(rest),
+            b'R' => rest.chunks(1).for_each(|byte| self.receive(byte)),
+            b's' => self.send(usize::from(rest.first().copied().unwrap_or(1)).max(1)),
+            b'S' => self.send_all(),
+            b'g' => self.give(640),
+            b'G' => self.give(320),
+            b'n' => self.connection.give_nothing(self.now, &self.settings),
+            b't' => self.pass(100 * u64::from(rest.first().copied().unwrap_or(1))),
+            b'p' => self.report(),
+            b'e' => self.connection.end_of_input(),
+            b'c' => {
+                let camera = usize::from(rest.first().copied().unwrap_or(0) & 1);
+                self.connection
+                    .camera_gone(camera, self.now, &mut self.stats);
+            }
+            b'x' => self.connection.stop(self.now, &mut self.stats),
+            _ => {}
+        }
+    }
+
+    /// As the owner does: nothing is read while there is no room.
+    fn receive(&mut self, bytes: &[u8]) {
+        if self.connection.takes_input() {
+            let (settings, stats) = (&self.settings, &mut self.stats);
+            self.connection.receive(bytes, self.now, settings, stats);
+        }
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        let (settings, stats) = (&self.settings, &mut self.stats);
+        self.connection.expire(self.now, settings, stats);
+    }
+
+    /// A frame, if one is wanted, as the owner gives it.
+    fn give(&mut self, width: u16) {
+        let Some(want) = self.connection.want(self.now) else {
+            return;
+        };
+        assert!(want.camera() < 2, "there are two cameras: {want:?}");
+        let streams = matches!(want, Want::Stream { .. });
+        self.frames += 1;
+        let shot = Shot {
+            file: Rc::new(()),
+            len: 500,
+            captured: SystemTime::UNIX_EPOCH,
+            taken: self.now,
+            picture: Picture { width, height: 480 },
+            number: self.frames,
+        };
+        let (settings, stats) = (&self.settings, &mut self.stats);
+        self.connection.give(shot, self.now, settings, stats);
+        if !streams {
+            assert!(
+                self.connection.want(self.now).is_none(),
+                "one snapshot is one frame"
+            );
+        }
+    }
+
+    fn report(&mut self) {
+        if self.connection.wants_report().is_some() {
+            self.connection.give_report("text/plain", "a report\n");
+            assert!(self.connection.wants_report().is_none());
+        }
+    }
+
+    fn send_all(&mut self) {
+        // What a few pipelined requests can ask for is far below this.
+        for _ in 0..100_000 {
+            if self.connection.output().is_none() {
+                return;
+            }
+            self.send(usize::MAX);
+        }
+        panic!("there is no end to what it sends");
+    }
+
+    /// Sends up to so many bytes of the next piece.
+    fn send(&mut self, limit: usize) {
+        let before = self.connection.unsent();
+        let n = match self.connection.output() {
+            None => return,
+            Some(Output::Bytes { bytes, .. }) => {
+                assert!(!bytes.is_empty(), "nothing is no output");
+                if std::mem::take(&mut self.fresh) {
+                    check_head(bytes);
+                }
+                bytes.len().min(limit)
+            }
+            Some(Output::File { len, .. }) => {
+                assert!(len > 0, "nothing is no output");
+                (len as usize).min(limit)
+            }
+        };
+        assert!(n as u64 <= before);
+        if n as u64 == before && self.connection.looks_at().is_none() {
+            // The next thing on this connection, if there is one, is an answer's beginning.
+            self.fresh = true;
+        }
+        self.connection
+            .sent(n, self.now, &self.settings, &mut self.stats);
+    }
+
+    fn check(&mut self) {
+        let closed = self.connection.closed();
+        if self.over.is_some() {
+            assert_eq!(closed, self.over, "what is closed stays so, for one reason");
+        }
+        self.over = closed;
+        if closed.is_some() {
+            assert!(self.connection.output().is_none() && self.connection.want(self.now).is_none());
+            assert!(!self.connection.takes_input() && self.connection.wants_report().is_none());
+            assert!(self.connection.deadline(&self.settings).is_none());
+            return;
+        }
+        assert_eq!(
+            self.connection.unsent() == 0,
+            self.connection.output().is_none()
+        );
+    }
+
+    /// Left alone, with a client that takes what it is sent and closes its side, every connection ends.
+    fn end(&mut self) {
+        self.connection.stop(self.now, &mut self.stats);
+        for _ in 0..20 {
+            self.report();
+            self.send_all();
+            self.pass(30_000);
+            self.connection.take_shutdown();
+            self.check();
+        }
+        assert!(self.over.is_some(), "it never ends: {:?}", self.connection);
+    }
+}
+
+/// An answer begins with a head in which nothing is a client's but what a header field may hold.
+fn check_head(bytes: &[u8]) {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut head = httparse::Response::new(&mut fields);
+    let parsed = head.parse(bytes);
+    assert!(
+        matches!(parsed, Ok(httparse::Status::Complete(_))),
+        "{parsed:?}: {bytes:?}"
+    );
+    for field in head.headers {
+        assert!(
+            FIELDS.contains(&field.name),
+            "a field of somebody else: {}",
+            field.name
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! The checks of a JPEG: a verdict stays when more bytes come, and offsets point at what they say.
+#![no_main]
+
+use lazycam::frames::jpeg::{self, Defect, marker};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let head = jpeg::head(bytes);
+    for cut in [
+        bytes.len() / 3,
+        bytes.len() / 2,
+        bytes.len().saturating_sub(1),
+    ] {
+        let shorter = jpeg::head(&bytes[..cut]);
+        assert!(
+            shorter == Err(Defect::Short) || shorter == head,
+            "{shorter:?}, then {head:?}"
+        );
+    }
+    if let Ok(head) = head {
+        assert!(head.scan <= bytes.len() && head.picture.width > 0 && head.picture.height > 0);
+        assert_eq!(
+            jpeg::head(&bytes[..head.scan]),
+            Ok(head),
+            "the scan is no part of the head"
+        );
+    }
+    match jpeg::check(bytes) {
+        Ok(picture) => {
+            assert_eq!(head.map(|head| head.picture), Ok(picture));
+            assert!(
+                bytes.starts_with(&[0xFF, marker::SOI]) && bytes.ends_with(&[0xFF, marker::EOI])
+            );
+        }
+        Err(defect) => assert!(head == Err(defect) || defect == Defect::NoEnd),
+    }
+    if let Some(at) = jpeg::missing_tables(bytes) {
+        assert_eq!(bytes[at..at + 2], [0xFF, marker::SOS]);
+    }
+    let comments: usize = jpeg::comments(bytes).map(|comment| comment.len() + 4).sum();
+    assert!(comments <= bytes.len());
+    check_hidden(bytes);
+});
+
+/// Left out of a whole head, they are gone, and the picture is the same. In a damaged one fill bytes may then make a marker of what
+/// follows; such a frame is not passed on.
+fn check_hidden(bytes: &[u8]) {
+    let mut plain = Vec::new();
+    let mut from = 0;
+    for hidden in jpeg::hidden_pictures(bytes) {
+        assert!(
+            hidden.start >= from && hidden.end > hidden.start,
+            "in order"
+        );
+        assert_eq!(bytes[hidden.start], 0xFF, "from the marker on");
+        plain.extend_from_slice(&bytes[from..hidden.start]);
+        from = hidden.end;
+    }
+    plain.extend_from_slice(&bytes[from..]);
+    if let Ok(head) = jpeg::head(bytes) {
+        assert_eq!(jpeg::hidden_pictures(&plain).count(), 0);
+        assert_eq!(
+            jpeg::head(&plain).map(|head| head.picture),
+            Ok(head.picture)
+        );
+    }
+}
