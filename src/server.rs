@@ -28,6 +28,7 @@ pub mod connection;
 mod delivery;
 pub mod figures;
 mod gate;
+mod intervals;
 mod listen;
 mod lost;
 mod metrics;

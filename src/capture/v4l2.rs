@@ -22,6 +22,7 @@
 //! kernel's headers of the target on the building machine; `rscam` and `linux-video` have structures written by hand as
 //! well, without checks of their layout, and the former with the C library's `timeval`, whose width is not the kernel's.
 
+mod choice;
 mod controls;
 mod device;
 mod ioctl;
@@ -35,12 +36,14 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 use rustix::io::Errno;
 
-use super::pixels::{PREFERENCE, Pixels, Unpacker};
+use super::pixels::Unpacker;
 use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::stamp::{monotonic, realtime};
 use crate::error::{Error, Result};
 use crate::frames::jpeg::Picture;
 use crate::picture::encode::Encoder;
+use choice::choose;
+pub use choice::{first_camera, readable_formats};
 pub use controls::{Assignment, Control, Kind as ControlKind};
 pub use device::{Card, Device, Format, Fourcc, Interval, Sizes};
 use ioctl::{Buffers, Filled};
@@ -53,9 +56,6 @@ const BUFFERS: u32 = 4;
 
 /// With fewer there is no buffer for the driver while we hold one.
 const FEWEST_BUFFERS: usize = 2;
-
-/// Asked for when no size is given: every camera has it or something near it.
-const USUAL_SIZE: (u32, u32) = (640, 480);
 
 /// Frames after a start that are not yet settled. V4L2 does not tell when automatic exposure has; the deadline of the capture
 /// loop bounds this at low rates. A choice, not a measurement: no camera was at hand.
@@ -402,122 +402,6 @@ fn wall_clock(frame: Filled) -> SystemTime {
     let age = frame.monotonic.map(|at| monotonic().saturating_sub(at));
     let now = realtime();
     now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
-}
-
-/// The first camera that can be used; those on USB first, because on boards with a camera port of their own the
-/// nodes of its pipeline have the low numbers.
-pub fn first_camera() -> Result<Device> {
-    let nodes = video_nodes().unwrap_or_default();
-    let mut refused = None;
-    let mut usable = Vec::new();
-    for node in &nodes {
-        match Device::open(node) {
-            Ok(device) if device.card().captures && !readable_formats(&device).is_empty() => {
-                usable.push(device);
-            }
-            Ok(_) => {}
-            Err(error) => refused = refused.or(Some(error)),
-        }
-    }
-    let on_usb = |device: &Device| device.card().bus.starts_with("usb-");
-    let at = usable.iter().position(on_usb).unwrap_or(0);
-    if at < usable.len() {
-        return Ok(usable.swap_remove(at));
-    }
-    Err(refused.unwrap_or_else(|| {
-        let found = match nodes.len() {
-            0 => "there is no /dev/video device".into(),
-            count => {
-                format!("none of the {count} /dev/video devices is a camera that lazycam can read")
-            }
-        };
-        Error::Input(format!(
-            "{found}: plug a USB camera in, or see `lazycam list`"
-        ))
-    }))
-}
-
-/// The formats of a device that can be read, the best first.
-pub fn readable_formats(device: &Device) -> Vec<Fourcc> {
-    let offered = device.formats();
-    let known = PREFERENCE.iter().map(|(fourcc, _)| *fourcc);
-    known.filter(|fourcc| offered.contains(fourcc)).collect()
-}
-
-/// Negotiates format and size, and sets them.
-fn choose(device: &Device, settings: &Settings) -> Result<()> {
-    let path = device.path().display();
-    if !device.card().captures {
-        return Err(Error::Usage(format!(
-            "{path} ({}) delivers no pictures that lazycam can take: see `lazycam list` for those that do",
-            device.card().card
-        )));
-    }
-    let mut candidates = readable_formats(device);
-    if let Some(wanted) = settings.format {
-        candidates.retain(|fourcc| *fourcc == wanted);
-    }
-    if candidates.is_empty() {
-        return Err(Error::Usage(no_format(device, settings.format)));
-    }
-    let Some((width, height)) = settings.size else {
-        return set(device, candidates[0], USUAL_SIZE);
-    };
-    let size = (u32::from(width), u32::from(height));
-    for &fourcc in &candidates {
-        let given = device.try_format(fourcc, size)?;
-        if (given.fourcc, given.width, given.height) == (fourcc, size.0, size.1) {
-            return set(device, fourcc, size);
-        }
-    }
-    Err(Error::Usage(no_size(device, size, &candidates)))
-}
-
-fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<()> {
-    let given = device.set_format(fourcc, size)?;
-    let readable = given.fourcc == fourcc
-        && (Pixels::of(fourcc) == Some(Pixels::Jpeg) || Unpacker::new(&given).is_some());
-    if readable {
-        return Ok(());
-    }
-    let (path, width, height) = (device.path().display(), given.width, given.height);
-    let message = format!(
-        "{path} gave {width}x{height} {} when asked for {fourcc}",
-        given.fourcc
-    );
-    Err(Error::Input(message))
-}
-
-fn no_format(device: &Device, wanted: Option<Fourcc>) -> String {
-    let list = |formats: Vec<Fourcc>| match formats.is_empty() {
-        true => "none".into(),
-        false => {
-            let names: Vec<_> = formats.iter().map(Fourcc::to_string).collect();
-            names.join(", ")
-        }
-    };
-    let (path, offered) = (device.path().display(), list(device.formats()));
-    let known = list(PREFERENCE.iter().map(|(fourcc, _)| *fourcc).collect());
-    match wanted {
-        Some(wanted) => format!(
-            "{path} has no format {wanted} that lazycam can read: it has {offered}; lazycam reads {known}"
-        ),
-        None => format!(
-            "{path} ({}) has no format that lazycam can read: it has {offered}; lazycam reads {known}. \
-             Cameras with raw sensor data go through libcamera",
-            device.card().card
-        ),
-    }
-}
-
-fn no_size(device: &Device, (width, height): (u32, u32), candidates: &[Fourcc]) -> String {
-    let sizes = candidates.iter().map(|&fourcc| match device.sizes(fourcc) {
-        Some(sizes) => format!("{fourcc}: {sizes}"),
-        None => format!("{fourcc}: not told"),
-    });
-    let path = device.path().display();
-    let sizes = sizes.collect::<Vec<_>>().join("; ");
-    format!("{path} has no pictures of {width}x{height}; it has {sizes}")
 }
 
 #[cfg(test)]
