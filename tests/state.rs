@@ -14,7 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use common::frames::{Maker, decode};
 use common::http::{Client, Part, Stream};
-use common::process::{Process, capture, has, pid, run, serve, switches, wait_until_asleep};
+use common::process::{
+    Process, capture, has, is_emulated, pid, run, serve, switches, wait_until_asleep,
+};
 use common::producer::{Camera, Hand};
 use common::{Scratch, eventually};
 use lazycam::frames::jpeg::{self, Picture};
@@ -136,7 +138,10 @@ fn the_state_has_ustreamers_members_and_ours() {
     let age = |member: &str| viewer[member].as_f64().unwrap();
     // Captured, handed over, arrived: in this order. An acknowledgement's time is in whole milliseconds.
     assert!(age("age_at_hand_over") > 0.0);
-    assert!(age("age_at_last_byte") >= 0.0);
+    // An emulator cuts TCP_INFO short, and then nobody knows.
+    if !is_emulated() {
+        assert!(age("age_at_last_byte") >= 0.0);
+    }
     let front = camera(&state);
     assert_eq!(
         (&front["name"], &front["number"]),
