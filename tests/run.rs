@@ -265,6 +265,10 @@ fn whatever_moment_capture_is_killed_at_viewers_get_whole_frames_and_the_stream_
                 while !done.load(SeqCst) {
                     let part = stream.part();
                     assert_eq!(decode(&part.jpeg), (160, 120));
+                    if part.notice().is_some() {
+                        // On a slow machine no process may live long enough for seconds.
+                        continue;
+                    }
                     let captured = part.stamp().monotonic;
                     assert!(captured >= last, "an older frame");
                     last = captured;
@@ -272,7 +276,7 @@ fn whatever_moment_capture_is_killed_at_viewers_get_whole_frames_and_the_stream_
                 }
                 // It goes on by itself, with a frame of the capture process that was not killed.
                 let asked = monotonic();
-                stream.part_that(|part| part.stamp().monotonic > asked);
+                stream.part_that(|part| part.notice().is_none() && part.stamp().monotonic > asked);
             })
         })
         .collect();

@@ -19,7 +19,7 @@ use common::process::{
 };
 use common::producer::{Camera, Hand};
 use common::{Scratch, eventually};
-use lazycam::frames::jpeg::{self, Picture};
+use lazycam::frames::jpeg::Picture;
 use lazycam::frames::state::{Phase, State};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -51,23 +51,15 @@ fn wait_for_phase(server: &Process, wanted: &str) {
     eventually(&format!("it is {wanted}"), || phase(server) == wanted);
 }
 
-/// What a picture says in place of the camera's, if it is one of those.
-fn notice(part: &Part) -> Option<String> {
-    let comments = jpeg::comments(&part.jpeg).map(String::from_utf8_lossy);
-    let mut comments =
-        comments.filter_map(|text| Some(text.strip_prefix("lazycam notice: ")?.into()));
-    comments.next()
-}
-
 /// Reads on until a frame comes that a maker made.
 #[track_caller]
 fn expect_frame(stream: &mut Stream) -> Part {
-    stream.part_that(|part| notice(part).is_none())
+    stream.part_that(|part| part.notice().is_none())
 }
 
 #[track_caller]
 fn expect_notice(stream: &mut Stream) -> Part {
-    stream.part_that(|part| notice(part).is_some())
+    stream.part_that(|part| part.notice().is_some())
 }
 
 fn lost(why: &str) -> State {
@@ -335,7 +327,7 @@ fn a_stream_of_a_lost_camera_shows_what_is_wrong_and_goes_on_by_itself() {
     let mut pictures = Vec::new();
     for stream in &mut streams {
         let part = expect_notice(stream);
-        assert_eq!(notice(&part).as_deref(), Some("front lost"));
+        assert_eq!(part.notice().as_deref(), Some("front lost"));
         assert_eq!(decode(&part.jpeg), (320, 240), "as large as the stream");
         pictures.push(part.jpeg);
     }
@@ -377,9 +369,9 @@ fn a_viewer_who_comes_after_the_loss_sees_no_frame_from_before_it() {
     wait_for_phase(&server, "lost");
     let mut stream = Client::connect(server.address()).stream("/stream");
     let part = stream.part();
-    assert!(notice(&part).is_some(), "the first picture");
+    assert!(part.notice().is_some(), "the first picture");
     assert_eq!(decode(&part.jpeg), (400, 300), "the size that was told");
-    assert!(notice(&stream.part()).is_some(), "and the second");
+    assert!(stream.part().notice().is_some(), "and the second");
 }
 
 #[test]
@@ -389,7 +381,7 @@ fn a_viewer_of_a_camera_that_nobody_captures_is_told_so() {
     let server = serve(&dir, &[]);
     let mut stream = Client::connect(server.address()).stream("/stream");
     let part = stream.part();
-    assert_eq!(notice(&part).as_deref(), Some("front absent"));
+    assert_eq!(part.notice().as_deref(), Some("front absent"));
     assert_eq!(decode(&part.jpeg), (640, 480));
     let maker = Maker::sized(640, 480, 20_000);
     let _camera = Camera::on_demand(&dir, 30.0, maker.clone());
@@ -405,7 +397,7 @@ fn a_camera_that_is_not_there_is_lost_and_tried_again_while_somebody_looks() {
     wait_for_phase(&server, "off");
     let mut stream = Client::connect(server.address()).stream("/stream");
     let part = stream.part();
-    assert_eq!(notice(&part).as_deref(), Some("front lost"));
+    assert_eq!(part.notice().as_deref(), Some("front lost"));
     let told = state(&server);
     let since = camera(&told)["since"].clone();
     let why = camera(&told)["why"].as_str().unwrap().to_owned();

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lazycam::capture::stamp::{Stamp, monotonic};
+use lazycam::frames::jpeg;
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
 use super::PATIENCE;
@@ -314,6 +315,13 @@ impl Part {
     #[track_caller]
     pub(crate) fn number(&self) -> u64 {
         self.stamp().frame
+    }
+
+    /// What it says if it is no frame but the picture of a lost camera.
+    pub(crate) fn notice(&self) -> Option<String> {
+        let mut comments =
+            jpeg::comments(&self.jpeg).filter_map(|text| std::str::from_utf8(text).ok());
+        comments.find_map(|text| Some(text.strip_prefix("lazycam notice: ")?.into()))
     }
 
     pub(crate) fn age(&self) -> Duration {
