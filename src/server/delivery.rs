@@ -85,32 +85,19 @@ impl Server {
         let camera = &mut self.cameras[index];
         match camera.choose(&want, || peer.path(now), now, &mut self.stats) {
             Choice::Give(shot) => {
-                peer.decide_at = None;
                 self.held.note(index, &shot);
-                let heads_only = peer.connection.quirks().is_some_and(|of| of.zero_data);
-                peer.begin_frame(now, if heads_only { 0 } else { shot.len });
                 let begun = begun(&want, &shot);
                 if let Begun::New { taken, .. } = begun {
                     self.stats.hand_over(now.saturating_duration_since(taken));
                 }
-                peer.connection
-                    .give(shot, now, &self.settings, &mut self.stats);
-                if heads_only || peer.connection.sends_stream_of().is_some() {
-                    peer.count_frame(begun, now);
-                }
+                self.begin(id, shot, begun, now);
                 self.bound_held();
                 true
             }
             Choice::Notice(shot) => {
-                peer.decide_at = None;
-                let begun = Begun::Again { len: shot.len };
                 self.stats.notices += 1;
-                peer.begin_frame(now, shot.len);
-                peer.connection
-                    .give(shot, now, &self.settings, &mut self.stats);
-                if peer.connection.sends_stream_of().is_some() {
-                    peer.count_frame(begun, now);
-                }
+                let begun = Begun::Again { len: shot.len };
+                self.begin(id, shot, begun, now);
                 true
             }
             Choice::Later(at) => {
@@ -126,6 +113,21 @@ impl Server {
                 }
                 false
             }
+        }
+    }
+
+    /// Begins to send a client a frame, or a picture in its place.
+    fn begin(&mut self, id: PeerId, shot: Shot<Frame>, begun: Begun, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.decide_at = None;
+        let heads_only = peer.connection.quirks().is_some_and(|of| of.zero_data);
+        peer.begin_frame(now, if heads_only { 0 } else { shot.len });
+        peer.connection
+            .give(shot, now, &self.settings, &mut self.stats);
+        if heads_only || peer.connection.sends_stream_of().is_some() {
+            peer.count_frame(begun, now);
         }
     }
 
