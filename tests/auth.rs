@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -220,13 +221,13 @@ fn an_open_socket_asks_for_nothing() {
     let path = scratch.join("open socket");
     let listen = path.to_str().unwrap();
     let site = Site::new(&["--listen", listen, "--open-socket", listen]);
-    eventually("it listens", || path.exists());
+    eventually("it listens", || UnixStream::connect(&path).is_ok());
     let mut local = Client::connect_unix(&path);
     assert_eq!(local.get("/snapshot").head.status, 200);
     expect_challenge(&site.client().get("/snapshot").head);
     let unix = scratch.join("guarded");
     let site = Site::new(&["--listen", unix.to_str().unwrap()]);
-    eventually("it listens", || unix.exists());
+    eventually("it listens", || UnixStream::connect(&unix).is_ok());
     expect_challenge(&Client::connect_unix(&unix).get("/snapshot").head);
     drop(site.scratch);
 }
