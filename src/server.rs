@@ -21,7 +21,7 @@
 
 mod admission;
 pub mod auth;
-mod camera;
+pub mod camera;
 mod cameras;
 mod condition;
 pub mod connection;
