@@ -114,21 +114,21 @@ fn prepare(kinds: &[u8]) {
 
 /// How many descriptors are passed under which names, by the manual: none without the three being right.
 fn expected(kinds: &[u8], values: &[Option<Vec<u8>>]) -> Option<Vec<String>> {
-    let text = |at: usize| values[at].as_ref().map(|value| std::str::from_utf8(value));
-    if text(0) != Some(Ok(&std::process::id().to_string())) {
+    let text = |at: usize| std::str::from_utf8(values[at].as_deref()?).ok();
+    let own = std::process::id();
+    if text(0).map(str::parse::<u32>).transpose().ok()? != Some(own) {
         return Some(Vec::new());
     }
-    let Some(Ok(count)) = text(1) else {
-        return Some(Vec::new());
-    };
-    let count = count.parse::<u32>().ok()? as usize;
+    let count = text(1).map_or(Ok(0), str::parse::<u32>).ok()? as usize;
     let is_socket = |kind: &u8| b"luc".contains(kind);
     if count > kinds.len() || !kinds[..count].iter().all(is_socket) {
         return None;
     }
-    let names: Vec<String> = match text(2) {
-        Some(Ok(names)) => names.split(':').map(str::to_owned).collect(),
-        _ => vec![String::new(); count],
+    // Names are taken of sockets of one's own alone, and of none there are none.
+    let named = text(0) == Some(&own.to_string()) && count > 0;
+    let names: Vec<String> = match text(2).filter(|_| named) {
+        Some(names) => names.split(':').map(str::to_owned).collect(),
+        None => vec![String::new(); count],
     };
     (names.len() == count).then_some(names)
 }
