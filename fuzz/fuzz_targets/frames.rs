@@ -359,7 +359,7 @@ impl<'a> Scene<'a> {
                 assert!(repeated || viewer.have.is_none_or(|have| have < shot.number));
                 viewer.have = Some(shot.number);
                 viewer.given.extend(number);
-                self.in_hand = Some(shot);
+                self.in_hand = number.map(|_| shot);
             }
             Choice::Notice(shot) => self.viewers[viewer].have = Some(shot.number),
             Choice::Later(at) => assert!(at.is_none_or(|at| at > self.now), "at once is not later"),
