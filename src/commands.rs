@@ -10,11 +10,12 @@ use log::LevelFilter;
 use crate::activation::{self, Manager};
 use crate::capture;
 #[cfg(feature = "libcamera")]
-use crate::capture::libcamera::{self, Libcamera};
+use crate::capture::libcamera::Libcamera;
 use crate::capture::pattern::Pattern;
+use crate::capture::settings::Settings;
 use crate::capture::source::{Kind, Source};
 use crate::capture::stdin::Stdin;
-use crate::capture::v4l2::{self, V4l2};
+use crate::capture::v4l2::V4l2;
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
 use crate::frames::name::Name;
@@ -86,30 +87,27 @@ fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
         }
         Kind::Stdin => Ok(Box::new(Stdin::new(std::io::stdin(), flags.fps)?)),
         Kind::V4l2(device) => {
-            let settings = v4l2::Settings {
-                device: device.clone(),
-                format: flags.format,
-                size: flags.size,
-                fps: flags.fps,
-                controls: flags.control.clone(),
-            };
-            Ok(Box::new(V4l2::new(settings, flags.quality)?))
+            let source = V4l2::new(device.clone(), settings(flags), flags.quality)?;
+            Ok(Box::new(source))
         }
         #[cfg(feature = "libcamera")]
         Kind::Libcamera(camera) => {
-            let settings = libcamera::Settings {
-                camera: camera.clone(),
-                format: flags.format,
-                size: flags.size,
-                fps: flags.fps,
-                controls: flags.control.clone(),
-            };
-            Ok(Box::new(Libcamera::new(settings, flags.quality)?))
+            let source = Libcamera::new(camera.clone(), settings(flags), flags.quality)?;
+            Ok(Box::new(source))
         }
         #[cfg(not(feature = "libcamera"))]
         Kind::Libcamera(_) => Err(Error::Usage(
             "this lazycam was built without libcamera: take one that was built with it, or --source stdin behind rpicam-vid".into(),
         )),
+    }
+}
+
+fn settings(flags: &cli::Source) -> Settings {
+    Settings {
+        format: flags.format,
+        size: flags.size,
+        fps: flags.fps,
+        controls: flags.control.clone(),
     }
 }
 
