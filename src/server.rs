@@ -21,6 +21,7 @@
 
 mod admission;
 pub mod auth;
+mod calendar;
 mod camera;
 mod cameras;
 mod condition;

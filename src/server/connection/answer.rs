@@ -22,7 +22,10 @@ impl<F> Connection<F> {
         match request::parse(&input) {
             Parsed::Partial if self.half_closed => self.finish(now),
             Parsed::Partial => self.input = input,
-            Parsed::Refused(status) => self.refuse(status, false, true, stats),
+            Parsed::Refused(status) => {
+                let with_body = !request::asks_for_head(&input);
+                self.refuse(status, false, with_body, stats);
+            }
             Parsed::Complete(request, len) => {
                 self.cors = Some(settings.origins.fields(request.origin));
                 match self.entry(&request, settings) {
@@ -62,7 +65,7 @@ impl<F> Connection<F> {
     ) {
         let keep_alive = request.keep_alive;
         let with_body = request.method != Method::Head;
-        let found = route::route(request.target);
+        let found = route::route(&request.target);
         let camera = found.as_ref().ok().and_then(Resource::camera);
         let camera = match camera.map(|camera| settings.cameras.find(camera)) {
             Some(Err(Missing::Unknown)) => {
