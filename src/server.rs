@@ -39,6 +39,7 @@ pub mod pacing;
 mod page;
 mod peer;
 mod places;
+pub mod preconditions;
 pub mod quirks;
 pub mod request;
 pub mod response;

@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use httparse::Header;
 
 pub(super) use self::target::split_absolute;
+use super::preconditions::Preconditions;
 use super::response::Status;
 
 /// A request's head may be this long. Browsers send well under 1 KiB, proxies add cookies of the site they stand
@@ -63,6 +64,8 @@ pub struct Request<'a> {
     pub accept: Option<&'a [u8]>,
     /// `User-Agent`: with what.
     pub user_agent: Option<&'a [u8]>,
+    /// `If-Match` and `If-None-Match`: on what terms.
+    pub preconditions: Preconditions<'a>,
 }
 
 /// The outcome of looking at the bytes received so far.
@@ -180,7 +183,24 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
         origin: values(fields, "origin").next(),
         accept: values(fields, "accept").next(),
         user_agent: values(fields, "user-agent").next(),
+        preconditions: Preconditions {
+            if_match: list_if_there(fields, "if-match"),
+            if_none_match: list_if_there(fields, "if-none-match"),
+        },
     })
+}
+
+/// The members of a list that may stand in several fields; empty ones count for nothing (RFC 9110, 5.6.1).
+fn list<'a>(fields: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    values(fields, name)
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+fn list_if_there<'a>(fields: &[Header<'a>], name: &str) -> Option<Vec<&'a [u8]>> {
+    values(fields, name).next()?;
+    Some(list(fields, name).collect())
 }
 
 fn values<'a>(fields: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {

@@ -34,6 +34,7 @@ pub enum Status {
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
+    PreconditionFailed,
     UriTooLong,
     HeadersTooLarge,
     NotImplemented,
@@ -43,12 +44,13 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of the counters.
-    pub const ALL: [Status; 10] = [
+    pub const ALL: [Status; 11] = [
         Status::BadRequest,
         Status::Unauthorized,
         Status::NotFound,
         Status::MethodNotAllowed,
         Status::RequestTimeout,
+        Status::PreconditionFailed,
         Status::UriTooLong,
         Status::HeadersTooLarge,
         Status::NotImplemented,
@@ -79,6 +81,9 @@ impl Status {
             }
             Status::RequestTimeout => {
                 (408, "Request Timeout", "the request did not arrive in time")
+            }
+            Status::PreconditionFailed => {
+                (412, "Precondition Failed", "there is no such version of it")
             }
             Status::UriTooLong => (414, "URI Too Long", "the address is too long"),
             Status::HeadersTooLarge => (
@@ -162,15 +167,27 @@ pub fn page(keep_alive: bool, with_body: bool) -> Vec<u8> {
         "HTTP/1.1 200 OK\r\n\
          {}\
          Cache-Control: no-cache\r\n\
+         ETag: {}\r\n\
          {}\
          Content-Type: text/html; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{}",
         general_fields(keep_alive),
+        page::tag(),
         page::FIELDS,
         page::PAGE.len(),
         if with_body { page::PAGE } else { "" },
     )
     .into_bytes()
+}
+
+/// The client has it: the page, or whatever there is now of something else (RFC 9110, 15.4.5).
+pub fn not_modified(is_page: bool, keep_alive: bool) -> Vec<u8> {
+    let cache = match is_page {
+        true => format!("Cache-Control: no-cache\r\nETag: {}\r\n", page::tag()),
+        false => "Cache-Control: no-store\r\n".into(),
+    };
+    let general = general_fields(keep_alive);
+    format!("HTTP/1.1 304 Not Modified\r\n{general}{cache}\r\n").into_bytes()
 }
 
 /// What the server tells about itself, as of now.

@@ -7,6 +7,8 @@ use super::trial::Trial;
 use super::{Connection, Report, Settings, Snapshot, State};
 use crate::server::auth::Entry;
 use crate::server::origins;
+use crate::server::page;
+use crate::server::preconditions::Verdict;
 use crate::server::quirks::Quirks;
 use crate::server::request::{self, Method, Parsed, Request};
 use crate::server::response::{self, Status};
@@ -79,6 +81,8 @@ impl<F> Connection<F> {
             Some(Ok(number)) => number,
             None => 0,
         };
+        let is_page = matches!(found, Ok(Resource::Page { .. }));
+        let verdict = verdict(&found, request, settings);
         match (found, request.method) {
             (Err(NoRoute::NotFound), _) => {
                 self.refuse(Status::NotFound, keep_alive, with_body, stats);
@@ -93,6 +97,12 @@ impl<F> Connection<F> {
                 self.refuse(Status::MethodNotAllowed, keep_alive, true, stats);
             }
             (Ok(_), Method::Options) => self.reply(response::options(keep_alive), keep_alive),
+            (Ok(_), _) if verdict == Verdict::NotModified => {
+                self.reply(response::not_modified(is_page, keep_alive), keep_alive);
+            }
+            (Ok(_), _) if verdict == Verdict::Failed => {
+                self.refuse(Status::PreconditionFailed, keep_alive, with_body, stats);
+            }
             (Ok(Resource::Server), _) => {
                 self.refuse(Status::BadRequest, keep_alive, with_body, stats);
             }
@@ -177,4 +187,23 @@ impl<F> Connection<F> {
         let reply = origins::with_fields(reply, cors);
         self.out.bytes().extend(reply);
     }
+}
+
+/// What the request's conditions come to, where the answer would be 200 without them (RFC 9110, 13.2.1).
+fn verdict(
+    found: &Result<Resource, NoRoute>,
+    request: &Request<'_>,
+    settings: &Settings,
+) -> Verdict {
+    let tag = match found {
+        Ok(Resource::Page { .. }) => Some(page::tag()),
+        Ok(Resource::Stream { .. } | Resource::Snapshot { .. } | Resource::Metrics) => None,
+        Ok(Resource::State { camera })
+            if settings.cameras.number(camera) != Err(Missing::Unknown) =>
+        {
+            None
+        }
+        _ => return Verdict::Met,
+    };
+    request.preconditions.evaluate(tag.as_deref())
 }

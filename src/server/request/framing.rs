@@ -2,7 +2,7 @@
 
 use httparse::Header;
 
-use super::values;
+use super::{list, values};
 use crate::server::response::Status;
 
 /// RFC 9112, 6.3: a body is announced by a length or a transfer coding. Lengths that are no number or contradict
@@ -55,12 +55,4 @@ pub(super) fn wants_keep_alive(fields: &[Header<'_>], minor_version: u8) -> bool
         list(fields, "connection").any(|option| option.eq_ignore_ascii_case(wanted))
     };
     !names(b"close") && (minor_version == 1 || names(b"keep-alive"))
-}
-
-/// The members of a list that may stand in several fields; empty ones count for nothing (RFC 9110, 5.6.1).
-fn list<'a>(fields: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
-    values(fields, name)
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|member| !member.is_empty())
 }
