@@ -21,6 +21,7 @@
 
 mod admission;
 pub mod auth;
+mod calendar;
 mod camera;
 mod cameras;
 mod condition;
@@ -38,6 +39,7 @@ pub mod pacing;
 mod page;
 mod peer;
 mod places;
+pub mod preconditions;
 pub mod quirks;
 pub mod request;
 pub mod response;
