@@ -22,7 +22,7 @@
 mod admission;
 pub mod auth;
 mod calendar;
-mod camera;
+pub mod camera;
 mod cameras;
 mod condition;
 pub mod connection;

@@ -36,6 +36,8 @@ pub(super) struct Peer {
     is_tcp: bool,
     readable: bool,
     writable: bool,
+    /// The system had no memory for a call just now.
+    pub(super) exhausted: bool,
     written: u64,
     /// Bytes of the frame that was begun last.
     last_frame: u64,
@@ -96,6 +98,7 @@ impl Peer {
             is_tcp,
             readable: true,
             writable: true,
+            exhausted: false,
             written: 0,
             last_frame: 0,
             min_rtt: None,
@@ -175,6 +178,8 @@ impl Peer {
     fn fail(&mut self, errno: Errno) -> bool {
         match errno {
             Errno::INTR => return true,
+            // The system is out of memory, which is nobody's fault here, and passes.
+            Errno::NOBUFS | Errno::NOMEM => self.exhausted = true,
             Errno::CONNRESET | Errno::PIPE => self.connection.close(CloseReason::Left),
             _ => self.connection.close(CloseReason::Failed),
         }
