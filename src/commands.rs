@@ -20,6 +20,7 @@ use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
 use crate::frames::name::Name;
 use crate::list;
+use crate::sandbox::{Needs, Sandbox};
 use crate::server::auth::{Guard, Users};
 use crate::server::origins::Origins;
 use crate::server::{self, Address, Alone, Server};
@@ -37,11 +38,12 @@ const DEFAULT_FPS: f64 = 30.0;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Result<ExitCode> {
+    let sandbox = Sandbox::basic();
     match cli.command {
-        None => run_both(&cli.run, cli.log),
-        Some(Command::Run(run)) => run_both(&run, cli.log),
-        Some(Command::Capture(capture)) => run_capture(&capture),
-        Some(Command::Serve(serve)) => run_serve(&serve),
+        None => run_both(&cli.run, cli.log, sandbox),
+        Some(Command::Run(run)) => run_both(&run, cli.log, sandbox),
+        Some(Command::Capture(capture)) => run_capture(&capture, sandbox),
+        Some(Command::Serve(serve)) => run_serve(&serve, sandbox),
         Some(Command::Snapshot(snapshot)) => {
             let output = snapshot.output.as_deref();
             snapshot::run(&snapshot.frames, output, snapshot.timeout)
@@ -51,8 +53,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     .map(|()| ExitCode::SUCCESS)
 }
 
-fn run_capture(flags: &cli::Capture) -> Result<()> {
+fn run_capture(flags: &cli::Capture, sandbox: Sandbox) -> Result<()> {
     supervise::follow_supervisor()?;
+    check_source(&flags.source)?;
+    let kinds = std::slice::from_ref(&flags.source.source);
+    capture_sandbox(sandbox, &[&flags.frames], kinds, &[]).tell();
     let mut source = open_source(&flags.source)?;
     let options = capture::Options {
         dir: flags.frames.clone(),
@@ -61,6 +66,42 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
         fps: flags.source.fps,
     };
     capture::run(source.as_mut(), &options)
+}
+
+/// What processes are held to that capture these sources, or start processes that do.
+fn capture_sandbox(
+    sandbox: Sandbox,
+    frames: &[&Path],
+    sources: &[Kind],
+    listen: &[Address],
+) -> Sandbox {
+    if sources
+        .iter()
+        .any(|kind| matches!(kind, Kind::Libcamera(_)))
+    {
+        return sandbox.because("libcamera unpacks files and starts processes where it likes");
+    }
+    let mut devices = Vec::new();
+    for kind in sources {
+        if let Kind::V4l2(device) = kind {
+            devices.push(Path::new("/dev"));
+            devices.extend(device.as_deref().map(Path::new));
+        }
+    }
+    sandbox.capture(&Needs {
+        frames: frames.to_vec(),
+        devices,
+        sockets: unix_sockets(listen),
+        ..Needs::default()
+    })
+}
+
+fn unix_sockets(listen: &[Address]) -> Vec<&Path> {
+    let paths = listen.iter().filter_map(|address| match address {
+        Address::Unix(path) => Some(path.as_path()),
+        Address::Port(_) | Address::Host(_) => None,
+    });
+    paths.collect()
 }
 
 /// Refuses settings that the source has no use for.
@@ -111,7 +152,7 @@ fn settings(flags: &cli::Source) -> Settings {
     }
 }
 
-fn run_serve(flags: &cli::Serve) -> Result<()> {
+fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
     let frames = flags.frames.iter().cloned();
     let cameras = frames.map(|frames| (frames.name, frames.dir)).collect();
     let options = server::Options {
@@ -120,7 +161,16 @@ fn run_serve(flags: &cli::Serve) -> Result<()> {
     };
     let passed = activation::passed_sockets()?;
     let manager = Manager::of_this_process();
-    Server::new(options, &flags.http.listen, passed, manager)?.run(&mut Alone)
+    let server = Server::new(options, &flags.http.listen, passed, manager)?;
+    let sandbox = sandbox.serve(&Needs {
+        frames: flags.frames.iter().map(|one| one.dir.as_path()).collect(),
+        root: flags.root.as_deref(),
+        also_read: flags.also_read.iter().map(PathBuf::as_path).collect(),
+        sockets: unix_sockets(&flags.http.listen),
+        threads: flags.http.auth.is_some(),
+        ..Needs::default()
+    });
+    server.within(sandbox.tell()).run(&mut Alone)
 }
 
 fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<server::Options> {
@@ -142,7 +192,7 @@ fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<se
     })
 }
 
-fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
+fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> {
     let sources = check_cameras(flags)?;
     let passed = activation::passed_sockets()?;
     let listen = match flags.http.listen.as_slice() {
@@ -150,6 +200,10 @@ fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
         listen => listen.to_vec(),
     };
     let frames = flags.frames.clone().unwrap_or_else(|| own_frames(&listen));
+    let kinds: Vec<_> = match sources.as_slice() {
+        [] => vec![flags.source.source.clone()],
+        sources => sources.iter().map(|(_, one)| one.source.clone()).collect(),
+    };
     let captures = captures(flags, sources, &frames, log);
     let cameras = captures
         .iter()
@@ -157,12 +211,16 @@ fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
     let options = server_options(&flags.http, cameras.collect())?;
     let manager = Manager::of_this_process();
     let server = Server::new(options, &listen, passed, manager)?;
+    let dirs: Vec<_> = captures.iter().map(|(_, dir)| dir.as_path()).collect();
+    let sandbox = capture_sandbox(sandbox, &dirs, &kinds, &listen)
+        .because("what is started from here inherits it; `serve` and `capture` as two services are held to more")
+        .tell();
     let captures = captures.into_iter().map(|(capture, _)| capture);
     let mut supervisor = Supervisor::start(captures.collect())?;
     for port in server.ports() {
         say_where(port)?;
     }
-    server.run(&mut supervisor)
+    server.within(sandbox).run(&mut supervisor)
 }
 
 /// What each `--camera` captures, as far as it makes sense: better found here than by a process of several.

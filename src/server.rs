@@ -73,6 +73,7 @@ use crate::frames::name::Name as CameraName;
 use crate::frames::root::Root;
 use crate::frames::watch::{DirId, Watcher};
 use crate::logging::Brake;
+use crate::sandbox::Sandbox;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -197,6 +198,8 @@ pub struct Server {
     /// Proofs of passwords, where they are asked for.
     checks: Option<Checks>,
     failures: Brake,
+    /// What this process is held to, for those who ask.
+    sandbox: Sandbox,
 }
 
 impl Server {
@@ -252,6 +255,7 @@ impl Server {
             over_share: Brake::new(Duration::from_secs(10)),
             checks: options.guard.is_some().then(Checks::new).transpose()?,
             failures: Brake::new(Duration::from_secs(10)),
+            sandbox: Sandbox::default(),
             options,
         };
         server.set_up_cameras()?;
@@ -271,6 +275,11 @@ impl Server {
         server.register_listeners()?;
         server.places = Places::for_clients(server.options.max_clients, server.descriptors());
         Ok(server)
+    }
+
+    /// Tells in `/state` what this process is held to.
+    pub fn within(self, sandbox: Sandbox) -> Self {
+        Server { sandbox, ..self }
     }
 
     /// The TCP ports that are listened on.

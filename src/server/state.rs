@@ -57,6 +57,7 @@ impl Server {
             ),
             ("cameras", list(&cameras, CameraFacts::json)),
             ("viewers", list(&viewers, |one| one.json(&cameras))),
+            ("sandbox", self.sandbox.json()),
         ]);
         let mut result = match asked_for {
             Some(facts) => facts.as_ustreamer(&viewers),
