@@ -398,6 +398,14 @@ impl<F> Connection<F> {
         }
     }
 
+    /// Frames that a stream is sent per second.
+    pub fn stream_fps(&self, now: Instant) -> Option<f64> {
+        match &self.state {
+            State::Stream(stream) => Some(stream.rate.at(now)),
+            _ => None,
+        }
+    }
+
     /// Why it ended, if it has.
     pub fn closed(&self) -> Option<CloseReason> {
         match self.state {
