@@ -396,9 +396,7 @@ impl Camera {
                         self.condition.broken += 1;
                     }
                 }
-                if let Some(more) = self.complaint.pass(now) {
-                    warn!("{}: {problem} ({more} more like it)", self.dir.display());
-                }
+                self.complain(&problem, now);
                 None
             }
         };
@@ -438,8 +436,17 @@ impl Camera {
         }
         self.asked = Some(now);
         self.condition.asked(now);
-        // A directory that is not there yet will be noticed when it comes, and asked then.
-        let _ = frame::ask_by(&self.dir, self.links);
+        // It cannot be asked: without a word here nobody would know why no frame comes. A directory that is not there yet is
+        // noticed when it comes, and asked then.
+        if let Err(problem @ NoFrame::Io(_)) = frame::ask_by(&self.dir, self.links) {
+            self.complain(&problem, now);
+        }
+    }
+
+    fn complain(&mut self, problem: &NoFrame, now: Instant) {
+        if let Some(more) = self.complaint.pass(now) {
+            warn!("{}: {problem} ({more} more like it)", self.dir.display());
+        }
     }
 }
 

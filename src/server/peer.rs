@@ -15,6 +15,7 @@ use super::connection::{Connection, Settings};
 use super::figures::Figures;
 use super::outbox::Output;
 use super::pacing::{DELAYED_ACK, Meter, Path};
+use super::source::Source;
 use super::stats::{CloseReason, Stats};
 use super::tcp;
 use crate::event::{Readiness, Registration};
@@ -29,6 +30,8 @@ pub(super) struct Peer {
     socket: OwnedFd,
     pub(super) registration: Option<Registration>,
     pub(super) connection: Connection<Frame>,
+    /// Where it counts.
+    pub(super) place: Place,
     /// It stands in this camera's list of those that wait for a frame.
     pub(super) waiting: Option<usize>,
     /// When to decide about its next frame again.
@@ -47,6 +50,15 @@ pub(super) struct Peer {
     progress: Progress,
     /// From the first frame of a stream on.
     figures: Option<Box<Figures>>,
+}
+
+/// Whose places a client takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One of those for clients that are served, and of this source's share.
+    Served(Source),
+    /// One of those for clients that are turned away.
+    TurnedAway,
 }
 
 /// What was put into the outbox of a stream.
@@ -81,7 +93,12 @@ struct Progress {
 
 impl Peer {
     /// Takes over an accepted, non-blocking socket.
-    pub(super) fn new(socket: OwnedFd, connection: Connection<Frame>, now: Instant) -> Self {
+    pub(super) fn new(
+        socket: OwnedFd,
+        connection: Connection<Frame>,
+        place: Place,
+        now: Instant,
+    ) -> Self {
         let is_tcp = sockopt::socket_domain(&socket)
             .is_ok_and(|domain| matches!(domain, AddressFamily::INET | AddressFamily::INET6));
         if is_tcp {
@@ -93,6 +110,7 @@ impl Peer {
             socket,
             registration: None,
             connection,
+            place,
             waiting: None,
             decide_at: None,
             is_tcp,

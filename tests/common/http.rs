@@ -152,6 +152,12 @@ impl Client {
         }
     }
 
+    /// Whether nothing more comes, but the clean end of the connection; waits for either.
+    #[track_caller]
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        self.buffer.is_empty() && self.receive().expect("something to read, or the end") == 0
+    }
+
     /// Exactly `n` bytes.
     #[track_caller]
     pub(crate) fn take(&mut self, n: usize) -> Vec<u8> {
