@@ -64,7 +64,6 @@ struct Enforced {
     abi: u32,
     /// Reading is forbidden but for what is granted; changing always is.
     reads: bool,
-    abstract_sockets: bool,
     grants: Grants,
 }
 
@@ -93,7 +92,7 @@ impl Sandbox {
     pub fn basic() -> Self {
         Sandbox {
             no_new_privs: told(set_no_new_privs(true), "PR_SET_NO_NEW_PRIVS"),
-            no_core_dumps: told(lower(Resource::Core, 1), "RLIMIT_CORE"),
+            no_core_dumps: told(limit(Resource::Core, 1), "RLIMIT_CORE"),
             ..Sandbox::default()
         }
     }
@@ -101,7 +100,7 @@ impl Sandbox {
     /// Holds a server to reading frames. After it listens, and before it takes the first connection.
     pub fn serve(mut self, needs: &Needs<'_>) -> Self {
         if !needs.threads {
-            self.no_new_processes = told(lower(Resource::Nproc, 0), "RLIMIT_NPROC");
+            self.no_new_processes = told(limit(Resource::Nproc, 0), "RLIMIT_NPROC");
         }
         let mut grants = Grants::new();
         for dir in &needs.frames {
@@ -113,9 +112,7 @@ impl Sandbox {
         if let Some(root) = needs.root {
             grant(&mut grants, nearest(root), READ_FILE | READ_DIR);
         }
-        for socket in &needs.sockets {
-            grant(&mut grants, holder(socket), REMOVE_FILE);
-        }
+        grant_sockets(&mut grants, needs);
         let files = EXECUTE | READ_FILE | READ_DIR | CHANGES | IOCTL_DEV;
         self.enforce(files, grants, 1);
         self
@@ -130,9 +127,7 @@ impl Sandbox {
         for device in &needs.devices {
             grant(&mut grants, holder(device), WRITE_FILE);
         }
-        for socket in &needs.sockets {
-            grant(&mut grants, holder(socket), REMOVE_FILE);
-        }
+        grant_sockets(&mut grants, needs);
         // Who is held to anything by ABI 1 cannot rename from one directory to another, and that is how frames are published.
         self.enforce(CHANGES, grants, 2);
         self
@@ -164,11 +159,8 @@ impl Sandbox {
                 return;
             }
         };
-        // The service manager's socket, if it is one of that kind, cannot be told from others.
-        let manager = std::env::var_os("NOTIFY_SOCKET").unwrap_or_default();
-        let abstract_sockets = abi >= SINCE_SCOPES && !manager.as_encoded_bytes().starts_with(b"@");
         let restrict = || -> io::Result<()> {
-            let rules = Ruleset::new(abi, files, abstract_sockets)?;
+            let rules = Ruleset::new(abi, files)?;
             for (place, rights) in &grants {
                 rules.allow(place, *rights)?;
             }
@@ -179,7 +171,6 @@ impl Sandbox {
                 self.landlock = Some(Enforced {
                     abi,
                     reads: files & READ_FILE != 0,
-                    abstract_sockets,
                     grants,
                 });
             }
@@ -202,10 +193,7 @@ impl Sandbox {
             ("changes", landlock.is_some()),
             ("tcp", since(SINCE_TCP)),
             ("signals", since(SINCE_SCOPES)),
-            (
-                "abstract_sockets",
-                landlock.is_some_and(|it| it.abstract_sockets),
-            ),
+            ("abstract_sockets", since(SINCE_SCOPES)),
         ];
         let enforced = all.iter().filter(|(_, is_so)| *is_so);
         let why = self.why.as_deref();
@@ -244,8 +232,10 @@ impl fmt::Display for Sandbox {
                     format!("removes its socket in {removes}"),
                 ),
                 (it.abi >= SINCE_TCP, "no TCP of its own".into()),
-                (it.abi >= SINCE_SCOPES, "no signals to others".into()),
-                (it.abstract_sockets, "no abstract sockets".into()),
+                (
+                    it.abi >= SINCE_SCOPES,
+                    "no signals to others, no abstract sockets of theirs".into(),
+                ),
                 (true, format!("by Landlock, ABI {}", it.abi)),
             ]);
         }
@@ -271,15 +261,15 @@ fn told<E: fmt::Display>(done: Result<(), E>, what: &str) -> bool {
     done.is_ok()
 }
 
-/// Lowers both limits of a resource; a lower one stays.
-fn lower(resource: Resource, to: u64) -> rustix::io::Result<()> {
-    let now = getrlimit(resource);
-    let least = |limit: Option<u64>| Some(limit.map_or(to, |limit| limit.min(to)));
-    let lowered = Rlimit {
-        current: least(now.current),
-        maximum: least(now.maximum),
+/// Sets both limits of a resource; a hard limit that is lower stays.
+fn limit(resource: Resource, to: u64) -> rustix::io::Result<()> {
+    let hard = getrlimit(resource).maximum;
+    let to = Some(hard.map_or(to, |hard| hard.min(to)));
+    let both = Rlimit {
+        current: to,
+        maximum: to,
     };
-    setrlimit(resource, lowered)
+    setrlimit(resource, both)
 }
 
 /// Adds rights beneath `place` to those that are there.
@@ -287,6 +277,14 @@ fn grant(grants: &mut Grants, place: PathBuf, rights: u32) {
     match grants.iter_mut().find(|(other, _)| *other == place) {
         Some((_, has)) => *has |= rights,
         None => grants.push((place, rights)),
+    }
+}
+
+/// Sockets are removed out of their directories; one in the root of the file system stays.
+fn grant_sockets(grants: &mut Grants, needs: &Needs<'_>) {
+    let places = needs.sockets.iter().map(|socket| holder(socket));
+    for place in places.filter(|place| place.is_dir()) {
+        grant(grants, place, REMOVE_FILE);
     }
 }
 
@@ -384,7 +382,6 @@ mod tests {
         sandbox.landlock = Some(Enforced {
             abi: 4,
             reads: true,
-            abstract_sockets: false,
             grants: vec![
                 ("/run/lazycam".into(), READ_FILE),
                 ("/run".into(), REMOVE_FILE),

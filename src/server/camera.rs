@@ -435,11 +435,10 @@ impl Camera {
         }
         self.asked = Some(now);
         self.condition.asked(now);
-        match frame::ask_by(&self.dir, self.links) {
-            // It cannot be asked: without a word here nobody would know why no frame comes.
-            Err(problem @ NoFrame::Io(_)) => self.complain(&problem, now),
-            // A directory that is not there yet will be noticed when it comes, and asked then.
-            Ok(()) | Err(_) => {}
+        // A directory that is not there yet will be noticed when it comes, and asked then. One that cannot be read would
+        // never be heard of again, so that is told.
+        if let Err(problem @ NoFrame::Io(_)) = frame::ask_by(&self.dir, self.links) {
+            self.complain(&problem, now);
         }
     }
 
