@@ -159,6 +159,10 @@ pub struct Http {
     #[arg(long, env = "LAZYCAM_MAX_CLIENTS", value_name = "N", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: u32,
+    /// Of these, clients of one address (IPv6: one /64); more are told 503. 0: no limit. Unix sockets have none [default: half of
+    /// --max-clients, for addresses of this machine no limit, because that is where proxies are].
+    #[arg(long, env = "LAZYCAM_MAX_CLIENTS_PER_ADDRESS", value_name = "N")]
+    pub max_clients_per_address: Option<u32>,
     /// MiB of frames kept in memory for slow viewers.
     #[arg(
         long,

@@ -182,6 +182,7 @@ fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<se
         root: None,
         default_camera: flags.default_camera.clone(),
         max_clients: flags.max_clients as usize,
+        max_clients_per_address: flags.max_clients_per_address.map(|n| n as usize),
         max_held: u64::from(flags.max_held) << 20,
         stall_timeout: flags.stall_timeout,
         exit_idle: flags.exit_idle,

@@ -1,7 +1,7 @@
 """What the tests in emulated systems share: Debian packages of another architecture, an initramfs of them, the machine that
 boots it, and what a viewer sees. Used by run and by the files beside it.
 """
-import lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.request
+import contextlib, fcntl, lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -32,14 +32,29 @@ def output(*command, **more):
     return subprocess.run(command, check=True, capture_output=True, text=True, **more).stdout
 
 
+@contextlib.contextmanager
+def alone(name, folder=CACHE):
+    """Whoever makes the same at the same time waits, and finds it made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / name, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 # --- what is booted ---------------------------------------------------------------------------------------------------
 
 class Packages:
     """Debian packages of another architecture, by an apt that knows nothing of this machine's."""
 
     def __init__(self, arch):
-        self.arch, self.dir, self.debs = arch, CACHE / f"apt-{arch}", CACHE / "debs"
-        for sub in (self.debs, self.dir / "lists/partial", self.dir / "none"):
+        self.arch, self.dir = arch, CACHE / f"apt-{arch}"
+        self.env = dict(os.environ, APT_CONFIG=str(self.dir / "conf"))
+        with alone(f"apt-{arch}.lock"):
+            self.configure()
+
+    def configure(self):
+        arch = self.arch
+        for sub in (self.dir / "lists/partial", self.dir / "none"):
             sub.mkdir(parents=True, exist_ok=True)
         (self.dir / "status").touch()
         mirror = os.environ.get("LAZYCAM_VM_MIRROR", "http://deb.debian.org/debian")
@@ -53,7 +68,6 @@ class Packages:
             "Dir::State": self.dir, "Dir::State::status": self.dir / "status", "Dir::Cache": self.dir,
             "APT::Architecture": arch, "APT::Architectures": arch, "Acquire::Languages": "none",
             "APT::Sandbox::User": "root", "Acquire::Retries": "3"}.items()))
-        self.env = dict(os.environ, APT_CONFIG=str(self.dir / "conf"))
 
     def lists(self):
         if not list((self.dir / "lists").glob(f"*_{self.suites[-1]}_*Packages*")):
@@ -64,22 +78,23 @@ class Packages:
         """The folder of a package's files; a kernel's name is looked up behind that of the newest one. `name/suite` is taken
         from that suite."""
         known = self.dir / package.replace("/", "_")
-        if not known.exists():
-            self.lists()
-            name = package
-            if package.startswith("linux-image"):
-                depends = output("apt-cache", "depends", "-i", package, env=self.env)
-                name = re.search(r"Depends: (linux-image-\S+)", depends)[1]
-            say(f"package {name}")
-            before = set(self.debs.glob("*"))
-            subprocess.run(["apt-get", "-qq", "download", name], check=True, env=self.env, cwd=self.debs)
-            (deb,) = set(self.debs.glob("*")) - before
-            tree = known.with_name(known.name + ".new")
-            shutil.rmtree(tree, ignore_errors=True)
-            subprocess.run(["dpkg-deb", "-x", deb, tree], check=True)
-            deb.unlink()
-            tree.rename(known)
+        with alone(f"apt-{self.arch}.lock"):
+            if not known.exists():
+                self.unpack(package, known)
         return known
+
+    def unpack(self, package, known):
+        self.lists()
+        name = package
+        if package.startswith("linux-image"):
+            depends = output("apt-cache", "depends", "-i", package, env=self.env)
+            name = re.search(r"Depends: (linux-image-\S+)", depends)[1]
+        say(f"package {name}")
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            subprocess.run(["apt-get", "-qq", "download", name], check=True, env=self.env, cwd=folder)
+            (deb,) = Path(folder).iterdir()
+            subprocess.run(["dpkg-deb", "-x", deb, Path(folder, "tree")], check=True)
+            Path(folder, "tree").rename(known)
 
 
 def kernel_modules(tree, wanted):
@@ -153,20 +168,31 @@ class Machine:
                  "modules/order": (FILE, "".join(f"{name}\n" for name in modules).encode()), **files}
         files.update({f"modules/{name}.ko": (FILE, data) for name, data in modules.items()})
         (folder / "initrd").write_bytes(cpio(files))
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
         (kernel,) = tree.glob("boot/vmlinuz-*")
-        self.process = subprocess.Popen([
+        self.start([
             about["qemu"], "-M", "virt", "-cpu", about["cpu"], "-smp", str(processors), "-m", str(memory), "-nodefaults", "-display", "none",
             "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd", folder / "initrd",
-            "-append", "console=ttyAMA0 quiet panic=-1 oops=panic rdinit=/init",
-            "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:8080",
-            "-device", "virtio-net-device,netdev=net", *devices], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            "-append", "console=ttyAMA0 quiet panic=-1 oops=panic rdinit=/init", "-device", "virtio-net-device,netdev=net", *devices])
+
+    def start(self, command, tries=3):
+        """Boots, with the guest's port 8080 as one of this machine's."""
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        net = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:8080"
+        self.process = subprocess.Popen([*command, "-netdev", net], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.text, self.news = "", threading.Condition()
         threading.Thread(target=self.read, daemon=True).start()
-        self.until(r"=ready\n", 240)
+        try:
+            self.until(r"=ready\n", 240)
+        except Failed:
+            # Somebody else took the port between the question for a free one and its use: qemu says so and ends before it boots.
+            if tries == 1 or self.text.strip() != "=end of console":
+                self.process.kill()
+                raise
+            self.process.wait()
+            self.start(command, tries - 1)
 
     def read(self):
         while chunk := os.read(self.process.stdout.fileno(), 65536):
