@@ -226,28 +226,48 @@ fn a_start_that_is_impossible_is_told_with_its_reason() {
         return;
     }
     let cases = [
-        ("inotify_init1:error=EMFILE", "create an inotify instance"),
-        ("epoll_create1:error=EMFILE", "epoll"),
-        ("socket:error=EMFILE", "listen on 127.0.0.1:0"),
-        ("bind:error=EACCES", "listen on 127.0.0.1:0"),
-        ("listen:error=EADDRINUSE", "listen on 127.0.0.1:0"),
+        (
+            "serve",
+            "inotify_init1:error=EMFILE",
+            "create an inotify instance",
+        ),
+        ("serve", "epoll_create1:error=EMFILE", "epoll"),
+        ("serve", "socket:error=EMFILE", "listen on 127.0.0.1:0"),
+        ("serve", "bind:error=EACCES", "listen on 127.0.0.1:0"),
+        ("serve", "listen:error=EADDRINUSE", "listen on 127.0.0.1:0"),
+        (
+            "capture",
+            "inotify_init1:error=EMFILE",
+            "max_user_instances",
+        ),
+        (
+            "capture",
+            "inotify_add_watch:error=ENOSPC",
+            "max_user_watches",
+        ),
+        ("capture", "flock:error=ENOLCK", "lock"),
+        ("capture", "?mkdir,mkdirat:error=ENOSPC", "No space left"),
     ];
-    each(&cases, |(what, told)| {
+    each(&cases, |(command, what, told)| {
         let scratch = Scratch::new();
-        let ended = started_with(what, &scratch).end();
+        let ended = started_with(what, command, &scratch).end();
         assert_eq!(ended.status.code(), Some(1), "{what}: {}", ended.log);
         assert!(ended.log.contains(told), "{what}: {}", ended.log);
         assert!(!ended.log.contains("panicked"), "{what}: {}", ended.log);
     });
 }
 
-/// A server of which calls fail from the first one on.
-fn started_with(what: &str, scratch: &Scratch) -> Process {
+/// A server or a capture process of which calls fail from the first one on.
+fn started_with(what: &str, command: &str, scratch: &Scratch) -> Process {
     let frames = scratch.join("frames");
     let inject = format!("inject={what}");
     let out = scratch.join("calls");
     let strace = ["strace", "-f", "-o", out.to_str().unwrap(), "-e", &inject];
-    Process::start(wrapped(&strace, &serve_arguments(&frames, &[])))
+    let words = match command {
+        "serve" => serve_arguments(&frames, &[]),
+        command => vec![command, "--frames", frames.to_str().unwrap()],
+    };
+    Process::start(wrapped(&strace, &words))
 }
 
 #[test]
@@ -258,7 +278,11 @@ fn without_watches_left_it_starts_and_tries_again_until_there_are() {
     let scratch = Scratch::new();
     let maker = Maker::new(5000);
     let _camera = Camera::start(&scratch.join("frames"), 20.0, maker.clone());
-    let server = started_with("inotify_add_watch:error=ENOSPC:when=1..2", &scratch);
+    let server = started_with(
+        "inotify_add_watch:error=ENOSPC:when=1..2",
+        "serve",
+        &scratch,
+    );
     let mut viewer = Client::connect(server.address()).stream("/stream");
     let line = server.line("trying again");
     assert!(line.contains("max_user_watches"), "{line}");
@@ -295,7 +319,7 @@ fn what_passes_costs_a_capture_process_frames_and_nothing_else() {
         let Some(injection) = Injection::into(capture, what, &scratch) else {
             return;
         };
-        let spent = Spent::by(capture);
+        let (spent, before) = (Spent::by(capture), descriptors(capture));
         injection.has_struck();
         server.line(told);
         thread::sleep(Duration::from_millis(300));
@@ -303,6 +327,10 @@ fn what_passes_costs_a_capture_process_frames_and_nothing_else() {
         expect_new_frame(&mut viewer);
         injection.end();
         expect_new_frame(&mut viewer);
+        // One for a frame comes and goes.
+        eventually("its descriptors are closed", || {
+            descriptors(capture) <= before
+        });
         assert_eq!(server.child(), capture, "{what}: another process");
     });
 }

@@ -105,6 +105,15 @@ fn the_recipes_name_features_that_there_are() {
     }
 }
 
+/// `turbojpeg/pkg-config` would turn on the feature of that name as well, and with it the build that it was to replace.
+#[test]
+fn the_systems_libjpeg_turbo_is_asked_for_without_the_one_that_is_built() {
+    let (_, line) = CARGO.split_once("\nturbojpeg-system = ").unwrap();
+    let line = line.lines().next().unwrap();
+    assert!(line.contains("\"turbojpeg?/pkg-config\""), "{line}");
+    assert!(!line.contains("\"turbojpeg/"), "{line}");
+}
+
 #[test]
 fn both_ways_to_cross_build_have_the_same_features() {
     let (_, container) = CONTAINER.split_once("\nFEATURES=").unwrap();

@@ -325,4 +325,5 @@ fn a_feature_brings_its_crates_and_its_c_library() {
     check(&system);
     assert_eq!(scope(&system, "turbojpeg-sys"), Some("required"));
     assert_eq!(scope(&system, "libjpeg-turbo"), None, "the image's own");
+    assert_eq!(scope(&system, "cmake"), None, "nothing is built");
 }

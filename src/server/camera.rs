@@ -436,11 +436,10 @@ impl Camera {
         }
         self.asked = Some(now);
         self.condition.asked(now);
-        match frame::ask_by(&self.dir, self.links) {
-            // It cannot be asked: without a word here nobody would know why no frame comes.
-            Err(problem @ NoFrame::Io(_)) => self.complain(&problem, now),
-            // A directory that is not there yet will be noticed when it comes, and asked then.
-            Ok(()) | Err(_) => {}
+        // It cannot be asked: without a word here nobody would know why no frame comes. A directory that is not there yet is
+        // noticed when it comes, and asked then.
+        if let Err(problem @ NoFrame::Io(_)) = frame::ask_by(&self.dir, self.links) {
+            self.complain(&problem, now);
         }
     }
 

@@ -385,7 +385,7 @@ impl Stream {
     }
 
     #[track_caller]
-    pub(crate) fn part_that(&mut self, is_it: impl Fn(&Part) -> bool) -> Part {
+    pub(crate) fn part_that(&mut self, mut is_it: impl FnMut(&Part) -> bool) -> Part {
         let limit = Instant::now() + PATIENCE;
         loop {
             let part = self.part();

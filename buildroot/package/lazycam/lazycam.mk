@@ -40,6 +40,33 @@ define LAZYCAM_INSTALL_DEFAULTS
 endef
 LAZYCAM_POST_INSTALL_TARGET_HOOKS += LAZYCAM_INSTALL_DEFAULTS
 
+LAZYCAM_CAMERA = $(call qstrip,$(BR2_PACKAGE_LAZYCAM_SOURCE))
+ifneq ($(LAZYCAM_CAMERA),v4l2)
+define LAZYCAM_SET_SOURCE
+	$(SED) 's|^#LAZYCAM_SOURCE=.*|LAZYCAM_SOURCE=$(LAZYCAM_CAMERA)|' \
+		$(TARGET_DIR)/etc/default/lazycam
+endef
+LAZYCAM_POST_INSTALL_TARGET_HOOKS += LAZYCAM_SET_SOURCE
+endif
+
+# What opens cameras is in the group video. udev gives them to it, but not the
+# memory that libcamera wants; mdev gives it neither.
+ifeq ($(BR2_ROOTFS_DEVICE_CREATION_DYNAMIC_MDEV),y)
+define LAZYCAM_ADD_MDEV_RULES
+	grep -q '^# lazycam:' $(TARGET_DIR)/etc/mdev.conf || \
+		cat $(LAZYCAM_PKGDIR)/mdev.conf >>$(TARGET_DIR)/etc/mdev.conf
+endef
+LAZYCAM_TARGET_FINALIZE_HOOKS += LAZYCAM_ADD_MDEV_RULES
+endif
+
+ifeq ($(BR2_PACKAGE_LAZYCAM_LIBCAMERA)$(BR2_PACKAGE_HAS_UDEV),yy)
+define LAZYCAM_INSTALL_UDEV_RULES
+	$(INSTALL) -D -m 0644 $(LAZYCAM_PKGDIR)/60-lazycam.rules \
+		$(TARGET_DIR)/lib/udev/rules.d/60-lazycam.rules
+endef
+LAZYCAM_POST_INSTALL_TARGET_HOOKS += LAZYCAM_INSTALL_UDEV_RULES
+endif
+
 # The socket listens, and the first connection starts the rest: the first
 # camera there is.
 define LAZYCAM_INSTALL_INIT_SYSTEMD
