@@ -126,15 +126,9 @@ pub struct Serve {
     #[arg(long, env = "LAZYCAM_ROOT", value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Read below DIR as well. Once it runs, the server can read nothing but what lies where the frame directories lie at its
-    /// start: this is for paths that are made anew higher up, or turned elsewhere, meanwhile. May be given several times,
-    /// or several with semicolons between them.
-    #[arg(
-        long,
-        env = "LAZYCAM_ALSO_READ",
-        value_name = "DIR",
-        value_delimiter = ';'
-    )]
-    pub also_read: Vec<PathBuf>,
+    /// start: this is for paths that are made anew higher up, or turned elsewhere, meanwhile.
+    #[arg(long, env = "LAZYCAM_ALSO_READ", value_name = "DIR")]
+    pub also_read: Option<PathBuf>,
     /// How to serve it.
     #[command(flatten)]
     pub http: Http,

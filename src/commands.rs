@@ -165,7 +165,7 @@ fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
     let sandbox = sandbox.serve(&Needs {
         frames: flags.frames.iter().map(|one| one.dir.as_path()).collect(),
         root: flags.root.as_deref(),
-        also_read: flags.also_read.iter().map(PathBuf::as_path).collect(),
+        also_read: flags.also_read.as_deref(),
         sockets: unix_sockets(&flags.http.listen),
         threads: flags.http.auth.is_some(),
         ..Needs::default()

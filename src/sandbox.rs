@@ -64,7 +64,6 @@ struct Enforced {
     abi: u32,
     /// Reading is forbidden but for what is granted; changing always is.
     reads: bool,
-    abstract_sockets: bool,
     grants: Grants,
 }
 
@@ -78,8 +77,8 @@ pub struct Needs<'a> {
     pub frames: Vec<&'a Path>,
     /// A directory of frame directories.
     pub root: Option<&'a Path>,
-    /// Directories below which it may read as well.
-    pub also_read: Vec<&'a Path>,
+    /// A directory below which it may read as well.
+    pub also_read: Option<&'a Path>,
     /// Devices to open, which may come and go.
     pub devices: Vec<&'a Path>,
     /// Unix sockets that it removes at its end.
@@ -93,7 +92,7 @@ impl Sandbox {
     pub fn basic() -> Self {
         Sandbox {
             no_new_privs: told(set_no_new_privs(true), "PR_SET_NO_NEW_PRIVS"),
-            no_core_dumps: told(lower(Resource::Core, 1), "RLIMIT_CORE"),
+            no_core_dumps: told(limit(Resource::Core, 1), "RLIMIT_CORE"),
             ..Sandbox::default()
         }
     }
@@ -101,21 +100,19 @@ impl Sandbox {
     /// Holds a server to reading frames. After it listens, and before it takes the first connection.
     pub fn serve(mut self, needs: &Needs<'_>) -> Self {
         if !needs.threads {
-            self.no_new_processes = told(lower(Resource::Nproc, 0), "RLIMIT_NPROC");
+            self.no_new_processes = told(limit(Resource::Nproc, 0), "RLIMIT_NPROC");
         }
         let mut grants = Grants::new();
         for dir in &needs.frames {
             grant(&mut grants, holder(dir), READ_FILE);
         }
-        for dir in &needs.also_read {
+        if let Some(dir) = needs.also_read {
             grant(&mut grants, nearest(dir), READ_FILE);
         }
         if let Some(root) = needs.root {
             grant(&mut grants, nearest(root), READ_FILE | READ_DIR);
         }
-        for socket in &needs.sockets {
-            grant(&mut grants, holder(socket), REMOVE_FILE);
-        }
+        grant_sockets(&mut grants, needs);
         let files = EXECUTE | READ_FILE | READ_DIR | CHANGES | IOCTL_DEV;
         self.enforce(files, grants, 1);
         self
@@ -130,9 +127,7 @@ impl Sandbox {
         for device in &needs.devices {
             grant(&mut grants, holder(device), WRITE_FILE);
         }
-        for socket in &needs.sockets {
-            grant(&mut grants, holder(socket), REMOVE_FILE);
-        }
+        grant_sockets(&mut grants, needs);
         // Who is held to anything by ABI 1 cannot rename from one directory to another, and that is how frames are published.
         self.enforce(CHANGES, grants, 2);
         self
@@ -164,11 +159,8 @@ impl Sandbox {
                 return;
             }
         };
-        // The service manager's socket, if it is one of that kind, cannot be told from others.
-        let manager = std::env::var_os("NOTIFY_SOCKET").unwrap_or_default();
-        let abstract_sockets = abi >= SINCE_SCOPES && !manager.as_encoded_bytes().starts_with(b"@");
         let restrict = || -> io::Result<()> {
-            let rules = Ruleset::new(abi, files, abstract_sockets)?;
+            let rules = Ruleset::new(abi, files)?;
             for (place, rights) in &grants {
                 rules.allow(place, *rights)?;
             }
@@ -179,7 +171,6 @@ impl Sandbox {
                 self.landlock = Some(Enforced {
                     abi,
                     reads: files & READ_FILE != 0,
-                    abstract_sockets,
                     grants,
                 });
             }
@@ -190,96 +181,73 @@ impl Sandbox {
         }
     }
 
+    /// Each with its name in `/state` and in the log.
+    fn enforced(&self) -> Vec<&'static str> {
+        let abi = self.landlock.as_ref().map_or(0, |it| it.abi);
+        let reads = self.landlock.as_ref().is_some_and(|it| it.reads);
+        let all = [
+            (self.no_new_privs, "no_new_privs"),
+            (self.no_core_dumps, "no_core_dumps"),
+            (self.no_new_processes, "no_new_processes"),
+            (reads, "reads"),
+            (abi > 0, "changes"),
+            (abi >= SINCE_TCP, "tcp"),
+            (abi >= SINCE_SCOPES, "signals"),
+            (abi >= SINCE_SCOPES, "abstract_sockets"),
+        ];
+        let enforced = all.iter().filter(|one| one.0);
+        enforced.map(|one| one.1).collect()
+    }
+
     /// As a member of `/state`. No paths: whoever may see pictures need not know where they lie.
     pub fn json(&self) -> String {
-        let landlock = self.landlock.as_ref();
-        let since = |version| landlock.is_some_and(|it| it.abi >= version);
-        let all = [
-            ("no_new_privs", self.no_new_privs),
-            ("no_core_dumps", self.no_core_dumps),
-            ("no_new_processes", self.no_new_processes),
-            ("reads", landlock.is_some_and(|it| it.reads)),
-            ("changes", landlock.is_some()),
-            ("tcp", since(SINCE_TCP)),
-            ("signals", since(SINCE_SCOPES)),
-            (
-                "abstract_sockets",
-                landlock.is_some_and(|it| it.abstract_sockets),
-            ),
-        ];
-        let enforced = all.iter().filter(|(_, is_so)| *is_so);
-        let why = self.why.as_deref();
+        let abi = self.landlock.as_ref().map(|it| it.abi);
         object([
-            ("enforced", list(enforced, |(name, _)| quoted(name))),
-            ("landlock", plain(landlock.map(|it| it.abi))),
-            ("why", why.map_or(NULL.into(), quoted)),
+            ("enforced", list(self.enforced(), quoted)),
+            ("landlock", plain(abi)),
+            ("why", self.why.as_deref().map_or(NULL.into(), quoted)),
         ])
     }
 }
 
 impl fmt::Display for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut words = vec![
-            (self.no_new_privs, "no new privileges".to_owned()),
-            (self.no_core_dumps, "no core dumps".into()),
-            (self.no_new_processes, "no new processes".into()),
-        ];
+        f.write_str(&self.enforced().join(", "))?;
         if let Some(it) = &self.landlock {
-            let places = |rights, not| {
-                let there = it
-                    .grants
-                    .iter()
-                    .filter(|(_, has)| has & (rights | not) == rights);
-                let there: Vec<_> = there.map(|(dir, _)| dir.display().to_string()).collect();
-                there.join(", ")
-            };
-            let (reads, writes) = (places(READ_FILE, 0), places(WRITE_FILE, 0));
-            let removes = places(REMOVE_FILE, WRITE_FILE);
-            words.extend([
-                (it.reads, format!("reads below {reads}")),
-                (!writes.is_empty(), format!("writes below {writes}")),
-                (writes.is_empty(), "writes nowhere".into()),
-                (
-                    !removes.is_empty(),
-                    format!("removes its socket in {removes}"),
-                ),
-                (it.abi >= SINCE_TCP, "no TCP of its own".into()),
-                (it.abi >= SINCE_SCOPES, "no signals to others".into()),
-                (it.abstract_sockets, "no abstract sockets".into()),
-                (true, format!("by Landlock, ABI {}", it.abi)),
-            ]);
+            write!(f, "; Landlock ABI {}", it.abi)?;
+            for (dir, rights) in &it.grants {
+                let may = match rights {
+                    rights if rights & WRITE_FILE != 0 => "writes",
+                    rights if rights & READ_FILE != 0 => "reads",
+                    _ => "removes its socket",
+                };
+                write!(f, "; {may} below {}", dir.display())?;
+            }
         }
-        words.extend(
-            self.why
-                .clone()
-                .map(|why| (true, format!("no more: {why}"))),
-        );
-        let words: Vec<_> = words
-            .into_iter()
-            .filter(|one| one.0)
-            .map(|one| one.1)
-            .collect();
-        f.write_str(&words.join("; "))
+        match &self.why {
+            Some(why) => write!(f, "; {why}"),
+            None => Ok(()),
+        }
     }
 }
 
 /// Best effort: what could not be done is told, and is no error.
-fn told<E: fmt::Display>(done: Result<(), E>, what: &str) -> bool {
+fn told(done: rustix::io::Result<()>, what: &str) -> bool {
     if let Err(error) = &done {
         warn!("sandbox: cannot set {what}: {error}");
     }
     done.is_ok()
 }
 
-/// Lowers both limits of a resource; a lower one stays.
-fn lower(resource: Resource, to: u64) -> rustix::io::Result<()> {
-    let now = getrlimit(resource);
-    let least = |limit: Option<u64>| Some(limit.map_or(to, |limit| limit.min(to)));
-    let lowered = Rlimit {
-        current: least(now.current),
-        maximum: least(now.maximum),
+/// Sets both limits of a resource; a hard limit that is lower stays.
+fn limit(resource: Resource, to: u64) -> rustix::io::Result<()> {
+    let hard = getrlimit(resource).maximum;
+    let to = Some(hard.map_or(to, |hard| hard.min(to)));
+    let both = Rlimit {
+        current: to,
+        maximum: to,
     };
-    setrlimit(resource, lowered)
+    setrlimit(resource, both)
 }
 
 /// Adds rights beneath `place` to those that are there.
@@ -287,6 +255,14 @@ fn grant(grants: &mut Grants, place: PathBuf, rights: u32) {
     match grants.iter_mut().find(|(other, _)| *other == place) {
         Some((_, has)) => *has |= rights,
         None => grants.push((place, rights)),
+    }
+}
+
+/// Sockets are removed out of their directories; one in the root of the file system stays.
+fn grant_sockets(grants: &mut Grants, needs: &Needs<'_>) {
+    let places = needs.sockets.iter().map(|socket| holder(socket));
+    for place in places.filter(|place| place.is_dir()) {
+        grant(grants, place, REMOVE_FILE);
     }
 }
 
@@ -301,36 +277,29 @@ fn missing(error: &io::Error) -> &'static str {
 /// The directory that `path` lies in, which outlives it; of a path that is not there, the nearest above that is. Never the root of
 /// the file system for something that is there: too much would lie beneath it.
 fn holder(path: &Path) -> PathBuf {
-    let real = nearest(path);
-    let is_itself = fs::canonicalize(path).is_ok();
-    match real.parent() {
-        Some(above) if is_itself && above.parent().is_some() => above.to_owned(),
-        _ => real,
+    let mut real = nearest(path);
+    let above = real.parent().and_then(Path::parent);
+    if above.is_some() && path.exists() {
+        real.pop();
     }
+    real
 }
 
 /// Where `path` leads, free of symlinks; if that is not there (yet), the nearest directory above.
 fn nearest(path: &Path) -> PathBuf {
     let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut found = PathBuf::from("/");
-    for _ in 0..MAX_LINKS {
-        let mut above = path.ancestors();
-        let there = above.find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
-        let Some((above, real)) = there else {
-            break;
-        };
-        let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
-        let mut names = rest.components();
-        let link = names.next().map(|name| fs::read_link(real.join(name)));
-        // A link that leads to nothing yet is followed all the same.
-        let next = link.map(|target| Some(real.join(target.ok()?).join(names.as_path())));
-        found = real;
-        match next {
-            Some(Some(next)) => path = next,
-            _ => break,
+    let mut links = 0..MAX_LINKS;
+    loop {
+        if let Ok(real) = fs::canonicalize(&path) {
+            return real;
         }
+        // A link that leads to nothing yet is followed all the same.
+        let link = fs::read_link(&path).ok().filter(|_| links.next().is_some());
+        if !path.pop() {
+            return PathBuf::from("/");
+        }
+        path.extend(link);
     }
-    found
 }
 
 #[cfg(test)]
@@ -374,7 +343,7 @@ mod tests {
         sandbox = sandbox.because("this kernel has no Landlock");
         assert_eq!(
             sandbox.to_string(),
-            "no new privileges; no more: this kernel has no Landlock"
+            "no_new_privs; this kernel has no Landlock"
         );
         assert_eq!(
             sandbox.json(),
@@ -384,7 +353,6 @@ mod tests {
         sandbox.landlock = Some(Enforced {
             abi: 4,
             reads: true,
-            abstract_sockets: false,
             grants: vec![
                 ("/run/lazycam".into(), READ_FILE),
                 ("/run".into(), REMOVE_FILE),
@@ -392,8 +360,7 @@ mod tests {
         });
         assert_eq!(
             sandbox.to_string(),
-            "no new privileges; reads below /run/lazycam; writes nowhere; removes its socket in /run; no TCP of its own; \
-             by Landlock, ABI 4"
+            "no_new_privs, reads, changes, tcp; Landlock ABI 4; reads below /run/lazycam; removes its socket below /run"
         );
         assert_eq!(
             sandbox.json(),

@@ -72,8 +72,8 @@ pub(super) struct Ruleset {
 }
 
 impl Ruleset {
-    /// Forbids `files` (as far as ABI `abi` knows them), TCP, signals to other processes and, if wanted, their abstract sockets.
-    pub(super) fn new(abi: u32, files: u32, abstract_sockets: bool) -> io::Result<Self> {
+    /// Forbids `files` (as far as ABI `abi` knows them), TCP, signals to other processes and their abstract sockets.
+    pub(super) fn new(abi: u32, files: u32) -> io::Result<Self> {
         let later = LATER.iter().filter(|(since, _)| abi < *since);
         let handled = later.fold(files, |files, (_, right)| files & !right);
         let mut attr = kernel::landlock_ruleset_attr {
@@ -87,10 +87,9 @@ impl Ruleset {
             attr.handled_access_net = tcp.into();
         }
         if abi >= SINCE_SCOPES {
-            attr.scoped = kernel::LANDLOCK_SCOPE_SIGNAL.into();
-            if abstract_sockets {
-                attr.scoped |= u64::from(kernel::LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET);
-            }
+            let scopes =
+                kernel::LANDLOCK_SCOPE_SIGNAL | kernel::LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET;
+            attr.scoped = scopes.into();
         }
         // SAFETY: the kernel reads a structure of this size, and takes a longer one than its own if the rest is zero.
         let fd = unsafe {
