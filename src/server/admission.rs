@@ -23,9 +23,9 @@ use crate::event::Interest;
 /// How long accepting rests when there are no descriptors or no memory.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
 
-/// When all places are taken, a connection without a request is kept for so long: whoever has one to make has made it by then,
-/// over a line of any kind.
-const SILENCE: Duration = Duration::from_secs(2);
+/// When all places are taken, a connection without a request is kept for so long. A request comes right behind the connection,
+/// however long the line is; and a place a moment ago is soon a place again, so that a flood of silent peers keeps few out.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Connections accepted in one turn, so that a storm of them does not keep viewers waiting.
 const ACCEPT_BATCH: usize = 64;
