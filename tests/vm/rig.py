@@ -1,7 +1,7 @@
 """What the tests in emulated systems share: Debian packages of another architecture, an initramfs of them, the machine that
 boots it, and what a viewer sees. Used by run and by the files beside it.
 """
-import contextlib, fcntl, lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.request
+import contextlib, fcntl, hashlib, lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -132,20 +132,33 @@ def cpio(files):
     return bytes(out)
 
 
-def build(arch):
-    """The static binary, and the camera for the same target."""
+def arguments(description):
+    """The words of a command line, and the folder that its --binary-dir names, if it does."""
+    words = sys.argv[1:]
+    if words[:1] != ["--binary-dir"]:
+        return words, None
+    if len(words) < 2 or not Path(words[1]).is_dir():
+        sys.exit(description)
+    return words[2:], Path(words[1]).resolve()
+
+
+def build(arch, binaries=None):
+    """The static binary, and the camera for the same target. With a folder of binaries, the one that is there."""
     about = ARCHES[arch]
-    binary = os.environ.get("LAZYCAM_BIN")
-    if not binary:
+    if binaries:
+        binary = binaries / f"lazycam-{about['cross']}"
+        check(binary.exists(), f"no {binary}")
+    else:
         subprocess.run([ROOT / "cross/build", about["cross"]], check=True, stdout=subprocess.DEVNULL)
         binary = TARGET / f"static/lazycam-{about['cross']}"
+    say(f"{binary}, {binary.stat().st_size} bytes, sha256 {hashlib.sha256(binary.read_bytes()).hexdigest()[:16]}")
     need(about["linker"], "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross") if about["linker"] != "rust-lld" else None
     variable = f"CARGO_TARGET_{about['triple'].upper().replace('-', '_')}_LINKER"
     env = dict(os.environ, RUSTFLAGS=about["flags"], **{variable: about["linker"]})
     release = ["cargo", "build", "-q", "--locked", "--release", "--target-dir", TARGET]
     subprocess.run([*release, "--target", about["triple"], "--example", "usb_camera"], check=True, env=env, cwd=ROOT)
     subprocess.run(["cargo", "build", "-q", "--locked", "--target-dir", TARGET, "--example", "columns"], check=True, cwd=ROOT)
-    return Path(binary), TARGET / about["triple"] / "release/examples/usb_camera"
+    return binary, TARGET / about["triple"] / "release/examples/usb_camera"
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------
@@ -271,6 +284,18 @@ class Stream:
 
     def close(self):
         self.reply.close()
+
+
+def snapshot(url):
+    """A picture. On a busy machine a camera may take longer to start than the server waits: then it says 503, and is asked again."""
+    def picture():
+        try:
+            return urllib.request.urlopen(url + "/snapshot", timeout=30).read()
+        except urllib.error.HTTPError as error:
+            check(error.code == 503, f"/snapshot: {error}")
+            return None
+
+    return eventually("a snapshot", picture, 60)
 
 
 def columns(folder, pictures):
