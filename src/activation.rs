@@ -42,9 +42,10 @@ pub enum Passed {
 /// The sockets that were passed to this process. Once: a second call finds none.
 pub fn passed_sockets() -> Result<Vec<Passed>> {
     let own = std::process::id().to_string();
-    if std::env::var("LISTEN_PID").as_ref() != Ok(&own) {
-        // Names of somebody else's sockets, such as a wrapper's around this program: sd-notify would miss their sockets
-        // and fail.
+    let count = std::env::var("LISTEN_FDS").map_or(Ok(0), |count| count.parse::<u32>());
+    if std::env::var("LISTEN_PID").as_ref() != Ok(&own) || count == Ok(0) {
+        // Names of somebody else's sockets, such as a wrapper's around this program, or of none: sd-notify would miss their
+        // sockets and fail.
         // SAFETY: as below.
         unsafe { std::env::remove_var("LISTEN_FDNAMES") };
     }

@@ -21,6 +21,7 @@ mod pace;
 pub mod pattern;
 mod pixels;
 mod report;
+pub mod settings;
 pub mod source;
 pub mod split;
 pub mod stamp;

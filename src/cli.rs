@@ -125,6 +125,10 @@ pub struct Serve {
     /// Serve each directory in DIR as a camera of that name, also those that come later.
     #[arg(long, env = "LAZYCAM_ROOT", value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// Read below DIR as well. Once it runs, the server can read nothing but what lies where the frame directories lie at its
+    /// start: this is for paths that are made anew higher up, or turned elsewhere, meanwhile.
+    #[arg(long, env = "LAZYCAM_ALSO_READ", value_name = "DIR")]
+    pub also_read: Option<PathBuf>,
     /// How to serve it.
     #[command(flatten)]
     pub http: Http,
@@ -149,6 +153,10 @@ pub struct Http {
     #[arg(long, env = "LAZYCAM_MAX_CLIENTS", value_name = "N", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: u32,
+    /// Of these, clients of one address (IPv6: one /64); more are told 503. 0: no limit. Unix sockets have none [default: half of
+    /// --max-clients, for addresses of this machine no limit, because that is where proxies are].
+    #[arg(long, env = "LAZYCAM_MAX_CLIENTS_PER_ADDRESS", value_name = "N")]
+    pub max_clients_per_address: Option<u32>,
     /// MiB of frames kept in memory for slow viewers.
     #[arg(
         long,

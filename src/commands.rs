@@ -10,15 +10,17 @@ use log::LevelFilter;
 use crate::activation::{self, Manager};
 use crate::capture;
 #[cfg(feature = "libcamera")]
-use crate::capture::libcamera::{self, Libcamera};
+use crate::capture::libcamera::Libcamera;
 use crate::capture::pattern::Pattern;
+use crate::capture::settings::Settings;
 use crate::capture::source::{Kind, Source};
 use crate::capture::stdin::Stdin;
-use crate::capture::v4l2::{self, V4l2};
+use crate::capture::v4l2::V4l2;
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
 use crate::frames::name::Name;
 use crate::list;
+use crate::sandbox::{Needs, Sandbox};
 use crate::server::auth::{Guard, Users};
 use crate::server::origins::Origins;
 use crate::server::{self, Address, Alone, Server};
@@ -36,11 +38,12 @@ const DEFAULT_FPS: f64 = 30.0;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Result<ExitCode> {
+    let sandbox = Sandbox::basic();
     match cli.command {
-        None => run_both(&cli.run, cli.log),
-        Some(Command::Run(run)) => run_both(&run, cli.log),
-        Some(Command::Capture(capture)) => run_capture(&capture),
-        Some(Command::Serve(serve)) => run_serve(&serve),
+        None => run_both(&cli.run, cli.log, sandbox),
+        Some(Command::Run(run)) => run_both(&run, cli.log, sandbox),
+        Some(Command::Capture(capture)) => run_capture(&capture, sandbox),
+        Some(Command::Serve(serve)) => run_serve(&serve, sandbox),
         Some(Command::Snapshot(snapshot)) => {
             let output = snapshot.output.as_deref();
             snapshot::run(&snapshot.frames, output, snapshot.timeout)
@@ -50,8 +53,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     .map(|()| ExitCode::SUCCESS)
 }
 
-fn run_capture(flags: &cli::Capture) -> Result<()> {
+fn run_capture(flags: &cli::Capture, sandbox: Sandbox) -> Result<()> {
     supervise::follow_supervisor()?;
+    check_source(&flags.source)?;
+    let kinds = std::slice::from_ref(&flags.source.source);
+    capture_sandbox(sandbox, &[&flags.frames], kinds, &[]).tell();
     let mut source = open_source(&flags.source)?;
     let options = capture::Options {
         dir: flags.frames.clone(),
@@ -60,6 +66,42 @@ fn run_capture(flags: &cli::Capture) -> Result<()> {
         fps: flags.source.fps,
     };
     capture::run(source.as_mut(), &options)
+}
+
+/// What processes are held to that capture these sources, or start processes that do.
+fn capture_sandbox(
+    sandbox: Sandbox,
+    frames: &[&Path],
+    sources: &[Kind],
+    listen: &[Address],
+) -> Sandbox {
+    if sources
+        .iter()
+        .any(|kind| matches!(kind, Kind::Libcamera(_)))
+    {
+        return sandbox.because("libcamera unpacks files and starts processes where it likes");
+    }
+    let mut devices = Vec::new();
+    for kind in sources {
+        if let Kind::V4l2(device) = kind {
+            devices.push(Path::new("/dev"));
+            devices.extend(device.as_deref().map(Path::new));
+        }
+    }
+    sandbox.capture(&Needs {
+        frames: frames.to_vec(),
+        devices,
+        sockets: unix_sockets(listen),
+        ..Needs::default()
+    })
+}
+
+fn unix_sockets(listen: &[Address]) -> Vec<&Path> {
+    let paths = listen.iter().filter_map(|address| match address {
+        Address::Unix(path) => Some(path.as_path()),
+        Address::Port(_) | Address::Host(_) => None,
+    });
+    paths.collect()
 }
 
 /// Refuses settings that the source has no use for.
@@ -86,25 +128,13 @@ fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
         }
         Kind::Stdin => Ok(Box::new(Stdin::new(std::io::stdin(), flags.fps)?)),
         Kind::V4l2(device) => {
-            let settings = v4l2::Settings {
-                device: device.clone(),
-                format: flags.format,
-                size: flags.size,
-                fps: flags.fps,
-                controls: flags.control.clone(),
-            };
-            Ok(Box::new(V4l2::new(settings, flags.quality)?))
+            let source = V4l2::new(device.clone(), settings(flags), flags.quality)?;
+            Ok(Box::new(source))
         }
         #[cfg(feature = "libcamera")]
         Kind::Libcamera(camera) => {
-            let settings = libcamera::Settings {
-                camera: camera.clone(),
-                format: flags.format,
-                size: flags.size,
-                fps: flags.fps,
-                controls: flags.control.clone(),
-            };
-            Ok(Box::new(Libcamera::new(settings, flags.quality)?))
+            let source = Libcamera::new(camera.clone(), settings(flags), flags.quality)?;
+            Ok(Box::new(source))
         }
         #[cfg(not(feature = "libcamera"))]
         Kind::Libcamera(_) => Err(Error::Usage(
@@ -113,7 +143,16 @@ fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
     }
 }
 
-fn run_serve(flags: &cli::Serve) -> Result<()> {
+fn settings(flags: &cli::Source) -> Settings {
+    Settings {
+        format: flags.format,
+        size: flags.size,
+        fps: flags.fps,
+        controls: flags.control.clone(),
+    }
+}
+
+fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
     let frames = flags.frames.iter().cloned();
     let cameras = frames.map(|frames| (frames.name, frames.dir)).collect();
     let options = server::Options {
@@ -122,7 +161,16 @@ fn run_serve(flags: &cli::Serve) -> Result<()> {
     };
     let passed = activation::passed_sockets()?;
     let manager = Manager::of_this_process();
-    Server::new(options, &flags.http.listen, passed, manager)?.run(&mut Alone)
+    let server = Server::new(options, &flags.http.listen, passed, manager)?;
+    let sandbox = sandbox.serve(&Needs {
+        frames: flags.frames.iter().map(|one| one.dir.as_path()).collect(),
+        root: flags.root.as_deref(),
+        also_read: flags.also_read.as_deref(),
+        sockets: unix_sockets(&flags.http.listen),
+        threads: flags.http.auth.is_some(),
+        ..Needs::default()
+    });
+    server.within(sandbox.tell()).run(&mut Alone)
 }
 
 fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<server::Options> {
@@ -134,6 +182,7 @@ fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<se
         root: None,
         default_camera: flags.default_camera.clone(),
         max_clients: flags.max_clients as usize,
+        max_clients_per_address: flags.max_clients_per_address.map(|n| n as usize),
         max_held: u64::from(flags.max_held) << 20,
         stall_timeout: flags.stall_timeout,
         exit_idle: flags.exit_idle,
@@ -143,7 +192,7 @@ fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<se
     })
 }
 
-fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
+fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> {
     let sources = check_cameras(flags)?;
     let passed = activation::passed_sockets()?;
     let listen = match flags.http.listen.as_slice() {
@@ -151,6 +200,10 @@ fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
         listen => listen.to_vec(),
     };
     let frames = flags.frames.clone().unwrap_or_else(|| own_frames(&listen));
+    let kinds: Vec<_> = match sources.as_slice() {
+        [] => vec![flags.source.source.clone()],
+        sources => sources.iter().map(|(_, one)| one.source.clone()).collect(),
+    };
     let captures = captures(flags, sources, &frames, log);
     let cameras = captures
         .iter()
@@ -158,12 +211,16 @@ fn run_both(flags: &cli::Run, log: LevelFilter) -> Result<()> {
     let options = server_options(&flags.http, cameras.collect())?;
     let manager = Manager::of_this_process();
     let server = Server::new(options, &listen, passed, manager)?;
+    let dirs: Vec<_> = captures.iter().map(|(_, dir)| dir.as_path()).collect();
+    let sandbox = capture_sandbox(sandbox, &dirs, &kinds, &listen)
+        .because("what is started from here inherits it; `serve` and `capture` as two services are held to more")
+        .tell();
     let captures = captures.into_iter().map(|(capture, _)| capture);
     let mut supervisor = Supervisor::start(captures.collect())?;
     for port in server.ports() {
         say_where(port)?;
     }
-    server.run(&mut supervisor)
+    server.within(sandbox).run(&mut supervisor)
 }
 
 /// What each `--camera` captures, as far as it makes sense: better found here than by a process of several.

@@ -18,6 +18,7 @@
 //! | [`supervise`] | the capture process beside the server, for `lazycam run` |
 //! | [`snapshot`] | one fresh frame to a file |
 //! | [`list`] | the cameras there are |
+//! | [`sandbox`] | what a process gives up before strangers speak to it |
 //! | [`activation`] | sockets and notifications of the service manager |
 //! | [`event`] | what a loop waits for: descriptors, deadlines, signals |
 //! | [`cli`], [`commands`] | flags, and what each command does with them |
@@ -36,6 +37,7 @@ pub mod json;
 pub mod list;
 pub mod logging;
 pub mod picture;
+pub mod sandbox;
 pub mod server;
 pub mod snapshot;
 pub mod supervise;

@@ -21,10 +21,11 @@
 
 mod admission;
 pub mod auth;
-mod camera;
+pub mod camera;
 mod cameras;
 mod condition;
 pub mod connection;
+mod date;
 mod delivery;
 pub mod figures;
 mod gate;
@@ -38,11 +39,13 @@ pub mod pacing;
 mod page;
 mod peer;
 mod places;
+pub mod preconditions;
 pub mod quirks;
 pub mod request;
 pub mod response;
 pub mod roster;
 pub mod route;
+mod source;
 mod state;
 pub mod stats;
 mod tcp;
@@ -70,6 +73,7 @@ use crate::frames::name::Name as CameraName;
 use crate::frames::root::Root;
 use crate::frames::watch::{DirId, Watcher};
 use crate::logging::Brake;
+use crate::sandbox::Sandbox;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -82,6 +86,8 @@ pub struct Options {
     pub default_camera: Option<CameraName>,
     /// Clients served at a time.
     pub max_clients: usize,
+    /// Of these, clients of one address, 0 for no limit; if nobody says, half for addresses of other machines.
+    pub max_clients_per_address: Option<usize>,
     /// Bytes of frames kept in memory for slow viewers, the newest frame apart.
     pub max_held: u64,
     /// A client that takes nothing for so long is given up.
@@ -179,6 +185,8 @@ pub struct Server {
     next_peer: PeerId,
     held: delivery::Held,
     places: Places,
+    /// Clients that are being told that there is no place for them.
+    turned_away: usize,
     stats: Stats,
     started: Instant,
     started_at: SystemTime,
@@ -186,9 +194,12 @@ pub struct Server {
     stopping: bool,
     crowded: bool,
     exhausted: Brake,
+    over_share: Brake,
     /// Proofs of passwords, where they are asked for.
     checks: Option<Checks>,
     failures: Brake,
+    /// What this process is held to, for those who ask.
+    sandbox: Sandbox,
 }
 
 impl Server {
@@ -233,6 +244,7 @@ impl Server {
                 served: options.max_clients,
                 turned_away: 0,
             },
+            turned_away: 0,
             stats: Stats::default(),
             started: Instant::now(),
             started_at: SystemTime::now(),
@@ -240,8 +252,10 @@ impl Server {
             stopping: false,
             crowded: false,
             exhausted: Brake::new(Duration::from_secs(10)),
+            over_share: Brake::new(Duration::from_secs(10)),
             checks: options.guard.is_some().then(Checks::new).transpose()?,
             failures: Brake::new(Duration::from_secs(10)),
+            sandbox: Sandbox::default(),
             options,
         };
         server.set_up_cameras()?;
@@ -261,6 +275,11 @@ impl Server {
         server.register_listeners()?;
         server.places = Places::for_clients(server.options.max_clients, server.descriptors());
         Ok(server)
+    }
+
+    /// Tells in `/state` what this process is held to.
+    pub fn within(self, sandbox: Sandbox) -> Self {
+        Server { sandbox, ..self }
     }
 
     /// The TCP ports that are listened on.

@@ -38,7 +38,9 @@ fn a_frame_directory_that_is_made_again_by_a_plain_producer_goes_on_being_watche
     let scratch = Scratch::new();
     let dir = scratch.join("some/where");
     let mut camera = Some(Camera::start(&dir, 30.0, Maker::new(5000)));
-    let server = serve(&dir, &[]);
+    // The directory around it is made again as well, which only what lies above has rules for.
+    let above = scratch.path().to_str().unwrap();
+    let server = serve(&dir, &["--also-read", above]);
     let (mut one, mut other) = (watch(&server), watch(&server));
     for round in 0..4 {
         expect_new_frame(&mut one);

@@ -72,6 +72,16 @@ fn two_listening_sockets_of_both_kinds_are_taken_over_by_their_names() {
 }
 
 #[test]
+fn names_of_no_sockets_are_no_reason_to_give_up() {
+    let scratch = Scratch::new();
+    let mut arguments = serve_only(scratch.path()).to_vec();
+    arguments.extend(["--listen", "127.0.0.1:0"]);
+    let server = Process::start(passing(OWN, "web", Vec::new(), &arguments));
+    server.address();
+    assert!(server.stop().status.success());
+}
+
+#[test]
 fn a_passed_socket_is_open_by_its_name_and_the_others_ask_for_a_password() {
     let scratch = Scratch::new();
     let _camera = camera(&scratch);

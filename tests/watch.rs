@@ -89,6 +89,34 @@ fn a_directory_deleted_and_made_again_is_told_while_an_old_frame_is_still_open()
 }
 
 #[test]
+fn a_parent_deleted_after_its_directory_and_made_again_is_told_while_an_old_frame_is_still_open() {
+    let scratch = Scratch::new();
+    let (top, dir) = (scratch.join("top"), scratch.join("top/parent/camera"));
+    fs::create_dir_all(&dir).unwrap();
+    put(&dir, &jpeg(1));
+    let mut watcher = Watcher::new().unwrap();
+    let id = watcher.add(&dir);
+    // It keeps all of them from telling IN_DELETE_SELF.
+    let _held = Frame::open(&dir).unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(pending(&mut watcher), [(id, Change::Gone)]);
+    fs::remove_dir(dir.parent().unwrap()).unwrap();
+    fs::create_dir_all(&dir).unwrap();
+    assert_eq!(pending(&mut watcher), [(id, Change::Returned)]);
+    // From the bottom to the top, with a look after each.
+    let mut gone = vec![(id, Change::Gone)];
+    for part in [&dir, &scratch.join("top/parent"), &top] {
+        let _ = fs::remove_dir_all(part);
+        assert_eq!(pending(&mut watcher), gone);
+        gone.clear();
+    }
+    fs::create_dir_all(&dir).unwrap();
+    assert_eq!(pending(&mut watcher), [(id, Change::Returned)]);
+    put(&dir, &jpeg(2));
+    assert_eq!(pending(&mut watcher), [(id, Change::Frame)]);
+}
+
+#[test]
 fn deleted_and_made_again_between_two_looks_is_told_too() {
     let scratch = Scratch::new();
     let dir = scratch.join("camera");

@@ -16,7 +16,7 @@ use lazycam::server::stats::{CloseReason, Stats};
 use libfuzzer_sys::fuzz_target;
 
 /// Header fields that this server sends. Another one would be a client's, got in through a target or an origin.
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 25] = [
     "Access-Control-Allow-Credentials",
     "Access-Control-Allow-Headers",
     "Access-Control-Allow-Methods",
@@ -28,6 +28,8 @@ const FIELDS: [&str; 23] = [
     "Content-Length",
     "Content-Security-Policy",
     "Content-Type",
+    "Date",
+    "ETag",
     "Expires",
     "Location",
     "Pragma",

@@ -36,9 +36,10 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::capture::settings::Settings;
 use crate::capture::source::{CameraName, Captured, Facts, Source, Trouble};
 use crate::capture::stamp::monotonic;
-use crate::capture::v4l2::{Assignment, Fourcc, Watch};
+use crate::capture::v4l2::Watch;
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
 use camera::{Camera, Completed};
@@ -51,23 +52,10 @@ const WARM_UP: u32 = 8;
 /// A camera that streams is given up after so long without a frame, and three frames' time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the user can choose.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
-    /// The camera; `None` takes the first one.
-    pub camera: Option<CameraName>,
-    /// The pixel format; `None` takes the one that costs least.
-    pub format: Option<Fourcc>,
-    /// Width and height; without, 640x480 or what the camera has near it.
-    pub size: Option<(u16, u16)>,
-    /// Frames per second; without, what the camera does by itself.
-    pub fps: Option<f64>,
-    /// Controls to set; `orientation` among them.
-    pub controls: Vec<Assignment>,
-}
-
 /// A camera behind libcamera.
 pub struct Libcamera {
+    /// The one to take; `None` stands for the first there is.
+    name: Option<CameraName>,
     settings: Settings,
     encoder: Encoder,
     watch: Option<Watch>,
@@ -83,12 +71,13 @@ pub struct Libcamera {
 
 impl Libcamera {
     /// Opens and configures the camera, or waits for one. What will not work later either is an error.
-    pub fn new(settings: Settings, quality: u8) -> Result<Self> {
+    pub fn new(name: Option<CameraName>, settings: Settings, quality: u8) -> Result<Self> {
         let watch = Watch::for_media();
         if let Err(error) = &watch {
             warn!("{error}; a camera that appears will be found when somebody asks");
         }
         let mut source = Libcamera {
+            name,
             settings,
             encoder: Encoder::new(quality)?,
             watch: watch.ok(),
@@ -99,7 +88,7 @@ impl Libcamera {
             since_start: 0,
             jpeg: Vec::new(),
         };
-        match Camera::open(&source.settings) {
+        match Camera::open(source.name.as_ref(), &source.settings) {
             Ok(camera) => source.camera = Some(camera),
             Err(wrong @ Error::Usage(_)) => return Err(wrong),
             Err(error) => warn!("{error}; waiting for it"),
@@ -111,7 +100,7 @@ impl Libcamera {
         let camera = match &mut self.camera {
             Some(camera) => camera,
             none => {
-                let camera = none.insert(Camera::open(&self.settings)?);
+                let camera = none.insert(Camera::open(self.name.as_ref(), &self.settings)?);
                 info!("opened {}", camera.describe());
                 camera
             }
@@ -131,7 +120,7 @@ impl Libcamera {
 
 impl Source for Libcamera {
     fn describe(&self) -> String {
-        match (&self.camera, &self.settings.camera) {
+        match (&self.camera, &self.name) {
             (Some(camera), _) => camera.describe(),
             (None, Some(name)) => format!("libcamera:{name}"),
             (None, None) => "libcamera, the first camera".into(),

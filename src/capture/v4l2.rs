@@ -37,6 +37,7 @@ use log::{info, warn};
 use rustix::io::Errno;
 
 use super::pixels::Unpacker;
+use crate::capture::settings::Settings;
 use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::stamp::{monotonic, realtime};
 use crate::error::{Error, Result};
@@ -61,21 +62,6 @@ const FEWEST_BUFFERS: usize = 2;
 /// loop bounds this at low rates. A choice, not a measurement: no camera was at hand.
 const WARM_UP: u32 = 8;
 
-/// What the user can choose.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
-    /// The device; `None` takes the first camera there is.
-    pub device: Option<PathBuf>,
-    /// The pixel format; `None` takes the one that costs least.
-    pub format: Option<Fourcc>,
-    /// Width and height; without, 640x480 or what the camera has near it.
-    pub size: Option<(u16, u16)>,
-    /// Frames per second; without, what the driver is set to.
-    pub fps: Option<f64>,
-    /// Controls to set, in this order.
-    pub controls: Vec<Assignment>,
-}
-
 /// A camera that is open and configured.
 struct Camera {
     device: Device,
@@ -89,6 +75,8 @@ struct Camera {
 
 /// A camera behind a video device.
 pub struct V4l2 {
+    /// The one to take; `None` stands for the first camera there is.
+    path: Option<PathBuf>,
     settings: Settings,
     encoder: Encoder,
     watch: Option<Watch>,
@@ -105,12 +93,13 @@ pub struct V4l2 {
 
 impl V4l2 {
     /// Opens and configures the camera, or waits for one. What will not work later either is an error.
-    pub fn new(settings: Settings, quality: u8) -> Result<Self> {
+    pub fn new(path: Option<PathBuf>, settings: Settings, quality: u8) -> Result<Self> {
         let watch = Watch::new();
         if let Err(error) = &watch {
             warn!("{error}; a camera that is plugged in will be found when somebody asks");
         }
         let mut source = V4l2 {
+            path,
             settings,
             encoder: Encoder::new(quality)?,
             // Before the camera is looked for, so that it cannot come in between.
@@ -134,7 +123,7 @@ impl V4l2 {
     }
 
     fn open(&mut self) -> Result<()> {
-        let device = match &self.settings.device {
+        let device = match &self.path {
             Some(path) => Device::open(path)?,
             None => first_camera()?,
         };
@@ -258,7 +247,7 @@ impl Camera {
 
 impl Source for V4l2 {
     fn describe(&self) -> String {
-        match (&self.camera, &self.settings.device) {
+        match (&self.camera, &self.path) {
             (Some(camera), _) => camera.describe(),
             (None, Some(path)) => format!("v4l2 {}", path.display()),
             (None, None) => "v4l2, the first camera".into(),
@@ -383,7 +372,7 @@ impl Source for V4l2 {
 impl V4l2 {
     /// Whether there is something to open.
     fn is_there(&self) -> bool {
-        match &self.settings.device {
+        match &self.path {
             Some(path) => path.exists(),
             None => video_nodes().is_ok_and(|nodes| !nodes.is_empty()),
         }
@@ -409,11 +398,8 @@ mod tests {
     use super::*;
 
     fn absent() -> V4l2 {
-        let settings = Settings {
-            device: Some("/dev/no-such-camera".into()),
-            ..Settings::default()
-        };
-        V4l2::new(settings, 80).unwrap()
+        let path = Some("/dev/no-such-camera".into());
+        V4l2::new(path, Settings::default(), 80).unwrap()
     }
 
     #[test]
@@ -436,11 +422,8 @@ mod tests {
 
     #[test]
     fn a_path_that_is_no_camera_is_a_mistake_of_the_command() {
-        let settings = Settings {
-            device: Some("/dev/null".into()),
-            ..Settings::default()
-        };
-        let error = V4l2::new(settings, 80).err().unwrap();
+        let path = Some("/dev/null".into());
+        let error = V4l2::new(path, Settings::default(), 80).err().unwrap();
         assert!(matches!(error, Error::Usage(_)), "{error}");
     }
 

@@ -8,7 +8,7 @@
 //! | role | watched for |
 //! | --- | --- |
 //! | home, the directory itself | what the owner wants, and its own end |
-//! | signpost, where the next name is missing, is the last one, or is a symlink | that name made, deleted, moved |
+//! | signpost, where the next name is missing, is the last one, or is a symlink; the parent of one where it is missing | that name made, deleted, moved |
 //! | way, any other directory on the path | being moved itself |
 //!
 //! A watch is set first and what it guards is looked at afterwards; a change before the look is seen by
@@ -17,7 +17,8 @@
 //!
 //! Why the signpost of a directory that is there: IN_DELETE_SELF comes only when the last descriptor of
 //! the directory, *or of any deleted file that was in it*, is closed (tried on Linux 6.18, tmpfs and
-//! ext4). A producer holds the directory, a reader holds frames; both would learn of a deletion too late.
+//! ext4). A producer holds the directory, a reader holds frames; both would learn of a deletion too late. The
+//! directories above, too, are held like that: hence the parent of a signpost that waits for a missing name.
 //!
 //! A directory is known again by its watch descriptor, not by its inode number: numbers come back, watch
 //! descriptors do not.
@@ -371,20 +372,38 @@ impl Walk<'_> {
             self.at = next;
             return Ok(true);
         }
-        let guarded = self.watch(Role::Signpost(name));
+        let guarded = self.watch(Role::Signpost(name.clone()));
         // Only now, with the watch in place.
         let kind = kind(&next)?;
-        match guarded {
+        let signpost = match guarded {
             // The directory is there and tells of its own moves; it is its parent that cannot be read.
-            Err((_, Errno::ACCESS)) if kind == Kind::Directory => {}
-            guarded => drop(guarded?),
-        }
+            Err((_, Errno::ACCESS)) if kind == Kind::Directory => None,
+            guarded => Some(guarded?),
+        };
         match kind {
             Kind::Directory => self.at = next,
             Kind::Link => return self.turn_off(&next),
-            Kind::Other => return Ok(false),
+            Kind::Other => return self.guard_signpost(signpost, name).map(|()| false),
         }
         Ok(true)
+    }
+
+    /// Sees to it that the end of a directory in which a name is missing is told at once, by its parent.
+    fn guard_signpost(&mut self, before: Option<i32>, missing: OsString) -> Result<(), Refused> {
+        let waiting = self.at.clone();
+        let (Some(name), true) = (waiting.file_name(), self.at.pop()) else {
+            return Ok(());
+        };
+        let guarded = self.watch(Role::Signpost(name.to_owned()));
+        self.at.clone_from(&waiting);
+        match guarded {
+            // As of any directory on the way.
+            Err((_, Errno::ACCESS)) => return Ok(()),
+            guarded => drop(guarded?),
+        }
+        // Only now: is it still the same?
+        let same = Some(self.watch(Role::Signpost(missing))?) == before;
+        same.then_some(()).ok_or((waiting, Errno::NOENT))
     }
 
     /// Goes on where a symlink leads. One that leads round in a circle leads nowhere.

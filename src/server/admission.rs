@@ -1,7 +1,8 @@
 //! Who comes in and who leaves: listeners, places, idleness.
 //!
-//! Clients beyond the limit are told so in a few places of their own; beyond those, connections wait in the kernel's
-//! backlog until somebody leaves. When there are no descriptors or no memory, accepting rests for a moment: a
+//! When all places are taken, whoever has been silent for long gives way to who comes. Clients beyond the limit are told so in a few places of their own; beyond those, connections wait in the kernel's
+//! backlog until somebody leaves. Clients beyond the share of their address are told so too, but do not wait there, where
+//! others would wait behind them: beyond the few places they are told without being listened to. When there are no descriptors or no memory, accepting rests for a moment: a
 //! listener that is told of the same waiting connection for ever would spin.
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,7 +12,8 @@ use log::{info, warn};
 
 use super::connection::Connection;
 use super::listen::{Accepted, Listener};
-use super::peer::{self, Peer};
+use super::peer::{self, Peer, Place};
+use super::source::Source;
 use super::stats::CloseReason;
 use super::{Name, PeerId, Server, Timer};
 use crate::activation::Passed;
@@ -20,6 +22,10 @@ use crate::event::Interest;
 
 /// How long accepting rests when there are no descriptors or no memory.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
+
+/// When all places are taken, a connection without a request is kept for so long. A request comes right behind the connection,
+/// however long the line is; and a place a moment ago is soon a place again, so that a flood of silent peers keeps few out.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Connections accepted in one turn, so that a storm of them does not keep viewers waiting.
 const ACCEPT_BATCH: usize = 64;
@@ -82,8 +88,9 @@ impl Server {
             let open = listener.open;
             match listener.accept()? {
                 Accepted::Connection(socket) => {
-                    let id = self.admit(socket, open, now);
-                    self.serve(id, now);
+                    if let Some(id) = self.admit(socket, open, now) {
+                        self.serve(id, now);
+                    }
                 }
                 Accepted::None => return Ok(()),
                 Accepted::Exhausted(errno) => {
@@ -101,17 +108,23 @@ impl Server {
     }
 
     /// A place for a new connection, or at least an answer. Where it is `open`, nobody asks for a password.
-    pub(super) fn admit(&mut self, socket: OwnedFd, open: bool, now: Instant) -> PeerId {
+    pub(super) fn admit(&mut self, socket: OwnedFd, open: bool, now: Instant) -> Option<PeerId> {
         self.stats.accepted += 1;
-        let connection = if self.peers.len() >= self.places.served {
-            self.stats.turned_away += 1;
-            Connection::turned_away(now, &self.settings, &mut self.stats)
-        } else if open {
-            Connection::new(now)
-        } else {
-            Connection::guarded(now)
+        let place = self.place_for(Source::of(&socket), now);
+        let connection = match place {
+            Place::TurnedAway => Connection::turned_away(now, &self.settings, &mut self.stats),
+            Place::Served(_) if open => Connection::new(now),
+            Place::Served(_) => Connection::guarded(now),
         };
-        let mut peer = Peer::new(socket, connection, now);
+        let mut peer = Peer::new(socket, connection, place, now);
+        if place == Place::TurnedAway {
+            if self.turned_away >= self.places.turned_away {
+                peer.write(now, &self.settings, &mut self.stats);
+                self.stats.close(CloseReason::Done);
+                return None;
+            }
+            self.turned_away += 1;
+        }
         let id = self.next_peer;
         self.next_peer += 1;
         match self
@@ -128,12 +141,51 @@ impl Server {
         }
         self.timers.set(Timer::Idle, None);
         self.peers.insert(id, peer);
-        id
+        Some(id)
+    }
+
+    /// A place for somebody from `source`, if there is one and it has not had its share.
+    fn place_for(&mut self, source: Source, now: Instant) -> Place {
+        if self.is_full() && !self.make_room(now) {
+            self.stats.turned_away += 1;
+            return Place::TurnedAway;
+        }
+        let wanted = self.options.max_clients_per_address;
+        let place = Place::Served(source);
+        let Some(share) = self.places.share(wanted, source) else {
+            return place;
+        };
+        let same = self.peers.values().filter(|peer| peer.place == place);
+        if same.take(share).count() < share {
+            return place;
+        }
+        self.stats.over_share += 1;
+        if let Some(more) = self.over_share.pass(now) {
+            info!("turned away {source}: it has {share} connections already ({more} more like it)");
+        }
+        Place::TurnedAway
+    }
+
+    /// Closes the connection that has waited longest for a request; tells whether there was one.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let silent = self.peers.iter().filter_map(|(id, peer)| {
+            let since = peer.connection.silent_since()?;
+            (now.saturating_duration_since(since) >= SILENCE).then_some((since, *id))
+        });
+        let Some((_, id)) = silent.min() else {
+            return false;
+        };
+        self.remove(id, CloseReason::Idle, now);
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.peers.len() - self.turned_away >= self.places.served
     }
 
     /// Beyond the places for those that are turned away, connections wait in the backlog until somebody leaves.
     fn is_crowded(&self) -> bool {
-        self.peers.len() >= self.places.served + self.places.turned_away
+        self.is_full() && self.turned_away >= self.places.turned_away
     }
 
     fn rest_accepting(&mut self, now: Instant) -> Result<()> {
@@ -181,6 +233,9 @@ impl Server {
             return;
         };
         self.stats.close(reason);
+        if peer.place == Place::TurnedAway {
+            self.turned_away -= 1;
+        }
         if let Some(checks) = &mut self.checks {
             checks.forget(id);
         }

@@ -41,7 +41,7 @@ const LONGEST_WAY: Duration = Duration::from_secs(60);
 
 /// What the server decided for a waiting viewer.
 #[derive(Debug)]
-pub(super) enum Choice {
+pub enum Choice {
     /// This frame, now.
     Give(Shot<Frame>),
     /// This picture, which says why there is no frame.
@@ -52,7 +52,7 @@ pub(super) enum Choice {
 
 /// One frame directory.
 #[derive(Debug)]
-pub(super) struct Camera {
+pub struct Camera {
     name: Name,
     dir: PathBuf,
     links: Links,
@@ -85,7 +85,8 @@ pub(super) struct Seen {
 }
 
 impl Camera {
-    pub(super) fn new(name: Name, dir: PathBuf, links: Links) -> Self {
+    /// Of this directory, in which nothing is looked for yet but its state.
+    pub fn new(name: Name, dir: PathBuf, links: Links) -> Self {
         Camera {
             condition: Condition::of(&dir, links, Instant::now()),
             notices: Notices::new(),
@@ -114,7 +115,7 @@ impl Camera {
     }
 
     /// A frame was renamed into place.
-    pub(super) fn frame_arrived(&mut self, now: Instant) {
+    pub fn frame_arrived(&mut self, now: Instant) {
         if let (Some(before), Some(asked)) = (self.arrived, self.asked) {
             self.intervals.learn(before, asked, now);
         }
@@ -129,7 +130,7 @@ impl Camera {
     }
 
     /// The producer says something new about itself.
-    pub(super) fn state_changed(&mut self) {
+    pub fn state_changed(&mut self) {
         self.condition.read(&self.dir);
         if self.condition.is_lost() {
             // What there is, is from before.
@@ -139,14 +140,14 @@ impl Camera {
     }
 
     /// The directory has come, possibly in place of another one.
-    pub(super) fn returned(&mut self) {
+    pub fn returned(&mut self) {
         self.condition.read(&self.dir);
         self.look_again();
         self.lost_at = self.number;
     }
 
     /// The directory has gone.
-    pub(super) fn gone(&mut self) {
+    pub fn gone(&mut self) {
         self.condition.gone();
         self.look_again();
     }
@@ -175,7 +176,7 @@ impl Camera {
     }
 
     /// Finds what `want` can have now. The path is measured only if there is something to decide.
-    pub(super) fn choose(
+    pub fn choose(
         &mut self,
         want: &Want,
         path: impl FnOnce() -> Path,
@@ -395,9 +396,7 @@ impl Camera {
                         self.condition.broken += 1;
                     }
                 }
-                if let Some(more) = self.complaint.pass(now) {
-                    warn!("{}: {problem} ({more} more like it)", self.dir.display());
-                }
+                self.complain(&problem, now);
                 None
             }
         };
@@ -437,8 +436,17 @@ impl Camera {
         }
         self.asked = Some(now);
         self.condition.asked(now);
-        // A directory that is not there yet will be noticed when it comes, and asked then.
-        let _ = frame::ask_by(&self.dir, self.links);
+        // It cannot be asked: without a word here nobody would know why no frame comes. A directory that is not there yet is
+        // noticed when it comes, and asked then.
+        if let Err(problem @ NoFrame::Io(_)) = frame::ask_by(&self.dir, self.links) {
+            self.complain(&problem, now);
+        }
+    }
+
+    fn complain(&mut self, problem: &NoFrame, now: Instant) {
+        if let Some(more) = self.complaint.pass(now) {
+            warn!("{}: {problem} ({more} more like it)", self.dir.display());
+        }
     }
 }
 

@@ -36,7 +36,7 @@ use self::trial::Trial;
 pub use self::want::{Look, Report, Want};
 use super::outbox::{Outbox, Output, Shot};
 use super::quirks::Quirks;
-use super::request::MAX_HEAD;
+use super::request::{MAX_HEAD, asks_for_head};
 use super::response::{self, Status};
 use super::route::Terms;
 use super::stats::{CloseReason, Stats};
@@ -118,29 +118,37 @@ impl<F> Connection<F> {
     /// Whether there is room for input. Where there is none, the client must wait for its turn.
     pub fn takes_input(&self) -> bool {
         match self.state {
-            State::Request { .. } | State::Stream(_) | State::Drain { .. } => true,
-            State::Snapshot(_) | State::Trial(_) | State::Report { .. } | State::Reply { .. } => {
-                self.input.len() < MAX_HEAD
-            }
+            State::Request { .. } => true,
             State::Closed(_) => false,
+            _ => self.is_last() || self.input.len() < MAX_HEAD,
+        }
+    }
+
+    /// No request is read behind the one at hand. What still comes is its body, or must not be answered (RFC 9112, 9.6):
+    /// it is taken off the client's hands, who may not listen before it is gone, and forgotten.
+    fn is_last(&self) -> bool {
+        match &self.state {
+            State::Stream(_) | State::Drain { .. } | State::Closed(_) => true,
+            State::Snapshot(Snapshot { keep_alive, .. })
+            | State::Report { keep_alive, .. }
+            | State::Reply { keep_alive } => !keep_alive,
+            State::Request { .. } | State::Trial(_) => false,
         }
     }
 
     /// Takes what the client sent.
     pub fn receive(&mut self, bytes: &[u8], now: Instant, settings: &Settings, stats: &mut Stats) {
-        match &mut self.state {
-            // What a client says into its stream, or after its last request, is of no interest.
-            State::Stream(_) | State::Drain { .. } | State::Closed(_) => {}
-            State::Request { since } => {
-                if self.input.is_empty() {
-                    *since = now;
-                }
-                self.input.extend_from_slice(bytes);
-                self.take_requests(now, settings, stats);
+        if self.is_last() {
+            return;
+        }
+        if let State::Request { since } = &mut self.state {
+            if self.input.is_empty() {
+                *since = now;
             }
-            State::Snapshot(_) | State::Trial(_) | State::Report { .. } | State::Reply { .. } => {
-                self.input.extend_from_slice(bytes);
-            }
+            self.input.extend_from_slice(bytes);
+            self.take_requests(now, settings, stats);
+        } else {
+            self.input.extend_from_slice(bytes);
         }
     }
 
@@ -294,6 +302,14 @@ impl<F> Connection<F> {
         }
     }
 
+    /// Since when it waits for a request, or for the rest of one.
+    pub fn silent_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Request { since } => Some(since),
+            _ => None,
+        }
+    }
+
     /// When [`Connection::expire`] must be called, or a repeated frame is wanted.
     pub fn deadline(&self, settings: &Settings) -> Option<Instant> {
         match &self.state {
@@ -318,7 +334,10 @@ impl<F> Connection<F> {
         }
         match &self.state {
             State::Request { .. } if self.input.is_empty() => self.close(CloseReason::Idle),
-            State::Request { .. } => self.refuse(Status::RequestTimeout, false, true, stats),
+            State::Request { .. } => {
+                let with_body = !asks_for_head(&self.input);
+                self.refuse(Status::RequestTimeout, false, with_body, stats);
+            }
             State::Snapshot(snapshot) => {
                 let keep_alive = snapshot.keep_alive;
                 self.refuse(Status::Unavailable, keep_alive, true, stats);
@@ -333,8 +352,10 @@ impl<F> Connection<F> {
     pub fn stop(&mut self, now: Instant, stats: &mut Stats) {
         match &mut self.state {
             State::Request { .. } => self.close(CloseReason::Stopping),
-            State::Snapshot(_) | State::Trial(_) => {
-                self.refuse(Status::Unavailable, false, true, stats);
+            State::Snapshot(_) => self.refuse(Status::Unavailable, false, true, stats),
+            State::Trial(trial) => {
+                let with_body = trial.with_body;
+                self.refuse(Status::Unavailable, false, with_body, stats);
             }
             State::Reply { keep_alive } | State::Report { keep_alive, .. } => *keep_alive = false,
             State::Stream(_) if self.out.is_empty() => self.finish(now),
@@ -381,6 +402,14 @@ impl<F> Connection<F> {
             State::Stream(stream) if !stream.ending && !self.out.takes_a_frame() => {
                 Some(stream.camera)
             }
+            _ => None,
+        }
+    }
+
+    /// Frames that a stream is sent per second.
+    pub fn stream_fps(&self, now: Instant) -> Option<f64> {
+        match &self.state {
+            State::Stream(stream) => Some(stream.rate.at(now)),
             _ => None,
         }
     }

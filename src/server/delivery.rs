@@ -1,7 +1,7 @@
 //! Who gets which frame when: the part of the server where cameras and clients meet.
 
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::debug;
 
@@ -15,6 +15,9 @@ use crate::frames::frame::Frame;
 
 /// Rounds of reading, choosing and writing in which one client may keep all others waiting.
 const FAIR_ROUNDS: usize = 64;
+
+/// How long a client rests for which the system had no memory.
+const MEMORY_REST: Duration = Duration::from_millis(100);
 
 impl Server {
     /// A camera has something new: looks at everyone who waits for it.
@@ -43,6 +46,7 @@ impl Server {
         };
         // What was to be decided by now is decided now, or there is nothing to decide any more.
         peer.decide_at = peer.decide_at.filter(|at| *at > now);
+        peer.exhausted = false;
         peer.check_progress(now, self.options.stall_timeout);
         peer.connection.expire(now, &self.settings, &mut self.stats);
         let mut rounds = 0;
@@ -159,6 +163,7 @@ impl Server {
         let times = [
             peer.connection.deadline(&self.settings),
             peer.decide_at,
+            peer.exhausted.then(|| now + MEMORY_REST),
             peer.stall_deadline(self.options.stall_timeout),
         ];
         if let Some(at) = times.into_iter().flatten().min() {

@@ -14,8 +14,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub struct Rate {
     since: Instant,
     count: u64,
-    /// Of the window before.
-    last: Option<f64>,
+    /// Of the window before. Every viewer has one, and this is exact enough for people.
+    last: Option<f32>,
 }
 
 impl Rate {
@@ -32,7 +32,7 @@ impl Rate {
     pub fn add(&mut self, n: u64, now: Instant) {
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= WINDOW {
-            self.last = Some(self.count as f64 / elapsed.as_secs_f64());
+            self.last = Some(self.count as f32 / elapsed.as_secs_f32());
             (self.since, self.count) = (now, 0);
         }
         self.count += n;
@@ -43,7 +43,7 @@ impl Rate {
         let elapsed = now.saturating_duration_since(self.since);
         let current = self.count as f64 / elapsed.max(WINDOW).as_secs_f64();
         match self.last {
-            Some(last) if elapsed < WINDOW => last,
+            Some(last) if elapsed < WINDOW => last.into(),
             _ => current,
         }
     }
@@ -57,14 +57,13 @@ struct Mark {
     taken: Instant,
 }
 
-/// One stream's figures.
+/// One stream's figures; how many frames a second it is sent, the stream itself knows (`connection/stream.rs`).
 #[derive(Clone, Debug)]
 pub(super) struct Figures {
     /// Frames begun.
     pub(super) sent: u64,
     /// Frames that came between two that were sent.
     pub(super) skipped: u64,
-    frames: Rate,
     bytes: Rate,
     /// Age of the last new frame when it was begun.
     pub(super) age_at_hand_over: Option<Duration>,
@@ -78,7 +77,6 @@ impl Figures {
         Figures {
             sent: 0,
             skipped: 0,
-            frames: Rate::new(now),
             bytes: Rate::new(now),
             age_at_hand_over: None,
             age_at_last_byte: None,
@@ -90,7 +88,6 @@ impl Figures {
     pub(super) fn begin(&mut self, skipped: u64, taken: Instant, len: u64, end: u64, now: Instant) {
         self.sent += 1;
         self.skipped += skipped;
-        self.frames.add(1, now);
         self.bytes.add(len, now);
         self.age_at_hand_over = Some(now.saturating_duration_since(taken));
         self.marks = [self.marks[1], Some(Mark { end, taken })];
@@ -99,7 +96,6 @@ impl Figures {
     /// A frame is sent again, or something in its place.
     pub(super) fn fill_in(&mut self, len: u64, now: Instant) {
         self.sent += 1;
-        self.frames.add(1, now);
         self.bytes.add(len, now);
         self.marks = [None, None];
     }
@@ -121,11 +117,6 @@ impl Figures {
     /// Age of the last frame that has arrived, when its last byte was acknowledged.
     pub(super) fn age_at_last_byte(&self) -> Option<Duration> {
         self.age_at_last_byte
-    }
-
-    /// Frames per second.
-    pub(super) fn fps(&self, now: Instant) -> f64 {
-        self.frames.at(now)
     }
 
     /// Bytes of frames per second.

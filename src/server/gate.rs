@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use log::{info, warn};
 
-use super::auth::verify::{Source, Start};
+use super::auth::verify::Start;
 use super::response::Status;
+use super::source::Source;
 use super::{Address, PeerId, Server, Timer};
 use crate::activation::{self, Passed};
 use crate::error::{Error, Result};

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use log::warn;
 
 use super::condition::Finding;
+use super::date::date;
 use super::outbox::Shot;
-use super::response::unix_time;
 use crate::frames::frame::Frame;
 use crate::frames::jpeg::Picture;
 use crate::logging::Brake;
@@ -198,32 +198,6 @@ impl TrimStart for [char] {
     }
 }
 
-/// Date and time in UTC: `2026-02-28 12:34:56 UTC`.
-fn date(time: SystemTime) -> String {
-    let secs = unix_time(time).as_secs();
-    let (mut days, of_day) = (secs / 86_400, secs % 86_400);
-    let mut year = 1970;
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    // The Gregorian calendar repeats itself after 400 years, which have 146097 days.
-    year += days / 146_097 * 400;
-    days %= 146_097;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    let (day, hour, minute, second) = (days + 1, of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,19 +210,6 @@ mod tests {
             since: Some(SystemTime::UNIX_EPOCH),
             why: Some(why.into()),
         }
-    }
-
-    fn at(secs: u64) -> String {
-        date(SystemTime::UNIX_EPOCH + Duration::from_secs(secs))
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(at(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(at(951_782_400), "2000-02-29 00:00:00 UTC");
-        assert_eq!(at(1_733_918_400), "2024-12-11 12:00:00 UTC");
-        assert_eq!(at(1_735_689_599), "2024-12-31 23:59:59 UTC");
-        assert_eq!(at(4_107_542_400), "2100-03-01 00:00:00 UTC");
     }
 
     #[test]

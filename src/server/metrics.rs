@@ -68,11 +68,6 @@ impl Server {
                 stats.accepted,
             ),
             (
-                "lazycam_connections_turned_away_total",
-                "Connections sent away because there were too many.",
-                stats.turned_away,
-            ),
-            (
                 "lazycam_streams_begun_total",
                 "Streams begun.",
                 stats.streams,
@@ -105,6 +100,12 @@ impl Server {
         ] {
             text.family(name, "counter", help);
             text.sample(name, &[], value);
+        }
+        let name = "lazycam_connections_turned_away_total";
+        let help = "Connections sent away because there were too many, of all or of one address.";
+        text.family(name, "counter", help);
+        for (reason, count) in [("all", stats.turned_away), ("address", stats.over_share)] {
+            text.sample(name, &[("reason", reason)], count);
         }
         let name = "lazycam_connections_closed_total";
         text.family(name, "counter", "Connections that ended, by reason.");

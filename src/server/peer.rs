@@ -15,6 +15,7 @@ use super::connection::{Connection, Settings};
 use super::figures::Figures;
 use super::outbox::Output;
 use super::pacing::{DELAYED_ACK, Meter, Path};
+use super::source::Source;
 use super::stats::{CloseReason, Stats};
 use super::tcp;
 use crate::event::{Readiness, Registration};
@@ -29,6 +30,8 @@ pub(super) struct Peer {
     socket: OwnedFd,
     pub(super) registration: Option<Registration>,
     pub(super) connection: Connection<Frame>,
+    /// Where it counts.
+    pub(super) place: Place,
     /// It stands in this camera's list of those that wait for a frame.
     pub(super) waiting: Option<usize>,
     /// When to decide about its next frame again.
@@ -36,15 +39,26 @@ pub(super) struct Peer {
     is_tcp: bool,
     readable: bool,
     writable: bool,
+    /// The system had no memory for a call just now.
+    pub(super) exhausted: bool,
     written: u64,
-    /// Bytes of the frame that was begun last.
-    last_frame: u64,
+    /// Bytes of the frame that was begun last, for which 32 bits are enough.
+    last_frame: u32,
     /// The shortest round trip, once it was asked for; zero where the kernel does not say.
     min_rtt: Option<Duration>,
     meter: Meter,
     progress: Progress,
     /// From the first frame of a stream on.
     figures: Option<Box<Figures>>,
+}
+
+/// Whose places a client takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One of those for clients that are served, and of this source's share.
+    Served(Source),
+    /// One of those for clients that are turned away.
+    TurnedAway,
 }
 
 /// What was put into the outbox of a stream.
@@ -79,7 +93,12 @@ struct Progress {
 
 impl Peer {
     /// Takes over an accepted, non-blocking socket.
-    pub(super) fn new(socket: OwnedFd, connection: Connection<Frame>, now: Instant) -> Self {
+    pub(super) fn new(
+        socket: OwnedFd,
+        connection: Connection<Frame>,
+        place: Place,
+        now: Instant,
+    ) -> Self {
         let is_tcp = sockopt::socket_domain(&socket)
             .is_ok_and(|domain| matches!(domain, AddressFamily::INET | AddressFamily::INET6));
         if is_tcp {
@@ -91,11 +110,13 @@ impl Peer {
             socket,
             registration: None,
             connection,
+            place,
             waiting: None,
             decide_at: None,
             is_tcp,
             readable: true,
             writable: true,
+            exhausted: false,
             written: 0,
             last_frame: 0,
             min_rtt: None,
@@ -175,6 +196,8 @@ impl Peer {
     fn fail(&mut self, errno: Errno) -> bool {
         match errno {
             Errno::INTR => return true,
+            // The system is out of memory, which is nobody's fault here, and passes.
+            Errno::NOBUFS | Errno::NOMEM => self.exhausted = true,
             Errno::CONNRESET | Errno::PIPE => self.connection.close(CloseReason::Left),
             _ => self.connection.close(CloseReason::Failed),
         }
@@ -207,13 +230,13 @@ impl Peer {
             rate: self.meter.rate(now),
             min_rtt,
             // No more than half a frame: what is begun on a line that is dead is one frame, not a queue of them.
-            lost_its_tail: queued <= self.last_frame / 2 && self.meter.stands_still(now),
+            lost_its_tail: queued <= u64::from(self.last_frame / 2) && self.meter.stands_still(now),
         }
     }
 
     /// A frame is put into the outbox.
     pub(super) fn begin_frame(&mut self, now: Instant, len: u64) {
-        self.last_frame = len;
+        self.last_frame = u32::try_from(len).unwrap_or(u32::MAX);
         self.meter.begin(now);
     }
 

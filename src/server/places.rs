@@ -7,6 +7,8 @@
 use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::source::Source;
+
 /// Clients beyond the limit that are told so and not just left waiting.
 const TURNED_AWAY: usize = 32;
 
@@ -42,6 +44,19 @@ impl Places {
             );
         }
         places
+    }
+
+    /// How many of them `source` may have, if that is limited. `wanted` is what was said of it, where 0 is no limit. If nobody
+    /// said anything an address may have half, so that none can keep all others out. But one of this machine may be a
+    /// proxy, with everybody behind it; and so may a unix socket be, whatever is said, which has no address to count by.
+    pub(super) fn share(self, wanted: Option<usize>, source: Source) -> Option<usize> {
+        match wanted {
+            _ if source == Source::Local => None,
+            Some(0) => None,
+            Some(wanted) => Some(wanted),
+            None if source.is_here() => None,
+            None => Some(self.served.div_ceil(2)),
+        }
     }
 
     fn descriptors(self) -> usize {
@@ -96,6 +111,26 @@ mod tests {
             assert!(places.served >= 1 && places.turned_away >= 1);
             assert!(places.served < all.served || places.turned_away < TURNED_AWAY);
             assert!(places.descriptors() <= descriptors, "{places:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_another_machine_may_have_half_unless_something_else_is_said() {
+        let places = Places {
+            served: 7,
+            turned_away: TURNED_AWAY,
+        };
+        let of = |text: &str| Source::network(text.parse().unwrap());
+        for (source, if_silent) in [
+            (Source::Local, None),
+            (of("127.0.0.1"), None),
+            (of("192.0.2.1"), Some(4)),
+            (of("2001:db8::1"), Some(4)),
+        ] {
+            assert_eq!(places.share(None, source), if_silent, "{source}");
+            assert_eq!(places.share(Some(0), source), None, "{source}");
+            let said = (source != Source::Local).then_some(2);
+            assert_eq!(places.share(Some(2), source), said, "{source}");
         }
     }
 

@@ -1,20 +1,30 @@
 //! From bytes to a request, or to the refusal that they deserve.
 //!
-//! httparse takes the head apart; what is decided here is what RFC 9112 leaves to the server of a resource: limits,
-//! versions, methods, whether the connection can be used again. This server has no use for bodies. It does
-//! not read them: a request that announces one is answered, and then the connection ends, because what follows on it
-//! could not be told from a body.
+//! httparse takes the head apart, and refuses what is no grammar: folded lines, bare CR, NUL, blanks where none belong.
+//! What is decided here is what RFC 9112 leaves to the server of a resource: limits, versions, methods; beside this file,
+//! whether the connection can be used again (`framing.rs`), and what hosts and targets may look like (`target.rs`).
+//! `docs/rfc.md` has the rules one by one, with their tests.
+//!
+//! This server has no use for bodies. It does not read them: a request that announces one is answered, and then the
+//! connection ends, because what follows on it could not be told from a body.
+
+mod framing;
+mod target;
+
+use std::borrow::Cow;
 
 use httparse::Header;
 
+pub(super) use self::target::split_absolute;
+use super::preconditions::Preconditions;
 use super::response::Status;
 
 /// A request's head may be this long. Browsers send well under 1 KiB, proxies add cookies of the site they stand
-/// for.
-pub const MAX_HEAD: usize = 8 * 1024;
+/// for; and a request line as long as RFC 9112 recommends must have room in it.
+pub const MAX_HEAD: usize = 16 * 1024;
 
-/// A request target may be this long; ours are short, what people append to them is not.
-const MAX_TARGET: usize = 2 * 1024;
+/// A request target may be this long (RFC 9110, 4.1; RFC 9112, 3); ours are short, what people append to them is not.
+pub const MAX_TARGET: usize = 8000;
 
 /// Header fields in a head.
 const MAX_FIELDS: usize = 64;
@@ -40,8 +50,8 @@ pub enum Method {
 pub struct Request<'a> {
     /// What is asked of the target.
     pub method: Method,
-    /// Path and query, as they were sent.
-    pub target: &'a str,
+    /// Path and query as they were sent, but for escapes that need not be there.
+    pub target: Cow<'a, str>,
     /// HTTP/1.1: chunks and persistent connections are understood.
     pub minor_version: u8,
     /// The connection can serve another request after this one.
@@ -54,6 +64,8 @@ pub struct Request<'a> {
     pub accept: Option<&'a [u8]>,
     /// `User-Agent`: with what.
     pub user_agent: Option<&'a [u8]>,
+    /// `If-Match` and `If-None-Match`: on what terms.
+    pub preconditions: Preconditions<'a>,
 }
 
 /// The outcome of looking at the bytes received so far.
@@ -75,6 +87,10 @@ pub fn parse(input: &[u8]) -> Parsed<'_> {
     if head.path.is_some_and(|target| target.len() > MAX_TARGET) {
         return Parsed::Refused(Status::UriTooLong);
     }
+    let parsed = match parsed {
+        Err(httparse::Error::Version) => parse_other_version(&mut head, input),
+        parsed => parsed.map_err(deserved),
+    };
     match parsed {
         Ok(httparse::Status::Complete(len)) if len <= MAX_HEAD => match check(&head) {
             Ok(request) => Parsed::Complete(request, len),
@@ -83,34 +99,68 @@ pub fn parse(input: &[u8]) -> Parsed<'_> {
         Ok(httparse::Status::Partial) if input.len() < MAX_HEAD => Parsed::Partial,
         Ok(_) if input.contains(&b'\n') => Parsed::Refused(Status::HeadersTooLarge),
         Ok(_) => Parsed::Refused(Status::UriTooLong),
-        Err(httparse::Error::TooManyHeaders) => Parsed::Refused(Status::HeadersTooLarge),
-        Err(httparse::Error::Version) if names_other_version(input) => {
-            Parsed::Refused(Status::VersionNotSupported)
-        }
-        Err(_) => Parsed::Refused(Status::BadRequest),
+        Err(status) => Parsed::Refused(status),
     }
 }
 
-/// The request line ends in `HTTP/` and two digits that are not ours (RFC 9112, 2.3), so it is not rubbish.
-fn names_other_version(input: &[u8]) -> bool {
-    let line = input
-        .split(|byte| matches!(byte, b'\r' | b'\n'))
-        .find(|line| !line.is_empty())
-        .unwrap_or_default();
-    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+/// Whether HEAD is the method of what has come so far: no answer to it has content (RFC 9110, 9.3.2).
+pub fn asks_for_head(input: &[u8]) -> bool {
+    input.trim_ascii_start().starts_with(b"HEAD ")
+}
+
+fn deserved(error: httparse::Error) -> Status {
+    match error {
+        httparse::Error::TooManyHeaders => Status::HeadersTooLarge,
+        _ => Status::BadRequest,
+    }
+}
+
+/// A head of another version than ours. A later one of HTTP/1 is read like the latest that is known here (RFC 9110,
+/// 6.2); one with another first digit is no rubbish (RFC 9112, 2.3), but not spoken here.
+fn parse_other_version<'a>(
+    head: &mut httparse::Request<'_, 'a>,
+    input: &'a [u8],
+) -> Result<httparse::Status<usize>, Status> {
+    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let blank = input.iter().take_while(|byte| is_line_end(byte)).count();
+    let line = input[blank..].split(|byte| *byte == b'\n').next();
+    let line = line.unwrap_or_default();
+    // What httparse has read is there with a blank behind each.
+    let read = head.method.map_or(0, str::len) + head.path.map_or(0, str::len) + 2;
+    let version = line.get(read..).unwrap_or_default();
+    match version.strip_suffix(b"\r").unwrap_or(version) {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => {}
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(Status::VersionNotSupported);
+        }
+        _ => return Err(Status::BadRequest),
+    }
+    let Some(rest) = input.get(blank + line.len() + 1..) else {
+        return Ok(httparse::Status::Partial);
+    };
+    let fields = std::mem::take(&mut head.headers);
+    let (len, count) = match httparse::parse_headers(rest, &mut *fields).map_err(deserved)? {
+        httparse::Status::Complete((len, found)) => (len, found.len()),
+        httparse::Status::Partial => return Ok(httparse::Status::Partial),
+    };
+    head.headers = &mut fields[..count];
+    head.version = Some(1);
+    Ok(httparse::Status::Complete(input.len() - rest.len() + len))
 }
 
 fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
     let minor_version = head.version.unwrap_or(0);
     let fields = &*head.headers;
-    // RFC 9112, 3.2: a 1.1 request has one Host field, any request at most one.
-    let hosts = values(fields, "host").count();
-    if hosts > 1 || (hosts == 0 && minor_version == 1) {
-        return Err(Status::BadRequest);
+    // RFC 9112, 3.2: a 1.1 request has one Host field, any request at most one, and that is a host.
+    let mut hosts = values(fields, "host");
+    match (hosts.next(), hosts.next()) {
+        (None, _) if minor_version == 0 => {}
+        (Some(host), None) if target::is_host(host) => {}
+        _ => return Err(Status::BadRequest),
     }
-    let body = announces_body(fields)?;
+    let body = framing::announces_body(fields, minor_version)?;
     let method = match head.method.unwrap_or_default() {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
@@ -123,47 +173,34 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
     };
     Ok(Request {
         method,
-        target: head.path.unwrap_or_default(),
+        target: target::normal(head.path.unwrap_or_default()).ok_or(Status::BadRequest)?,
         minor_version,
         // What a POST is about would come in its body.
-        keep_alive: !body && method != Method::Post && wants_keep_alive(fields, minor_version),
+        keep_alive: !body
+            && method != Method::Post
+            && framing::wants_keep_alive(fields, minor_version),
         authorization: values(fields, "authorization").next(),
         origin: values(fields, "origin").next(),
         accept: values(fields, "accept").next(),
         user_agent: values(fields, "user-agent").next(),
+        preconditions: Preconditions {
+            if_match: list_if_there(fields, "if-match"),
+            if_none_match: list_if_there(fields, "if-none-match"),
+        },
     })
 }
 
-/// RFC 9112, 6.3: a body is announced by a length or a transfer coding. Lengths that are no number or contradict
-/// each other, and a length beside a transfer coding, are how requests are smuggled past a proxy.
-fn announces_body(fields: &[Header<'_>]) -> Result<bool, Status> {
-    let coded = values(fields, "transfer-encoding").next().is_some();
-    let mut announced = None;
-    for value in values(fields, "content-length") {
-        let length = std::str::from_utf8(value)
-            .ok()
-            .filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()))
-            .and_then(|value| value.parse::<u64>().ok())
-            .ok_or(Status::BadRequest)?;
-        if announced.is_some_and(|before| before != length) {
-            return Err(Status::BadRequest);
-        }
-        announced = Some(length);
-    }
-    if coded && announced.is_some() {
-        return Err(Status::BadRequest);
-    }
-    Ok(coded || announced.is_some_and(|length| length > 0))
+/// The members of a list that may stand in several fields; empty ones count for nothing (RFC 9110, 5.6.1).
+fn list<'a>(fields: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    values(fields, name)
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
 }
 
-/// RFC 9112, 9.3.
-fn wants_keep_alive(fields: &[Header<'_>], minor_version: u8) -> bool {
-    let names = |wanted: &str| {
-        values(fields, "connection")
-            .flat_map(|value| value.split(|byte| *byte == b','))
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
-    };
-    !names("close") && (minor_version == 1 || names("keep-alive"))
+fn list_if_there<'a>(fields: &[Header<'a>], name: &str) -> Option<Vec<&'a [u8]>> {
+    values(fields, name).next()?;
+    Some(list(fields, name).collect())
 }
 
 fn values<'a>(fields: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
@@ -247,12 +284,62 @@ mod tests {
     }
 
     #[test]
+    fn a_coding_is_chunked_alone_or_refused() {
+        for (coding, status) in [
+            ("gzip", Status::BadRequest),
+            ("", Status::BadRequest),
+            ("xchunked", Status::BadRequest),
+            ("chunked, identity", Status::BadRequest),
+            ("chunked, chunked", Status::BadRequest),
+            ("gzip, chunked", Status::NotImplemented),
+            ("gzip\r\nTransfer-Encoding: chunked", Status::NotImplemented),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n");
+            assert_eq!(refused(&head), status, "{coding}");
+        }
+        let old = "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(refused(old), Status::BadRequest);
+        accepted("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: , Chunked ,\r\n\r\n");
+    }
+
+    #[test]
     fn a_request_of_version_1_1_names_one_host() {
-        assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), Status::BadRequest);
-        assert_eq!(
-            refused("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
-            Status::BadRequest
-        );
+        for fields in ["", "Host: a\r\nHost: a\r\n", "Host: a b\r\n"] {
+            let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+            assert_eq!(refused(&head), Status::BadRequest, "{head}");
+        }
+        let old = "GET / HTTP/1.0\r\nHost: a b\r\n\r\n";
+        assert_eq!(refused(old), Status::BadRequest);
+    }
+
+    #[test]
+    fn a_later_minor_version_is_read_like_1_1() {
+        let input = b"\r\nGET /a HTTP/1.2\r\nHost: a\r\nOrigin: b\r\n\r\n";
+        for end in 0..input.len() {
+            assert_eq!(parse(&input[..end]), Parsed::Partial, "{end}");
+        }
+        let Parsed::Complete(request, len) = parse(input) else {
+            panic!("not accepted");
+        };
+        assert_eq!((len, request.minor_version), (input.len(), 1));
+        assert_eq!(request.origin, Some(&b"b"[..]));
+        assert!(request.keep_alive);
+        for bad in [
+            "GET / HTTP/1.2\r\n\r\n",
+            "GET / HTTP/1.23\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.2 \r\nHost: a\r\n\r\n",
+            "GET / a HTTP/1.2\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.2\r\nHost: a\r\n b\r\n\r\n",
+        ] {
+            assert_eq!(refused(bad), Status::BadRequest, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_asked_for_is_known_before_it_is_whole() {
+        assert!(asks_for_head(b"\r\nHEAD / HT"));
+        assert!(!asks_for_head(b"HEADING / HTTP/1.1\r\n"));
+        assert!(!asks_for_head(b"GET /HEAD "));
     }
 
     #[test]

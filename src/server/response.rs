@@ -7,6 +7,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use super::date::date_field;
 use super::page;
 use super::request::ALLOW;
 
@@ -22,7 +23,7 @@ const RETRY_AFTER_SECS: u32 = 5;
 const PICTURE_FIELDS: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age\r\n\
     Cache-Control: no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0\r\n\
     Pragma: no-cache\r\n\
-    Expires: Mon, 3 Jan 2000 12:34:56 GMT\r\n";
+    Expires: Mon, 03 Jan 2000 12:34:56 GMT\r\n";
 
 /// The status codes of RFC 9110 and RFC 6585 that this server uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub enum Status {
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
+    PreconditionFailed,
     UriTooLong,
     HeadersTooLarge,
     NotImplemented,
@@ -42,12 +44,13 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of the counters.
-    pub const ALL: [Status; 10] = [
+    pub const ALL: [Status; 11] = [
         Status::BadRequest,
         Status::Unauthorized,
         Status::NotFound,
         Status::MethodNotAllowed,
         Status::RequestTimeout,
+        Status::PreconditionFailed,
         Status::UriTooLong,
         Status::HeadersTooLarge,
         Status::NotImplemented,
@@ -79,6 +82,9 @@ impl Status {
             Status::RequestTimeout => {
                 (408, "Request Timeout", "the request did not arrive in time")
             }
+            Status::PreconditionFailed => {
+                (412, "Precondition Failed", "there is no such version of it")
+            }
             Status::UriTooLong => (414, "URI Too Long", "the address is too long"),
             Status::HeadersTooLarge => (
                 431,
@@ -105,10 +111,12 @@ impl Status {
     }
 }
 
-/// Whether the connection goes on after a reply, as its `Connection` field says it.
-fn connection(keep_alive: bool) -> &'static str {
+/// What every reply says of itself: whether the connection goes on after it, and when it was made.
+fn general_fields(keep_alive: bool) -> String {
     // Sent to 1.1 clients too, who know it anyway: 1.0 clients need it (RFC 9112, C.2.2).
-    if keep_alive { "keep-alive" } else { "close" }
+    let connection = if keep_alive { "keep-alive" } else { "close" };
+    let date = date_field(SystemTime::now());
+    format!("Connection: {connection}\r\n{date}")
 }
 
 /// A reply that says no, with its reason as text.
@@ -126,12 +134,12 @@ pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
     let body = if with_body { text } else { "" };
     format!(
         "HTTP/1.1 {code} {reason}\r\n\
-         Connection: {}\r\n\
+         {}\
          Cache-Control: no-store\r\n\
          {more}\
          Content-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{body}{}",
-        connection(keep_alive),
+        general_fields(keep_alive),
         text.len() + 1,
         if with_body { "\n" } else { "" },
     )
@@ -143,12 +151,12 @@ pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
 pub fn options(keep_alive: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
-         Connection: {}\r\n\
+         {}\
          Allow: {ALLOW}\r\n\
          Access-Control-Allow-Methods: {ALLOW}\r\n\
          Access-Control-Allow-Headers: *, Authorization\r\n\
          Content-Length: 0\r\n\r\n",
-        connection(keep_alive),
+        general_fields(keep_alive),
     )
     .into_bytes()
 }
@@ -157,12 +165,14 @@ pub fn options(keep_alive: bool) -> Vec<u8> {
 pub fn page(keep_alive: bool, with_body: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
-         Connection: {}\r\n\
+         {}\
          Cache-Control: no-cache\r\n\
+         ETag: {}\r\n\
          {}\
          Content-Type: text/html; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{}",
-        connection(keep_alive),
+        general_fields(keep_alive),
+        page::tag(),
         page::FIELDS,
         page::PAGE.len(),
         if with_body { page::PAGE } else { "" },
@@ -170,15 +180,25 @@ pub fn page(keep_alive: bool, with_body: bool) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The client has it: the page, or whatever there is now of something else (RFC 9110, 15.4.5).
+pub fn not_modified(is_page: bool, keep_alive: bool) -> Vec<u8> {
+    let cache = match is_page {
+        true => format!("Cache-Control: no-cache\r\nETag: {}\r\n", page::tag()),
+        false => "Cache-Control: no-store\r\n".into(),
+    };
+    let general = general_fields(keep_alive);
+    format!("HTTP/1.1 304 Not Modified\r\n{general}{cache}\r\n").into_bytes()
+}
+
 /// What the server tells about itself, as of now.
 pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
-         Connection: {}\r\n\
+         {}\
          Cache-Control: no-store\r\n\
          Content-Type: {media_type}\r\n\
          Content-Length: {}\r\n\r\n{}",
-        connection(keep_alive),
+        general_fields(keep_alive),
         body.len(),
         if with_body { body } else { "" },
     )
@@ -190,10 +210,10 @@ pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -
 pub fn moved(location: &str, keep_alive: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 308 Permanent Redirect\r\n\
-         Connection: {}\r\n\
+         {}\
          Location: {location}\r\n\
          Content-Length: 0\r\n\r\n",
-        connection(keep_alive)
+        general_fields(keep_alive)
     )
     .into_bytes()
 }
@@ -201,8 +221,8 @@ pub fn moved(location: &str, keep_alive: bool) -> Vec<u8> {
 /// Nothing to see, and nothing wrong with that.
 pub fn no_content(keep_alive: bool) -> Vec<u8> {
     format!(
-        "HTTP/1.1 204 No Content\r\nConnection: {}\r\n\r\n",
-        connection(keep_alive)
+        "HTTP/1.1 204 No Content\r\n{}\r\n",
+        general_fields(keep_alive)
     )
     .into_bytes()
 }
@@ -211,10 +231,10 @@ pub fn no_content(keep_alive: bool) -> Vec<u8> {
 pub fn snapshot_head(frame: Option<(u64, SystemTime, Duration)>, keep_alive: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.1 200 OK\r\n\
-         Connection: {}\r\n\
+         {}\
          {PICTURE_FIELDS}\
          Content-Type: image/jpeg\r\n",
-        connection(keep_alive),
+        general_fields(keep_alive),
     )
     .into_bytes();
     if let Some((len, captured, age)) = frame {
@@ -231,11 +251,12 @@ pub fn snapshot_head(frame: Option<(u64, SystemTime, Duration)>, keep_alive: boo
 pub fn stream_head(field: &str, with_boundary: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.0 200 OK\r\n\
-         Connection: close\r\n\
+         {}\
          {PICTURE_FIELDS}\
          X-Accel-Buffering: no\r\n\
          {field}\
-         Content-Type: multipart/x-mixed-replace;boundary=boundarydonotcross\r\n\r\n"
+         Content-Type: multipart/x-mixed-replace;boundary=boundarydonotcross\r\n\r\n",
+        general_fields(false),
     )
     .into_bytes();
     if with_boundary {

@@ -57,6 +57,7 @@ impl Server {
             ),
             ("cameras", list(&cameras, CameraFacts::json)),
             ("viewers", list(&viewers, |one| one.json(&cameras))),
+            ("sandbox", self.sandbox.json()),
         ]);
         let mut result = match asked_for {
             Some(facts) => facts.as_ustreamer(&viewers),
@@ -97,6 +98,7 @@ impl Viewer {
     fn of(number: PeerId, peer: &mut Peer, now: Instant) -> Option<Self> {
         let looks_at = peer.connection.looks_at()?;
         let quirks = peer.connection.quirks().cloned();
+        let fps = peer.connection.stream_fps(now).unwrap_or(0.0);
         let (in_flight, figures) = peer.figures(now);
         Some(Viewer {
             number,
@@ -105,7 +107,7 @@ impl Viewer {
             in_flight,
             sent: figures.map_or(0, |figures| figures.sent),
             skipped: figures.map_or(0, |figures| figures.skipped),
-            fps: figures.map_or(0.0, |figures| figures.fps(now)),
+            fps,
             bytes_per_second: figures.map_or(0.0, |figures| figures.bytes_per_second(now)),
             age_at_hand_over: figures.and_then(|figures| figures.age_at_hand_over),
             age_at_last_byte: figures.and_then(|figures| figures.age_at_last_byte()),

@@ -57,6 +57,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections sent away because there were too many.
     pub turned_away: u64,
+    /// Connections sent away because their address had too many.
+    pub over_share: u64,
     /// Streams begun.
     pub streams: u64,
     /// Snapshots sent.
@@ -150,7 +152,7 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} connections, {} streams, {} snapshots, {} frames ({} repeated, {} broken, {} unreadable), {} turned away",
+            "{} connections, {} streams, {} snapshots, {} frames ({} repeated, {} broken, {} unreadable), {} turned away, {} more for their address",
             self.accepted,
             self.streams,
             self.snapshots,
@@ -159,6 +161,7 @@ impl fmt::Display for Stats {
             self.broken_frames,
             self.unreadable_frames,
             self.turned_away,
+            self.over_share,
         )?;
         let refused = Status::ALL.map(|status| (self.refused(status), status.code().to_string()));
         let closed = CloseReason::ALL.map(|reason| (self.closed(reason), reason.word().to_owned()));

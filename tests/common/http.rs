@@ -152,6 +152,12 @@ impl Client {
         }
     }
 
+    /// Whether nothing more comes, but the clean end of the connection; waits for either.
+    #[track_caller]
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        self.buffer.is_empty() && self.receive().expect("something to read, or the end") == 0
+    }
+
     /// Exactly `n` bytes.
     #[track_caller]
     pub(crate) fn take(&mut self, n: usize) -> Vec<u8> {
@@ -379,7 +385,7 @@ impl Stream {
     }
 
     #[track_caller]
-    pub(crate) fn part_that(&mut self, is_it: impl Fn(&Part) -> bool) -> Part {
+    pub(crate) fn part_that(&mut self, mut is_it: impl FnMut(&Part) -> bool) -> Part {
         let limit = Instant::now() + PATIENCE;
         loop {
             let part = self.part();

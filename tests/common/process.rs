@@ -304,6 +304,40 @@ pub(crate) fn cpu_ticks(number: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
+/// Processor time of a process from one moment on. Time itself is no measure on a busy machine.
+pub(crate) struct Spent {
+    pid: u32,
+    before: u64,
+    since: Instant,
+}
+
+impl Spent {
+    pub(crate) fn by(pid: u32) -> Self {
+        Spent {
+            pid,
+            before: cpu_ticks(pid),
+            since: Instant::now(),
+        }
+    }
+
+    /// A loop that spins uses all of a processor's time, or what a busy machine leaves of it; half of one is far more than
+    /// anything here has a use for.
+    #[track_caller]
+    pub(crate) fn is_little(&self, when: &str) {
+        let used = cpu_ticks(self.pid) - self.before;
+        // A tick is a hundredth of a second on every Linux (USER_HZ), and the first ones are anybody's.
+        let passed = self.since.elapsed().as_millis() as u64 / 10;
+        assert!(used <= 10 + passed / 2, "{when}: {used} ticks of {passed}");
+    }
+}
+
+/// How many descriptors a process has open.
+pub(crate) fn descriptors(number: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{number}/fd"))
+        .unwrap()
+        .count()
+}
+
 /// How often the threads of a process have been put on a processor and taken off it again.
 pub(crate) fn switches(number: u32) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{number}/task")).unwrap();

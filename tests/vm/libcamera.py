@@ -54,14 +54,15 @@ def mistaken(rgb):
 def sysroot():
     """Headers and libraries of the packages in one tree."""
     tree = CACHE / "libcamera-sysroot"
-    if not tree.exists():
-        packages, new = rig.Packages("arm64"), tree.with_suffix(".new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for package in PACKAGES:
-            subprocess.run(["cp", "-a", f"{packages.unpacked(package)}/.", new], check=True)
-        (new / "lib").exists() or (new / "lib").symlink_to("usr/lib")
-        new.rename(tree)
+    with rig.alone("libcamera-sysroot.lock"):
+        if not tree.exists():
+            packages, new = rig.Packages("arm64"), tree.with_suffix(".new")
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            for package in PACKAGES:
+                subprocess.run(["cp", "-a", f"{packages.unpacked(package)}/.", new], check=True)
+            (new / "lib").exists() or (new / "lib").symlink_to("usr/lib")
+            new.rename(tree)
     return tree
 
 
@@ -96,11 +97,14 @@ def dynamic():
     subprocess.run(["rustup", "target", "add", TRIPLE], check=True, capture_output=True)
     cargo("clippy", "--all-targets", "--", "-D", "warnings")
     cargo("test", "--lib", "libcamera")
-    cargo("build", "--release", "--bin", "lazycam")
+    binary = CACHE / "lazycam-libcamera"
+    # As cross/build does: its lazycam for this target is another one.
+    with rig.alone(".lock", TARGET / "static"):
+        cargo("build", "--release", "--bin", "lazycam")
+        shutil.copy(TARGET / TRIPLE / "release/lazycam", binary)
     say("the feature libcamera: clippy is clean, its unit tests pass under qemu-user, it links")
     silent = TARGET / "vm/silent_camera.so"
     subprocess.run(["aarch64-linux-gnu-g++", "-shared", "-fPIC", "-O1", "-o", silent, HERE / "silent_camera.cpp"], check=True)
-    binary = TARGET / TRIPLE / "release/lazycam"
     tree = sysroot()
     files = {f"{LIB}/{name}": (PROGRAM, file.read_bytes()) for name, file in needed(binary, tree / LIB).items()}
     files["lib/ld-linux-aarch64.so.1"] = (PROGRAM, next(tree.rglob("ld-linux-aarch64.so.1")).read_bytes())

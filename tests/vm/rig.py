@@ -1,7 +1,7 @@
 """What the tests in emulated systems share: Debian packages of another architecture, an initramfs of them, the machine that
 boots it, and what a viewer sees. Used by run and by the files beside it.
 """
-import lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.request
+import contextlib, fcntl, hashlib, lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -32,14 +32,29 @@ def output(*command, **more):
     return subprocess.run(command, check=True, capture_output=True, text=True, **more).stdout
 
 
+@contextlib.contextmanager
+def alone(name, folder=CACHE):
+    """Whoever makes the same at the same time waits, and finds it made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / name, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 # --- what is booted ---------------------------------------------------------------------------------------------------
 
 class Packages:
     """Debian packages of another architecture, by an apt that knows nothing of this machine's."""
 
     def __init__(self, arch):
-        self.arch, self.dir, self.debs = arch, CACHE / f"apt-{arch}", CACHE / "debs"
-        for sub in (self.debs, self.dir / "lists/partial", self.dir / "none"):
+        self.arch, self.dir = arch, CACHE / f"apt-{arch}"
+        self.env = dict(os.environ, APT_CONFIG=str(self.dir / "conf"))
+        with alone(f"apt-{arch}.lock"):
+            self.configure()
+
+    def configure(self):
+        arch = self.arch
+        for sub in (self.dir / "lists/partial", self.dir / "none"):
             sub.mkdir(parents=True, exist_ok=True)
         (self.dir / "status").touch()
         mirror = os.environ.get("LAZYCAM_VM_MIRROR", "http://deb.debian.org/debian")
@@ -53,7 +68,6 @@ class Packages:
             "Dir::State": self.dir, "Dir::State::status": self.dir / "status", "Dir::Cache": self.dir,
             "APT::Architecture": arch, "APT::Architectures": arch, "Acquire::Languages": "none",
             "APT::Sandbox::User": "root", "Acquire::Retries": "3"}.items()))
-        self.env = dict(os.environ, APT_CONFIG=str(self.dir / "conf"))
 
     def lists(self):
         if not list((self.dir / "lists").glob(f"*_{self.suites[-1]}_*Packages*")):
@@ -64,22 +78,23 @@ class Packages:
         """The folder of a package's files; a kernel's name is looked up behind that of the newest one. `name/suite` is taken
         from that suite."""
         known = self.dir / package.replace("/", "_")
-        if not known.exists():
-            self.lists()
-            name = package
-            if package.startswith("linux-image"):
-                depends = output("apt-cache", "depends", "-i", package, env=self.env)
-                name = re.search(r"Depends: (linux-image-\S+)", depends)[1]
-            say(f"package {name}")
-            before = set(self.debs.glob("*"))
-            subprocess.run(["apt-get", "-qq", "download", name], check=True, env=self.env, cwd=self.debs)
-            (deb,) = set(self.debs.glob("*")) - before
-            tree = known.with_name(known.name + ".new")
-            shutil.rmtree(tree, ignore_errors=True)
-            subprocess.run(["dpkg-deb", "-x", deb, tree], check=True)
-            deb.unlink()
-            tree.rename(known)
+        with alone(f"apt-{self.arch}.lock"):
+            if not known.exists():
+                self.unpack(package, known)
         return known
+
+    def unpack(self, package, known):
+        self.lists()
+        name = package
+        if package.startswith("linux-image"):
+            depends = output("apt-cache", "depends", "-i", package, env=self.env)
+            name = re.search(r"Depends: (linux-image-\S+)", depends)[1]
+        say(f"package {name}")
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            subprocess.run(["apt-get", "-qq", "download", name], check=True, env=self.env, cwd=folder)
+            (deb,) = Path(folder).iterdir()
+            subprocess.run(["dpkg-deb", "-x", deb, Path(folder, "tree")], check=True)
+            Path(folder, "tree").rename(known)
 
 
 def kernel_modules(tree, wanted):
@@ -117,20 +132,33 @@ def cpio(files):
     return bytes(out)
 
 
-def build(arch):
-    """The static binary, and the camera for the same target."""
+def arguments(description):
+    """The words of a command line, and the folder that its --binary-dir names, if it does."""
+    words = sys.argv[1:]
+    if words[:1] != ["--binary-dir"]:
+        return words, None
+    if len(words) < 2 or not Path(words[1]).is_dir():
+        sys.exit(description)
+    return words[2:], Path(words[1]).resolve()
+
+
+def build(arch, binaries=None):
+    """The static binary, and the camera for the same target. With a folder of binaries, the one that is there."""
     about = ARCHES[arch]
-    binary = os.environ.get("LAZYCAM_BIN")
-    if not binary:
+    if binaries:
+        binary = binaries / f"lazycam-{about['cross']}"
+        check(binary.exists(), f"no {binary}")
+    else:
         subprocess.run([ROOT / "cross/build", about["cross"]], check=True, stdout=subprocess.DEVNULL)
         binary = TARGET / f"static/lazycam-{about['cross']}"
+    say(f"{binary}, {binary.stat().st_size} bytes, sha256 {hashlib.sha256(binary.read_bytes()).hexdigest()[:16]}")
     need(about["linker"], "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross") if about["linker"] != "rust-lld" else None
     variable = f"CARGO_TARGET_{about['triple'].upper().replace('-', '_')}_LINKER"
     env = dict(os.environ, RUSTFLAGS=about["flags"], **{variable: about["linker"]})
     release = ["cargo", "build", "-q", "--locked", "--release", "--target-dir", TARGET]
     subprocess.run([*release, "--target", about["triple"], "--example", "usb_camera"], check=True, env=env, cwd=ROOT)
     subprocess.run(["cargo", "build", "-q", "--locked", "--target-dir", TARGET, "--example", "columns"], check=True, cwd=ROOT)
-    return Path(binary), TARGET / about["triple"] / "release/examples/usb_camera"
+    return binary, TARGET / about["triple"] / "release/examples/usb_camera"
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------
@@ -153,20 +181,31 @@ class Machine:
                  "modules/order": (FILE, "".join(f"{name}\n" for name in modules).encode()), **files}
         files.update({f"modules/{name}.ko": (FILE, data) for name, data in modules.items()})
         (folder / "initrd").write_bytes(cpio(files))
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
         (kernel,) = tree.glob("boot/vmlinuz-*")
-        self.process = subprocess.Popen([
+        self.start([
             about["qemu"], "-M", "virt", "-cpu", about["cpu"], "-smp", str(processors), "-m", str(memory), "-nodefaults", "-display", "none",
             "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd", folder / "initrd",
-            "-append", "console=ttyAMA0 quiet panic=-1 oops=panic rdinit=/init",
-            "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:8080",
-            "-device", "virtio-net-device,netdev=net", *devices], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            "-append", "console=ttyAMA0 quiet panic=-1 oops=panic rdinit=/init", "-device", "virtio-net-device,netdev=net", *devices])
+
+    def start(self, command, tries=3):
+        """Boots, with the guest's port 8080 as one of this machine's."""
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        net = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:8080"
+        self.process = subprocess.Popen([*command, "-netdev", net], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.text, self.news = "", threading.Condition()
         threading.Thread(target=self.read, daemon=True).start()
-        self.until(r"=ready\n", 240)
+        try:
+            self.until(r"=ready\n", 240)
+        except Failed:
+            # Somebody else took the port between the question for a free one and its use: qemu says so and ends before it boots.
+            if tries == 1 or self.text.strip() != "=end of console":
+                self.process.kill()
+                raise
+            self.process.wait()
+            self.start(command, tries - 1)
 
     def read(self):
         while chunk := os.read(self.process.stdout.fileno(), 65536):
@@ -245,6 +284,18 @@ class Stream:
 
     def close(self):
         self.reply.close()
+
+
+def snapshot(url):
+    """A picture. On a busy machine a camera may take longer to start than the server waits: then it says 503, and is asked again."""
+    def picture():
+        try:
+            return urllib.request.urlopen(url + "/snapshot", timeout=30).read()
+        except urllib.error.HTTPError as error:
+            check(error.code == 503, f"/snapshot: {error}")
+            return None
+
+    return eventually("a snapshot", picture, 60)
 
 
 def columns(folder, pictures):

@@ -19,10 +19,11 @@ use libcamera::utils::UniquePtr;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::configure::{choose, longest_frame, reader, start_controls};
+use super::controls;
 use super::find::{find, manager, model, refused};
-use super::{Settings, controls};
 use crate::capture::pixels::Unpacker;
-use crate::capture::source::Facts;
+use crate::capture::settings::Settings;
+use crate::capture::source::{CameraName, Facts};
 use crate::capture::v4l2::{Format, mjpeg};
 use crate::error::{Context, Error, Result};
 use crate::frames::jpeg::Picture;
@@ -73,9 +74,9 @@ pub(super) struct Newest {
 }
 
 impl Camera {
-    pub(super) fn open(settings: &Settings) -> Result<Self> {
+    pub(super) fn open(name: Option<&CameraName>, settings: &Settings) -> Result<Self> {
         let manager = manager()?;
-        let found = find(&manager, settings.camera.as_ref())?;
+        let found = find(&manager, name)?;
         let id = found.id().to_owned();
         let mut camera = found
             .acquire()

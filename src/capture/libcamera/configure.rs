@@ -14,8 +14,9 @@ use libcamera::stream::StreamRole;
 use libcamera::utils::UniquePtr;
 use log::info;
 
-use super::{Settings, controls, formats};
+use super::{controls, formats};
 use crate::capture::pixels::Unpacker;
+use crate::capture::settings::Settings;
 use crate::capture::v4l2::{Assignment, Format, Fourcc, Sizes};
 use crate::error::{Error, Result};
 

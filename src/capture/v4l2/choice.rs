@@ -1,7 +1,8 @@
 //! Which camera, and in which format and size: what was asked for, else what costs least.
 
-use super::{Device, Fourcc, Settings, video_nodes};
+use super::{Device, Fourcc, video_nodes};
 use crate::capture::pixels::{PREFERENCE, Pixels, Unpacker};
+use crate::capture::settings::Settings;
 use crate::error::{Error, Result};
 
 /// Asked for when no size is given: every camera has it or something near it.

@@ -65,10 +65,13 @@ impl FromStr for Fourcc {
             "YUV420" | "I420" => "YU12",
             code => code,
         };
-        let bytes = <[u8; 4]>::try_from(code.as_bytes());
+        // Short ones end in spaces, which nobody has to say: Y16 is 'Y', '1', '6', ' '.
+        let code = code.trim_end_matches(' ');
+        let plain = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let bytes = <[u8; 4]>::try_from(format!("{code:4}").as_bytes());
         bytes
             .ok()
-            .filter(|bytes| bytes.iter().all(|byte| (b' '..=b'~').contains(byte)))
+            .filter(|_| plain)
             .map(Fourcc)
             .ok_or_else(|| "a format is a code of four characters, such as MJPG or YUYV".into())
     }
@@ -437,7 +440,11 @@ mod tests {
             assert_eq!(text.parse::<Fourcc>().unwrap().to_string(), code);
         }
         assert_eq!(Fourcc(*b"Y16 ").to_string(), "Y16");
-        assert!("webp5".parse::<Fourcc>().is_err());
+        // As `run` tells it to a capture process.
+        assert_eq!("y16".parse(), Ok(Fourcc(*b"Y16 ")));
+        for bad in ["webp5", "", "   ", "s\\:8", "a b"] {
+            assert!(bad.parse::<Fourcc>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,6 @@
 //! up. Behind a proxy all clients so are one: those that are known already do not notice.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::super::PeerId;
+use super::super::source::Source;
 use super::{Credential, Guard};
 use crate::error::{Context, Result};
 
@@ -37,46 +37,6 @@ const MAX_ACCOUNTS: usize = 1024;
 
 /// The thread's stack: hashing needs some hundred bytes of it.
 const STACK: usize = 128 * 1024;
-
-/// Where a client comes from, as far as it matters for patience.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::server) enum Source {
-    /// A unix socket.
-    Local,
-    /// An address; of IPv6 the network of 64 bits, in which a host can have as many addresses as it likes.
-    Net(IpAddr),
-}
-
-impl Source {
-    /// Of a connected socket.
-    pub(in crate::server) fn of(socket: impl AsFd) -> Self {
-        rustix::net::getpeername(socket)
-            .ok()
-            .flatten()
-            .and_then(|address| SocketAddr::try_from(address).ok())
-            .map_or(Source::Local, |address| Source::network(address.ip()))
-    }
-
-    fn network(address: IpAddr) -> Self {
-        Source::Net(match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-            }
-            v4 => v4,
-        })
-    }
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Source::Local => f.write_str("a unix socket"),
-            Source::Net(address @ IpAddr::V4(_)) => write!(f, "{address}"),
-            Source::Net(network) => write!(f, "{network}/64"),
-        }
-    }
-}
 
 /// Failures of the addresses that had some.
 #[derive(Debug, Default)]
@@ -282,15 +242,6 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_host_or_a_network_of_ipv6() {
-        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
-        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
-        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
-        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
-        assert_eq!(source("2001:db8::1").to_string(), "2001:db8::/64");
-    }
-
-    #[test]
     fn each_failure_costs_twice_as_long_up_to_a_bound_and_is_forgotten_in_the_end() {
         let mut accounts = Accounts::default();
         let (here, there) = (source("192.0.2.1"), source("192.0.2.2"));
@@ -313,7 +264,7 @@ mod tests {
         let start = Instant::now();
         for n in 0..3000u32 {
             let now = start + Duration::from_millis(n.into());
-            accounts.fail(Source::Net(IpAddr::from(n.to_be_bytes())), now);
+            accounts.fail(Source::V4(n.to_be_bytes()), now);
         }
         assert_eq!(accounts.0.len(), MAX_ACCOUNTS);
         assert_eq!(accounts.not_before(source("0.0.0.1")), None);

@@ -7,6 +7,8 @@ use super::trial::Trial;
 use super::{Connection, Report, Settings, Snapshot, State};
 use crate::server::auth::Entry;
 use crate::server::origins;
+use crate::server::page;
+use crate::server::preconditions::Verdict;
 use crate::server::quirks::Quirks;
 use crate::server::request::{self, Method, Parsed, Request};
 use crate::server::response::{self, Status};
@@ -22,7 +24,10 @@ impl<F> Connection<F> {
         match request::parse(&input) {
             Parsed::Partial if self.half_closed => self.finish(now),
             Parsed::Partial => self.input = input,
-            Parsed::Refused(status) => self.refuse(status, false, true, stats),
+            Parsed::Refused(status) => {
+                let with_body = !request::asks_for_head(&input);
+                self.refuse(status, false, with_body, stats);
+            }
             Parsed::Complete(request, len) => {
                 self.cors = Some(settings.origins.fields(request.origin));
                 match self.entry(&request, settings) {
@@ -62,7 +67,7 @@ impl<F> Connection<F> {
     ) {
         let keep_alive = request.keep_alive;
         let with_body = request.method != Method::Head;
-        let found = route::route(request.target);
+        let found = route::route(&request.target);
         let camera = found.as_ref().ok().and_then(Resource::camera);
         let camera = match camera.map(|camera| settings.cameras.find(camera)) {
             Some(Err(Missing::Unknown)) => {
@@ -76,6 +81,8 @@ impl<F> Connection<F> {
             Some(Ok(number)) => number,
             None => 0,
         };
+        let is_page = matches!(found, Ok(Resource::Page { .. }));
+        let verdict = verdict(&found, request, settings);
         match (found, request.method) {
             (Err(NoRoute::NotFound), _) => {
                 self.refuse(Status::NotFound, keep_alive, with_body, stats);
@@ -90,6 +97,12 @@ impl<F> Connection<F> {
                 self.refuse(Status::MethodNotAllowed, keep_alive, true, stats);
             }
             (Ok(_), Method::Options) => self.reply(response::options(keep_alive), keep_alive),
+            (Ok(_), _) if verdict == Verdict::NotModified => {
+                self.reply(response::not_modified(is_page, keep_alive), keep_alive);
+            }
+            (Ok(_), _) if verdict == Verdict::Failed => {
+                self.refuse(Status::PreconditionFailed, keep_alive, with_body, stats);
+            }
             (Ok(Resource::Server), _) => {
                 self.refuse(Status::BadRequest, keep_alive, with_body, stats);
             }
@@ -174,4 +187,23 @@ impl<F> Connection<F> {
         let reply = origins::with_fields(reply, cors);
         self.out.bytes().extend(reply);
     }
+}
+
+/// What the request's conditions come to, where the answer would be 200 without them (RFC 9110, 13.2.1).
+fn verdict(
+    found: &Result<Resource, NoRoute>,
+    request: &Request<'_>,
+    settings: &Settings,
+) -> Verdict {
+    let tag = match found {
+        Ok(Resource::Page { .. }) => Some(page::tag()),
+        Ok(Resource::Stream { .. } | Resource::Snapshot { .. } | Resource::Metrics) => None,
+        Ok(Resource::State { camera })
+            if settings.cameras.number(camera) != Err(Missing::Unknown) =>
+        {
+            None
+        }
+        _ => return Verdict::Met,
+    };
+    request.preconditions.evaluate(tag.as_deref())
 }

@@ -325,6 +325,26 @@ fn asking_for_heads_and_options_wants_no_frame() {
 }
 
 #[test]
+fn what_follows_the_last_request_is_taken_and_forgotten() {
+    for request in [
+        "GET /snapshot HTTP/1.0\r\n\r\n",
+        "GET /snapshot HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n",
+    ] {
+        let mut scene = Scene::after(request);
+        for _ in 0..100 {
+            assert!(scene.connection.takes_input());
+            scene.receive([b'x'; 1024]);
+        }
+        assert!(scene.connection.input.is_empty());
+        scene.give(1, SIZE);
+        scene.receive(SNAPSHOT);
+        assert_eq!(scene.replies(), ["200"]);
+        assert!(scene.connection.take_shutdown());
+        assert_eq!(scene.want(), None);
+    }
+}
+
+#[test]
 fn input_is_bounded_while_a_reply_goes_out() {
     let mut scene = Scene::after(SNAPSHOT);
     for _ in 0..100 {

@@ -17,7 +17,7 @@ pub(super) struct Trial {
     credential: Option<Credential>,
     head: usize,
     keep_alive: bool,
-    with_body: bool,
+    pub(super) with_body: bool,
     answer_at: Option<Instant>,
 }
 

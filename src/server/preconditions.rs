@@ -1,0 +1,81 @@
+//! Conditions of a request (RFC 9110, 13): what a cache asks that has the page already.
+//!
+//! The page has an entity tag. Pictures and reports have none, because each is another one: a tag that somebody names is
+//! never theirs. Nothing here knows when it was modified, so fields that ask by date are ignored, as they must be (13.1.3, 13.1.4).
+
+/// The members of `If-Match` and `If-None-Match`, where the fields are there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Preconditions<'a> {
+    /// One of these is wanted.
+    pub if_match: Option<Vec<&'a [u8]>>,
+    /// None of these is wanted.
+    pub if_none_match: Option<Vec<&'a [u8]>>,
+}
+
+/// What they come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The request is answered as if there were none.
+    Met,
+    /// The client has what it asks for: 304.
+    NotModified,
+    /// There is not what the client asks for: 412.
+    Failed,
+}
+
+impl Preconditions<'_> {
+    /// Looks at them in the order of RFC 9110, 13.2.2, for something with this entity tag, or without one.
+    pub fn evaluate(&self, tag: Option<&str>) -> Verdict {
+        let tag = tag.map(str::as_bytes);
+        let is_it = |member: &[u8]| member == b"*" || Some(member) == tag;
+        // A weak tag is nobody's for If-Match (13.1.1), and as good as a strong one for the other (13.1.2).
+        let is_nearly_it = |member: &[u8]| is_it(member.strip_prefix(b"W/").unwrap_or(member));
+        let has = |members: &Vec<&[u8]>, is_it: &dyn Fn(&[u8]) -> bool| {
+            members.iter().any(|member| is_it(member))
+        };
+        if self.if_match.as_ref().is_some_and(|all| !has(all, &is_it)) {
+            return Verdict::Failed;
+        }
+        match &self.if_none_match {
+            Some(all) if has(all, &is_nearly_it) => Verdict::NotModified,
+            _ => Verdict::Met,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_as_each_field_wants_it() {
+        let tag = Some("\"a\"");
+        let verdicts = |members: &[&'static [u8]], tag| {
+            let all = Some(members.to_vec());
+            let if_match = Preconditions {
+                if_match: all.clone(),
+                if_none_match: None,
+            };
+            let if_none_match = Preconditions {
+                if_match: None,
+                if_none_match: all,
+            };
+            (if_match.evaluate(tag), if_none_match.evaluate(tag))
+        };
+        use Verdict::{Failed, Met, NotModified};
+        for (members, tag, expected) in [
+            (&[&b"\"a\""[..]][..], tag, (Met, NotModified)),
+            (&[b"\"b\"", b"\"a\""], tag, (Met, NotModified)),
+            (&[b"*"], tag, (Met, NotModified)),
+            (&[b"W/\"a\""], tag, (Failed, NotModified)),
+            (&[b"\"b\""], tag, (Failed, Met)),
+            (&[b"a"], tag, (Failed, Met)),
+            (&[], tag, (Failed, Met)),
+            (&[b"\"a\""], None, (Failed, Met)),
+            (&[b"*"], None, (Met, NotModified)),
+        ] {
+            assert_eq!(verdicts(members, tag), expected, "{members:?}");
+        }
+        assert_eq!(Preconditions::default().evaluate(tag), Met);
+    }
+}

@@ -1,0 +1,58 @@
+//! Where a request ends and whether another may follow on its connection: what requests are smuggled by past a proxy.
+
+use httparse::Header;
+
+use super::{list, values};
+use crate::server::response::Status;
+
+/// RFC 9112, 6.3: a body is announced by a length or a transfer coding. Lengths that are no number or contradict
+/// each other, a length beside a transfer coding, a coding in HTTP/1.0, and one of which nobody knows the end are
+/// refused.
+pub(super) fn announces_body(fields: &[Header<'_>], minor_version: u8) -> Result<bool, Status> {
+    let length = length(fields)?;
+    if values(fields, "transfer-encoding").next().is_none() {
+        return Ok(length.is_some_and(|length| length > 0));
+    }
+    if minor_version == 0 || length.is_some() {
+        return Err(Status::BadRequest);
+    }
+    let (mut codings, mut is_chunked) = (0, false);
+    for coding in list(fields, "transfer-encoding") {
+        // Nothing comes behind `chunked`, not even another one (RFC 9112, 6.1).
+        if is_chunked {
+            return Err(Status::BadRequest);
+        }
+        is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+        codings += 1;
+    }
+    match (is_chunked, codings) {
+        (false, _) => Err(Status::BadRequest),
+        (true, 1) => Ok(true),
+        (true, _) => Err(Status::NotImplemented),
+    }
+}
+
+/// RFC 9110, 8.6. `5, 5` may be refused, and is.
+fn length(fields: &[Header<'_>]) -> Result<Option<u64>, Status> {
+    let mut announced = None;
+    for value in values(fields, "content-length") {
+        let length = std::str::from_utf8(value)
+            .ok()
+            .filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|value| value.parse::<u64>().ok())
+            .ok_or(Status::BadRequest)?;
+        if announced.is_some_and(|before| before != length) {
+            return Err(Status::BadRequest);
+        }
+        announced = Some(length);
+    }
+    Ok(announced)
+}
+
+/// RFC 9112, 9.3.
+pub(super) fn wants_keep_alive(fields: &[Header<'_>], minor_version: u8) -> bool {
+    let names = |wanted: &[u8]| {
+        list(fields, "connection").any(|option| option.eq_ignore_ascii_case(wanted))
+    };
+    !names(b"close") && (minor_version == 1 || names(b"keep-alive"))
+}

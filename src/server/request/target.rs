@@ -1,0 +1,161 @@
+//! Hosts and targets as RFC 3986 spells them.
+//!
+//! What need not be escaped means the same escaped or not, so it is unescaped here, once, for all who read a target.
+//! Nothing else is: `%2F` is no slash. Dots stay what they are; no name here is made of them.
+
+use std::borrow::Cow;
+
+/// The value of a `Host` field (RFC 9110, 7.2): a name, which may be empty, or an address, and perhaps a port.
+pub(super) fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.strip_prefix(b"[") {
+        Some(rest) => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else {
+                return false;
+            };
+            // Of what stands in brackets no more is asked than its letters: some send a link's zone with it.
+            let is_address = rest[..end]
+                .iter()
+                .all(|byte| is_unreserved(*byte) || matches!(byte, b':' | b'%'));
+            if end == 0 || !is_address {
+                return false;
+            }
+            (&b""[..], &rest[end + 1..])
+        }
+        None => value.split_at(
+            value
+                .iter()
+                .position(|byte| *byte == b':')
+                .unwrap_or(value.len()),
+        ),
+    };
+    let is_port = match port {
+        [] => true,
+        [first, digits @ ..] => *first == b':' && digits.iter().all(u8::is_ascii_digit),
+    };
+    let in_a_name = |byte: &u8| is_unreserved(*byte) || b"!$&'()*+,;=%".contains(byte);
+    is_port && host.iter().all(in_a_name) && escapes_are_whole(host)
+}
+
+/// A target of which no escape hides a letter, digit, `-`, `.`, `_` or `~` (RFC 3986, 6.2.2.2). None if its path has a
+/// `%` that begins no escape, or its host is none; a query may have what it likes, as no more than its known parameters are
+/// read.
+pub(super) fn normal(target: &str) -> Option<Cow<'_, str>> {
+    if let Some((host, _)) = split_absolute(target) {
+        // RFC 9110, 4.2.1: never empty; 4.2.4: nor with a user's name.
+        if host.is_empty() || host.starts_with(':') || !is_host(host.as_bytes()) {
+            return None;
+        }
+    }
+    if !target.contains('%') {
+        return Some(Cow::Borrowed(target));
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    if !escapes_are_whole(path.as_bytes()) {
+        return None;
+    }
+    let mut normal = String::with_capacity(target.len());
+    let mut rest = target;
+    while let Some(at) = rest.find('%') {
+        let (plain, escaped) = rest.split_at(at);
+        normal.push_str(plain);
+        let (letter, len) = match escape(escaped.as_bytes()) {
+            Some(byte) if is_unreserved(byte) => (byte, 3),
+            _ => (b'%', 1),
+        };
+        normal.push(char::from(letter));
+        rest = &escaped[len..];
+    }
+    normal.push_str(rest);
+    Some(Cow::Owned(normal))
+}
+
+/// Host and the rest of a target in absolute form (RFC 9112, 3.2.2), which proxies use.
+pub(in crate::server) fn split_absolute(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
+}
+
+/// RFC 3986, 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// The byte that stands as `%` and two digits at the beginning.
+fn escape(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = text else {
+        return None;
+    };
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+fn escapes_are_whole(text: &[u8]) -> bool {
+    let mut percents = text.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    percents.all(|(at, _)| escape(&text[at..]).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for good in [
+            "",
+            "a",
+            "a_b",
+            "camera.local:8080",
+            "a:",
+            ":80",
+            "192.168.0.1",
+            "[::1]",
+            "[fe80::1%eth0]:80",
+            "%2Frun%2Fa.sock",
+            "a,b",
+        ] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "a b", "a/b", "a@b", "a:b", "a:80:80", "a:-1", "[::1", "[]", "[::1]a", "[a/b]",
+            "http://a", "a%", "a%2", "a%zz", "\"a\"", "ä", "a\tb",
+        ] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_needs_no_escape_is_unescaped() {
+        for (target, expected) in [
+            ("/stream", "/stream"),
+            ("/%73tr%65am?%6bey=%41", "/stream?key=A"),
+            ("/%2e%2E/%7E%5f%2d", "/../~_-"),
+            ("/a%2Fb%00%25%3f%20", "/a%2Fb%00%25%3f%20"),
+            ("/%2573", "/%2573"),
+            ("/?a=100%&b=%zz%7", "/?a=100%&b=%zz%7"),
+            ("http://a%2e/%73", "http://a./s"),
+        ] {
+            assert_eq!(normal(target).as_deref(), Some(expected), "{target}");
+        }
+        for bad in ["/%", "/a%2", "/%zz", "/%+1", "/%é0", "/%/?a", "http://a%/b"] {
+            assert_eq!(normal(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_has_a_host() {
+        for bad in [
+            "http:///stream",
+            "http://",
+            "http://?action=stream",
+            "http://:80/",
+            "http://me@a/",
+            "https://a b/",
+        ] {
+            assert_eq!(normal(bad), None, "{bad}");
+        }
+        assert!(normal("HTTP://a:8080?action=stream").is_some());
+    }
+}

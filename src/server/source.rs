@@ -1,0 +1,94 @@
+//! Where a client comes from, as far as it matters for patience and for places.
+//!
+//! Addresses are those of connections. What a proxy says of its clients (`Forwarded`, `X-Forwarded-For`) could be made up by
+//! anybody, so behind a proxy all clients have the proxy's address, or none if it comes by a unix socket.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+
+/// A unix socket, or an address. Every client keeps one, so it is small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// A unix socket.
+    Local,
+    /// An address of IPv4.
+    V4([u8; 4]),
+    /// The network of 64 bits that an address of IPv6 is in: a host can have as many addresses in it as it likes.
+    V6([u8; 8]),
+}
+
+impl Source {
+    /// Of a connected socket.
+    pub(super) fn of(socket: impl AsFd) -> Self {
+        rustix::net::getpeername(socket)
+            .ok()
+            .flatten()
+            .and_then(|address| SocketAddr::try_from(address).ok())
+            .map_or(Source::Local, |address| Source::network(address.ip()))
+    }
+
+    /// Of an address.
+    pub(super) fn network(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Source::V4(v4.octets()),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, g, h, ..] = v6.octets();
+                Source::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+
+    /// Whether it is on this machine.
+    pub(super) fn is_here(self) -> bool {
+        match self {
+            Source::Local => true,
+            Source::V4(v4) => Ipv4Addr::from(v4).is_loopback(),
+            // In the first /64 there is nothing but ::1 (RFC 4291, 2.5).
+            Source::V6(network) => network == [0; 8],
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Local => f.write_str("a unix socket"),
+            Source::V4(v4) => write!(f, "{}", Ipv4Addr::from(*v4)),
+            Source::V6(network) => {
+                let mut first = [0; 16];
+                first[..8].copy_from_slice(network);
+                write!(f, "{}/64", Ipv6Addr::from(first))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source::network(text.parse().unwrap())
+    }
+
+    #[test]
+    fn an_address_is_a_host_or_a_network_of_ipv6() {
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        assert_eq!(source("2001:db8::1").to_string(), "2001:db8::/64");
+    }
+
+    #[test]
+    fn this_machine_is_known_by_all_its_names() {
+        for here in ["127.0.0.1", "127.8.8.8", "::ffff:127.0.0.1", "::1"] {
+            assert!(source(here).is_here(), "{here}");
+        }
+        for there in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "fe80::1"] {
+            assert!(!source(there).is_here(), "{there}");
+        }
+        assert!(Source::Local.is_here());
+    }
+}
