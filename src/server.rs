@@ -21,11 +21,11 @@
 
 mod admission;
 pub mod auth;
-mod calendar;
 pub mod camera;
 mod cameras;
 mod condition;
 pub mod connection;
+mod date;
 mod delivery;
 pub mod figures;
 mod gate;

@@ -1,6 +1,6 @@
 //! Who comes in and who leaves: listeners, places, idleness.
 //!
-//! Clients beyond the limit are told so in a few places of their own; beyond those, connections wait in the kernel's
+//! When all places are taken, whoever has been silent for long gives way to who comes. Clients beyond the limit are told so in a few places of their own; beyond those, connections wait in the kernel's
 //! backlog until somebody leaves. Clients beyond the share of their address are told so too, but do not wait there, where
 //! others would wait behind them: beyond the few places they are told without being listened to. When there are no descriptors or no memory, accepting rests for a moment: a
 //! listener that is told of the same waiting connection for ever would spin.
@@ -22,6 +22,10 @@ use crate::event::Interest;
 
 /// How long accepting rests when there are no descriptors or no memory.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
+
+/// When all places are taken, a connection without a request is kept for so long. A request comes right behind the connection,
+/// however long the line is; and a place a moment ago is soon a place again, so that a flood of silent peers keeps few out.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Connections accepted in one turn, so that a storm of them does not keep viewers waiting.
 const ACCEPT_BATCH: usize = 64;
@@ -142,7 +146,7 @@ impl Server {
 
     /// A place for somebody from `source`, if there is one and it has not had its share.
     fn place_for(&mut self, source: Source, now: Instant) -> Place {
-        if self.is_full() {
+        if self.is_full() && !self.make_room(now) {
             self.stats.turned_away += 1;
             return Place::TurnedAway;
         }
@@ -160,6 +164,19 @@ impl Server {
             info!("turned away {source}: it has {share} connections already ({more} more like it)");
         }
         Place::TurnedAway
+    }
+
+    /// Closes the connection that has waited longest for a request; tells whether there was one.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let silent = self.peers.iter().filter_map(|(id, peer)| {
+            let since = peer.connection.silent_since()?;
+            (now.saturating_duration_since(since) >= SILENCE).then_some((since, *id))
+        });
+        let Some((_, id)) = silent.min() else {
+            return false;
+        };
+        self.remove(id, CloseReason::Idle, now);
+        true
     }
 
     fn is_full(&self) -> bool {

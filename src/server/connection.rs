@@ -302,6 +302,14 @@ impl<F> Connection<F> {
         }
     }
 
+    /// Since when it waits for a request, or for the rest of one.
+    pub fn silent_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Request { since } => Some(since),
+            _ => None,
+        }
+    }
+
     /// When [`Connection::expire`] must be called, or a repeated frame is wanted.
     pub fn deadline(&self, settings: &Settings) -> Option<Instant> {
         match &self.state {

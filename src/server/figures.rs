@@ -14,8 +14,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub struct Rate {
     since: Instant,
     count: u64,
-    /// Of the window before.
-    last: Option<f64>,
+    /// Of the window before. Every viewer has one, and this is exact enough for people.
+    last: Option<f32>,
 }
 
 impl Rate {
@@ -32,7 +32,7 @@ impl Rate {
     pub fn add(&mut self, n: u64, now: Instant) {
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= WINDOW {
-            self.last = Some(self.count as f64 / elapsed.as_secs_f64());
+            self.last = Some(self.count as f32 / elapsed.as_secs_f32());
             (self.since, self.count) = (now, 0);
         }
         self.count += n;
@@ -43,7 +43,7 @@ impl Rate {
         let elapsed = now.saturating_duration_since(self.since);
         let current = self.count as f64 / elapsed.max(WINDOW).as_secs_f64();
         match self.last {
-            Some(last) if elapsed < WINDOW => last,
+            Some(last) if elapsed < WINDOW => last.into(),
             _ => current,
         }
     }

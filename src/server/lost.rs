@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 
-use super::calendar::date;
 use super::condition::Finding;
+use super::date::date;
 use super::outbox::Shot;
 use crate::frames::frame::Frame;
 use crate::frames::jpeg::Picture;

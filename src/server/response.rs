@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use super::calendar::date_field;
+use super::date::date_field;
 use super::page;
 use super::request::ALLOW;
 
