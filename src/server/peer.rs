@@ -42,8 +42,8 @@ pub(super) struct Peer {
     /// The system had no memory for a call just now.
     pub(super) exhausted: bool,
     written: u64,
-    /// Bytes of the frame that was begun last.
-    last_frame: u64,
+    /// Bytes of the frame that was begun last, for which 32 bits are enough.
+    last_frame: u32,
     /// The shortest round trip, once it was asked for; zero where the kernel does not say.
     min_rtt: Option<Duration>,
     meter: Meter,
@@ -230,13 +230,13 @@ impl Peer {
             rate: self.meter.rate(now),
             min_rtt,
             // No more than half a frame: what is begun on a line that is dead is one frame, not a queue of them.
-            lost_its_tail: queued <= self.last_frame / 2 && self.meter.stands_still(now),
+            lost_its_tail: queued <= u64::from(self.last_frame / 2) && self.meter.stands_still(now),
         }
     }
 
     /// A frame is put into the outbox.
     pub(super) fn begin_frame(&mut self, now: Instant, len: u64) {
-        self.last_frame = len;
+        self.last_frame = u32::try_from(len).unwrap_or(u32::MAX);
         self.meter.begin(now);
     }
 
