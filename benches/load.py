@@ -75,8 +75,8 @@ class Program:
 class Metrics:
     """/metrics over one connection that stays: a mapping from series to value."""
 
-    def __init__(self, address):
-        self.address, self.socket = address, None
+    def __init__(self, address, patience=PATIENCE):
+        self.address, self.patience, self.socket = address, patience, None
 
     def __call__(self):
         for _ in range(2):
@@ -88,7 +88,7 @@ class Metrics:
 
     def ask(self):
         if self.socket is None:
-            self.socket = socket.create_connection(self.address, PATIENCE)
+            self.socket = socket.create_connection(self.address, self.patience)
         self.socket.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         data = b""
         while b"\r\n\r\n" not in data or len(data) < data.index(b"\r\n\r\n") + 4 + int(LENGTH.search(data)[1]):

@@ -26,23 +26,31 @@
 //! `RLIMIT_AS`: an allocation that fails ends the process, for all viewers at once; what a client can hold is bounded where it
 //! is held. `RLIMIT_NOFILE` is `server/places.rs`'s. A seccomp filter: SECURITY.md has the reason. UDP: Landlock cannot yet.
 
-mod landlock;
-
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus,
+    PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetStatus, Scope, make_bitflags,
+};
 use log::{info, warn};
-use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::set_no_new_privs;
 
 use crate::json::{NULL, list, object, plain, quoted};
-use landlock::{
-    CHANGES, EXECUTE, IOCTL_DEV, PUBLISH, READ_DIR, READ_FILE, REMOVE_FILE, Ruleset, SINCE_SCOPES,
-    SINCE_TCP, WRITE_FILE,
-};
+
+/// The newest version of Landlock whose rights are asked for: nothing later was tried.
+const TRIED: ABI = ABI::V7;
+
+/// Since this version TCP can be forbidden.
+const SINCE_TCP: i32 = 4;
+/// Signals and abstract unix sockets.
+const SINCE_SCOPES: i32 = 6;
+
+/// What a producer does to its frame directory.
+const PUBLISH: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | RemoveFile | RemoveDir | MakeDir | MakeReg | Refer | Truncate});
 
 /// As many symlinks as the kernel follows in one path (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -61,14 +69,14 @@ pub struct Sandbox {
 /// What Landlock forbids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Enforced {
-    abi: u32,
+    abi: i32,
     /// Reading is forbidden but for what is granted; changing always is.
     reads: bool,
     grants: Grants,
 }
 
 /// What a process may do to files: beneath which directory which rights.
-type Grants = Vec<(PathBuf, u32)>;
+type Grants = Vec<(PathBuf, BitFlags<AccessFs>)>;
 
 /// What a process needs after its start.
 #[derive(Clone, Debug, Default)]
@@ -104,17 +112,17 @@ impl Sandbox {
         }
         let mut grants = Grants::new();
         for dir in &needs.frames {
-            grant(&mut grants, holder(dir), READ_FILE);
+            grant(&mut grants, holder(dir), AccessFs::ReadFile);
         }
         if let Some(dir) = needs.also_read {
-            grant(&mut grants, nearest(dir), READ_FILE);
+            grant(&mut grants, nearest(dir), AccessFs::ReadFile);
         }
         if let Some(root) = needs.root {
-            grant(&mut grants, nearest(root), READ_FILE | READ_DIR);
+            let reads = AccessFs::ReadFile | AccessFs::ReadDir;
+            grant(&mut grants, nearest(root), reads);
         }
         grant_sockets(&mut grants, needs);
-        let files = EXECUTE | READ_FILE | READ_DIR | CHANGES | IOCTL_DEV;
-        self.enforce(files, grants, 1);
+        self.enforce(AccessFs::from_all(TRIED), grants, CompatLevel::BestEffort);
         self
     }
 
@@ -125,11 +133,12 @@ impl Sandbox {
             grant(&mut grants, holder(dir), PUBLISH);
         }
         for device in &needs.devices {
-            grant(&mut grants, holder(device), WRITE_FILE);
+            grant(&mut grants, holder(device), AccessFs::WriteFile);
         }
         grant_sockets(&mut grants, needs);
-        // Who is held to anything by ABI 1 cannot rename from one directory to another, and that is how frames are published.
-        self.enforce(CHANGES, grants, 2);
+        // Before ABI 2 whoever is held to anything cannot rename from one directory to another, and that is how frames are published.
+        let changes = AccessFs::from_write(TRIED) & !make_bitflags!(AccessFs::{IoctlDev});
+        self.enforce(changes, grants, CompatLevel::SoftRequirement);
         self
     }
 
@@ -145,39 +154,29 @@ impl Sandbox {
         self
     }
 
-    /// Forbids `files` everywhere but for what is granted, and what else Landlock can. Not below ABI `least`.
-    fn enforce(&mut self, files: u32, grants: Grants, least: u32) {
-        let abi = match landlock::abi() {
-            Ok(abi) if abi >= least => abi,
-            Ok(abi) => {
-                let why = "the Landlock of this kernel forbids renaming between directories";
-                self.why = Some(format!("{why} (ABI {abi})"));
-                return;
-            }
-            Err(error) => {
-                self.why = Some(missing(&error).into());
-                return;
-            }
-        };
-        let restrict = || -> io::Result<()> {
-            let rules = Ruleset::new(abi, files)?;
-            for (place, rights) in &grants {
-                rules.allow(place, *rights)?;
-            }
-            rules.restrict_self()
-        };
-        match restrict() {
-            Ok(()) => {
-                self.landlock = Some(Enforced {
-                    abi,
-                    reads: files & READ_FILE != 0,
-                    grants,
-                });
-            }
+    /// Forbids `files` everywhere but for what is granted, and what else Landlock can. `renames` says how much it matters that
+    /// files can be renamed between directories.
+    fn enforce(&mut self, files: BitFlags<AccessFs>, grants: Grants, renames: CompatLevel) {
+        let status = match restrict(files, &grants, renames) {
+            Ok(status) => status,
             Err(error) => {
                 warn!("sandbox: cannot use Landlock: {error}");
                 self.why = Some(error.to_string());
+                return;
             }
+        };
+        match status.landlock {
+            LandlockStatus::Available {
+                effective_abi,
+                kernel_abi,
+            } if status.ruleset != RulesetStatus::NotEnforced => {
+                self.landlock = Some(Enforced {
+                    abi: kernel_abi.unwrap_or(effective_abi as i32),
+                    reads: files.contains(AccessFs::ReadFile),
+                    grants,
+                });
+            }
+            other => self.why = Some(missing(other).into()),
         }
     }
 
@@ -217,8 +216,8 @@ impl fmt::Display for Sandbox {
             write!(f, "; Landlock ABI {}", it.abi)?;
             for (dir, rights) in &it.grants {
                 let may = match rights {
-                    rights if rights & WRITE_FILE != 0 => "writes",
-                    rights if rights & READ_FILE != 0 => "reads",
+                    rights if rights.contains(AccessFs::WriteFile) => "writes",
+                    rights if rights.contains(AccessFs::ReadFile) => "reads",
                     _ => "removes its socket",
                 };
                 write!(f, "; {may} below {}", dir.display())?;
@@ -251,7 +250,8 @@ fn limit(resource: Resource, to: u64) -> rustix::io::Result<()> {
 }
 
 /// Adds rights beneath `place` to those that are there.
-fn grant(grants: &mut Grants, place: PathBuf, rights: u32) {
+fn grant(grants: &mut Grants, place: PathBuf, rights: impl Into<BitFlags<AccessFs>>) {
+    let rights = rights.into();
     match grants.iter_mut().find(|(other, _)| *other == place) {
         Some((_, has)) => *has |= rights,
         None => grants.push((place, rights)),
@@ -262,15 +262,39 @@ fn grant(grants: &mut Grants, place: PathBuf, rights: u32) {
 fn grant_sockets(grants: &mut Grants, needs: &Needs<'_>) {
     let places = needs.sockets.iter().map(|socket| holder(socket));
     for place in places.filter(|place| place.is_dir()) {
-        grant(grants, place, REMOVE_FILE);
+        grant(grants, place, AccessFs::RemoveFile);
     }
 }
 
-fn missing(error: &io::Error) -> &'static str {
-    match Errno::from_io_error(error) {
-        Some(Errno::OPNOTSUPP) => "Landlock is switched off in this kernel",
-        Some(Errno::NOSYS) => "this kernel has no Landlock",
-        _ => "a filter of system calls keeps Landlock away",
+/// Holds this thread, and whatever it starts, for good.
+fn restrict(
+    files: BitFlags<AccessFs>,
+    grants: &Grants,
+    renames: CompatLevel,
+) -> Result<RestrictionStatus, Box<dyn std::error::Error>> {
+    let mut rules = Ruleset::default()
+        .set_compatibility(renames)
+        .handle_access(AccessFs::Refer)?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(files)?
+        .handle_access(AccessNet::from_all(TRIED))?
+        .scope(Scope::from_all(TRIED))?
+        .create()?;
+    for (place, rights) in grants {
+        rules = rules.add_rule(PathBeneath::new(PathFd::new(place)?, *rights))?;
+    }
+    Ok(rules.restrict_self()?)
+}
+
+fn missing(status: LandlockStatus) -> &'static str {
+    match status {
+        LandlockStatus::NotEnabled => "Landlock is switched off in this kernel",
+        LandlockStatus::NotImplemented => {
+            "this kernel has no Landlock, or a filter of system calls keeps it away"
+        }
+        LandlockStatus::Available { .. } => {
+            "the Landlock of this kernel forbids renaming between directories"
+        }
     }
 }
 
@@ -354,8 +378,8 @@ mod tests {
             abi: 4,
             reads: true,
             grants: vec![
-                ("/run/lazycam".into(), READ_FILE),
-                ("/run".into(), REMOVE_FILE),
+                ("/run/lazycam".into(), AccessFs::ReadFile.into()),
+                ("/run".into(), AccessFs::RemoveFile.into()),
             ],
         });
         assert_eq!(

@@ -16,6 +16,7 @@ const YOCTO: &str = "yocto/meta-lazycam/recipes-multimedia/lazycam";
 const CRATES: &str =
     include_str!("../yocto/meta-lazycam/recipes-multimedia/lazycam/lazycam-crates.inc");
 const MAKE: &str = include_str!("../buildroot/package/lazycam/lazycam.mk");
+const BUILDROOT: &str = "buildroot";
 const CONTAINER: &str = include_str!("../cross/container");
 const BUILD: &str = include_str!("../cross/build");
 
@@ -112,6 +113,94 @@ fn the_systems_libjpeg_turbo_is_asked_for_without_the_one_that_is_built() {
     let line = line.lines().next().unwrap();
     assert!(line.contains("\"turbojpeg?/pkg-config\""), "{line}");
     assert!(!line.contains("\"turbojpeg/"), "{line}");
+}
+
+/// A line of a configuration that sets something, or says that it is not set.
+fn settings(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| {
+        line.ends_with(" is not set") || line.contains('=') && !line.starts_with('#')
+    })
+}
+
+/// Names and contents of the configurations for Buildroot.
+fn defconfigs() -> Vec<(String, String)> {
+    let configs = fs::read_dir(format!("{BUILDROOT}/configs")).unwrap();
+    let paths = configs.map(|entry| entry.unwrap().path());
+    paths
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn buildroots_configurations_turn_on_options_that_the_package_has() {
+    let options = fs::read_to_string(format!("{BUILDROOT}/package/lazycam/Config.in")).unwrap();
+    let options: BTreeSet<_> = options
+        .lines()
+        .filter_map(|line| line.strip_prefix("config "))
+        .collect();
+    for option in &options {
+        let does = MAKE.contains(&format!("$({option})")) || *option == "BR2_PACKAGE_LAZYCAM";
+        assert!(does, "{option} does nothing");
+    }
+    let fragment = fs::read_to_string(format!("{BUILDROOT}/lazycam.fragment")).unwrap();
+    let mut configurations = defconfigs();
+    assert!(configurations.len() >= 2);
+    configurations.push(("lazycam.fragment".to_owned(), fragment));
+    for (name, text) in configurations {
+        assert!(text.contains("BR2_PACKAGE_LAZYCAM=y\n"), "{name}");
+        // Without one of these, cameras are for root alone.
+        assert!(
+            text.contains("BR2_ROOTFS_DEVICE_CREATION_DYNAMIC_"),
+            "{name}"
+        );
+        let ours = settings(&text).filter(|line| line.starts_with("BR2_PACKAGE_LAZYCAM"));
+        for line in ours {
+            let (option, _) = line.split_once('=').unwrap();
+            assert!(options.contains(option), "{name}: no option {option}");
+        }
+    }
+}
+
+#[test]
+fn buildroots_configurations_name_files_that_there_are() {
+    let images = fs::read_to_string("docs/images.md").unwrap();
+    for (name, text) in defconfigs() {
+        assert!(name.starts_with("lazycam_") && name.ends_with("_defconfig"));
+        assert!(images.contains(&name), "docs/images.md says nothing of it");
+        let named = text.split("$(BR2_EXTERNAL_LAZYCAM_PATH)/").skip(1);
+        let named: Vec<_> = named
+            .map(|rest| rest.split([' ', '"']).next().unwrap())
+            .collect();
+        assert!(!named.is_empty(), "{name}");
+        for file in named {
+            let path = Path::new(BUILDROOT).join(file);
+            assert!(path.is_file(), "{name}: no {}", path.display());
+        }
+    }
+    for rest in MAKE.split("$(LAZYCAM_PKGDIR)/").skip(1) {
+        let file = rest.split([' ', '\n']).next().unwrap();
+        let path = Path::new(BUILDROOT).join("package/lazycam").join(file);
+        assert!(path.is_file(), "no {}", path.display());
+    }
+}
+
+/// Twice the same option in what is loaded together would be a matter of order.
+#[test]
+fn a_kernel_option_is_asked_for_once() {
+    let common = fs::read_to_string(format!("{BUILDROOT}/board/usb-camera.fragment")).unwrap();
+    for board in ["qemu-aarch64", "raspberrypi4-64"] {
+        let own = fs::read_to_string(format!("{BUILDROOT}/board/{board}/linux.fragment")).unwrap();
+        let mut seen = BTreeSet::new();
+        for line in settings(&common).chain(settings(&own)) {
+            let (option, value) = line.split_once('=').unwrap();
+            assert!(option.starts_with("CONFIG_") && ["y", "m"].contains(&value));
+            assert!(seen.insert(option), "{board}: {option} twice");
+        }
+        assert!(seen.contains("CONFIG_USB_VIDEO_CLASS"));
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Who comes in and who leaves: listeners, places, idleness.
 //!
-//! When all places are taken, whoever has been silent for long gives way to who comes. Clients beyond the limit are told so in a few places of their own; beyond those, connections wait in the kernel's
-//! backlog until somebody leaves. Clients beyond the share of their address are told so too, but do not wait there, where
-//! others would wait behind them: beyond the few places they are told without being listened to. When there are no descriptors or no memory, accepting rests for a moment: a
-//! listener that is told of the same waiting connection for ever would spin.
+//! When all places are taken, whoever has been silent for long gives way to who comes. Clients beyond the limit are told so
+//! in a few places of their own; beyond those, connections wait in the kernel's backlog until somebody leaves. Clients
+//! beyond the share of their address are told so too, but do not wait there, where others would wait behind them: beyond
+//! the few places they are told without being listened to.
+//!
+//! When there are no descriptors or no memory, accepting rests for a moment: a listener that is told of the same waiting
+//! connection for ever would spin.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -23,9 +26,9 @@ use crate::event::Interest;
 /// How long accepting rests when there are no descriptors or no memory.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
 
-/// When all places are taken, a connection without a request is kept for so long: whoever has one to make has made it by then,
-/// over a line of any kind.
-const SILENCE: Duration = Duration::from_secs(2);
+/// When all places are taken, a connection without a request is kept for so long. A request comes right behind the connection,
+/// however long the line is; and a place a moment ago is soon a place again, so that a flood of silent peers keeps few out.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Connections accepted in one turn, so that a storm of them does not keep viewers waiting.
 const ACCEPT_BATCH: usize = 64;

@@ -24,7 +24,11 @@ endif
 ifeq ($(BR2_PACKAGE_LAZYCAM_LIBCAMERA),y)
 LAZYCAM_FEATURES += libcamera
 LAZYCAM_DEPENDENCIES += libcamera host-clang host-pkgconf
-LAZYCAM_CARGO_ENV += LIBCLANG_PATH=$(HOST_DIR)/lib
+# bindgen reads C++ headers by libclang, which knows neither the target's
+# sysroot nor where its compiler has those of C++.
+LAZYCAM_CARGO_ENV += \
+	LIBCLANG_PATH=$(HOST_DIR)/lib \
+	BINDGEN_EXTRA_CLANG_ARGS="--sysroot=$(STAGING_DIR) --gcc-install-dir=$$(dirname $$($(TARGET_CC) -print-libgcc-file-name))"
 endif
 
 LAZYCAM_CARGO_BUILD_OPTS = --features "$(LAZYCAM_FEATURES)"
