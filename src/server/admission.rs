@@ -1,9 +1,12 @@
 //! Who comes in and who leaves: listeners, places, idleness.
 //!
-//! When all places are taken, whoever has been silent for long gives way to who comes. Clients beyond the limit are told so in a few places of their own; beyond those, connections wait in the kernel's
-//! backlog until somebody leaves. Clients beyond the share of their address are told so too, but do not wait there, where
-//! others would wait behind them: beyond the few places they are told without being listened to. When there are no descriptors or no memory, accepting rests for a moment: a
-//! listener that is told of the same waiting connection for ever would spin.
+//! When all places are taken, whoever has been silent for long gives way to who comes. Clients beyond the limit are told so
+//! in a few places of their own; beyond those, connections wait in the kernel's backlog until somebody leaves. Clients
+//! beyond the share of their address are told so too, but do not wait there, where others would wait behind them: beyond
+//! the few places they are told without being listened to.
+//!
+//! When there are no descriptors or no memory, accepting rests for a moment: a listener that is told of the same waiting
+//! connection for ever would spin.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};

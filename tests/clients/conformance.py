@@ -108,6 +108,21 @@ def follow(asked):
     return count
 
 
+def redbot(path):
+    program = STUB + "from redbot.cli import main\nmain()"
+    done = subprocess.run([sys.executable, "-c", program, "-o", "har", url + path], capture_output=True, text=True, timeout=50)
+    if done.returncode or not done.stdout:
+        return [(f"redbot: {path}", "BAD", "no answer", done.stderr[-2000:])]
+    entries = json.loads(done.stdout)["log"]["entries"]
+    found = [(f"redbot: {path}", note["level"], note["note_id"], note["summary"]) for entry in entries for note in entry["_red_messages"]]
+    if not found:
+        return [(f"redbot: {path}", "BAD", "no answer", done.stdout)]
+    return found
+
+
+paths = ["/", "/snapshot"]
+pool = concurrent.futures.ThreadPoolExecutor()
+by_redbot = pool.map(redbot, paths)
 origin = [("Origin", "http://page.invalid")]
 preflight = [*origin, ("Access-Control-Request-Method", "GET")]
 close = [("Connection", "close")]
@@ -122,25 +137,9 @@ count = follow([
     (b"GET", b"/", [("A", "a" * 17_000)], 431), (b"GET", b"/%zz", [], 400),
     (b"HEAD", b"/stream", [], 200), (b"GET", b"/stream", [], 200), (b"POST", b"/stream", [("Content-Length", "0")], 200),
 ])
-
-
-def redbot(path):
-    program = STUB + "from redbot.cli import main\nmain()"
-    done = subprocess.run([sys.executable, "-c", program, "-o", "har", url + path], capture_output=True, text=True, timeout=50)
-    if done.returncode or not done.stdout:
-        return [(f"redbot: {path}", "BAD", "no answer", done.stderr[-2000:])]
-    entries = json.loads(done.stdout)["log"]["entries"]
-    found = [(f"redbot: {path}", note["level"], note["note_id"], note["summary"]) for entry in entries for note in entry["_red_messages"]]
-    if not found:
-        return [(f"redbot: {path}", "BAD", "no answer", done.stdout)]
-    return found
-
-
-paths = ["/", "/snapshot"]
-with concurrent.futures.ThreadPoolExecutor() as pool:
-    for found in pool.map(redbot, paths):
-        for note in found:
-            judge(*note)
+for found in by_redbot:
+    for note in found:
+        judge(*note)
 if wrong:
     sys.exit("\n".join(wrong))
 print(f"h11 and httplint: {count} replies, REDbot: {len(paths)} resources; known and meant: {', '.join(sorted(notes))}")
