@@ -16,7 +16,7 @@
 //! for a thread and those that it starts, so it comes before any other.
 //!
 //! A rule of Landlock is tied to a directory, not to its path, while frame directories are removed and made again: so the rule is on the
-//! directory that they lie in ([`holder`]).
+//! directory that they lie in (`holder`).
 //!
 //! `RLIMIT_CORE` is 1, not 0: of a limit of 0 programs that the kernel pipes cores into are told, and may heed it or not; at 1
 //! the kernel does not even start them (fs/coredump.c), and for a file it is too little as well. `PR_SET_DUMPABLE` would do it too, but makes
