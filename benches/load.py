@@ -79,26 +79,26 @@ class Metrics:
         self.address, self.patience, self.socket = address, patience, None
 
     def __call__(self):
-        for _ in range(2):
-            try:
-                return self.ask()
-            except OSError:
-                self.socket = None  # An idle connection is closed after a while.
-        return self.ask()
+        try:
+            return self.ask()
+        except OSError:
+            return self.ask()  # An idle connection is closed after a while.
 
     def ask(self):
-        if self.socket is None:
-            self.socket = socket.create_connection(self.address, self.patience)
-        self.socket.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        # Kept only after a whole answer: a late one would be taken for that to the next question.
+        kept, self.socket = self.socket, None
+        one = kept or socket.create_connection(self.address, self.patience)
+        one.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         data = b""
         while b"\r\n\r\n" not in data or len(data) < data.index(b"\r\n\r\n") + 4 + int(LENGTH.search(data)[1]):
-            more = self.socket.recv(65536)
+            more = one.recv(65536)
             if not more:
                 raise ConnectionResetError("the end of /metrics")
             data += more
         head, text = data.decode().split("\r\n\r\n", 1)
         if " 200 " not in head.splitlines()[0]:
             raise ConnectionResetError(head.splitlines()[0])
+        self.socket = one
         lines = [line for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 

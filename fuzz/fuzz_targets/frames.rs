@@ -14,17 +14,20 @@
 //! and goes for the reader when it does. And at the end, with everything as it should be, the next frame reaches every viewer.
 #![no_main]
 
+#[path = "frames/disk.rs"]
+mod disk;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use disk::{contents, identity, jpeg, make_another_kind, move_parent, number_in, remove};
 use lazycam::frames::CURRENT;
-use lazycam::frames::frame::{Frame, LARGEST, Links};
+use lazycam::frames::frame::{Frame, Links};
 use lazycam::frames::watch::{Change, DirId, Watcher};
 use lazycam::server::camera::{Camera, Choice};
 use lazycam::server::connection::Want;
@@ -33,7 +36,6 @@ use lazycam::server::pacing;
 use lazycam::server::route::Terms;
 use lazycam::server::stats::Stats;
 use libfuzzer_sys::fuzz_target;
-use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// Steps of one input; more say nothing new.
 const MOST_STEPS: usize = 200;
@@ -147,7 +149,7 @@ impl<'a> Scene<'a> {
                 remove(&dir);
                 let _ = make_another_kind(&dir, with, &BASE.join("b/cam"));
             }
-            b'P' => move_parent(with),
+            b'P' => move_parent(&BASE, with),
             b't' => {
                 // Events are read as they come, not when time has passed.
                 self.read();
@@ -464,73 +466,4 @@ impl<'a> Scene<'a> {
         }
         self.watcher.remove(self.id);
     }
-}
-
-/// The directory itself, wherever links lead.
-fn identity(dir: &Path) -> Option<u64> {
-    let about = fs::metadata(dir).ok()?;
-    about.is_dir().then_some(about.ino())
-}
-
-fn remove(path: &Path) {
-    if fs::remove_file(path).is_err() {
-        let _ = fs::remove_dir_all(path);
-    }
-}
-
-fn make_another_kind(path: &Path, with: u8, other: &Path) -> std::io::Result<()> {
-    remove(path);
-    match with % 8 {
-        0 => symlink(other, path),
-        1 => symlink("nowhere", path),
-        2 => mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).map_err(Into::into),
-        3 => fs::create_dir(path),
-        4 => fs::write(path, "<html>no picture</html>"),
-        5 => fs::write(path, &jpeg(usize::MAX, 100)[..90]),
-        6 => File::create(path)?.set_len(LARGEST + 1),
-        _ => symlink(path.file_name().unwrap_or_default(), path),
-    }
-}
-
-fn move_parent(with: u8) {
-    let (parent, moved) = (BASE.join("a"), BASE.join("moved"));
-    match with % 3 {
-        0 => {
-            remove(&moved);
-            let _ = fs::rename(&parent, &moved);
-        }
-        1 => {
-            remove(&parent);
-            let _ = fs::rename(&moved, &parent);
-        }
-        _ => {
-            remove(&parent);
-            let _ = symlink("b", &parent);
-        }
-    }
-}
-
-fn contents(shot: &Shot<Frame>) -> Vec<u8> {
-    let mut bytes = vec![0; shot.len as usize];
-    let read = rustix::io::pread(shot.file.as_fd(), &mut bytes[..], 0).unwrap();
-    bytes.truncate(read);
-    bytes
-}
-
-/// A picture of 16 by 8 pixels as far as its markers go, that tells its number.
-fn jpeg(number: usize, filling: usize) -> Vec<u8> {
-    let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xFE, 0, 10];
-    bytes.extend(number.to_le_bytes());
-    bytes.extend([0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0]);
-    bytes.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0]);
-    bytes.resize(bytes.len() + filling, number as u8 & 0x7F);
-    bytes.extend([0xFF, 0xD9]);
-    bytes
-}
-
-fn number_in(bytes: &[u8]) -> Option<usize> {
-    let number = bytes
-        .strip_prefix(&[0xFF, 0xD8, 0xFF, 0xFE, 0, 10])?
-        .first_chunk()?;
-    Some(usize::from_le_bytes(*number))
 }
