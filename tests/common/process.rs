@@ -324,6 +324,10 @@ impl Spent {
     /// anything here has a use for.
     #[track_caller]
     pub(crate) fn is_little(&self, when: &str) {
+        if is_emulated() {
+            // What an emulator takes to translate would be counted.
+            return;
+        }
         let used = cpu_ticks(self.pid) - self.before;
         // A tick is a hundredth of a second on every Linux (USER_HZ), and the first ones are anybody's.
         let passed = self.since.elapsed().as_millis() as u64 / 10;
