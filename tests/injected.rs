@@ -4,8 +4,6 @@
 //! In each case some calls fail, then none; viewers, processor time and descriptors are looked at meanwhile and afterwards.
 //! What not: the system itself at its limits, which is in `faults.rs`.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
-
 mod common;
 
 use std::fs;
@@ -20,13 +18,13 @@ use common::process::{
     Process, Spent, clean, descriptors, has, is_emulated, run, serve, serve_arguments, wrapped,
 };
 use common::producer::{Camera, Hand};
-use common::{Scratch, eventually};
+use common::{Scratch, eventually, skipped};
 use lazycam::capture::stamp::monotonic;
 
 /// Whether calls can be made to fail here; says so if not.
 fn can_inject() -> bool {
     if is_emulated() {
-        eprintln!("SKIPPED: the failing calls would be the emulator's");
+        skipped("the failing calls would be the emulator's");
         return false;
     }
     has("strace")
@@ -58,7 +56,7 @@ impl Injection {
         let strace = Process::start(strace);
         let line = strace.line("strace: ");
         if !line.contains("attached") {
-            eprintln!("SKIPPED: {line}");
+            skipped(&line);
             return None;
         }
         Some(Injection { strace, out })

@@ -1,8 +1,6 @@
 //! What it outlasts around it: other kinds of file where a frame or its directory should be, processes that are stopped for a
 //! while, a clock that jumps by hours, little memory. Viewers stay, new ones are served, nothing spins, no descriptor is left.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
-
 mod common;
 
 use std::fs::{self, File};
