@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use common::frames::{Maker, decode};
 use common::http::{Client, Part};
-use common::process::{Process, capture, is_alive, pid, run, serve};
+use common::process::{Process, capture, is_alive, is_emulated, pid, run, serve};
 use common::producer::Feeder;
-use common::{PATIENCE, Scratch, eventually};
+use common::{PATIENCE, Scratch, eventually, skipped};
 use lazycam::capture::stamp::{Stamp, monotonic};
 use rustix::fs::inotify;
 use rustix::process::{Signal, kill_process};
@@ -307,7 +307,12 @@ fn whatever_moment_capture_is_killed_at_viewers_get_whole_frames_and_the_stream_
         }
     }
     eprintln!("{halves} of {KILLS} were killed with a half-published frame (seed {seed})");
-    assert!(halves > 0, "none was killed in the middle of publishing");
+    if is_emulated() && halves == 0 {
+        // A half-published frame lives for a moment, and an emulated process is not killed within it on every machine.
+        skipped("the emulator lets nobody be killed in the middle of publishing");
+    } else {
+        assert!(halves > 0, "none was killed in the middle of publishing");
+    }
     let survivor = Process::start(capture(&dir, &flags));
     let (total, limit) = (received.load(SeqCst), Instant::now() + PATIENCE);
     assert!(total > from && from > 0, "{from} frames, then {total}");
