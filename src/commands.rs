@@ -119,7 +119,6 @@ fn check_source(flags: &cli::Source) -> Result<()> {
 }
 
 fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
-    check_source(flags)?;
     match &flags.source {
         Kind::Pattern => {
             let size = flags.size.unwrap_or(DEFAULT_SIZE);
