@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use disk::{contents, identity, jpeg, make_another_kind, move_parent, number_in, remove};
+use disk::{contents, identity, inode, jpeg, make_another_kind, move_parent, number_in, remove};
 use lazycam::frames::CURRENT;
 use lazycam::frames::frame::{Frame, Links};
 use lazycam::frames::watch::{Change, DirId, Watcher};
@@ -78,8 +78,6 @@ struct Published {
     arrived: Option<Instant>,
     watched: bool,
     bytes: Vec<u8>,
-    /// Written over since: its file holds anything.
-    spoilt: bool,
 }
 
 #[derive(Default)]
@@ -104,6 +102,8 @@ struct Scene<'a> {
     /// Events were lost: what is told is less.
     overflown: bool,
     in_hand: Option<Shot<Frame>>,
+    /// Files that were written in place, by inode: they hold anything, whoever has them open.
+    spoilt: BTreeSet<u64>,
 }
 
 impl<'a> Scene<'a> {
@@ -123,6 +123,7 @@ impl<'a> Scene<'a> {
             renamed: BTreeSet::new(),
             overflown: false,
             in_hand: None,
+            spoilt: BTreeSet::new(),
             watcher,
             dir,
         }
@@ -209,7 +210,6 @@ impl<'a> Scene<'a> {
             arrived: None,
             watched: here.is_some() && here == self.home,
             bytes,
-            spoilt: false,
         });
     }
 
@@ -224,14 +224,13 @@ impl<'a> Scene<'a> {
 
     fn write_in_place(&mut self, with: u8) {
         let path = self.dir.join(CURRENT);
-        if !fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
+        let Some(about) = fs::symlink_metadata(&path)
+            .ok()
+            .filter(|about| about.is_file())
+        else {
             return;
-        }
-        if let Some(frame) = number_in(&fs::read(&path).unwrap_or_default()) {
-            if let Some(frame) = self.frames.get_mut(frame) {
-                frame.spoilt = true;
-            }
-        }
+        };
+        self.spoilt.insert(about.ino());
         // A number that nobody has published.
         let bytes = jpeg(usize::MAX, usize::from(with) * 9);
         let cut = bytes.len() * usize::from(with % 5) / 4;
@@ -388,13 +387,13 @@ impl<'a> Scene<'a> {
 
     /// The number of the frame that is given, unless its file was written over.
     fn check(&self, shot: &Shot<Frame>, repeated: bool) -> Option<usize> {
+        if self.spoilt.contains(&inode(shot)) {
+            return None;
+        }
         let bytes = contents(shot);
         let number = number_in(&bytes);
         let frame = number.and_then(|number| self.frames.get(number));
-        let Some(frame) = frame.filter(|frame| !frame.spoilt) else {
-            assert!(self.frames.iter().any(|frame| frame.spoilt) || number == Some(usize::MAX));
-            return None;
-        };
+        let frame = frame.unwrap_or_else(|| panic!("{number:?} was never published"));
         assert!(bytes == frame.bytes, "frame {number:?} is torn");
         assert_eq!(shot.len, bytes.len() as u64);
         if !repeated {
@@ -422,7 +421,7 @@ impl<'a> Scene<'a> {
             return;
         };
         let bytes = contents(shot);
-        let spoilt = self.frames.iter().any(|frame| frame.spoilt);
+        let spoilt = self.spoilt.contains(&inode(shot));
         assert!(spoilt || self.frames.iter().any(|frame| frame.bytes == bytes));
     }
 

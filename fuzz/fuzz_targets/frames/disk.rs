@@ -64,6 +64,11 @@ pub fn contents(shot: &Shot<Frame>) -> Vec<u8> {
     bytes
 }
 
+/// Which file that is in.
+pub fn inode(shot: &Shot<Frame>) -> u64 {
+    rustix::fs::fstat(shot.file.as_fd()).unwrap().st_ino
+}
+
 /// A picture of 16 by 8 pixels as far as its markers go, that tells its number.
 pub fn jpeg(number: usize, filling: usize) -> Vec<u8> {
     let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xFE, 0, 10];
