@@ -348,3 +348,68 @@ fn in_little_memory_many_viewers_are_served() {
     expect_new_frame(&mut viewers[0]);
     assert!(server.stop().status.success());
 }
+
+/// A user namespace of its own, in which a limit of inotify is `limit` (namespaces(7), /proc/sys/user). `None`, said
+/// loudly, where there are none.
+fn with_limit(limit: &str) -> Option<[&str; 7]> {
+    let namespace = ["unshare", "--user", "--map-root-user"];
+    let script = "echo \"${0#*=}\" >/proc/sys/user/\"${0%=*}\" && exec \"$@\"";
+    let wrapper = [namespace.as_slice(), &["sh", "-c", script, limit]].concat();
+    let possible = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .output()
+        .is_ok_and(|done| done.status.success());
+    if is_emulated() || !possible {
+        skipped("no user namespace with its own limits of inotify can be had here");
+        return None;
+    }
+    wrapper.try_into().ok()
+}
+
+#[test]
+fn where_the_kernel_gives_no_inotify_instance_or_watch_the_end_tells_the_limit() {
+    let frames = Scratch::new();
+    let serve = serve_arguments(frames.path(), &[]);
+    let capture = ["capture", "--frames", frames.path().to_str().unwrap()];
+    let cases = [
+        (
+            "max_inotify_instances=0",
+            serve.as_slice(),
+            "max_user_instances",
+        ),
+        ("max_inotify_instances=0", &capture, "max_user_instances"),
+        ("max_inotify_watches=0", &capture, "max_user_watches"),
+    ];
+    for (limit, words, told) in cases {
+        let Some(wrapper) = with_limit(limit) else {
+            return;
+        };
+        let ended = Process::start(wrapped(&wrapper, words)).end();
+        assert_eq!(ended.status.code(), Some(1), "{limit}: {}", ended.log);
+        assert!(ended.log.contains(told), "{limit}: {}", ended.log);
+    }
+}
+
+#[test]
+fn a_server_without_watches_waits_until_the_kernel_has_some() {
+    let Some(wrapper) = with_limit("max_inotify_watches=0") else {
+        return;
+    };
+    let frames = Scratch::new();
+    let _camera = Camera::start(frames.path(), 20.0, Maker::new(5000));
+    let server = Process::start(wrapped(&wrapper, &serve_arguments(frames.path(), &[])));
+    let line = server.line("trying again");
+    assert!(line.contains("max_user_watches"), "{line}");
+    let spent = Spent::by(server.pid());
+    let mut viewer = watch(&server);
+    spent.is_little("without a watch");
+    let raise = "echo 1000 >/proc/sys/user/max_inotify_watches";
+    let done = Command::new("nsenter")
+        .args(["--user", "--preserve-credentials", "--target"])
+        .args([&server.pid().to_string(), "sh", "-c", raise])
+        .status();
+    assert!(done.unwrap().success(), "the limit cannot be raised");
+    expect_new_frame(&mut viewer);
+    assert!(server.stop().status.success());
+}
