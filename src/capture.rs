@@ -2,7 +2,7 @@
 //!
 //! What to do is decided in [`lifecycle`]; this file is the loop around it. It waits for
 //!
-//! - signals: SIGTERM and SIGINT stop the camera and end the process;
+//! - signals: SIGTERM, SIGINT and SIGHUP stop the camera and end the process;
 //! - the frame directory, while frames are not coming. While they are, its descriptor rests: what happened
 //!   there is read when a frame comes due, right before the decision about it, so that one published frame
 //!   is one wake-up;
@@ -34,7 +34,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, info, warn};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll, Registration, Signals};
@@ -121,7 +120,7 @@ struct Capture<'a> {
 
 impl<'a> Capture<'a> {
     fn new(source: &'a mut dyn Source, options: &Options) -> Result<Self> {
-        let signals = Signals::catch(&[SIGTERM, SIGINT])?;
+        let signals = Signals::catch_ends(&[])?;
         let outlet = Outlet::open(options.dir.clone())?;
         let mut poll = Poll::new()?;
         let register = || "wait for signals and requests".into();

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Context, Result};
 
@@ -285,6 +286,17 @@ impl Signals {
         catch().doing(|| format!("catch the signals {signals:?}"))
     }
 
+    /// Catches what asks a process to end, and the `others`. SIGHUP does when a terminal is closed; who was started to
+    /// ignore it (nohup(1)) goes on ignoring it.
+    pub fn catch_ends(others: &[i32]) -> Result<Self> {
+        let mut signals = vec![SIGTERM, SIGINT];
+        if !is_ignored(SIGHUP) {
+            signals.push(SIGHUP);
+        }
+        signals.extend(others);
+        Signals::catch(&signals)
+    }
+
     /// The signals caught since the last call, each once.
     pub fn take(&mut self) -> Vec<i32> {
         let mut bytes = [0; 64];
@@ -302,6 +314,14 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
+}
+
+/// Whether this process ignores `signal`, by the mask that proc_pid_status(5) has. Without /proc none is.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 #[cfg(test)]
@@ -375,5 +395,11 @@ mod tests {
         signal_hook::low_level::raise(libc::SIGUSR2).unwrap();
         assert_eq!(signals.take(), [libc::SIGUSR2]);
         assert_eq!(signals.take(), []);
+    }
+
+    #[test]
+    fn std_has_broken_pipes_ignored_and_nothing_else() {
+        assert!(is_ignored(libc::SIGPIPE));
+        assert!(!is_ignored(libc::SIGTERM));
     }
 }

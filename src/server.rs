@@ -55,7 +55,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::consts::SIGCHLD;
 
 use self::auth::verify::Checks;
 use self::camera::Camera;
@@ -212,8 +212,7 @@ impl Server {
     ) -> Result<Self> {
         gate::check_words(&options.open_sockets, listen, &passed)?;
         let mut poll = Poll::new()?;
-        // SIGHUP is left alone: there is nothing to reload.
-        let signals = Signals::catch(&[SIGTERM, SIGINT, SIGCHLD])?;
+        let signals = Signals::catch_ends(&[SIGCHLD])?;
         let watcher = Watcher::new()?;
         poll.add(&signals, Interest::Readable, Name::Signals)
             .doing(|| "wait for signals".into())?;

@@ -12,12 +12,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 
 use common::frames::Maker;
-use common::http::{Client, Stream};
+use common::http::{Client, Stream, unconnected};
 use common::process::{Process, is_emulated, lazycam, serve, sockets};
 use common::producer::Camera;
 use common::{Scratch, eventually, skipped};
 use lazycam::capture::stamp::monotonic;
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{bind, connect};
 
 /// Frames of these tests.
 const BYTES: usize = 20_000;
@@ -84,7 +84,7 @@ fn metric(address: SocketAddr, series: &str) -> u64 {
 
 /// A client with an address of its own: all of 127.0.0.0/8 is this machine's.
 fn connect_from(last: u8, server: SocketAddr) -> Client {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let socket = unconnected();
     let own = SocketAddr::from((Ipv4Addr::new(127, 0, 9, last), 0));
     bind(&socket, &own).unwrap();
     connect(&socket, &server).unwrap();

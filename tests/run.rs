@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::frames::{Maker, decode};
 use common::http::{Client, Part};
-use common::process::{Process, capture, is_alive, is_emulated, pid, run, serve};
+use common::process::{Process, capture, is_alive, is_emulated, pid, run, serve, wrapped};
 use common::producer::Feeder;
 use common::{PATIENCE, Scratch, eventually, skipped};
 use lazycam::capture::stamp::{Stamp, monotonic};
@@ -118,9 +118,9 @@ fn a_killed_capture_process_is_replaced_and_the_stream_goes_on() {
 }
 
 #[test]
-fn sigterm_ends_both_processes() {
+fn signals_that_ask_for_it_end_both_processes() {
     let scratch = Scratch::new();
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let (server, _feeder) = run_fed(&scratch.join("camera"), &[]);
         let child = server.child();
         let mut stream = Client::connect(server.address()).stream("/stream");
@@ -131,6 +131,26 @@ fn sigterm_ends_both_processes() {
         assert!(!is_alive(child), "an orphan");
         stream.expect_end();
     }
+}
+
+#[test]
+fn under_nohup_both_processes_outlive_the_terminal() {
+    let scratch = Scratch::new();
+    let frames = scratch.join("camera");
+    let mut words = vec!["run", "--frames", frames.to_str().unwrap()];
+    words.extend(["--listen", "127.0.0.1:0", "--size", "64x48"]);
+    let ignoring = ["sh", "-c", "trap '' HUP && exec \"$@\"", "sh"];
+    let server = Process::start(wrapped(&ignoring, &words));
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    stream.part();
+    let child = server.child();
+    for process in [pid(server.pid()), pid(child)] {
+        kill_process(process, Signal::HUP).unwrap();
+    }
+    let hung_up = monotonic();
+    stream.part_that(|part| part.stamp().monotonic > hung_up);
+    assert_eq!(server.child(), child);
+    assert!(server.stop().status.success());
 }
 
 #[test]

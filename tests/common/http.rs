@@ -2,13 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lazycam::capture::stamp::{Stamp, monotonic};
 use lazycam::frames::jpeg;
-use rustix::net::{AddressFamily, SocketType, socket, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::PATIENCE;
 use super::frames::Maker;
@@ -42,6 +43,12 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
 }
 
+/// A TCP socket to be prepared, which no process inherits that another test starts meanwhile.
+pub(crate) fn unconnected() -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC;
+    socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap()
+}
+
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Client::over(TcpStream::connect(address).unwrap())
@@ -59,7 +66,7 @@ impl Client {
 
     fn connect_with_buffer(address: SocketAddr, bytes: usize) -> Self {
         assert!(address.is_ipv4());
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let socket = unconnected();
         sockopt::set_socket_recv_buffer_size(&socket, bytes).unwrap();
         rustix::net::connect(&socket, &address).unwrap();
         Client::over(socket.into())
