@@ -43,9 +43,11 @@ USERADD_PARAM:${PN} = "--system --no-create-home --home-dir /run/lazycam --shell
 do_install:append() {
     install -d ${D}${systemd_system_unitdir}
     install -m 0644 ${S}/systemd/*.socket ${S}/systemd/*.service ${D}${systemd_system_unitdir}/
-    # The first camera there is, started and stopped by the server.
-    install -d ${D}${systemd_system_unitdir}/lazycam.service.wants
-    ln -sf ../lazycam-capture@.service ${D}${systemd_system_unitdir}/lazycam.service.wants/lazycam-capture@camera.service
+    # The first camera there is, started and stopped by the server, or by those for a connection each.
+    for server in lazycam lazycam@; do
+        install -d ${D}${systemd_system_unitdir}/$server.service.wants
+        ln -sf ../lazycam-capture@.service ${D}${systemd_system_unitdir}/$server.service.wants/lazycam-capture@camera.service
+    done
 
     install -D -m 0644 ${S}/systemd/lazycam.default ${D}${sysconfdir}/default/lazycam
     install -D -m 0755 ${UNPACKDIR}/lazycam.init ${D}${INIT_D_DIR}/lazycam
