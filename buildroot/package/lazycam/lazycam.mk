@@ -74,16 +74,16 @@ endif
 # The socket listens, and the first connection starts the rest: the first
 # camera there is, for one server or for one per connection.
 define LAZYCAM_INSTALL_INIT_SYSTEMD
-	$(INSTALL) -m 0644 -t $(TARGET_DIR)/usr/lib/systemd/system \
-		$(@D)/systemd/lazycam.socket \
-		$(@D)/systemd/lazycam.service \
-		$(@D)/systemd/lazycam@.service \
-		$(@D)/systemd/lazycam-capture@.service
 	$(foreach server,lazycam lazycam@,
 		mkdir -p $(TARGET_DIR)/usr/lib/systemd/system/$(server).service.wants
 		ln -sf ../lazycam-capture@.service \
 			$(TARGET_DIR)/usr/lib/systemd/system/$(server).service.wants/lazycam-capture@camera.service
 	)
+	$(INSTALL) -m 0644 -t $(TARGET_DIR)/usr/lib/systemd/system \
+		$(@D)/systemd/lazycam.socket \
+		$(@D)/systemd/lazycam.service \
+		$(@D)/systemd/lazycam@.service \
+		$(@D)/systemd/lazycam-capture@.service
 endef
 
 define LAZYCAM_INSTALL_INIT_SYSV
