@@ -28,6 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 use disk::{contents, identity, inode, jpeg, make_another_kind, move_parent, number_in, remove};
 use lazycam::frames::CURRENT;
 use lazycam::frames::frame::{Frame, Links};
+use lazycam::frames::jpeg::Picture;
 use lazycam::frames::watch::{Change, DirId, Watcher};
 use lazycam::server::camera::{Camera, Choice};
 use lazycam::server::connection::Want;
@@ -42,6 +43,12 @@ const MOST_STEPS: usize = 200;
 
 /// No frame is fresh for longer: one and a quarter of the longest interval that is believed.
 const FRESH: Duration = Duration::from_millis(2500);
+
+/// The size of every picture, in pixels.
+const SIZE: Picture = Picture {
+    width: 16,
+    height: 8,
+};
 
 /// To end an inotify instance takes the kernel longer than all the rest.
 static WATCHER: LazyLock<Mutex<Watcher>> = LazyLock::new(|| Mutex::new(Watcher::new().unwrap()));
@@ -347,7 +354,8 @@ impl<'a> Scene<'a> {
             have,
             not_before: self.now,
             repeat,
-            picture: None,
+            // Small: to code the picture that says why there is none takes longer than all the rest.
+            picture: Some(SIZE),
         };
         let repeated = repeat && have.is_some();
         match self.choose(&want) {
