@@ -46,10 +46,11 @@ def alone(name, folder=CACHE):
 class Packages:
     """Debian packages of another architecture, by an apt that knows nothing of this machine's."""
 
-    def __init__(self, arch):
-        self.arch, self.dir = arch, CACHE / f"apt-{arch}"
+    def __init__(self, arch, suite=SUITE):
+        name = f"apt-{arch}" if suite == SUITE else f"apt-{arch}-{suite}"
+        self.arch, self.suite, self.dir, self.lock = arch, suite, CACHE / name, f"{name}.lock"
         self.env = dict(os.environ, APT_CONFIG=str(self.dir / "conf"))
-        with alone(f"apt-{arch}.lock"):
+        with alone(self.lock):
             self.configure()
 
     def configure(self):
@@ -60,7 +61,7 @@ class Packages:
         mirror = os.environ.get("LAZYCAM_VM_MIRROR", "http://deb.debian.org/debian")
         key = "/usr/share/keyrings/debian-archive-keyring.gpg"
         # libcamera alone comes from the backports, and it is only asked for arm64: not to depend on an index without need.
-        self.suites = [SUITE, BACKPORTS] if arch == "arm64" else [SUITE]
+        self.suites = [SUITE, BACKPORTS] if (arch, self.suite) == ("arm64", SUITE) else [self.suite]
         (self.dir / "sources").write_text("".join(f"deb [arch={arch} signed-by={key}] {mirror} {suite} main\n"
                                                for suite in self.suites))
         (self.dir / "conf").write_text("".join(f'{name} "{value}";\n' for name, value in {
@@ -71,14 +72,14 @@ class Packages:
 
     def lists(self):
         if not list((self.dir / "lists").glob(f"*_{self.suites[-1]}_*Packages*")):
-            say(f"package lists of {SUITE} for {self.arch}")
+            say(f"package lists of {self.suite} for {self.arch}")
             subprocess.run(["apt-get", "-qq", "update"], check=True, env=self.env)
 
     def unpacked(self, package):
         """The folder of a package's files; a kernel's name is looked up behind that of the newest one. `name/suite` is taken
         from that suite."""
         known = self.dir / package.replace("/", "_")
-        with alone(f"apt-{self.arch}.lock"):
+        with alone(self.lock):
             if not known.exists():
                 self.unpack(package, known)
         return known
@@ -168,10 +169,10 @@ PROGRAM, FILE, LINK = 0o100755, 0o100644, 0o120777  # modes of files in the imag
 
 class Machine:
     """A booted system. `files` of name: (mode, content) come in addition to busybox and the modules, or in place of the init
-    that is here; `devices` are more words for qemu."""
+    that is here; `devices` are more words for qemu. The kernel is that of a Debian `suite`."""
 
-    def __init__(self, arch, folder, files, memory=320, modules=MODULES, processors=2, devices=()):
-        about, packages = ARCHES[arch], Packages(arch)
+    def __init__(self, arch, folder, files, memory=320, modules=MODULES, processors=2, devices=(), suite=SUITE):
+        about, packages = ARCHES[arch], Packages(arch, suite)
         tree = packages.unpacked(about["kernel"])
         modules = kernel_modules(tree, modules)
         busybox = max(packages.unpacked("busybox-static").rglob("busybox"), key=lambda f: f.is_file() and f.stat().st_size)

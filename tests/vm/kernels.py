@@ -1,0 +1,88 @@
+"""What keeps a server in, and a viewer's stream, on kernels of older Debian releases: arm64 with the static binary, the test picture
+and no camera. Used by run, whose machines have the same done on a newer kernel.
+"""
+import json, subprocess, time
+
+import rig
+from rig import PROGRAM, Guest, Machine, Stream, check, eventually, number, say
+
+# The release, and the ABI of its kernel's Landlock (landlock(7)): 6.1 has renaming between directories and no TCP yet; 5.10 has none.
+KERNELS = [("bookworm", 2), ("bullseye", None)]
+MODULES = ["virtio_mmio", "virtio_net"]
+
+
+class Fences(Guest):
+    def fence(self, least):
+        """A link in the place of a frame directory leads a server nowhere, unless it may read there: by the kernel's Landlock, if it
+        has one of the ABI `least` or later."""
+        machine = self.machine
+        machine.told("mkdir -p /run/in /run/out; lazycam capture --frames /run/out/front --size 64x48 >/run/out.log 2>&1 & echo $! >/run/fence.pids")
+        eventually("the capture process is ready", lambda: " on demand\n" in self.log("out"))
+        for name, port, more in [("fenced", 8081, ""), ("wide", 8082, "--also-read /run")]:
+            machine.told(f"lazycam serve --frames /run/in/front --listen {port} {more} >/run/{name}.log 2>&1 & echo $! >>/run/fence.pids")
+            eventually("the server listens", lambda: machine.run(f"netstat -ltn | grep -q :{port}")[0] == 0)
+        told = json.loads(machine.told("wget -q -O - http://127.0.0.1:8081/state"))["result"]["lazycam"]["sandbox"]
+        machine.told("ln -s /run/out/front /run/in/front")
+        shows = lambda port: machine.run(f"wget -q -O /dev/null http://127.0.0.1:{port}/snapshot")[0] == 0
+        eventually("the picture behind the link, for who may", lambda: shows(8082))
+        self.held(told, least, shows(8081))
+        machine.told("kill $(cat /run/fence.pids)")
+        eventually("the processes end", lambda: machine.run("pidof lazycam")[0] != 0)
+
+    def held(self, told, least, shown):
+        """What the fenced server said of itself, and whether it showed what is behind the link."""
+        enforced, abi = set(told["enforced"]), told["landlock"]
+        check({"no_new_privs", "no_core_dumps"} <= enforced, f"it is held to too little: {told}")
+        if least is None:
+            check(abi is None and "has no Landlock" in told["why"] and told["why"] in self.log("fenced"), f"it does not say that nothing holds it: {told}")
+            check(shown, "without Landlock nothing keeps the link away, and there was no picture")
+            say("no Landlock in this kernel: told, and served")
+            return
+        wanted = {"reads", "changes"} | ({"tcp"} if least >= 4 else set())
+        check(wanted <= enforced and abi >= least, f"it is held to too little: {told}")
+        check("; reads below /run/in\n" in self.log("fenced"), self.log("fenced"))
+        check("; writes below /run/out\n" in self.log("out"), self.log("out"))
+        check(not shown, "the picture behind the link was shown")
+        check("Permission denied" in self.log("fenced"), self.log("fenced"))
+        say(f"Landlock, ABI {abi}: a server cannot be led out of where its frames are")
+
+    def jumps(self):
+        """The clock is set by hours while somebody looks, both ways: frames go on, also for who comes then."""
+        machine = self.machine
+        self.start("--source pattern --size 64x48 --fps 10 --linger 1")
+        viewer = Stream(machine.url)
+        for hours in (5, -11, 6):
+            last = number(viewer.frames(3)[-1])
+            machine.told(f"date -s @$(($(date +%s) + {hours * 3600}))")
+            numbers = [number(picture) for picture in viewer.frames(30)]
+            check(last < numbers[0] and numbers == sorted(set(numbers)), f"{hours} h: frames came twice or out of order: {last}, {numbers}")
+            check(number(rig.snapshot(machine.url)) > last, f"{hours} h: an old snapshot")
+        viewer.close()
+        eventually("the end of the camera", lambda: "off: nobody looks" in self.log())
+        time.sleep(1)
+        self.sleeps(5)
+        self.stop()
+        say("the clock set by 5, -11 and 6 hours: every viewer's frames go on, and the processes sleep after the last")
+
+
+def run(binaries):
+    """True if all holds on each kernel."""
+    binary, _ = rig.build("arm64", binaries)
+    files = {"bin/lazycam": (PROGRAM, binary.read_bytes())}
+
+    def on(suite, abi):
+        class Tests(Fences):
+            def all(self):
+                say(f"{suite}: {self.machine.told('uname -r').strip()}")
+                self.fence(abi)
+                self.jumps()
+
+        try:
+            rig.Packages("arm64", suite).unpacked(rig.ARCHES["arm64"]["kernel"])
+        except subprocess.CalledProcessError as failure:
+            # Releases end: mirrors drop them.
+            say(f"SKIPPED: the kernel of {suite} cannot be had: {failure.stderr or failure}")
+            return True
+        return rig.run(suite, lambda folder: Machine("arm64", folder, files, modules=MODULES, suite=suite), Tests, "lazycam", "fenced")
+
+    return all([on(suite, abi) for suite, abi in KERNELS])
