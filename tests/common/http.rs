@@ -136,9 +136,16 @@ impl Client {
     /// Receives some bytes; none at the end of the connection.
     fn receive(&mut self) -> std::io::Result<usize> {
         let mut bytes = [0; 65536];
-        let n = match &mut self.socket {
-            Socket::Tcp(socket) => socket.read(&mut bytes)?,
-            Socket::Unix(socket) => socket.read(&mut bytes)?,
+        let n = loop {
+            let read = match &mut self.socket {
+                Socket::Tcp(socket) => socket.read(&mut bytes),
+                Socket::Unix(socket) => socket.read(&mut bytes),
+            };
+            // With a time-out a read is not taken up again by itself when this process was stopped and goes on (signal(7)).
+            match read {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
         };
         self.buffer.extend_from_slice(&bytes[..n]);
         Ok(n)
