@@ -200,7 +200,7 @@ fn at_the_descriptor_limit_viewers_keep_their_frames_and_nothing_spins() {
     let scratch = Scratch::new();
     let maker = Maker::new(5000);
     let _camera = Camera::start(scratch.path(), 20.0, maker.clone());
-    let wrapper = ["sh", "-c", "ulimit -n 24 && exec \"$@\"", "sh"];
+    let wrapper = ["sh", "-c", "ulimit -n 26 && exec \"$@\"", "sh"];
     let server = Process::start(wrapped(&wrapper, &serve_arguments(scratch.path(), &[])));
     let mut first = watch(&server);
     first.part();
@@ -227,7 +227,7 @@ fn at_the_descriptor_limit_viewers_keep_their_frames_and_nothing_spins() {
 #[test]
 fn a_crowd_from_before_the_first_frame_leaves_a_descriptor_for_it() {
     let scratch = Scratch::new();
-    let wrapper = ["sh", "-c", "ulimit -n 24 && exec \"$@\"", "sh"];
+    let wrapper = ["sh", "-c", "ulimit -n 26 && exec \"$@\"", "sh"];
     let server = Process::start(wrapped(&wrapper, &serve_arguments(scratch.path(), &[])));
     let mut first = watch(&server);
     let mut others = crowd(server.address(), 60);
