@@ -37,7 +37,7 @@ use log::{info, warn};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::capture::settings::Settings;
-use crate::capture::source::{CameraName, Captured, Facts, Source, Trouble};
+use crate::capture::source::{CameraName, Captured, Facts, Source, Trouble, patience};
 use crate::capture::stamp::monotonic;
 use crate::capture::v4l2::Watch;
 use crate::error::{Error, Result};
@@ -48,9 +48,6 @@ pub use find::{Listed, ListedFormat, list};
 
 /// Frames after a start that are not yet settled, for cameras that do not tell (AeState). As in the source `v4l2`.
 const WARM_UP: u32 = 8;
-
-/// A camera that streams is given up after so long without a frame, and three frames' time.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A camera behind libcamera.
 pub struct Libcamera {
@@ -113,8 +110,7 @@ impl Libcamera {
 
     /// How long to wait for the next frame.
     fn patience(&self) -> Duration {
-        let frame = self.camera.as_ref().map(Camera::longest_frame);
-        PATIENCE + 3 * frame.unwrap_or_default()
+        patience(self.camera.as_ref().map(Camera::longest_frame))
     }
 }
 
@@ -129,7 +125,7 @@ impl Source for Libcamera {
 
     fn facts(&self) -> Facts {
         let camera = self.camera.as_ref();
-        camera.map_or(Facts::default(), |camera| camera.facts(&self.encoder))
+        camera.map_or(self.settings.facts(), |camera| camera.facts(&self.encoder))
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {

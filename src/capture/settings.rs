@@ -3,7 +3,9 @@
 //! Only wishes: what a camera makes of them is negotiated where it is opened, and told there. Which camera, and how its raw
 //! frames are encoded, is not here: the sources differ in the one and agree with the test pattern in the other.
 
+use super::source::Facts;
 use super::v4l2::{Assignment, Fourcc};
+use crate::frames::jpeg::Picture;
 
 /// For the sources `v4l2` and `libcamera`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,4 +18,15 @@ pub struct Settings {
     pub fps: Option<f64>,
     /// Controls to set, in this order; libcamera's `orientation` is one of them.
     pub controls: Vec<Assignment>,
+}
+
+impl Settings {
+    /// What is known of a camera that is not open: the size that it has to have, for the picture that says why there is none.
+    pub(super) fn facts(&self) -> Facts {
+        let size = self.size.map(|(width, height)| Picture { width, height });
+        Facts {
+            size,
+            ..Facts::default()
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::frames::jpeg::Picture;
 
@@ -110,6 +110,12 @@ pub struct Facts {
     pub fps: Option<f64>,
     /// JPEG quality, where frames are encoded here.
     pub quality: Option<u8>,
+}
+
+/// How long to wait for the next frame of a camera that streams, before it is given up: 5 s and three frames' time. A cable that is
+/// bad or a bus that is full may leave one streaming and mute.
+pub(super) fn patience(frame: Option<Duration>) -> Duration {
+    Duration::from_secs(5) + 3 * frame.unwrap_or_default()
 }
 
 /// Why a source gives no frame, by what the loop must do about it.

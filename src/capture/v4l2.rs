@@ -38,7 +38,7 @@ use rustix::io::Errno;
 
 use super::pixels::Unpacker;
 use crate::capture::settings::Settings;
-use crate::capture::source::{Captured, Facts, Source, Trouble};
+use crate::capture::source::{Captured, Facts, Source, Trouble, patience};
 use crate::capture::stamp::{monotonic, realtime};
 use crate::error::{Error, Result};
 use crate::frames::jpeg::Picture;
@@ -81,7 +81,8 @@ pub struct V4l2 {
     encoder: Encoder,
     watch: Option<Watch>,
     camera: Option<Camera>,
-    streaming: bool,
+    /// It streams: when it was started, or has given its last frame.
+    streaming: Option<Instant>,
     /// Nothing but closing helps.
     failed: bool,
     /// The newest frame: a buffer that the driver gets back for the next one.
@@ -105,7 +106,7 @@ impl V4l2 {
             // Before the camera is looked for, so that it cannot come in between.
             watch: watch.ok(),
             camera: None,
-            streaming: false,
+            streaming: None,
             failed: false,
             held: None,
             encoded: false,
@@ -150,7 +151,7 @@ impl V4l2 {
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self, now: Instant) -> Result<()> {
         if self.camera.is_none() {
             self.open()?;
             info!("opened {}", self.describe());
@@ -159,9 +160,14 @@ impl V4l2 {
             return Ok(());
         };
         camera.stream_on()?;
-        self.streaming = true;
+        self.streaming = Some(now);
         self.since_start = 0;
         Ok(())
+    }
+
+    /// How long to wait for the next frame.
+    fn patience(&self) -> Duration {
+        patience(self.camera.as_ref().and_then(Camera::interval))
     }
 
     /// Takes all that is filled. Gives the newest good frame, and how many were broken.
@@ -256,7 +262,7 @@ impl Source for V4l2 {
 
     fn facts(&self) -> Facts {
         let Some(camera) = &self.camera else {
-            return Facts::default();
+            return self.settings.facts();
         };
         let size = (
             camera.format.width.try_into(),
@@ -273,8 +279,8 @@ impl Source for V4l2 {
         }
     }
 
-    fn start(&mut self, _now: Instant) -> Result<(), Trouble> {
-        self.begin().map_err(|error| {
+    fn start(&mut self, now: Instant) -> Result<(), Trouble> {
+        self.begin(now).map_err(|error| {
             self.camera = None;
             Trouble::Lost(error.to_string())
         })
@@ -285,8 +291,7 @@ impl Source for V4l2 {
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
             return;
         };
-        let stopped = !self.streaming || buffers.stream_off(fd).is_ok();
-        self.streaming = false;
+        let stopped = self.streaming.take().is_none() || buffers.stream_off(fd).is_ok();
         if self.failed || !stopped {
             self.camera = None;
         }
@@ -298,15 +303,25 @@ impl Source for V4l2 {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        None
+        Some(self.streaming? + self.patience())
     }
 
-    fn advance(&mut self, _now: Instant) -> Result<Option<Captured>, Trouble> {
+    fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
         match self.collect() {
-            Ok((Some(frame), _)) => Ok(Some(Captured {
-                at: wall_clock(frame),
-                settled: self.since_start > WARM_UP,
-            })),
+            Ok((Some(frame), _)) => {
+                self.streaming = self.streaming.and(Some(now));
+                Ok(Some(Captured {
+                    at: wall_clock(frame),
+                    settled: self.since_start > WARM_UP,
+                }))
+            }
+            Ok((None, 0)) if self.deadline().is_some_and(|at| at <= now) => {
+                self.failed = true;
+                let (what, patience) = (self.describe(), self.patience().as_secs());
+                Err(Trouble::Lost(format!(
+                    "{what} has given no frame for {patience} s: check its cable and dmesg"
+                )))
+            }
             Ok((None, 0)) => Ok(None),
             Ok((None, broken)) => {
                 let what = self.describe();
@@ -357,7 +372,7 @@ impl Source for V4l2 {
         }
         match &self.camera {
             // While it streams, its own descriptor tells.
-            Some(_) if self.streaming => false,
+            Some(_) if self.streaming.is_some() => false,
             Some(camera) if camera.device.is_there() => false,
             Some(_) => {
                 info!("{} was unplugged", self.describe());
