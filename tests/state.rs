@@ -383,9 +383,35 @@ fn a_viewer_of_a_camera_that_nobody_captures_is_told_so() {
     let part = stream.part();
     assert_eq!(part.notice().as_deref(), Some("front absent"));
     assert_eq!(decode(&part.jpeg), (640, 480));
-    let maker = Maker::sized(640, 480, 20_000);
+    // Nobody could know the size: the stream is that of the frames, and goes on.
+    let maker = Maker::sized(320, 240, 9000);
     let _camera = Camera::on_demand(&dir, 30.0, maker.clone());
     maker.verify(&expect_frame(&mut stream).jpeg);
+}
+
+#[test]
+fn a_viewer_of_a_camera_that_gives_nothing_is_told_so_and_gets_the_first_frame() {
+    let scratch = Scratch::new();
+    let maker = Maker::sized(320, 240, 9000);
+    let mut hand = Hand::new(&scratch.join("front"), maker.clone());
+    let server = serve(&scratch.join("front"), &[]);
+    let off = State::new(Phase::Off, SystemTime::now());
+    hand.tell(&off);
+    hand.announce();
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    for _ in 0..2 {
+        let part = expect_notice(&mut stream);
+        assert_eq!(part.notice().as_deref(), Some("front off"));
+        hand.wait_until_asked();
+        // Empty files, as of a camera that is tried again, are no frames.
+        hand.announce();
+    }
+    assert_eq!(camera(&state(&server))["published"], 0);
+    hand.tell(&live());
+    let stamp = hand.publish();
+    let frame = expect_frame(&mut stream);
+    assert_eq!(maker.verify(&frame.jpeg).frame, stamp.frame);
+    assert_eq!(camera(&state(&server))["published"], 1);
 }
 
 #[test]
@@ -393,11 +419,13 @@ fn a_camera_that_is_not_there_is_lost_and_tried_again_while_somebody_looks() {
     let scratch = Scratch::new();
     let device = scratch.join("video7");
     let source = format!("v4l2:{}", device.display());
-    let server = Process::start(run(&scratch.join("front"), &["--source", &source]));
+    let flags = ["--source", &source, "--size", "160x120"];
+    let server = Process::start(run(&scratch.join("front"), &flags));
     wait_for_phase(&server, "off");
     let mut stream = Client::connect(server.address()).stream("/stream");
     let part = stream.part();
     assert_eq!(part.notice().as_deref(), Some("front lost"));
+    assert_eq!(decode(&part.jpeg), (160, 120), "the size that is wanted");
     let told = state(&server);
     let since = camera(&told)["since"].clone();
     let why = camera(&told)["why"].as_str().unwrap().to_owned();
@@ -407,7 +435,9 @@ fn a_camera_that_is_not_there_is_lost_and_tried_again_while_somebody_looks() {
     eventually("it is tried again", || {
         camera(&state(&server))["why"] != *why
     });
-    assert_eq!(camera(&state(&server))["since"], since);
+    let told = state(&server);
+    assert_eq!(camera(&told)["since"], since);
+    assert_eq!(camera(&told)["published"], 0, "no frame has come");
 }
 
 #[test]

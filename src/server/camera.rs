@@ -193,7 +193,7 @@ impl Camera {
         else {
             return self.choose_frame(want, path, now, stats);
         };
-        let Some(trouble) = self.trouble(*repeat, now) else {
+        let Some(trouble) = self.trouble(*repeat, picture.is_some(), now) else {
             return self.choose_frame(want, path, now, stats);
         };
         if *repeat {
@@ -211,14 +211,18 @@ impl Camera {
         }
     }
 
-    /// What is wrong with the camera. That its producer says it is lost is known; whether it has one is looked at only for
-    /// a viewer who has waited `in_vain`.
-    fn trouble(&mut self, in_vain: bool, now: Instant) -> Option<Finding> {
+    /// What is wrong with the camera. That its producer says it is lost is known; whether it has one, and that it is mute, is looked
+    /// at only for a viewer who has waited `in_vain`, the latter if there is nothing to repeat: it has `had` no frame.
+    fn trouble(&mut self, in_vain: bool, had: bool, now: Instant) -> Option<Finding> {
         if !in_vain && !self.condition.is_lost() {
             return None;
         }
         let finding = self.find(now);
-        finding.phase.is_trouble().then_some(finding)
+        if finding.phase.is_trouble() {
+            return Some(finding);
+        }
+        let mute = !had && self.condition.is_mute(now);
+        mute.then(|| self.condition.mute(finding, now))
     }
 
     /// The picture that says so. It has the number of the newest arrival, of which there is nothing else to see.
@@ -393,7 +397,7 @@ impl Camera {
                     NoFrame::Io(_) => stats.unreadable_frames += 1,
                     _ => {
                         stats.broken_frames += 1;
-                        self.condition.broken += 1;
+                        self.condition.was_broken();
                     }
                 }
                 self.complain(&problem, now);

@@ -63,12 +63,13 @@ pub(super) struct Condition {
     last_arrival: Option<Instant>,
     /// The one before, should the last turn out to be none.
     before: Option<Instant>,
-    asked: Option<Instant>,
+    /// The first time since the last frame, and the last.
+    asked: Option<(Instant, Instant)>,
     absent_since: Option<SystemTime>,
     /// The directory that frames came into is not there any more.
     gone: bool,
     /// Files that were no frame.
-    pub(super) broken: u64,
+    broken: u64,
 }
 
 impl Condition {
@@ -114,10 +115,14 @@ impl Condition {
             self.first_arrival = Some(now);
         }
         self.before = self.last_arrival.replace(now);
-        self.asked = None;
         self.gone = false;
-        self.arrivals += 1;
-        self.rate.add(1, now);
+        // A producer that says what its camera does says that it is live before the first frame: what comes before is the empty file.
+        let told = self.told.as_ref();
+        if told.is_none_or(|told| told.phase == state::Phase::Live) {
+            self.asked = None;
+            self.arrivals += 1;
+            self.rate.add(1, now);
+        }
     }
 
     /// What arrived last was no frame but the empty file.
@@ -128,12 +133,26 @@ impl Condition {
 
     /// A frame was asked for.
     pub(super) fn asked(&mut self, now: Instant) {
-        self.asked.get_or_insert(now);
+        let (first, _) = self.asked.unwrap_or((now, now));
+        self.asked = Some((first, now));
+    }
+
+    /// What arrived last was no frame and no empty file either.
+    pub(super) fn was_broken(&mut self) {
+        self.broken += 1;
+    }
+
+    /// Frames that were none, as the producer counts them and as they were found here.
+    pub(super) fn broken(&self) -> u64 {
+        let told = self.told.as_ref().map_or(0, |told| told.broken);
+        told.saturating_add(self.broken)
     }
 
     /// Frames put in place by the producer, as far as anybody here knows.
     pub(super) fn published(&self) -> u64 {
-        self.told.as_ref().map_or(0, |told| told.published) + self.arrivals
+        let told = self.told.as_ref().map_or(0, |told| told.published);
+        // Anybody may have written that.
+        told.saturating_add(self.arrivals)
     }
 
     /// Frames that arrive per second.
@@ -145,6 +164,20 @@ impl Condition {
     pub(super) fn is_lost(&self) -> bool {
         let told = self.told.as_ref();
         told.is_some_and(|told| told.phase == state::Phase::Lost)
+    }
+
+    /// It was asked a while ago, and has given nothing since: longer than cameras take to start.
+    pub(super) fn is_mute(&self, now: Instant) -> bool {
+        self.asked.is_some_and(|(first, _)| now - first >= QUIET)
+    }
+
+    /// What is found of a camera that is mute.
+    pub(super) fn mute(&self, finding: Finding, now: Instant) -> Finding {
+        Finding {
+            since: self.asked.map(|(first, _)| wall(first, now)),
+            why: Some("asked for a picture, and none has come".into()),
+            ..finding
+        }
     }
 
     /// Looks at everything there is to look at.
@@ -181,11 +214,11 @@ impl Condition {
 
     /// What is seen of a producer that says nothing.
     fn guess(&self, now: Instant) -> Finding {
-        let asked = self.asked.filter(|at| now - *at <= START_LIMIT);
+        let asked = self.asked.filter(|(_, last)| now - *last <= START_LIMIT);
         let (phase, since) = if self.is_live(now) {
             (state::Phase::Live, self.first_arrival)
         } else if asked.is_some() {
-            (state::Phase::Starting, asked)
+            (state::Phase::Starting, asked.map(|(first, _)| first))
         } else {
             (state::Phase::Off, self.last_arrival)
         };

@@ -28,7 +28,7 @@ mod trial;
 mod want;
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use self::settings::Settings;
 use self::stream::Stream;
@@ -229,11 +229,17 @@ impl<F> Connection<F> {
         }
     }
 
-    /// There was no frame to give. What could not be repeated now is tried again after a while.
+    /// There was no frame to give. What could not be repeated now is tried again after a while, for who has had nothing at all when
+    /// others have their first repeat.
     pub fn give_nothing(&mut self, now: Instant, settings: &Settings) {
         if let State::Stream(stream) = &mut self.state {
             if stream.repeat_at.is_some_and(|at| at <= now) {
-                stream.repeat_at = Some(now + settings.repeat_after);
+                let waited = if stream.have.is_none() {
+                    settings.patience
+                } else {
+                    Duration::ZERO
+                };
+                stream.repeat_at = Some(now + settings.repeat_after.saturating_sub(waited));
             }
         }
     }
@@ -268,6 +274,24 @@ impl<F> Connection<F> {
                 self.state = State::Reply { keep_alive };
             }
             _ => {}
+        }
+    }
+
+    /// Gives a stream this picture in place of a frame. It says nothing of the frames' size: before the first one that is a guess.
+    pub fn give_notice(
+        &mut self,
+        shot: Shot<F>,
+        now: Instant,
+        settings: &Settings,
+        stats: &mut Stats,
+    ) {
+        let State::Stream(stream) = &self.state else {
+            return;
+        };
+        let of_frames = stream.picture;
+        self.give(shot, now, settings, stats);
+        if let State::Stream(stream) = &mut self.state {
+            stream.picture = of_frames;
         }
     }
 

@@ -100,7 +100,7 @@ impl Server {
             }
             Choice::Notice(shot) => {
                 self.stats.notices += 1;
-                let begun = Begun::Again { len: shot.len };
+                let begun = Begun::Notice { len: shot.len };
                 self.begin(id, shot, begun, now);
                 true
             }
@@ -128,8 +128,11 @@ impl Server {
         peer.decide_at = None;
         let heads_only = peer.connection.quirks().is_some_and(|of| of.zero_data);
         peer.begin_frame(now, if heads_only { 0 } else { shot.len });
-        peer.connection
-            .give(shot, now, &self.settings, &mut self.stats);
+        let (connection, settings, stats) = (&mut peer.connection, &self.settings, &mut self.stats);
+        match begun {
+            Begun::Notice { .. } => connection.give_notice(shot, now, settings, stats),
+            Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, settings, stats),
+        }
         if heads_only || peer.connection.sends_stream_of().is_some() {
             peer.count_frame(begun, now);
         }

@@ -133,7 +133,7 @@ impl Server {
                 let (waiting, condition) = (waiting.count(), camera.condition());
                 let told = condition.told();
                 let unwanted = told.map_or(0, |told| told.dropped);
-                let broken = told.map_or(0, |told| told.broken) + condition.broken;
+                let broken = condition.broken();
                 let counts = (condition.published(), unwanted, broken);
                 (camera.name(), phase, [streams, waiting], counts)
             })

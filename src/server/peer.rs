@@ -73,8 +73,13 @@ pub(super) enum Begun {
         /// Bytes.
         len: u64,
     },
-    /// The last one once more, or a picture in its place.
+    /// The last one once more.
     Again {
+        /// Bytes.
+        len: u64,
+    },
+    /// A picture that says why there is none.
+    Notice {
         /// Bytes.
         len: u64,
     },
@@ -250,7 +255,7 @@ impl Peer {
                 taken,
                 len,
             } => figures.begin(skipped, taken, len, end, now),
-            Begun::Again { len } => figures.fill_in(len, now),
+            Begun::Again { len } | Begun::Notice { len } => figures.fill_in(len, now),
         }
     }
 

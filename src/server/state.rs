@@ -208,7 +208,7 @@ impl CameraFacts {
             },
             published: condition.published(),
             unwanted: told.map(|told| told.dropped),
-            broken: told.map_or(0, |told| told.broken) + condition.broken,
+            broken: condition.broken(),
             viewers: viewers.iter().filter(|one| one.camera() == index).count(),
             frame: seen.map(|seen| {
                 let age = now.saturating_duration_since(seen.taken);

@@ -19,7 +19,8 @@ pub struct Settings {
     pub snapshot_timeout: Duration,
     /// A stream that was sent nothing for so long gets its last frame again. Clients give up after 10 s.
     pub repeat_after: Duration,
-    /// A stream that has had nothing at all for so long is told why, if the camera cannot give it anything.
+    /// A stream that has had nothing at all for so long is told why, if the camera cannot give it anything; if it only does not, after
+    /// `repeat_after`.
     pub patience: Duration,
     /// For the client to close its side after we closed ours.
     pub drain_timeout: Duration,

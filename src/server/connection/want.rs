@@ -18,7 +18,7 @@ pub enum Want {
         not_before: Instant,
         /// It is time to repeat the last frame if there is no newer one.
         repeat: bool,
-        /// The size of the frames so far.
+        /// The size of the frames so far, if it had any.
         picture: Option<Picture>,
     },
     /// One that meets the client's terms.
