@@ -16,6 +16,7 @@
 #[cfg(feature = "libcamera")]
 pub mod libcamera;
 pub mod lifecycle;
+mod mjpeg;
 mod outlet;
 mod pace;
 pub mod pattern;

@@ -6,6 +6,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -399,6 +400,51 @@ fn thumbnails_in_a_cameras_frames_are_left_out() {
     }
     server.stop();
     writer.join().unwrap();
+}
+
+#[test]
+fn tables_that_a_programs_frames_lack_are_put_in() {
+    let scratch = Scratch::new();
+    let mut command = run(&scratch.join("camera"), &["--source", "stdin"]);
+    command.stdin(Stdio::piped());
+    let mut server = Process::start(command);
+    let mut pipe = server.take_stdin();
+    // With the usual tables, which are those that are meant where there are none.
+    let mut whole = Vec::new();
+    let pixels: Vec<u8> = (0..32 * 32).map(|n| (n * 7 % 251) as u8).collect();
+    let encoder = jpeg_encoder::Encoder::new(&mut whole, 80);
+    encoder
+        .encode(&pixels, 32, 32, jpeg_encoder::ColorType::Luma)
+        .unwrap();
+    let bare = without_tables(&whole);
+    assert!(bare.len() < whole.len());
+    let mut stream = watch(&server);
+    let writer = thread::spawn(move || {
+        // Until nobody reads any more.
+        while pipe.write_all(&bare).is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let seen = stream.part_that(|part| part.notice().is_none());
+    let decoded = |jpeg: &[u8]| jpeg_decoder::Decoder::new(jpeg).decode().unwrap();
+    assert!(without_tables(&seen.jpeg).len() < seen.jpeg.len());
+    assert_eq!(decoded(&seen.jpeg), decoded(&whole));
+    server.stop();
+    writer.join().unwrap();
+}
+
+/// The picture without its Huffman tables, as cameras with AVI's kind of MJPEG give it.
+fn without_tables(jpeg: &[u8]) -> Vec<u8> {
+    let mut bare = jpeg[..2].to_vec();
+    let mut at = 2;
+    while jpeg[at + 1] != 0xDA {
+        let end = at + 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+        if jpeg[at + 1] != 0xC4 {
+            bare.extend_from_slice(&jpeg[at..end]);
+        }
+        at = end;
+    }
+    [&bare, &jpeg[at..]].concat()
 }
 
 /// Ticks of processor time that a process takes over a while in which it has next to nothing to do.

@@ -36,6 +36,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, ioctl_fionread, read};
 
+use crate::capture::mjpeg;
 use crate::capture::pace::Pace;
 use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::capture::split::{Event, Found, LIMIT, Splitter};
@@ -111,6 +112,8 @@ pub struct Stdin<F> {
     /// Broken frames not told yet, and what was wrong with the last of them.
     untold: Option<(u64, Defect)>,
     newest: Vec<u8>,
+    /// The same, if something had to be put in.
+    completed: Vec<u8>,
 }
 
 impl<F: AsFd> Stdin<F> {
@@ -134,6 +137,7 @@ impl<F: AsFd> Stdin<F> {
             counts: Counts::default(),
             untold: None,
             newest: Vec::new(),
+            completed: Vec::new(),
         })
     }
 
@@ -383,7 +387,8 @@ impl<F: AsFd> Source for Stdin<F> {
     }
 
     fn jpeg(&mut self) -> Result<&[u8], Trouble> {
-        Ok(&self.newest)
+        let cleaned = mjpeg::clean(&self.newest, &mut self.completed);
+        cleaned.map_err(|defect| Trouble::Broken(format!("stdin: {defect}")))
     }
 }
 

@@ -26,7 +26,6 @@ mod choice;
 mod controls;
 mod device;
 mod ioctl;
-pub(in crate::capture) mod mjpeg;
 mod nodes;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -37,6 +36,7 @@ use log::{info, warn};
 use rustix::io::Errno;
 
 use super::pixels::Unpacker;
+use crate::capture::mjpeg;
 use crate::capture::settings::Settings;
 use crate::capture::source::{Captured, Facts, Source, Trouble, patience};
 use crate::capture::stamp::{monotonic, realtime};

@@ -11,9 +11,10 @@ use super::*;
 /// A small JPEG that tells its number by a comment.
 fn frame(number: u8) -> Vec<u8> {
     let head = [0xFF, 0xD8, 0xFF, 0xFE, 0, 3, number];
+    let tables = [0xFF, 0xC4, 0, 3, 0];
     let sof = [0xFF, 0xC0, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0];
     let scan = [0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0, 1, 2, 3, 0xFF, 0xD9];
-    [&head[..], &sof, &scan].concat()
+    [&head[..], &tables, &sof, &scan].concat()
 }
 
 fn broken() -> Vec<u8> {

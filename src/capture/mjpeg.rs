@@ -8,11 +8,8 @@
 
 use crate::frames::jpeg::{self, Defect, marker};
 
-/// The JPEG among what a driver gave; `spare` is the memory for one that has to be completed.
-pub(in crate::capture) fn clean<'a>(
-    bytes: &'a [u8],
-    spare: &'a mut Vec<u8>,
-) -> Result<&'a [u8], Defect> {
+/// The JPEG among what a driver or a program gave; `spare` is the memory for one that has to be completed.
+pub(super) fn clean<'a>(bytes: &'a [u8], spare: &'a mut Vec<u8>) -> Result<&'a [u8], Defect> {
     let head = jpeg::head(bytes)?;
     // From the back, where it stands but for the padding. Entropy-coded data cannot contain it (T.81, B.1.1.5).
     let scan = bytes.get(head.scan..).unwrap_or_default();
