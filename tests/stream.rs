@@ -165,6 +165,25 @@ fn a_stream_without_new_frames_is_sent_the_last_one_again_and_only_then() {
 }
 
 #[test]
+fn who_comes_between_two_frames_is_given_the_newest_at_once() {
+    let scratch = Scratch::new();
+    let _camera = Camera::start(scratch.path(), 1.0, Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let mut first = Client::connect(server.address()).stream("/stream");
+    // How long frames are fresh is learnt from their rate.
+    for _ in 0..4 {
+        first.part();
+    }
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(300));
+        let came = monotonic();
+        let mut late = Client::connect(server.address()).stream("/stream");
+        let stamp = late.part().stamp();
+        assert!(stamp.monotonic < came, "it waited for the next one");
+    }
+}
+
+#[test]
 fn a_viewer_after_a_pause_is_given_a_frame_from_after_its_request() {
     let scratch = Scratch::new();
     let mut hand = Hand::new(scratch.path(), Maker::new(5000));

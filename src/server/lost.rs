@@ -244,6 +244,19 @@ mod tests {
     }
 
     #[test]
+    fn it_says_which_camera_since_when_and_why() {
+        let since = "since Thu, 01 Jan 1970 00:00:00 GMT";
+        let said = words("front", &finding("gone"));
+        assert_eq!(said, ["front", "no picture", since, "gone"]);
+        let unknown = Finding {
+            since: None,
+            why: None,
+            ..finding("")
+        };
+        assert_eq!(words("front", &unknown), ["front", "no picture"]);
+    }
+
+    #[test]
     fn the_words_are_drawn_in_white() {
         let canvas = draw(&words("front", &finding("gone")), USUAL_SIZE);
         let pixels = (0..480).flat_map(|y| (0..640).map(move |x| (x, y)));
