@@ -44,60 +44,6 @@ const TRIES: usize = 3;
 /// Where the server listens for the proxy, as the page says, and for viewers without one.
 const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:8080", "--listen", "0.0.0.0:8081"];
 
-#[test]
-fn haproxy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    let proxy = Proxy {
-        name: "haproxy",
-        bounds: &["tune."],
-        system: false,
-        arguments: |file, _| vec!["haproxy".into(), "-db".into(), "-f".into(), file.into()],
-        around: |text| text,
-    };
-    measure(&proxy, |ages| {
-        ages.ours <= BOUND && ages.ours * 2 < ages.defaults
-    });
-}
-
-#[test]
-fn nginx_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    let proxy = Proxy {
-        name: "nginx",
-        bounds: &["proxy_buffering off", "sndbuf=32k"],
-        system: false,
-        arguments: |file, dir| {
-            let dir: PathBuf = dir.into();
-            vec!["nginx".into(), "-p".into(), dir, "-c".into(), file.into()]
-        },
-        around: |text| {
-            format!(
-                "daemon off; pid nginx.pid; error_log stderr; user root;\nevents {{}}\n\
-                 http {{ access_log off; client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; \
-                 uwsgi_temp_path t; scgi_temp_path t;\n{text}}}\n"
-            )
-        },
-    };
-    measure(&proxy, |ages| ages.ours * 3 < ages.defaults * 2);
-}
-
-#[test]
-fn caddy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    let proxy = Proxy {
-        name: "caddy",
-        bounds: &["flush_interval"],
-        system: true,
-        arguments: |file, _| {
-            let words = ["caddy", "run", "--adapter", "caddyfile", "--config"];
-            words
-                .iter()
-                .map(PathBuf::from)
-                .chain([file.into()])
-                .collect()
-        },
-        around: |text| format!("{{\n    admin off\n}}\n{text}"),
-    };
-    measure(&proxy, |ages| ages.ours * 2 < ages.defaults);
-}
-
 /// A proxy, and what its configuration is made of.
 struct Proxy {
     name: &'static str,
@@ -109,6 +55,78 @@ struct Proxy {
     arguments: fn(&Path, &Path) -> Vec<PathBuf>,
     /// What the page leaves out because every installation has it.
     around: fn(String) -> String,
+}
+
+const HAPROXY: Proxy = Proxy {
+    name: "haproxy",
+    bounds: &["tune."],
+    system: false,
+    arguments: |file, _| vec!["haproxy".into(), "-db".into(), "-f".into(), file.into()],
+    around: |text| text,
+};
+
+const NGINX: Proxy = Proxy {
+    name: "nginx",
+    bounds: &["proxy_buffering off", "sndbuf=32k"],
+    system: false,
+    arguments: |file, dir| {
+        let dir: PathBuf = dir.into();
+        vec!["nginx".into(), "-p".into(), dir, "-c".into(), file.into()]
+    },
+    around: |text| {
+        format!(
+            "daemon off; pid nginx.pid; error_log stderr; user root;\nevents {{}}\n\
+             http {{ access_log off; client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; \
+             uwsgi_temp_path t; scgi_temp_path t;\n{text}}}\n"
+        )
+    },
+};
+
+const CADDY: Proxy = Proxy {
+    name: "caddy",
+    bounds: &["flush_interval"],
+    system: true,
+    arguments: |file, _| {
+        let words = ["caddy", "run", "--adapter", "caddyfile", "--config"];
+        words
+            .iter()
+            .map(PathBuf::from)
+            .chain([file.into()])
+            .collect()
+    },
+    around: |text| format!("{{\n    admin off\n}}\n{text}"),
+};
+
+#[test]
+fn haproxy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
+    measure(&HAPROXY, |ages| {
+        ages.ours <= BOUND && ages.ours * 2 < ages.defaults
+    });
+}
+
+#[test]
+fn nginx_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
+    measure(&NGINX, |ages| ages.ours * 3 < ages.defaults * 2);
+}
+
+#[test]
+fn caddy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
+    measure(&CADDY, |ages| ages.ours * 2 < ages.defaults);
+}
+
+/// Clients of mjpg-streamer ask in either way, and not all of them follow a redirect.
+#[test]
+fn each_proxy_answers_mjpg_streamers_urls_with_and_without_the_slash_by_pictures() {
+    let source = Source::start();
+    for proxy in [HAPROXY, NGINX, CADDY] {
+        if !has(proxy.name) {
+            continue;
+        }
+        let Some(rig) = Rig::new(source.path(), &proxy, Some(block(proxy.name)), false) else {
+            return;
+        };
+        rig.expect_pictures(proxy.name);
+    }
 }
 
 /// Median ages.
@@ -139,13 +157,7 @@ fn measure(proxy: &Proxy, is_good: impl Fn(&Ages) -> bool) {
 }
 
 fn once(proxy: &Proxy) -> Option<Ages> {
-    let frames = Scratch::new();
-    let directory = frames.path().to_str().unwrap();
-    let mut capture = lazycam(&["capture", "--source", "stdin", "--frames", directory]);
-    capture.stdin(Stdio::piped());
-    let mut capture = Process::start(capture);
-    let _feeder = Feeder::start(capture.take_stdin(), FPS, Maker::new(FRAME));
-
+    let source = Source::start();
     let ours = block(proxy.name);
     let bounds = |line: &&str| !proxy.bounds.iter().any(|bound| line.contains(bound));
     // nginx has its bound in the line that says where to listen.
@@ -157,7 +169,7 @@ fn once(proxy: &Proxy) -> Option<Ages> {
     let mut rigs = Vec::new();
     for (number, configuration) in cases.into_iter().enumerate() {
         let rig = Rig::new(
-            frames.path(),
+            source.path(),
             proxy,
             configuration,
             proxy.system && number == 1,
@@ -173,6 +185,32 @@ fn once(proxy: &Proxy) -> Option<Ages> {
         ours: ages[1],
         defaults: ages[2],
     })
+}
+
+/// A camera.
+struct Source {
+    _feeder: Feeder,
+    _capture: Process,
+    frames: Scratch,
+}
+
+impl Source {
+    fn start() -> Self {
+        let frames = Scratch::new();
+        let directory = frames.path().to_str().unwrap();
+        let mut capture = lazycam(&["capture", "--source", "stdin", "--frames", directory]);
+        capture.stdin(Stdio::piped());
+        let mut capture = Process::start(capture);
+        Source {
+            _feeder: Feeder::start(capture.take_stdin(), FPS, Maker::new(FRAME)),
+            _capture: capture,
+            frames,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.frames.path()
+    }
 }
 
 /// A server, perhaps a proxy before it, and a viewer at the far end of a slow line.
@@ -239,6 +277,27 @@ impl Rig {
             _namespace: namespace,
             _files: files,
         })
+    }
+
+    /// Asks behind the proxy as mjpg-streamer's clients do.
+    fn expect_pictures(&self, name: &str) {
+        let maker = Maker::new(FRAME);
+        let client = || Client::over(self.viewer.connect(self.port));
+        for prefix in ["/webcam", "/webcam/"] {
+            let reply = client().get(&format!("{prefix}?action=snapshot"));
+            assert_eq!(reply.head.status, 200, "{name}, {prefix}: {:?}", reply.head);
+            assert_eq!(reply.head.field("Content-Type"), Some("image/jpeg"));
+            maker.verify(&reply.body);
+            let mut stream = client().stream_without_chunks(&format!("{prefix}?action=stream"));
+            stream.number(&maker);
+            let page = client().get(prefix);
+            let kind = page.head.field("Content-Type").unwrap_or_default();
+            assert!(
+                kind.starts_with("text/html"),
+                "{name}, {prefix}: {:?}",
+                page.head
+            );
+        }
     }
 
     /// Median age of the frames, once queues have had time to fill.
