@@ -12,7 +12,6 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -348,73 +347,4 @@ fn has(program: &str) -> bool {
         skipped(&format!("there is no {program} here"));
     }
     found
-}
-
-const CONTAINER: &str = "\
-global
-        maxconn 4096
-        daemon
-
-defaults
-        mode    http
-        timeout connect 5s
-        timeout client  15min
-        timeout server  15min
-
-frontend public
-        bind :::80 v4v6
-        use_backend webcam if { path_beg /webcam/ }
-
-backend webcam
-        http-request replace-path /webcam/(.*)   /\\1
-        server webcam1  127.0.0.1:8080
-";
-
-fn edited(text: &str) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/haproxy-fresh-frames");
-    let mut child = Command::new("sh")
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[test]
-fn the_script_for_the_octoprint_container_adds_the_pages_lines_and_a_second_run_changes_nothing() {
-    let once = edited(CONTAINER);
-    let lines =
-        "global\n    tune.sndbuf.client 32768\n    tune.rcvbuf.server 32768\n        maxconn";
-    assert!(once.starts_with(lines), "{once}");
-    let without: String = once
-        .split_inclusive('\n')
-        .filter(|line| !line.contains("tune."))
-        .collect();
-    assert_eq!(without, CONTAINER);
-    assert_eq!(edited(&once), once);
-}
-
-#[test]
-fn the_script_replaces_other_values_and_leaves_other_sections_alone() {
-    let other = CONTAINER.replace(
-        "maxconn 4096",
-        "tune.sndbuf.client 4096\n        tune.bufsize 16384",
-    );
-    let once = edited(&other);
-    assert_eq!(once.matches("tune.sndbuf.client").count(), 1, "{once}");
-    assert!(once.contains("tune.sndbuf.client 32768") && once.contains("tune.bufsize 16384"));
-    let headless = edited("defaults\n    mode http\n");
-    assert!(
-        headless.starts_with("global\n    tune.")
-            && headless.ends_with("\n\ndefaults\n    mode http\n")
-    );
 }
