@@ -83,6 +83,8 @@ fn who_says_nothing_is_asked_at_once_and_the_connection_goes_on() {
         "/nothing",
         "/?action=stream",
         "/favicon.ico",
+        "/state",
+        "/metrics",
     ] {
         let reply = client.get(target);
         expect_challenge(&reply.head);

@@ -5,9 +5,12 @@
 //! the rule that every part has a `Content-Length`, so for those alone that ask for it or are such an `<img>`.
 //!
 //! ```text
-//!   --boundary  head  frame  | --boundary  head  frame | …      as a rule: what stands between bars is one write
+//!   --boundary  head  frame  | --boundary  head  frame | …      as a rule
 //!   --boundary  head | frame  --boundary  head | frame  …       in advance: heads without length and time
 //! ```
+//!
+//! What stands between bars goes out together, by up to three calls: bytes, the file, bytes. Those before the file tell the
+//! kernel that more follows.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Bytes that the kernel accepts before it has sent what it has (`TCP_NOTSENT_LOWAT`, tcp(7)). Small, so
 /// that a frame for a slow viewer waits here, where it is one shared file, and not in the kernel, where it is a
 /// copy per viewer; large enough that a fast viewer's frame goes out in few calls.
+///
+/// `SO_SNDBUF` is left to the kernel: it bounds what is not acknowledged too, and so the rate, to its size by round trip
+/// (16 KB at 20 ms: 6 Mbit/s). This does not, and [`queued`] with `super::pacing` sees to what is on its way.
 const NOTSENT_LOWAT: libc::c_int = 16 * 1024;
 
 /// The head of `struct tcp_info` (linux/tcp.h), to the last member used here. The kernel copies as much of its
