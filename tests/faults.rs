@@ -19,6 +19,7 @@ use common::process::{
     Process, capture, clean, cpu_ticks, run, serve, serve_arguments, sockets, words, wrapped,
 };
 use common::producer::{Camera, Feeder, Hand};
+use common::tables::without_tables;
 use common::{PATIENCE, Scratch, eventually};
 use lazycam::capture::stamp::monotonic;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -431,20 +432,6 @@ fn tables_that_a_programs_frames_lack_are_put_in() {
     assert_eq!(decoded(&seen.jpeg), decoded(&whole));
     server.stop();
     writer.join().unwrap();
-}
-
-/// The picture without its Huffman tables, as cameras with AVI's kind of MJPEG give it.
-fn without_tables(jpeg: &[u8]) -> Vec<u8> {
-    let mut bare = jpeg[..2].to_vec();
-    let mut at = 2;
-    while jpeg[at + 1] != 0xDA {
-        let end = at + 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
-        if jpeg[at + 1] != 0xC4 {
-            bare.extend_from_slice(&jpeg[at..end]);
-        }
-        at = end;
-    }
-    [&bare, &jpeg[at..]].concat()
 }
 
 /// Ticks of processor time that a process takes over a while in which it has next to nothing to do.

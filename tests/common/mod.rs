@@ -11,6 +11,7 @@ pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod producer;
+pub(crate) mod tables;
 
 use std::fs;
 use std::io::Write;

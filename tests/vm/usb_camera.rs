@@ -14,6 +14,9 @@
 //! Standard output tells what happens to it: `plugged in`, `stream on at SECONDS`, `stream off at SECONDS`, `control N is V`.
 //! Killing the program is pulling the plug.
 
+#[path = "../common/tables.rs"]
+mod tables;
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{Read, Write};
@@ -27,6 +30,7 @@ use lazycam::capture::source::Source;
 use lazycam::capture::stamp::monotonic;
 use lazycam::picture::encode::{Encoder, Planes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tables::without_tables;
 
 const SIZES: [(u16, u16); 2] = [(320, 240), (640, 480)];
 const RATES: [u32; 2] = [10, 5];
@@ -446,19 +450,4 @@ fn frame(index: u8, (width, height): (u16, u16)) -> Vec<u8> {
     frame.push(RATES.len() as u8);
     frame.extend(intervals.iter().flat_map(|interval| interval.to_le_bytes()));
     frame
-}
-
-/// Takes the Huffman tables out, as in Motion JPEG of AVI files.
-fn without_tables(jpeg: &[u8]) -> Vec<u8> {
-    let mut bare = jpeg[..2].to_vec();
-    let mut at = 2;
-    while jpeg[at + 1] != 0xDA {
-        let end = at + 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
-        if jpeg[at + 1] != 0xC4 {
-            bare.extend_from_slice(&jpeg[at..end]);
-        }
-        at = end;
-    }
-    bare.extend_from_slice(&jpeg[at..]);
-    bare
 }
