@@ -221,8 +221,10 @@ impl Camera {
         if finding.phase.is_trouble() {
             return Some(finding);
         }
-        let mute = !had && self.condition.is_mute(now);
-        mute.then(|| self.condition.mute(finding, now))
+        if had {
+            return None;
+        }
+        self.condition.mute(finding, now)
     }
 
     /// The picture that says so. It has the number of the newest arrival, of which there is nothing else to see.

@@ -166,18 +166,14 @@ impl Condition {
         told.is_some_and(|told| told.phase == state::Phase::Lost)
     }
 
-    /// It was asked a while ago, and has given nothing since: longer than cameras take to start.
-    pub(super) fn is_mute(&self, now: Instant) -> bool {
-        self.asked.is_some_and(|(first, _)| now - first >= QUIET)
-    }
-
-    /// What is found of a camera that is mute.
-    pub(super) fn mute(&self, finding: Finding, now: Instant) -> Finding {
-        Finding {
-            since: self.asked.map(|(first, _)| wall(first, now)),
+    /// What is found of a camera that was asked and has given nothing since, for longer than cameras take to start.
+    pub(super) fn mute(&self, finding: Finding, now: Instant) -> Option<Finding> {
+        let (first, _) = self.asked.filter(|(first, _)| now - *first >= QUIET)?;
+        Some(Finding {
+            since: Some(wall(first, now)),
             why: Some("asked for a picture, and none has come".into()),
             ..finding
-        }
+        })
     }
 
     /// Looks at everything there is to look at.

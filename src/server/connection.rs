@@ -248,20 +248,11 @@ impl<F> Connection<F> {
     pub fn give(&mut self, shot: Shot<F>, now: Instant, settings: &Settings, stats: &mut Stats) {
         match &mut self.state {
             State::Stream(stream) => {
-                if stream.picture.is_some_and(|size| size != shot.picture) {
+                if *stream.picture.get_or_insert(shot.picture) == shot.picture {
+                    self.give_part(shot, now, settings, stats);
+                } else {
                     // Firefox keeps a stream's first size: end it, and let the client come back.
                     self.finish(now);
-                    return;
-                }
-                stats.frames += 1;
-                stats.repeats += u64::from(stream.have == Some(shot.number));
-                let frame = stream.begin(&shot, now, settings);
-                let quirks = &stream.quirks;
-                quirks.write_part_head(self.out.bytes(), &frame);
-                if quirks.zero_data {
-                    self.out.bytes().extend(quirks.delimiter());
-                } else {
-                    self.out.put(shot, quirks.delimiter());
                 }
             }
             State::Snapshot(snapshot) => {
@@ -277,21 +268,27 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Gives a stream this picture in place of a frame. It says nothing of the frames' size: before the first one that is a guess.
-    pub fn give_notice(
+    /// Gives a stream its next part. By itself for a picture in place of a frame, which says nothing of the frames' size: before
+    /// the first one that is a guess.
+    pub fn give_part(
         &mut self,
         shot: Shot<F>,
         now: Instant,
         settings: &Settings,
         stats: &mut Stats,
     ) {
-        let State::Stream(stream) = &self.state else {
+        let State::Stream(stream) = &mut self.state else {
             return;
         };
-        let of_frames = stream.picture;
-        self.give(shot, now, settings, stats);
-        if let State::Stream(stream) = &mut self.state {
-            stream.picture = of_frames;
+        stats.frames += 1;
+        stats.repeats += u64::from(stream.have == Some(shot.number));
+        let frame = stream.begin(&shot, now, settings);
+        let quirks = &stream.quirks;
+        quirks.write_part_head(self.out.bytes(), &frame);
+        if quirks.zero_data {
+            self.out.bytes().extend(quirks.delimiter());
+        } else {
+            self.out.put(shot, quirks.delimiter());
         }
     }
 

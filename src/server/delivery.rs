@@ -130,7 +130,7 @@ impl Server {
         peer.begin_frame(now, if heads_only { 0 } else { shot.len });
         let (connection, settings, stats) = (&mut peer.connection, &self.settings, &mut self.stats);
         match begun {
-            Begun::Notice { .. } => connection.give_notice(shot, now, settings, stats),
+            Begun::Notice { .. } => connection.give_part(shot, now, settings, stats),
             Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, settings, stats),
         }
         if heads_only || peer.connection.sends_stream_of().is_some() {

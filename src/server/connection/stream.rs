@@ -53,7 +53,6 @@ impl Stream {
     pub(super) fn begin<F>(&mut self, shot: &Shot<F>, now: Instant, settings: &Settings) -> Facts {
         let is_repeat = self.have == Some(shot.number);
         self.have = Some(shot.number);
-        self.picture = Some(shot.picture);
         let repeat_after = self.quirks.repeat_after(is_repeat, settings.repeat_after);
         self.repeat_at = Some(now + repeat_after);
         self.rate.add(1, now);
