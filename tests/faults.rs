@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ChildStdin, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -325,13 +325,19 @@ fn a_storm_of_clients_beyond_the_limit_is_answered_to_the_last() {
     }
 }
 
+/// `run` of what is written into the pipe.
+fn run_piped(frames: &Path) -> (Process, ChildStdin) {
+    let mut command = run(frames, &["--source", "stdin"]);
+    command.stdin(Stdio::piped());
+    let mut server = Process::start(command);
+    let pipe = server.take_stdin();
+    (server, pipe)
+}
+
 #[test]
 fn broken_frames_on_standard_input_are_dropped_and_counted() {
     let scratch = Scratch::new();
-    let mut command = run(&scratch.join("camera"), &["--source", "stdin"]);
-    command.stdin(Stdio::piped());
-    let mut server = Process::start(command);
-    let mut pipe = server.take_stdin();
+    let (server, mut pipe) = run_piped(&scratch.join("camera"));
     let maker = Maker::new(5000);
     let mut stream = watch(&server);
     let writer = thread::spawn({
@@ -365,10 +371,7 @@ fn broken_frames_on_standard_input_are_dropped_and_counted() {
 #[test]
 fn thumbnails_in_a_cameras_frames_are_left_out() {
     let scratch = Scratch::new();
-    let mut command = run(&scratch.join("camera"), &["--source", "stdin"]);
-    command.stdin(Stdio::piped());
-    let mut server = Process::start(command);
-    let mut pipe = server.take_stdin();
+    let (server, mut pipe) = run_piped(&scratch.join("camera"));
     let (maker, thumbnails) = (Maker::new(5000), Maker::new(1000));
     let mut stream = watch(&server);
     let writer = thread::spawn({
@@ -406,10 +409,7 @@ fn thumbnails_in_a_cameras_frames_are_left_out() {
 #[test]
 fn tables_that_a_programs_frames_lack_are_put_in() {
     let scratch = Scratch::new();
-    let mut command = run(&scratch.join("camera"), &["--source", "stdin"]);
-    command.stdin(Stdio::piped());
-    let mut server = Process::start(command);
-    let mut pipe = server.take_stdin();
+    let (server, mut pipe) = run_piped(&scratch.join("camera"));
     // With the usual tables, which are those that are meant where there are none.
     let mut whole = Vec::new();
     let pixels: Vec<u8> = (0..32 * 32).map(|n| (n * 7 % 251) as u8).collect();

@@ -133,20 +133,24 @@ impl Client {
         }
     }
 
+    /// With a time-out the kernel does not take it up again by itself when this process was stopped and goes on (signal(7)).
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let read = match &mut self.socket {
+                Socket::Tcp(socket) => socket.read(bytes),
+                Socket::Unix(socket) => socket.read(bytes),
+            };
+            match read {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
     /// Receives some bytes; none at the end of the connection.
     fn receive(&mut self) -> std::io::Result<usize> {
         let mut bytes = [0; 65536];
-        let n = loop {
-            let read = match &mut self.socket {
-                Socket::Tcp(socket) => socket.read(&mut bytes),
-                Socket::Unix(socket) => socket.read(&mut bytes),
-            };
-            // With a time-out a read is not taken up again by itself when this process was stopped and goes on (signal(7)).
-            match read {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
+        let n = self.read(&mut bytes)?;
         self.buffer.extend_from_slice(&bytes[..n]);
         Ok(n)
     }
@@ -189,11 +193,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn sip(&mut self, n: usize) {
         let mut bytes = vec![0; n];
-        let n = match &mut self.socket {
-            Socket::Tcp(socket) => socket.read(&mut bytes),
-            Socket::Unix(socket) => socket.read(&mut bytes),
-        };
-        assert!(n.unwrap() > 0, "the end");
+        assert!(self.read(&mut bytes).unwrap() > 0, "the end");
     }
 
     /// Everything up to and with the next empty line.
