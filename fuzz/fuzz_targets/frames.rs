@@ -119,9 +119,10 @@ impl<'a> Scene<'a> {
         let id = watcher.add(&dir);
         // Left over from the scene before.
         watcher.read(Instant::now(), &mut Vec::new()).unwrap();
+        let name = "cam".parse().unwrap();
         Scene {
             id,
-            camera: Camera::new("cam".parse().unwrap(), dir.clone(), Links::Follow),
+            camera: Camera::new(name, dir.clone(), Links::Follow, watcher.is_watched(id)),
             stats: Stats::default(),
             now: Instant::now(),
             frames: Vec::new(),
@@ -438,7 +439,9 @@ impl<'a> Scene<'a> {
         self.watcher.remove(self.id);
         self.camera.gone();
         self.id = self.watcher.add(&self.dir);
-        self.camera.returned();
+        if self.watcher.is_watched(self.id) {
+            self.camera.returned();
+        }
         self.home = identity(&self.dir);
         // Events of the watch before are nobody's.
         self.read();

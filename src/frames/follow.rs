@@ -124,6 +124,11 @@ impl Follower {
         (id, walked.map(|()| self.places[&id].home.is_some()))
     }
 
+    /// Whether the directory was there at the last look.
+    pub(super) fn is_there(&self, id: DirId) -> bool {
+        self.places.get(&id).is_some_and(|place| place.home.is_some())
+    }
+
     /// Ends following; nothing with this name is told after it.
     pub(super) fn remove(&mut self, id: DirId) {
         if self.places.remove(&id).is_some() {

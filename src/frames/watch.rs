@@ -61,6 +61,12 @@ impl Watcher {
         id
     }
 
+    /// Whether the directory is there and watched, as far as events were read: whoever opens a frame in it now is told of
+    /// the next one by [`Change::Frame`].
+    pub fn is_watched(&self, dir: DirId) -> bool {
+        self.follower.is_there(dir)
+    }
+
     /// Ends watching; nothing is told of this directory after it.
     pub fn remove(&mut self, dir: DirId) {
         self.follower.remove(dir);

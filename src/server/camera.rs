@@ -6,6 +6,9 @@
 //! Freshness is counted from the *arrival* of a frame by the monotonic clock: its modification time comes from a
 //! wall clock that jumps. A frame that was there before anybody watched has no arrival and is not fresh.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path as DirPath, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -56,6 +59,8 @@ pub struct Camera {
     name: Name,
     dir: PathBuf,
     links: Links,
+    /// The directory is watched. Before that a request would be lost: the frame that it brings would come unnoticed.
+    watched: bool,
     /// Counts arrivals; a shot has the number of the arrival that it was opened for.
     number: u64,
     arrived: Option<Instant>,
@@ -85,8 +90,9 @@ pub(super) struct Seen {
 }
 
 impl Camera {
-    /// Of this directory, in which nothing is looked for yet but its state.
-    pub fn new(name: Name, dir: PathBuf, links: Links) -> Self {
+    /// Of this directory, in which nothing is looked for yet but its state. If it is not `watched` yet, [`Camera::returned`] tells
+    /// when it is.
+    pub fn new(name: Name, dir: PathBuf, links: Links, watched: bool) -> Self {
         Camera {
             condition: Condition::of(&dir, links, Instant::now()),
             notices: Notices::new(),
@@ -95,6 +101,7 @@ impl Camera {
             name,
             dir,
             links,
+            watched,
             number: 0,
             arrived: None,
             opened: None,
@@ -139,8 +146,9 @@ impl Camera {
         }
     }
 
-    /// The directory has come, possibly in place of another one.
+    /// The directory has come and is watched, possibly in place of another one.
     pub fn returned(&mut self) {
+        self.watched = true;
         self.condition.read(&self.dir);
         self.look_again();
         self.lost_at = self.number;
@@ -148,6 +156,7 @@ impl Camera {
 
     /// The directory has gone.
     pub fn gone(&mut self) {
+        self.watched = false;
         self.condition.gone();
         self.look_again();
     }
@@ -435,9 +444,10 @@ impl Camera {
         }
     }
 
-    /// Asks the producer for a frame, unless it was asked since the last one came.
+    /// Asks the producer for a frame, unless it was asked since the last one came. A directory that is not watched yet is asked
+    /// when it is: who waits is served again then.
     fn ask(&mut self, now: Instant) {
-        if self.asked.is_some_and(|asked| now - asked < ASK_AGAIN) {
+        if !self.watched || self.asked.is_some_and(|asked| now - asked < ASK_AGAIN) {
             return;
         }
         self.asked = Some(now);

@@ -148,9 +148,11 @@ impl Server {
         let watched = self.watcher.add(&dir);
         self.directories.insert(watched, number);
         if number == self.cameras.len() {
-            self.cameras.push(Camera::new(name.clone(), dir, links));
+            let is_watched = self.watcher.is_watched(watched);
+            let camera = Camera::new(name.clone(), dir, links, is_watched);
+            self.cameras.push(camera);
             self.waiting.push(Vec::new());
-        } else {
+        } else if self.watcher.is_watched(watched) {
             self.cameras[number].returned();
         }
     }
