@@ -7,20 +7,27 @@
 //!
 //! A child that ends with status 0 or 3 has come to the end of its input, and one that ends with 2 was called wrongly:
 //! none of them is started again. Its camera is gone for the server, and the others go on; with the last of them the server
-//! ends too.
+//! ends too. A restart that fails, for lack of memory for instance, is tried again after the same pauses.
+//!
+//! What is started is `/proc/self/exe` (proc_pid_exe(5)), the file that runs here, and not its path: an upgrade may have put
+//! another version there, or nothing yet.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use rustix::thread::set_name;
 
 use crate::error::{Context, ENDED_STATUS, Error, Result, USAGE_STATUS};
 use crate::frames::name::Name;
 use crate::logging::SPEAKER;
 use crate::server::{Attendant, Verdict};
+
+/// The file of this program, whatever has become of its path.
+const PROGRAM: &str = "/proc/self/exe";
 
 /// Tells a child who started it.
 const SUPERVISOR: &str = "LAZYCAM_SUPERVISOR";
@@ -161,7 +168,7 @@ impl Attendant for Supervisor {
     fn wake(&mut self, now: Instant) -> Result<Verdict> {
         for child in &mut self.children {
             if child.restart_at.is_some_and(|at| at <= now) {
-                child.spawn(now)?;
+                child.start_again(now);
             }
         }
         Ok(Verdict::GoOn)
@@ -186,8 +193,11 @@ impl Supervised {
     }
 
     fn spawn(&mut self, now: Instant) -> Result<()> {
-        let program = std::env::current_exe().doing(|| "find this program's own file".into())?;
-        let mut command = Command::new(&program);
+        let mut command = Command::new(PROGRAM);
+        // As `ps` has ours.
+        if let Some(called) = std::env::args_os().next() {
+            command.arg0(called);
+        }
         // What flags and their variables said is all in its arguments; what they did not say for this camera must not
         // come in by a variable.
         let ours = std::env::vars_os().filter(|(name, _)| is_ours(name));
@@ -209,11 +219,27 @@ impl Supervised {
             .env_remove("WATCHDOG_USEC")
             .env_remove("WATCHDOG_PID")
             .spawn()
-            .doing(|| format!("start {} as the {} process", program.display(), self.title))?;
+            .doing(|| format!("start a process for {}", self.title))?;
         info!("{} is process {}", self.title, child.id());
         self.child = Some((child, now));
         self.restart_at = None;
         Ok(())
+    }
+
+    /// A restart that is due. If it fails, viewers stay, and the next one may not.
+    fn start_again(&mut self, now: Instant) {
+        if let Err(error) = self.spawn(now) {
+            let pause = self.start_later(now);
+            warn!("{error}; trying again in {pause:?}");
+        }
+    }
+
+    /// Sets the time of the next restart; each pause is longer than the one before. How long it is.
+    fn start_later(&mut self, now: Instant) -> Duration {
+        let pause = self.pause;
+        self.restart_at = Some(now + pause);
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        pause
     }
 
     /// Takes leave of the child if it has ended: its status, and how long it ran.
@@ -255,10 +281,8 @@ impl Supervised {
             Some(signal) => format!("was ended by signal {signal}"),
             None => format!("ended with {status}"),
         };
-        let (title, pause) = (&self.title, self.pause);
-        warn!("{title} {how}; starting it again in {pause:?}");
-        self.restart_at = Some(now + pause);
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        let pause = self.start_later(now);
+        warn!("{} {how}; starting it again in {pause:?}", self.title);
         None
     }
 
@@ -297,11 +321,13 @@ fn is_ours(variable: &OsStr) -> bool {
     variable.as_encoded_bytes().starts_with(b"LAZYCAM_")
 }
 
-/// In a supervised child: ends with its supervisor. Called first thing in `main`.
+/// In a supervised child: ends with its supervisor. Called first thing in `lazycam capture`, before a camera is opened.
 pub fn follow_supervisor() -> Result<()> {
     let Some(supervisor) = std::env::var_os(SUPERVISOR) else {
         return Ok(());
     };
+    // The kernel names it after the file that was started: `ps`, `top` and `pgrep` would call it `exe`.
+    let _ = set_name(c"lazycam");
     set_parent_process_death_signal(Some(Signal::TERM))
         .doing(|| "ask for a signal at the supervisor's death".into())?;
     let parent = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());

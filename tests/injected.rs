@@ -15,11 +15,12 @@ use std::time::Duration;
 use common::frames::Maker;
 use common::http::{Client, Stream};
 use common::process::{
-    Process, Spent, clean, descriptors, has, is_emulated, run, serve, serve_arguments, wrapped,
+    Process, Spent, clean, descriptors, has, is_emulated, pid, run, serve, serve_arguments, wrapped,
 };
 use common::producer::{Camera, Hand};
 use common::{Scratch, eventually, skipped};
 use lazycam::capture::stamp::monotonic;
+use rustix::process::{Signal, kill_process};
 
 /// Whether calls can be made to fail here; says so if not.
 fn can_inject() -> bool {
@@ -331,5 +332,34 @@ fn what_passes_costs_a_capture_process_frames_and_nothing_else() {
             descriptors(capture) <= before
         });
         assert_eq!(server.child(), capture, "{what}: another process");
+    });
+}
+
+#[test]
+fn a_capture_process_that_cannot_be_started_again_is_tried_again_and_costs_no_viewer() {
+    if !can_inject() {
+        return;
+    }
+    // musl's and glibc's ways to start a process, and what an older kernel is asked for.
+    let cases = [
+        "?clone,?clone3,?vfork:error=EAGAIN:when=1",
+        "?clone,?clone3,?vfork:error=ENOMEM:when=1",
+    ];
+    each(&cases, |what| {
+        let scratch = Scratch::new();
+        let flags = ["--size", "64x48", "--fps", "20"];
+        let mut server = Process::start(run(&scratch.join("frames"), &flags));
+        let mut viewer = Client::connect(server.address()).stream("/stream");
+        expect_new_frame(&mut viewer);
+        let capture = server.child();
+        let Some(injection) = Injection::into(server.pid(), what, &scratch) else {
+            return;
+        };
+        kill_process(pid(capture), Signal::KILL).unwrap();
+        server.line("cannot start a process for capture: ");
+        injection.has_struck();
+        injection.end();
+        expect_new_frame(&mut viewer);
+        assert!(server.runs() && server.child() != capture, "{what}");
     });
 }

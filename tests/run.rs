@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -12,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use common::frames::{Maker, decode};
 use common::http::{Client, Part};
-use common::process::{Process, capture, is_alive, is_emulated, pid, run, serve, wrapped};
+use common::process::{
+    Process, binary, capture, clean, is_alive, is_emulated, pid, run, serve, wrapped,
+};
 use common::producer::Feeder;
 use common::{PATIENCE, Scratch, eventually, skipped};
 use lazycam::capture::stamp::{Stamp, monotonic};
@@ -115,6 +118,39 @@ fn a_killed_capture_process_is_replaced_and_the_stream_goes_on() {
     }
     let log = server.stop().log;
     assert!(log.contains("capture was ended by signal 9"), "{log}");
+}
+
+/// An upgrade puts another version in its place, or takes it away for a while.
+#[test]
+fn a_program_whose_file_was_deleted_starts_its_capture_process_again() {
+    if is_emulated() {
+        return skipped("the emulator opens the file by its path");
+    }
+    let scratch = Scratch::new();
+    // Not in the scratch directory: a /dev/shm may forbid to execute.
+    let program = env::temp_dir().join(format!("lazycam-test-copy-{}", std::process::id()));
+    fs::copy(binary(), &program).unwrap();
+    let frames = scratch.join("camera");
+    let mut command = clean(&program);
+    command.args(["run", "--listen", "127.0.0.1:0", "--size", "64x48"]);
+    command.arg("--frames").arg(&frames).stdout(Stdio::null());
+    let server = Process::start(command);
+    let mut stream = Client::connect(server.address()).stream("/stream");
+    stream.part();
+    let child = server.child();
+    fs::remove_file(&program).unwrap();
+    kill_process(pid(child), Signal::KILL).unwrap();
+    eventually("another one is there", || {
+        server.children().iter().any(|now| *now != child)
+    });
+    let restarted = monotonic();
+    stream.part_that(|part| part.notice().is_none() && part.stamp().monotonic > restarted);
+    // Called as before, for those who look for it by its name.
+    let about = |file| fs::read(format!("/proc/{}/{file}", server.child())).unwrap();
+    assert_eq!(about("comm"), b"lazycam\n");
+    let called = format!("{}\0capture\0", program.display());
+    assert!(about("cmdline").starts_with(called.as_bytes()));
+    assert!(server.stop().status.success());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use rustix::process::{
 use super::PATIENCE;
 
 /// The binary under test: `LAZYCAM_BIN`, or the one that cargo has built.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("LAZYCAM_BIN").map_or(env!("CARGO_BIN_EXE_lazycam").into(), PathBuf::from)
 }
 
