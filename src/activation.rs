@@ -5,17 +5,20 @@
 //! is asked, not the environment: a listening socket (`Accept=no`), or a connection (`Accept=yes`).
 //!
 //! A border with unsafe code: taking over a descriptor by its number, and changing the
-//! environment. Both happen first thing in `main`, while the process has one thread.
+//! environment. Both happen at the beginning of a command, before anything has started a thread.
 
 #![allow(unsafe_code)]
 
 use std::fs;
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::process::geteuid;
 use sd_notify::NotifyState;
 
 use crate::error::{Context, Error, Result};
@@ -49,7 +52,7 @@ pub fn passed_sockets() -> Result<Vec<Passed>> {
         // SAFETY: as below.
         unsafe { std::env::remove_var("LISTEN_FDNAMES") };
     }
-    // SAFETY: changes the environment, which is sound while there is one thread; `main` calls this before
+    // SAFETY: changes the environment, which is sound while there is one thread; the commands call this before
     // anything that starts one.
     let passed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() }
         .doing(|| "take over the sockets of LISTEN_FDS".into())?;
@@ -144,8 +147,9 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// A directory on a tmpfs that this process may write: the service's own, the user's, the system's.
-pub fn runtime_directory() -> PathBuf {
+/// A directory on a tmpfs that this process may write: the service's own, the system's, the user's; if there is none of these,
+/// one that is made in `/dev/shm`.
+pub fn runtime_directory() -> Result<PathBuf> {
     let own = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
     let users = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("lazycam"));
     let candidates = [own, Some(PathBuf::from("/run/lazycam")), users];
@@ -153,10 +157,67 @@ pub fn runtime_directory() -> PathBuf {
         match fs::create_dir_all(&candidate).and_then(|()| {
             rustix::fs::access(&candidate, rustix::fs::Access::WRITE_OK).map_err(Into::into)
         }) {
-            Ok(()) => return candidate,
+            Ok(()) => return Ok(candidate),
             Err(error) => debug!("not {}: {error}", candidate.display()),
         }
     }
-    let user = rustix::process::getuid().as_raw();
-    PathBuf::from(format!("/dev/shm/lazycam-{user}"))
+    let user = geteuid().as_raw();
+    let shared = PathBuf::from(format!("/dev/shm/lazycam-{user}"));
+    make_own(&shared)?;
+    Ok(shared)
+}
+
+/// Makes a directory where all users may make some, for this one alone. Whoever made it first could put other pictures
+/// there, or a link to somewhere else.
+fn make_own(dir: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made.doing(|| format!("make {}", dir.display())),
+    }
+    let about = fs::symlink_metadata(dir).doing(|| format!("look at {}", dir.display()))?;
+    let others_write = about.mode() & 0o022 != 0;
+    if about.is_dir() && about.uid() == geteuid().as_raw() && !others_write {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{} is not a directory that this user alone may write to: remove it, or name another one with --frames",
+        dir.display()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_in_a_shared_place_is_made_for_this_user_alone_and_no_other_one_is_taken() {
+        let base = std::env::temp_dir().join(format!("lazycam-own-{}", std::process::id()));
+        fs::create_dir(&base).unwrap();
+        let mode = |dir: &Path, mode| {
+            fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let own = base.join("own");
+        make_own(&own).unwrap();
+        assert_eq!(fs::metadata(&own).unwrap().mode() & 0o777, 0o700);
+        mode(&own, 0o755);
+        make_own(&own).unwrap();
+        for writable in [0o775, 0o757] {
+            mode(&own, writable);
+            assert!(matches!(make_own(&own), Err(Error::Usage(_))));
+        }
+        mode(&own, 0o755);
+        let (link, file) = (base.join("link"), base.join("file"));
+        symlink(&own, &link).unwrap();
+        fs::write(&file, "").unwrap();
+        for other in [link, file] {
+            assert!(matches!(make_own(&other), Err(Error::Usage(_))));
+        }
+        // Only root can give one away.
+        if chown(&own, Some(1), None).is_ok() {
+            assert!(matches!(make_own(&own), Err(Error::Usage(_))));
+        }
+        fs::remove_dir_all(&base).unwrap();
+    }
 }

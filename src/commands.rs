@@ -198,7 +198,10 @@ fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> 
         [] if passed.is_empty() => vec![free_port()?],
         listen => listen.to_vec(),
     };
-    let frames = flags.frames.clone().unwrap_or_else(|| own_frames(&listen));
+    let frames = match &flags.frames {
+        Some(frames) => frames.clone(),
+        None => own_frames(&listen)?,
+    };
     let kinds: Vec<_> = match sources.as_slice() {
         [] => vec![flags.source.source.clone()],
         sources => sources.iter().map(|(_, one)| one.source.clone()).collect(),
@@ -268,12 +271,13 @@ fn captures(
 }
 
 /// A frame directory that no other `lazycam run` of this system uses: named after the socket, of which there is one.
-fn own_frames(listen: &[Address]) -> PathBuf {
+fn own_frames(listen: &[Address]) -> Result<PathBuf> {
     let name = listen.first().map_or("camera".into(), |address| {
         let name = address.to_string();
         name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
     });
-    activation::runtime_directory().join(name.trim_matches('-'))
+    let base = activation::runtime_directory()?;
+    Ok(base.join(name.trim_matches('-')))
 }
 
 /// The first port that nobody else listens on. Somebody else may take it before the server does, and then it says so.

@@ -101,9 +101,11 @@ fn write(frame: &Frame, path: &Path) -> io::Result<()> {
         return copy(frame, &mut fs::OpenOptions::new().write(true).open(&path)?);
     }
     let temporary = beside(&path)?;
-    let written = File::create(&temporary)
-        .and_then(|mut file| copy(frame, &mut file))
-        .and_then(|()| fs::rename(&temporary, &path));
+    // One may be left by a process that was killed and had the same number. What somebody puts there meanwhile, a link perhaps,
+    // is not followed: the file is made here or not at all.
+    let _ = fs::remove_file(&temporary);
+    let mut file = File::create_new(&temporary)?;
+    let written = copy(frame, &mut file).and_then(|()| fs::rename(&temporary, &path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }

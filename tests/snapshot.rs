@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use common::frames::Maker;
 use common::http::{Client, Reply};
-use common::process::{Process, lazycam, serve, wait_until_asleep};
+use common::process::{Process, lazycam, serve, wait_until_asleep, wrapped};
 use common::producer::{Camera, Hand};
 use common::{PATIENCE, Scratch, jpeg, put};
 
@@ -236,6 +236,29 @@ fn the_command_replaces_a_file_as_a_whole() {
         2,
         "nothing left beside it"
     );
+}
+
+/// Who may write where the file goes can know what it is called until it is complete: the number of the process is in it.
+#[test]
+fn the_command_follows_no_link_that_was_put_where_it_writes() {
+    let scratch = Scratch::new();
+    let (dir, out) = (scratch.join("camera"), scratch.join("out.jpg"));
+    let _camera = Camera::on_demand(&dir, 30.0, Maker::new(3000));
+    let victim = scratch.join("victim");
+    fs::write(&victim, "as before").unwrap();
+    let script = "ln -s victim \"$1/.out.jpg.$$\" && shift && exec \"$@\"";
+    let wrapper = ["sh", "-c", script, "sh", scratch.path().to_str().unwrap()];
+    let words = [
+        "snapshot",
+        dir.to_str().unwrap(),
+        "-o",
+        out.to_str().unwrap(),
+    ];
+    let ended = Process::start(wrapped(&wrapper, &words)).end();
+    assert!(ended.status.success(), "{}", ended.log);
+    Maker::new(3000).verify(&fs::read(&out).unwrap());
+    assert!(fs::symlink_metadata(&out).unwrap().is_file());
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "as before");
 }
 
 #[test]
