@@ -272,7 +272,8 @@ impl Server {
         }
         server.adopt(passed)?;
         server.register_listeners()?;
-        server.places = Places::for_clients(server.options.max_clients, server.descriptors());
+        let (cameras, in_use) = (server.cameras.len(), server.descriptors());
+        server.places = Places::for_clients(server.options.max_clients, cameras, in_use);
         Ok(server)
     }
 

@@ -9,9 +9,9 @@ use std::process::Stdio;
 
 use common::frames::{Maker, decode};
 use common::http::Client;
-use common::process::{Process, is_alive, lazycam, run, wait_until_asleep};
+use common::process::{Process, is_alive, lazycam, run, wait_until_asleep, wrapped};
 use common::producer::{Camera, Feeder, Hand};
-use common::{Scratch, eventually};
+use common::{Scratch, eventually, jpeg, put};
 
 const NOBODY_IS_THERE: u16 = 503;
 
@@ -284,6 +284,57 @@ fn a_root_may_come_late_go_and_come_back() {
     });
     let _camera = Camera::start(&root.join("front"), 30.0, maker());
     eventually("it is back", || status(&server, "/snapshot") == 200);
+}
+
+/// Each may have its newest frame and its producer's lock open, while as many clients are served as there is room for.
+#[test]
+fn many_cameras_under_a_low_limit_of_descriptors_all_have_their_frames() {
+    const CAMERAS: usize = 100;
+    let scratch = Scratch::new();
+    let mut words = vec!["serve".to_owned(), "--listen".into(), "127.0.0.1:0".into()];
+    for number in 0..CAMERAS {
+        let dir = scratch.join(&format!("c{number}"));
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("lock"), "").unwrap();
+        put(&dir, &jpeg(100));
+        words.extend(["--frames".into(), dir.to_str().unwrap().into()]);
+    }
+    let wrapper = ["sh", "-c", "ulimit -n 340 && exec \"$@\"", "sh"];
+    let server = Process::start(wrapped(&wrapper, &words));
+    server.line("room for ");
+    let mut first = Client::connect(server.address());
+    first.get("/state");
+    let _crowd: Vec<_> = (0..200)
+        .map(|_| {
+            let mut client = Client::connect(server.address());
+            client.request("GET", "/c0/stream");
+            client
+        })
+        .collect();
+    assert_eq!(first.get("/state").head.status, 200);
+    for number in 0..CAMERAS {
+        let target = format!("/c{number}/snapshot?max_age=1000000");
+        assert_eq!(first.get(&target).head.status, 200, "{target}");
+    }
+    let log = server.stop().log;
+    assert!(!log.contains("Too many open files"), "{log}");
+}
+
+#[test]
+fn the_limit_of_descriptors_that_a_process_may_raise_is_raised() {
+    let scratch = Scratch::new();
+    let wrapper = ["sh", "-c", "ulimit -Sn 64 && exec \"$@\"", "sh"];
+    let frames = scratch.path().to_str().unwrap();
+    let words = ["serve", "--frames", frames, "--listen", "127.0.0.1:0"];
+    let server = Process::start(wrapped(&wrapper, &words));
+    server.address();
+    server.line("sandbox: ");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<_> = line.unwrap().split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{words:?}");
 }
 
 #[test]

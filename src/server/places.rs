@@ -2,7 +2,9 @@
 //!
 //! A frame is opened when it is due, and must not fail because clients have taken the last descriptor: then nobody would
 //! see anything any more. So each viewer has two from the beginning, one for its connection and one for the
-//! frame that it is being sent, which may be a different one for each; who comes beyond that is told so.
+//! frame that it is being sent, which may be a different one for each; who comes beyond that is told so. The cameras that are there at
+//! the start have theirs too; for those that come into a root later there is what the hard limit leaves, up to which
+//! the soft one is always raised.
 
 use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,9 +14,13 @@ use super::source::Source;
 /// Clients beyond the limit that are told so and not just left waiting.
 const TURNED_AWAY: usize = 32;
 
-/// Descriptors beside clients and theirs: the newest frame or the picture in its place, the opening that asks for one, the
-/// producer's lock, and what it takes for a moment to start the capture process again.
-const OTHERS: usize = 8;
+/// Descriptors of a camera: its newest frame, the producer's lock (kept open, because opening it would wake the producer), and the
+/// picture of a lost camera. Such pictures in more than one size are rare, and if one cannot be made, nothing is shown.
+const PER_CAMERA: usize = 3;
+
+/// Descriptors beside those of clients and cameras: the opening that asks for a frame, and what it takes for a moment to start a
+/// capture process again.
+const OTHERS: usize = 5;
 
 /// Places for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +32,16 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// For `wanted` clients beside the `in_use` descriptors that are open already. Raises the soft limit if that is too
-    /// low, and lowers the number of clients if that does not do.
-    pub(super) fn for_clients(wanted: usize, in_use: usize) -> Self {
+    /// For `wanted` clients beside `cameras`, and the `in_use` descriptors that are open already. Raises the soft limit, and
+    /// lowers the number of clients if that does not do.
+    pub(super) fn for_clients(wanted: usize, cameras: usize, in_use: usize) -> Self {
         let all = Places {
             served: wanted,
             turned_away: TURNED_AWAY,
         };
-        let needed = all.descriptors().saturating_add(in_use);
-        let limit = raise_limit(needed);
-        let places = all.within(limit.saturating_sub(in_use));
+        let limit = raise_limit();
+        let others = in_use.saturating_add(cameras.saturating_mul(PER_CAMERA));
+        let places = all.within(limit.saturating_sub(others));
         if places != all {
             warn!(
                 "room for {} clients at a time, not {wanted}: with {limit} descriptors at most (ulimit -n) each must \
@@ -78,20 +84,18 @@ impl Places {
     }
 }
 
-/// Sees to it that this process may have `needed` descriptors, as far as it is allowed to. How many it may have.
-fn raise_limit(needed: usize) -> usize {
-    let count =
-        |limit: Option<u64>| limit.map_or(usize::MAX, |n| n.try_into().unwrap_or(usize::MAX));
+/// Raises the soft limit of descriptors to the hard one. How many this process may have.
+fn raise_limit() -> usize {
     let now = getrlimit(Resource::Nofile);
-    if count(now.current) >= needed {
-        return count(now.current);
-    }
-    let current = Some((needed as u64).min(now.maximum.unwrap_or(u64::MAX)));
-    let raised = Rlimit { current, ..now };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => count(current),
-        Err(_) => count(now.current),
-    }
+    let raised = Rlimit {
+        current: now.maximum,
+        ..now
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => now.current,
+    };
+    limit.map_or(usize::MAX, |n| n.try_into().unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
