@@ -178,6 +178,8 @@ pub struct Server {
     /// By number.
     cameras: Vec<Camera>,
     directories: HashMap<DirId, usize>,
+    /// Of what is told about cameras that come back and go.
+    changes: Brake,
     waiting: Vec<Vec<PeerId>>,
     spare_list: Vec<PeerId>,
     listeners: Vec<Listener>,
@@ -232,6 +234,7 @@ impl Server {
             watcher,
             root: None,
             directories: HashMap::new(),
+            changes: Brake::new(Duration::from_secs(10)),
             waiting: Vec::new(),
             spare_list: Vec::new(),
             cameras: Vec::new(),

@@ -286,6 +286,47 @@ fn a_root_may_come_late_go_and_come_back() {
     eventually("it is back", || status(&server, "/snapshot") == 200);
 }
 
+/// Whoever may write into a root has it filled.
+#[test]
+fn a_root_full_of_other_things_keeps_its_cameras_and_gets_new_ones_when_they_are_gone() {
+    let scratch = Scratch::new();
+    let _front = Camera::start(&scratch.join("front"), 30.0, of_width(64));
+    let server = serve_root(scratch.path());
+    assert_eq!(width(&server, "/front/snapshot"), 64);
+    let junk = |number| scratch.join(&format!(".{number}"));
+    for number in 0..5000 {
+        fs::write(junk(number), "").unwrap();
+    }
+    let _bench = Camera::start(&scratch.join("bench"), 30.0, of_width(80));
+    let line = server.line("too many to look for cameras; trying again");
+    assert!(line.contains("has more than 4096 entries"), "{line}");
+    wait_until_asleep_but_for_the_others();
+    assert_eq!(status(&server, "/bench/snapshot"), 404);
+    assert_eq!(width(&server, "/front/snapshot"), 64);
+    for number in 0..5000 {
+        fs::remove_file(junk(number)).unwrap();
+    }
+    eventually("it is found", || status(&server, "/bench/snapshot") == 200);
+}
+
+#[test]
+fn a_camera_that_comes_and_goes_without_end_does_not_fill_the_log() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("front");
+    let server = serve_root(scratch.path());
+    let times = 40;
+    for _ in 0..times {
+        fs::create_dir(&dir).unwrap();
+        wait_until_asleep(server.pid());
+        fs::remove_dir(&dir).unwrap();
+        wait_until_asleep(server.pid());
+    }
+    let log = server.stop().log;
+    let lines = log.lines().filter(|line| line.contains("camera 0 is "));
+    // One in ten seconds beside the first, on however slow a machine.
+    assert!(lines.count() < times, "{log}");
+}
+
 /// Each may have its newest frame and its producer's lock open, while as many clients are served as there is room for.
 #[test]
 fn many_cameras_under_a_low_limit_of_descriptors_all_have_their_frames() {

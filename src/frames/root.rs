@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::WatchFlags;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::frames::follow::{Follower, complain};
 use crate::frames::name::Name;
 use crate::logging::Brake;
@@ -29,6 +29,10 @@ pub struct Root {
     again: Option<Instant>,
     brake: Brake,
 }
+
+/// Entries beyond which a root is not read: whoever may write into it could keep the server busy with nothing else. The cameras
+/// that there are stay.
+const MOST_ENTRIES: usize = 4096;
 
 /// The wait before another try to read it, where no event tells when that makes sense.
 const RETRY: Duration = Duration::from_secs(1);
@@ -85,8 +89,8 @@ impl Root {
         changed
     }
 
-    /// The cameras that there are now, by name; a root that is missing has none. `None` says that it could not be read, and
-    /// that [`Root::retry`] tells when to look again.
+    /// The cameras that there are now, by name; a root that is missing has none. `None` says that it could not be read, or has
+    /// too many entries, and that [`Root::retry`] tells when to look again.
     pub fn cameras(&mut self, now: Instant) -> Option<Vec<Name>> {
         self.again = None;
         match cameras_in(&self.dir) {
@@ -108,7 +112,13 @@ fn cameras_in(dir: &Path) -> Result<Vec<Name>> {
         Err(error) => return Err(error).doing(doing),
     };
     let mut names = Vec::new();
-    for entry in entries {
+    for (number, entry) in entries.enumerate() {
+        if number >= MOST_ENTRIES {
+            return Err(Error::Input(format!(
+                "{} has more than {MOST_ENTRIES} entries, too many to look for cameras",
+                dir.display()
+            )));
+        }
         let entry = entry.doing(doing)?;
         // Of the entry itself, not of what a symlink leads to. One that has just gone is none.
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());

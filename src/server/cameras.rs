@@ -144,23 +144,35 @@ impl Server {
                 );
             }
         };
-        info!("camera {number} is {name}: {}", dir.display());
         let watched = self.watcher.add(&dir);
         self.directories.insert(watched, number);
         if number == self.cameras.len() {
+            info!("camera {number} is {name}: {}", dir.display());
             let is_watched = self.watcher.is_watched(watched);
             let camera = Camera::new(name.clone(), dir, links, is_watched);
             self.cameras.push(camera);
             self.waiting.push(Vec::new());
-        } else if self.watcher.is_watched(watched) {
-            self.cameras[number].returned();
+        } else {
+            if self.watcher.is_watched(watched) {
+                self.cameras[number].returned();
+            }
+            self.tell_change(number, "is back", Instant::now());
+        }
+    }
+
+    /// Whoever may write into a root can have its cameras come and go without end.
+    fn tell_change(&mut self, number: usize, what: &str, now: Instant) {
+        let dir = self.cameras[number].dir().display();
+        if let Some(more) = self.changes.pass(now) {
+            info!(
+                "camera {number} {what}: {dir} ({more} more came or went since the last message)"
+            );
         }
     }
 
     /// A camera has gone: its viewers are sent home, nobody else notices.
     pub(super) fn vanish(&mut self, number: usize, now: Instant) {
-        let dir = self.cameras[number].dir().display();
-        info!("camera {number} is gone: {dir}");
+        self.tell_change(number, "is gone", now);
         self.settings.cameras.vanish(number);
         let watched = self
             .directories
