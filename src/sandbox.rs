@@ -4,9 +4,9 @@
 //! | --- | --- | --- |
 //! | no new privileges: setuid files and file capabilities are worth nothing (prctl(2), `PR_SET_NO_NEW_PRIVS`) | yes | yes, and every other command |
 //! | no core dumps, which would hold pictures | yes | the same |
-//! | no new processes and threads (`RLIMIT_NPROC` 0; root is not held to it) | without `--auth`, whose proofs run on threads | |
+//! | no new processes and threads (`RLIMIT_NPROC` 0; root and who has `CAP_SYS_ADMIN` or `CAP_SYS_RESOURCE` are not held to it, fork(2)) | without `--auth`, whose proofs run on threads | |
 //! | reading files (landlock(7)) | only below where frames are | |
-//! | changing files | not at all | only below where frames are; devices of V4L2 |
+//! | changing files | not at all | only below where frames are; with V4L2 also in `/dev` |
 //! | TCP of its own, signals to others, abstract sockets (as far as the kernel's ABI goes) | none | none |
 //!
 //! `run` starts the capture processes, and they inherit what it is held to: so it is held to no more than they are. Neither is held to any
@@ -17,6 +17,9 @@
 //!
 //! A rule of Landlock is tied to a directory, not to its path, while frame directories are removed and made again: so the rule is on the
 //! directory that they lie in (`holder`).
+//!
+//! A device has a new inode each time that it is plugged in, so a rule on `/dev/video0` would lose the camera with its cable. Hence all of
+//! `/dev`: which devices are opened the user's groups decide, and in a unit `DeviceAllow=`.
 //!
 //! `RLIMIT_CORE` is 1, not 0: of a limit of 0 programs that the kernel pipes cores into are told, and may heed it or not; at 1
 //! the kernel does not even start them (fs/coredump.c), and for a file it is too little as well. `PR_SET_DUMPABLE` would do it too, but makes
@@ -36,8 +39,8 @@ use landlock::{
     RulesetStatus, Scope, make_bitflags,
 };
 use log::{info, warn};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::set_no_new_privs;
+use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
 use crate::json::{NULL, list, object, plain, quoted};
 
@@ -51,6 +54,9 @@ const SINCE_SCOPES: i32 = 6;
 
 /// What a producer does to its frame directory.
 const PUBLISH: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | RemoveFile | RemoveDir | MakeDir | MakeReg | Refer | Truncate});
+
+/// Why there is less if all files lie beneath a rule.
+const EVERYWHERE: &str = "no fence around files: the directory around a frame directory was not there at the start, or / was named";
 
 /// As many symlinks as the kernel follows in one path (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -70,8 +76,10 @@ pub struct Sandbox {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Enforced {
     abi: i32,
-    /// Reading is forbidden but for what is granted; changing always is.
+    /// Reading is forbidden but for what is granted.
     reads: bool,
+    /// The same for changing.
+    changes: bool,
     grants: Grants,
 }
 
@@ -108,7 +116,8 @@ impl Sandbox {
     /// Holds a server to reading frames. After it listens, and before it takes the first connection.
     pub fn serve(mut self, needs: &Needs<'_>) -> Self {
         if !needs.threads {
-            self.no_new_processes = told(limit(Resource::Nproc, 0), "RLIMIT_NPROC");
+            let set = told(limit(Resource::Nproc, 0), "RLIMIT_NPROC");
+            self.no_new_processes = set && is_held_to_nproc();
         }
         let mut grants = Grants::new();
         for dir in &needs.frames {
@@ -170,11 +179,17 @@ impl Sandbox {
                 effective_abi,
                 kernel_abi,
             } if status.ruleset != RulesetStatus::NotEnforced => {
+                let open = everywhere(&grants);
                 self.landlock = Some(Enforced {
                     abi: kernel_abi.unwrap_or(effective_abi as i32),
-                    reads: files.contains(AccessFs::ReadFile),
+                    reads: files.contains(AccessFs::ReadFile) && !open.contains(AccessFs::ReadFile),
+                    changes: !open.contains(AccessFs::WriteFile),
                     grants,
                 });
+                if !open.is_empty() {
+                    warn!("sandbox: {EVERYWHERE}");
+                    self.why = Some(EVERYWHERE.into());
+                }
             }
             other => self.why = Some(missing(other).into()),
         }
@@ -184,12 +199,13 @@ impl Sandbox {
     fn enforced(&self) -> Vec<&'static str> {
         let abi = self.landlock.as_ref().map_or(0, |it| it.abi);
         let reads = self.landlock.as_ref().is_some_and(|it| it.reads);
+        let changes = self.landlock.as_ref().is_some_and(|it| it.changes);
         let all = [
             (self.no_new_privs, "no_new_privs"),
             (self.no_core_dumps, "no_core_dumps"),
             (self.no_new_processes, "no_new_processes"),
             (reads, "reads"),
-            (abi > 0, "changes"),
+            (changes, "changes"),
             (abi >= SINCE_TCP, "tcp"),
             (abi >= SINCE_SCOPES, "signals"),
             (abi >= SINCE_SCOPES, "abstract_sockets"),
@@ -247,6 +263,18 @@ fn limit(resource: Resource, to: u64) -> rustix::io::Result<()> {
         maximum: to,
     };
     setrlimit(resource, both)
+}
+
+/// Whether `RLIMIT_NPROC` holds this process (fork(2), EAGAIN).
+fn is_held_to_nproc() -> bool {
+    let exempt = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RESOURCE;
+    !getuid().is_root() && capabilities(None).is_ok_and(|it| !it.effective.intersects(exempt))
+}
+
+/// The rights that are granted beneath the root of the file system, and with it everywhere.
+fn everywhere(grants: &Grants) -> BitFlags<AccessFs> {
+    let root = grants.iter().find(|(place, _)| place.parent().is_none());
+    root.map_or(BitFlags::EMPTY, |(_, rights)| *rights)
 }
 
 /// Adds rights beneath `place` to those that are there.
@@ -377,6 +405,7 @@ mod tests {
         sandbox.landlock = Some(Enforced {
             abi: 4,
             reads: true,
+            changes: true,
             grants: vec![
                 ("/run/lazycam".into(), AccessFs::ReadFile.into()),
                 ("/run".into(), AccessFs::RemoveFile.into()),

@@ -13,7 +13,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -23,7 +23,7 @@ use common::process::{Process, capture, is_emulated, run, serve, serve_arguments
 use common::producer::Camera;
 use common::{Scratch, eventually, skipped};
 use lazycam::sandbox::{Needs, Sandbox};
-use rustix::process::{Signal, getppid, test_kill_process};
+use rustix::process::{Signal, getppid, getuid, test_kill_process};
 use serde_json::Value;
 
 fn sandbox(server: &Process) -> Value {
@@ -99,7 +99,11 @@ fn the_kernel_tells_the_same_of_every_process() {
         fact(alone.pid(), "limits", "Max processes")[..2],
         ["0", "0"]
     );
-    assert!(has(&sandbox(&alone), "no_new_processes"));
+    // Root is not held to it, and is not told that it were.
+    assert_eq!(
+        has(&sandbox(&alone), "no_new_processes"),
+        !getuid().is_root()
+    );
     assert_ne!(
         fact(asking.pid(), "limits", "Max processes")[..2],
         ["0", "0"]
@@ -127,6 +131,21 @@ fn a_server_that_crashes_leaves_no_core() {
     let ended = server.end();
     assert_eq!(ended.status.signal(), Some(Signal::QUIT.as_raw()));
     assert!(!ended.status.core_dumped());
+}
+
+/// Nothing is there but the root of the file system, so beneath that it has to be able to read.
+#[test]
+fn a_server_whose_frames_may_come_anywhere_does_not_say_that_its_reads_are_fenced() {
+    let missing = format!("/lazycam-test-missing-{}/front", std::process::id());
+    let server = serve(Path::new(&missing), &[]);
+    let told = sandbox(&server);
+    let Some(_) = told["landlock"].as_u64() else {
+        return skipped(told["why"].as_str().unwrap());
+    };
+    assert!(!has(&told, "reads") && has(&told, "changes"), "{told}");
+    let why = told["why"].as_str().unwrap();
+    assert!(why.starts_with("no fence around files: "), "{why}");
+    server.line(&format!("lazycam: warning: sandbox: {why}"));
 }
 
 /// Somebody who may write beside a frame directory puts a link in its place, to pictures that the server's user may read and he may not.
@@ -226,6 +245,48 @@ fn a_process_to_be_fenced() {
     let name = variable("NAME").unwrap();
     let address = SocketAddr::from_abstract_name(name).unwrap();
     outcome("abstract socket", UnixStream::connect_addr(&address));
+}
+
+/// Not a test by itself either.
+#[test]
+fn a_process_that_starts_a_thread() {
+    if std::env::var_os("LAZYCAM_TEST_STARTS_A_THREAD").is_none() {
+        return;
+    }
+    let sandbox = Sandbox::basic().serve(&Needs::default());
+    println!("\nsandbox={}", sandbox.json());
+    outcome("thread", std::thread::Builder::new().spawn(|| ()));
+}
+
+#[test]
+fn no_new_processes_is_told_where_none_can_be_started_and_nowhere_else() {
+    const NOBODY: u32 = 65534;
+    if is_emulated() {
+        return skipped("the program under test runs in an emulator, this would not");
+    }
+    let itself = Command::new(std::env::current_exe().unwrap());
+    let mut users = vec![itself];
+    if getuid().is_root() {
+        let mut other = Command::new(std::env::current_exe().unwrap());
+        other.uid(NOBODY).gid(NOBODY);
+        users.push(other);
+    }
+    for mut command in users {
+        command.args(["--exact", "a_process_that_starts_a_thread", "--nocapture"]);
+        command.env("LAZYCAM_TEST_STARTS_A_THREAD", "1");
+        let output = match command.args(["--test-threads", "1"]).output() {
+            Ok(output) => output,
+            Err(error) => return skipped(&format!("nobody may not run the test: {error}")),
+        };
+        let text = String::from_utf8(output.stdout).unwrap();
+        let is_told = text.contains("\"no_new_processes\"");
+        let expected = if is_told {
+            "thread=WouldBlock"
+        } else {
+            "thread=done"
+        };
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 /// What a process that is held to something could do; `None` if there is no Landlock to hold it.
