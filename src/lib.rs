@@ -24,7 +24,7 @@
 //! | [`cli`], [`commands`] | flags, and what each command does with them |
 //! | [`error`], [`logging`], [`json`] | how failures, events and facts are told |
 //!
-//! `capture` and `server` share `frames` and `picture` and never use each other; `commands` alone knows both.
+//! `capture` and `server` share `frames` and `picture` and never use each other; `commands` and `cli` know both.
 
 pub mod activation;
 pub mod capture;

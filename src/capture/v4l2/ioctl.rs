@@ -1,7 +1,7 @@
 //! The border to the kernel's video devices: structures, ioctls and mapped buffers of V4L2.
 //!
 //! Everything here is the kernel's own, by its own names: <https://docs.kernel.org/userspace-api/media/v4l/v4l2.html>
-//! and its header `linux/videodev2.h`. Only what lazycam calls is here. The one file of capture with unsafe code; what
+//! and its header `linux/videodev2.h`. Only what lazycam calls is here. A border with unsafe code; what
 //! it gives away is safe: a buffer's bytes can be read only while the driver does not own it.
 //!
 //! Layouts differ with the word size in two places, a union that holds pointers in [`Format`] and in [`Buffer`], and an
