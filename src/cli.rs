@@ -22,7 +22,7 @@ pub use camera::{Camera, Frames};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do; without a command, `run`.
+    /// What to do [default: run].
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The flags of `run`.
@@ -42,22 +42,22 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Camera to frame directory, on demand.
+    /// Capture from a camera into a frame directory, on demand.
     Capture(Capture),
-    /// Frame directory to HTTP.
+    /// Serve frame directories over HTTP.
     Serve(Serve),
-    /// Both at once: serve, and a supervised capture process. What `lazycam` does without a command.
+    /// Do both: serve, and run a capture process for each camera. The default.
     Run(Run),
     /// Ask for one fresh frame and write it as JPEG.
     Snapshot(Snapshot),
-    /// The cameras there are, with their formats, sizes, rates and controls.
+    /// List the cameras with their formats, sizes, rates and controls.
     List(List),
 }
 
 /// Flags of `list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// For programs: JSON.
+    /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,
 }
@@ -65,7 +65,7 @@ pub struct List {
 /// Flags of `capture`.
 #[derive(Debug, Args)]
 pub struct Capture {
-    /// The frame directory, on a tmpfs; made if it is not there.
+    /// The frame directory, which should be on a tmpfs. It is created if it does not exist.
     #[arg(long, env = "LAZYCAM_FRAMES", value_name = "DIR")]
     pub frames: PathBuf,
     /// What to capture.
@@ -76,23 +76,23 @@ pub struct Capture {
 /// What is captured, and how.
 #[derive(Clone, Debug, Args)]
 pub struct Source {
-    /// Where pictures come from: `pattern` (a built-in test picture), `stdin` (an MJPEG stream), `v4l2:/dev/videoN` (a
-    /// camera; `v4l2` alone takes the first one), `libcamera:N` or `libcamera:ID` (a camera of libcamera, if that is built
-    /// in; alone, the first one).
+    /// Where pictures come from: `pattern` (a built-in test picture), `stdin` (an MJPEG stream), `v4l2:/dev/videoN` (a video
+    /// device; `v4l2` alone: the first camera found), `libcamera:N` or `libcamera:ID` (a camera of libcamera, in builds with
+    /// libcamera; `libcamera` alone: the first camera found).
     #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]
     pub source: Kind,
-    /// Width and height in pixels, for `pattern` and cameras [default: 640x480, for a camera the nearest it has].
+    /// Width and height in pixels, for `pattern` and cameras [default: 640x480, or the nearest size that the camera has].
     #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = parse_size)]
     pub size: Option<(u16, u16)>,
-    /// Frames per second: at most so many of `stdin` [default: all], exactly so many of `pattern` [default: 30], of a camera
-    /// the nearest rate that it has [default: its own], thinned out if that is faster.
+    /// Frames per second. `pattern`: exactly this rate [default: 30]. `stdin`: at most this rate [default: all]. Cameras: the
+    /// nearest supported rate, with frames dropped if that is faster [default: the camera's].
     #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = parse_fps)]
     pub fps: Option<f64>,
     /// Pixel format of a camera: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that
-    /// the camera has].
+    /// the camera supports].
     #[arg(long, env = "LAZYCAM_FORMAT", value_name = "FOURCC")]
     pub format: Option<Fourcc>,
-    /// Set a control of a camera, such as brightness=10; may be given several times. `lazycam list` shows their names.
+    /// Set a control of the camera, such as brightness=10. May be given several times. `lazycam list` shows the names.
     #[arg(
         long,
         env = "LAZYCAM_CONTROL",
@@ -100,11 +100,11 @@ pub struct Source {
         value_delimiter = ','
     )]
     pub control: Vec<Assignment>,
-    /// JPEG quality from 1 to 100, where frames are encoded here.
+    /// JPEG quality from 1 to 100, for frames that lazycam encodes itself.
     #[arg(long, env = "LAZYCAM_QUALITY", value_name = "Q", default_value_t = 80,
           value_parser = clap::value_parser!(u8).range(1..=100))]
     pub quality: u8,
-    /// Seconds that the camera goes on after the last frame that somebody looked at.
+    /// Keep the camera running for this many seconds after the last requested frame.
     #[arg(long, env = "LAZYCAM_LINGER", value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     pub linger: Duration,
 }
@@ -112,8 +112,8 @@ pub struct Source {
 /// Flags of `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// A frame directory to serve, and the camera's name [default: as the directory is called]; may be given several
-    /// times, or several with semicolons between them.
+    /// A frame directory to serve, and the camera's name [default: the directory's name]. May be given several times, or as a
+    /// list separated by semicolons.
     #[arg(
         long,
         env = "LAZYCAM_FRAMES",
@@ -122,11 +122,11 @@ pub struct Serve {
         required_unless_present = "root"
     )]
     pub frames: Vec<Frames>,
-    /// Serve each directory in DIR as a camera of that name, also those that come later.
+    /// Serve each directory in DIR as a camera of that name, including those that are created later.
     #[arg(long, env = "LAZYCAM_ROOT", value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Read below DIR as well. Once it runs, the server can read nothing but what lies where the frame directories lie at its
-    /// start: this is for paths that are made anew higher up, or turned elsewhere, meanwhile.
+    /// Also allow reading below DIR. After start the server can read only the directories that contain the frame directories;
+    /// use this if a parent directory may be recreated or a link re-pointed.
     #[arg(long, env = "LAZYCAM_ALSO_READ", value_name = "DIR")]
     pub also_read: Option<PathBuf>,
     /// How to serve it.
@@ -137,11 +137,11 @@ pub struct Serve {
 /// How HTTP is served.
 #[derive(Debug, Args)]
 pub struct Http {
-    /// The camera of the URLs that name none, such as /stream [default: the first].
+    /// The camera for URLs that name none, such as /stream [default: the first].
     #[arg(long, env = "LAZYCAM_DEFAULT_CAMERA", value_name = "NAME")]
     pub default_camera: Option<Name>,
-    /// Listen on PORT, ADDRESS:PORT or a unix socket's /PATH; may be given several times. Sockets that were passed
-    /// (LISTEN_FDS) are used in any case.
+    /// Listen on PORT, ADDRESS:PORT or a Unix socket's /PATH. May be given several times. Sockets passed by the service
+    /// manager (LISTEN_FDS) are used as well.
     #[arg(
         long,
         env = "LAZYCAM_LISTEN",
@@ -149,15 +149,15 @@ pub struct Http {
         value_delimiter = ','
     )]
     pub listen: Vec<Address>,
-    /// Clients served at a time; more are told 503.
+    /// Maximum number of clients; further ones get a 503.
     #[arg(long, env = "LAZYCAM_MAX_CLIENTS", value_name = "N", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: u32,
-    /// Of these, clients of one address (IPv6: one /64); more are told 503. 0: no limit. Unix sockets have none [default: half of
-    /// --max-clients, for addresses of this machine no limit, because that is where proxies are].
+    /// Maximum clients per address (IPv6: per /64); 0 for no limit. Never applies to Unix sockets [default: half of
+    /// --max-clients; no limit for local addresses, where proxies run].
     #[arg(long, env = "LAZYCAM_MAX_CLIENTS_PER_ADDRESS", value_name = "N")]
     pub max_clients_per_address: Option<u32>,
-    /// MiB of frames kept in memory for slow viewers.
+    /// MiB of frames that may be kept in memory for slow viewers.
     #[arg(
         long,
         env = "LAZYCAM_MAX_HELD",
@@ -165,14 +165,14 @@ pub struct Http {
         default_value_t = 32
     )]
     pub max_held: u32,
-    /// Give up a client that takes nothing for so many seconds.
+    /// Disconnect a client that accepts no data for this many seconds.
     #[arg(long, env = "LAZYCAM_STALL_TIMEOUT", value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
     pub stall_timeout: Duration,
-    /// End when no client was there for so many seconds; for socket activation, where the next client starts it again.
+    /// Exit after this many seconds without a client; for socket activation, where the next client starts the server again.
     #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = parse_seconds)]
     pub exit_idle: Option<Duration>,
-    /// Pages of this origin, such as `http://octopi.local`, may read the pictures; may be given several times. `none`: no
-    /// other site's pages [default: *, those of all sites].
+    /// Allow pages of this origin, such as `http://octopi.local`, to read the pictures. May be given several times. `none`: no
+    /// other site's pages [default: *, the pages of all sites].
     #[arg(
         long,
         env = "LAZYCAM_ALLOW_ORIGIN",
@@ -180,11 +180,11 @@ pub struct Http {
         value_delimiter = ','
     )]
     pub allow_origin: Vec<String>,
-    /// Ask for a name and a password: FILE has lines of user:hash, hashes as `openssl passwd -6` makes them. A relative
+    /// Ask for a name and a password. FILE has lines of user:hash, with hashes as `openssl passwd -6` makes them. A relative
     /// FILE may be one of the service's credentials (`LoadCredential=`).
     #[arg(long, env = "LAZYCAM_AUTH", value_name = "FILE")]
     pub auth: Option<PathBuf>,
-    /// A socket where --auth asks for nothing: its ADDR as in --listen, or its name in `LISTEN_FDNAMES`; may be given
+    /// A socket on which no password is asked for: its ADDR as in --listen, or its name in `LISTEN_FDNAMES`. May be given
     /// several times.
     #[arg(
         long,
@@ -199,12 +199,12 @@ pub struct Http {
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The frame directory, or with --camera the one in which each camera gets its own [default: on a tmpfs].
+    /// The frame directory; with --camera, the directory in which each camera gets its own [default: one on a tmpfs].
     #[arg(long, env = "LAZYCAM_FRAMES", value_name = "DIR")]
     pub frames: Option<PathBuf>,
-    /// A camera, its name and source, and settings that are its own, such as
-    /// front=v4l2:/dev/video0,size=1280x720,fps=15: those of the flags --size, --fps and so on, which hold for
-    /// the others; may be given several times, or several with semicolons between them.
+    /// A camera: its name, its source, and its own settings, such as front=v4l2:/dev/video0,size=1280x720,fps=15. Settings
+    /// have the names of the flags --size, --fps and so on; the flags are the defaults for all cameras. May be given several
+    /// times, or as a list separated by semicolons.
     #[arg(
         long,
         env = "LAZYCAM_CAMERA",
@@ -226,10 +226,10 @@ pub struct Run {
 pub struct Snapshot {
     /// The frame directory.
     pub frames: PathBuf,
-    /// Write to this file, replacing it as a whole [default: standard output].
+    /// Write to this file, which is replaced in one step [default: standard output].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Fail if no frame has come after so many seconds.
+    /// Fail if no new frame has arrived after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     pub timeout: Duration,
 }
