@@ -1,8 +1,6 @@
 SUMMARY = "MJPEG camera server that runs only while somebody looks"
 DESCRIPTION = "Serves cameras over HTTP as streams and snapshots, with the URLs of mjpg-streamer and ustreamer. \
                systemd starts server and capture with the first viewer; both end when nobody was there for a while."
-HOMEPAGE = "https://crates.io/crates/lazycam"
-BUGTRACKER = "https://crates.io/crates/lazycam"
 SECTION = "multimedia"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=c6e1e98009283a35e31baeafe134f720"
