@@ -15,9 +15,11 @@
 //! that is not there, in use or forbidden is tried again with a new manager, when somebody asks and when something
 //! happened in /dev: libcamera's own hot-plug needs udev, this does not.
 //!
-//! **A camera that goes silent** while it streams cannot be helped from here, and stopping it may hang as well. It is reported, and the
-//! process ends with status 1 without touching it again: the kernel cleans up, and the supervisor of `lazycam run` or the
-//! service manager starts anew.
+//! **A camera that goes silent** while it streams cannot be helped from here, and stopping it may hang as well. Nor can one that
+//! libcamera itself has given up: the Raspberry Pi's pipeline does after a time-out of its own (`CameraData::cameraTimeout()` in
+//! `pipeline/rpi/common/pipeline_base.cpp`), cancels all requests, and from then on each one that is queued. Either is reported, and the
+//! process ends with status 1 without touching the camera again: the kernel cleans up, and the supervisor of `lazycam run` or
+//! the service manager starts anew.
 //!
 //! Not here: several streams of one camera, raw sensor data, and noticing that a camera was unplugged while it is stopped (its
 //! next start fails, and that is noticed). The crate maps buffers without DMA_BUF_IOCTL_SYNC; the memory that
@@ -57,10 +59,10 @@ pub struct Libcamera {
     encoder: Encoder,
     watch: Option<Watch>,
     camera: Option<Camera>,
-    /// It streams, and the last frame or the start was then.
+    /// It streams, and the last good frame or the start was then.
     streaming: Option<Instant>,
     /// Nothing but ending the process helps.
-    silent: bool,
+    failed: bool,
     encoded: bool,
     since_start: u32,
     jpeg: Vec<u8>,
@@ -80,7 +82,7 @@ impl Libcamera {
             watch: watch.ok(),
             camera: None,
             streaming: None,
-            silent: false,
+            failed: false,
             encoded: false,
             since_start: 0,
             jpeg: Vec::new(),
@@ -137,7 +139,7 @@ impl Source for Libcamera {
 
     fn stop(&mut self) {
         let streaming = self.streaming.take().is_some();
-        if self.silent {
+        if self.failed {
             mem::forget(self.camera.take());
             return;
         }
@@ -170,17 +172,17 @@ impl Source for Libcamera {
         let Completed {
             frames,
             broken,
+            cancelled,
             newest,
         } = camera.collect().map_err(lost)?;
-        if frames > 0 {
+        if newest.is_some() {
             *last = now;
-        } else if now.saturating_duration_since(*last) >= patience {
-            self.silent = true;
+        }
+        let silence = now.saturating_duration_since(*last);
+        if let Some(why) = given_up(cancelled, silence, patience) {
+            self.failed = true;
             let what = self.describe();
-            return Err(Trouble::Failed(format!(
-                "{what} has given no frame for {} s: check its cable and dmesg; ending, to be started anew",
-                patience.as_secs()
-            )));
+            return Err(Trouble::Failed(format!("{what} {why}")));
         }
         self.since_start = self.since_start.saturating_add(frames);
         match newest {
@@ -222,6 +224,22 @@ impl Source for Libcamera {
     }
 }
 
+/// What happened to a camera that nothing but a new process helps.
+fn given_up(cancelled: bool, silence: Duration, patience: Duration) -> Option<String> {
+    if cancelled {
+        return Some(
+            "was given up by libcamera, which cancels its frames: check its cable and dmesg; ending, to be started anew"
+                .into(),
+        );
+    }
+    (silence >= patience).then(|| {
+        format!(
+            "has given no frame for {} s: check its cable and dmesg; ending, to be started anew",
+            patience.as_secs()
+        )
+    })
+}
+
 /// A moment of the sensor's clock as one of the wall clock. By the documentation the sensor is stamped by CLOCK_BOOTTIME, by
 /// what most drivers do it is CLOCK_MONOTONIC, which is behind by the time that the machine was suspended.
 fn wall_clock(stamp: Duration) -> SystemTime {
@@ -239,6 +257,20 @@ fn wall_clock(stamp: Duration) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_camera_is_given_up_when_requests_are_cancelled_and_after_a_silence() {
+        let (none, moment, patience) = (
+            Duration::ZERO,
+            Duration::from_secs(4),
+            Duration::from_secs(5),
+        );
+        let why = |cancelled, silence| given_up(cancelled, silence, patience);
+        assert_eq!((why(false, none), why(false, moment)), (None, None));
+        let told = why(false, patience).unwrap();
+        assert!(told.starts_with("has given no frame for 5 s: "), "{told}");
+        assert!(why(true, none).unwrap().contains("cancels its frames"));
+    }
 
     #[test]
     fn the_moment_of_capture_is_told_by_either_clock() {

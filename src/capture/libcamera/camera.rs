@@ -63,6 +63,8 @@ pub(super) struct Completed {
     pub(super) frames: u32,
     /// How many of them have no picture.
     pub(super) broken: u32,
+    /// Some were cancelled, which means while streaming that libcamera has given the camera up.
+    pub(super) cancelled: bool,
     pub(super) newest: Option<Newest>,
 }
 
@@ -184,7 +186,8 @@ impl Camera {
         })
     }
 
-    /// Takes all that has completed, holds the newest good frame, and queues the others again.
+    /// Takes all that has completed, holds the newest good frame, and queues the others again but for those that were cancelled:
+    /// they would come back at once, again and again.
     pub(super) fn collect(&mut self) -> Result<Completed> {
         self.silence();
         if self.is_gone() {
@@ -194,6 +197,7 @@ impl Camera {
         let mut got = Completed {
             frames: 0,
             broken: 0,
+            cancelled: false,
             newest: None,
         };
         // What completes from here on rings again.
@@ -202,6 +206,11 @@ impl Camera {
                 break;
             };
             got.frames += 1;
+            if request.status() == RequestStatus::Cancelled {
+                got.cancelled = true;
+                self.idle.push(request);
+                continue;
+            }
             let back = match newest(&request, &self.stream) {
                 Some(newest) => {
                     got.newest = Some(newest);
@@ -271,7 +280,7 @@ fn newest(request: &Request, stream: &Stream) -> Option<Newest> {
         status,
         FrameMetadataStatus::Success | FrameMetadataStatus::Startup
     );
-    if request.status() != RequestStatus::Complete || !usable {
+    if !usable {
         return None;
     }
     let told = request.metadata();
