@@ -192,16 +192,19 @@ pub(super) fn start_controls(
     Ok((list, Some(given)))
 }
 
+/// The longest time that a frame may take by what the camera was told: `fps` is the rate that it got, which stands above limits among
+/// the assignments.
 pub(super) fn longest_frame(fps: Option<f64>, assignments: &[Assignment]) -> Duration {
-    let exposure = assignments
-        .iter()
-        .find(|control| control.name == "exposuretime");
-    let exposure = exposure.and_then(|control| control.value.parse().ok());
+    let told = |name: &str| {
+        let mut named = assignments.iter().rev();
+        let last = named.find(|one| controls::plain(&one.name) == name)?;
+        // Of two limits the second is the longer one.
+        let micros = last.value.rsplit(':').next()?.trim();
+        micros.parse().ok().map(Duration::from_micros)
+    };
     let by_rate = fps.and_then(|fps| Duration::try_from_secs_f64(1.0 / fps).ok());
-    let by_exposure = exposure.map(Duration::from_micros);
-    by_rate
-        .unwrap_or_default()
-        .max(by_exposure.unwrap_or_default())
+    let by_rate = by_rate.or_else(|| told("framedurationlimits"));
+    by_rate.max(told("exposuretime")).unwrap_or_default()
 }
 
 /// The sizes of a format. libcamera tells a range even of a list, so one from its middle is tried.
@@ -233,4 +236,27 @@ pub(super) fn orientations(camera: &Found<'_>) -> String {
         })
     });
     known.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_may_take_as_long_as_the_camera_was_told_last_in_any_spelling() {
+        let longest = |fps, controls: &[&str]| {
+            let assignments: Vec<_> = controls.iter().map(|one| one.parse().unwrap()).collect();
+            longest_frame(fps, &assignments).as_millis()
+        };
+        assert_eq!(longest(None, &["AfMode=1"]), 0);
+        assert_eq!(longest(Some(0.5), &["ExposureTime=1000"]), 2000);
+        for name in ["ExposureTime", "Exposure_Time", "exposure_time"] {
+            let told = ["ExposureTime=1000", &format!("{name}=6000000")];
+            assert_eq!(longest(Some(30.0), &told), 6000, "{name}");
+        }
+        let limits = "FrameDurationLimits=33333:10000000";
+        assert_eq!(longest(None, &[limits]), 10_000);
+        // `--fps` is set after it.
+        assert_eq!(longest(Some(0.5), &[limits]), 2000);
+    }
 }

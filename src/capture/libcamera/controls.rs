@@ -219,7 +219,7 @@ pub(super) fn frame_durations(known: &[Control]) -> Option<(i64, i64)> {
 }
 
 /// A name without what does not distinguish it.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let kept = name.chars().filter(char::is_ascii_alphanumeric);
     kept.map(|c| c.to_ascii_lowercase()).collect()
 }
