@@ -1,6 +1,6 @@
 //! `lazycam list`: the cameras of this machine, with what to say to `--source`, `--size`, `--fps`, `--format` and `--control`.
 //!
-//! For people as text, for programs as JSON. Video devices that deliver no pictures (metadata, encoders, outputs) are left
+//! For people as text, for programs as JSON. Video devices that are no cameras (metadata, encoders, outputs, parts of an ISP) are left
 //! out; cameras of which lazycam can read no format are shown, and said to be. Nothing is started, set or woken for it beyond
 //! being opened. Where libcamera is built in, its cameras follow.
 
@@ -70,7 +70,7 @@ impl Found {
         let mut found = Found::default();
         for node in video_nodes().doing(|| "look into /dev".into())? {
             match Device::open(&node) {
-                Ok(device) if device.card().captures => found.cameras.push(Camera::of(&device)),
+                Ok(device) if device.card().is_camera() => found.cameras.push(Camera::of(&device)),
                 Ok(_) => {}
                 Err(error) => found
                     .refused

@@ -8,15 +8,15 @@ use crate::error::{Error, Result};
 /// Asked for when no size is given: every camera has it or something near it.
 const USUAL_SIZE: (u32, u32) = (640, 480);
 
-/// The first camera that can be used; those on USB first, because on boards with a camera port of their own the
-/// nodes of its pipeline have the low numbers.
+/// The first camera that can be used; those on USB first, because on boards with a camera port of their own its nodes
+/// have the low numbers.
 pub fn first_camera() -> Result<Device> {
     let nodes = video_nodes().unwrap_or_default();
     let mut refused = None;
     let mut usable = Vec::new();
     for node in &nodes {
         match Device::open(node) {
-            Ok(device) if device.card().captures && !readable_formats(&device).is_empty() => {
+            Ok(device) if device.card().is_camera() && !readable_formats(&device).is_empty() => {
                 usable.push(device);
             }
             Ok(_) => {}

@@ -20,6 +20,8 @@ const CAP_VIDEO_CAPTURE: u32 = 0x1;
 const CAP_STREAMING: u32 = 0x0400_0000;
 /// V4L2_CAP_DEVICE_CAPS: device_caps tells of this node, capabilities of all nodes of the device together.
 const CAP_DEVICE_CAPS: u32 = 0x8000_0000;
+/// V4L2_CAP_IO_MC: what leads to this node is set up through the media controller, by somebody else.
+const CAP_IO_MC: u32 = 0x2000_0000;
 /// V4L2_CAP_TIMEPERFRAME
 const CAP_TIMEPERFRAME: u32 = 0x1000;
 /// V4L2_FIELD_NONE: whole frames.
@@ -166,6 +168,15 @@ pub struct Card {
     pub bus: String,
     /// It delivers pictures, into mapped buffers.
     pub captures: bool,
+    /// It delivers only what others put into a chain of devices, as an ISP does: no camera by itself, though it may look like one.
+    pub is_part: bool,
+}
+
+impl Card {
+    /// It is what people call a camera.
+    pub fn is_camera(&self) -> bool {
+        self.captures && !self.is_part
+    }
 }
 
 /// What the driver has set after a format was asked for.
@@ -194,7 +205,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens a node, without blocking on anything it does later. (VIDIOC_QUERYCAP)
+    /// Opens a node, without blocking on anything it does later. (VIDIOC_QUERYCAP, VIDIOC_ENUMINPUT)
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = open(path, flags, Mode::empty()).map_err(|errno| refused(path, "open", errno))?;
@@ -222,12 +233,14 @@ impl Device {
             0 => caps.capabilities,
             _ => caps.device_caps,
         };
+        let input = ioctl::enuminput(fd.as_fd(), &mut ioctl::Input::zeroed());
         let needed = CAP_VIDEO_CAPTURE | CAP_STREAMING;
         let card = Card {
             driver: text(&caps.driver),
             card: text(&caps.card),
             bus: text(&caps.bus_info),
             captures: own & needed == needed,
+            is_part: is_part(own, input),
         };
         Ok(Device {
             path: path.to_owned(),
@@ -359,6 +372,12 @@ impl AsFd for Device {
     }
 }
 
+/// By its capabilities, and by the answer to VIDIOC_ENUMINPUT for the first input. A camera has one, and the kernel's v4l2-compliance
+/// holds its driver to telling it; a driver that does not know the call feeds the node from its other nodes (bcm2835-isp).
+fn is_part(capabilities: u32, input: Result<(), Errno>) -> bool {
+    capabilities & CAP_IO_MC != 0 || input == Err(Errno::NOTTY)
+}
+
 fn wanted(fourcc: Fourcc, (width, height): (u32, u32)) -> ioctl::Format {
     let mut format = ioctl::Format::zeroed();
     format.kind = ioctl::CAPTURE;
@@ -464,6 +483,16 @@ mod tests {
         assert_eq!(Interval::of(7.5), Interval(1000, 7500));
         assert_eq!(Interval(1001, 30000).fps().map(f64::round), Some(30.0));
         assert_eq!(Interval(0, 0).fps(), None);
+    }
+
+    #[test]
+    fn a_node_of_an_isp_is_no_camera() {
+        let usual = CAP_VIDEO_CAPTURE | CAP_STREAMING;
+        assert!(!is_part(usual, Ok(())));
+        assert!(is_part(usual, Err(Errno::NOTTY)));
+        assert!(is_part(usual | CAP_IO_MC, Ok(())));
+        // Something is wrong with it, but it knows the call.
+        assert!(!is_part(usual, Err(Errno::IO)));
     }
 
     #[test]

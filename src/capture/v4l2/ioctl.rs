@@ -104,6 +104,11 @@ plain! {
     struct QueryMenu { id: u32, index: u32, name: [u8; 32], reserved: u32 }
     /// struct v4l2_control
     struct Control { id: u32, value: i32 }
+    /// struct v4l2_input
+    struct Input {
+        index: u32, name: [u8; 32], kind: u32, audioset: u32, tuner: u32, std: u64, status: u32, capabilities: u32,
+        reserved: [u32; 3],
+    }
 }
 
 // SAFETY: an integer.
@@ -123,6 +128,7 @@ const _: () = {
     assert!(size_of::<QueryCtrl>() == 68);
     assert!(size_of::<QueryMenu>() == 44);
     assert!(size_of::<Control>() == 8);
+    assert!(size_of::<Input>() == 76_usize.next_multiple_of(align_of::<Input>()));
     // 20 bytes, and 4 of padding where 64-bit integers are aligned to 8: everywhere but on 32-bit x86.
     let time = if align_of::<i64>() == 8 { 24 } else { 20 };
     assert!(offset_of!(Buffer, tv_sec) == time && offset_of!(Buffer, sequence) == time + 32);
@@ -172,6 +178,8 @@ calls! {
     fn g_parm(read_write, 21, StreamParm);
     /// VIDIOC_S_PARM
     fn s_parm(read_write, 22, StreamParm);
+    /// VIDIOC_ENUMINPUT
+    fn enuminput(read_write, 26, Input);
     /// VIDIOC_G_CTRL
     fn g_ctrl(read_write, 27, Control);
     /// VIDIOC_S_CTRL
@@ -329,6 +337,9 @@ mod tests {
         assert_eq!(opcode::write::<i32>(b'V', 18), 0x4004_5612);
         assert_eq!(opcode::read_write::<QueryCtrl>(b'V', 36), 0xC044_5624);
         assert_eq!(opcode::read_write::<StreamParm>(b'V', 22), 0xC0CC_5616);
+        if align_of::<Input>() == 8 {
+            assert_eq!(opcode::read_write::<Input>(b'V', 26), 0xC050_561A);
+        }
         let word64 = cfg!(target_pointer_width = "64");
         let (s_fmt, dqbuf) = match word64 {
             true => (0xC0D0_5605, 0xC058_5611),
