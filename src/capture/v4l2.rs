@@ -95,7 +95,7 @@ pub struct V4l2 {
 impl V4l2 {
     /// Opens and configures the camera, or waits for one. What will not work later either is an error.
     pub fn new(path: Option<PathBuf>, settings: Settings, quality: u8) -> Result<Self> {
-        let watch = Watch::new();
+        let watch = Watch::new(path.as_deref());
         if let Err(error) = &watch {
             warn!("{error}; a camera that is plugged in will be found when somebody asks");
         }
@@ -377,18 +377,19 @@ impl Source for V4l2 {
             Some(_) => {
                 info!("{} was unplugged", self.describe());
                 self.camera = None;
-                self.is_there()
+                self.may_be_there()
             }
-            None => self.is_there(),
+            None => self.may_be_there(),
         }
     }
 }
 
 impl V4l2 {
-    /// Whether there is something to open.
-    fn is_there(&self) -> bool {
+    /// Whether there may be something to open. A name of udev's comes after its node: then the try right now fails, and the next one
+    /// is made soon.
+    fn may_be_there(&self) -> bool {
         match &self.path {
-            Some(path) => path.exists(),
+            Some(path) => !nodes::is_node(path) || path.exists(),
             None => video_nodes().is_ok_and(|nodes| !nodes.is_empty()),
         }
     }
@@ -433,6 +434,16 @@ mod tests {
         source.stop();
         assert!(source.jpeg().is_err());
         assert!(matches!(source.advance(Instant::now()), Ok(None)));
+    }
+
+    #[test]
+    fn a_name_that_udev_makes_may_come_after_its_node() {
+        let may_be_there = |path: &str| {
+            let source = V4l2::new(Some(path.into()), Settings::default(), 80);
+            source.unwrap().may_be_there()
+        };
+        assert!(may_be_there("/dev/v4l/by-id/no-such-camera"));
+        assert!(!may_be_there("/dev/video4000000"));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! The kernel makes and removes them itself (devtmpfs), so inotify on /dev tells of a camera that is plugged in, with or
 //! without udev. Where udev runs, it gives the node to its group a moment later, which is IN_ATTRIB: a camera that could
-//! not be opened for lack of permission is tried again then. No other event of /dev leads to anything.
+//! not be opened for lack of permission is tried again then. Names of udev's come a moment later still, and those in directories
+//! below /dev are not watched. No other event of /dev leads to anything.
 
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
@@ -29,6 +30,17 @@ pub fn video_nodes() -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
+/// Whether a path is that of a node itself and no other name of one.
+pub(super) fn is_node(path: &Path) -> bool {
+    name_in_dev(path).is_some_and(|name| number(name).is_some())
+}
+
+/// The name of a file in /dev.
+fn name_in_dev(path: &Path) -> Option<&str> {
+    let in_dev = path.parent() == Some(Path::new(DEV));
+    path.file_name()?.to_str().filter(|_| in_dev)
+}
+
 /// The number of a video node, by its name.
 fn number(name: &str) -> Option<u32> {
     name.strip_prefix("video")?.parse().ok()
@@ -40,13 +52,17 @@ pub(in crate::capture) struct Watch {
     inotify: OwnedFd,
     /// Whether a name in /dev is of interest.
     concerns: fn(&str) -> bool,
+    /// One more that is.
+    link: Option<String>,
 }
 
 impl Watch {
-    /// Watches /dev for video nodes from now on.
-    pub(super) fn new() -> Result<Self> {
+    /// Watches /dev for video nodes from now on, and for `path`, if that is a name of its own there.
+    pub(super) fn new(path: Option<&Path>) -> Result<Self> {
         // `v4l` is udev's directory of names that stay the same: v4l/by-id, v4l/by-path.
-        Watch::of(|name| number(name).is_some() || name == "v4l")
+        let mut watch = Watch::of(|name| number(name).is_some() || name == "v4l")?;
+        watch.link = path.and_then(name_in_dev).map(str::to_owned);
+        Ok(watch)
     }
 
     /// Watches /dev for all that libcamera needs of a camera: its media device comes last but for permissions.
@@ -66,7 +82,12 @@ impl Watch {
         let coming = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ATTRIB;
         let going = WatchFlags::DELETE | WatchFlags::MOVED_FROM;
         inotify::add_watch(&inotify, DEV, coming | going | WatchFlags::ONLYDIR).doing(what)?;
-        Ok(Watch { inotify, concerns })
+        let link = None;
+        Ok(Watch {
+            inotify,
+            concerns,
+            link,
+        })
     }
 
     /// Whether anything of interest happened since the last call. Never blocks.
@@ -80,6 +101,7 @@ impl Watch {
                     let name = event.file_name().and_then(|name| name.to_str().ok());
                     news |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
                     news |= name.is_some_and(self.concerns);
+                    news |= name.is_some() && name == self.link.as_deref();
                 }
                 Err(Errno::INTR) => {}
                 // Nothing more; other errors do not pass by reading again, and retries are made without us too.
@@ -108,11 +130,38 @@ mod tests {
     }
 
     #[test]
+    fn other_names_of_a_node_are_told_from_its_own() {
+        assert!(is_node(Path::new("/dev/video0")));
+        for name in [
+            "/dev/mycam",
+            "/dev/v4l/by-id/usb-a-video-index0",
+            "/run/video0",
+        ] {
+            assert!(!is_node(Path::new(name)), "{name}");
+        }
+        assert_eq!(name_in_dev(Path::new("/dev/mycam")), Some("mycam"));
+        assert_eq!(name_in_dev(Path::new("/dev/v4l/by-id/mycam")), None);
+    }
+
+    #[test]
     fn what_happens_to_other_devices_is_no_news() {
-        let Ok(mut watch) = Watch::new() else {
+        let Ok(mut watch) = Watch::new(None) else {
             return;
         };
         // Anything may happen in /dev while this runs, but to a camera hardly.
         assert!(!watch.drain());
+    }
+
+    #[test]
+    fn a_link_of_any_name_in_dev_is_news_to_who_is_told_of_it() {
+        let link = format!("{DEV}/lazycam-test-{}", std::process::id());
+        let link = Path::new(&link);
+        let (Ok(mut watch), Ok(mut other)) = (Watch::new(Some(link)), Watch::new(None)) else {
+            return;
+        };
+        if std::os::unix::fs::symlink("video0", link).is_ok() {
+            assert!(watch.drain() && !other.drain());
+            assert!(fs::remove_file(link).is_ok() && watch.drain());
+        }
     }
 }
