@@ -83,6 +83,8 @@ pub struct V4l2 {
     camera: Option<Camera>,
     /// It streams: when it was started, or has given its last frame.
     streaming: Option<Instant>,
+    /// The last start by CLOCK_MONOTONIC.
+    began: Duration,
     /// Nothing but closing helps.
     failed: bool,
     /// The newest frame: a buffer that the driver gets back for the next one.
@@ -107,6 +109,7 @@ impl V4l2 {
             watch: watch.ok(),
             camera: None,
             streaming: None,
+            began: Duration::ZERO,
             failed: false,
             held: None,
             encoded: false,
@@ -159,6 +162,7 @@ impl V4l2 {
         let Some(camera) = &mut self.camera else {
             return Ok(());
         };
+        self.began = monotonic();
         camera.stream_on()?;
         self.streaming = Some(now);
         self.since_start = 0;
@@ -311,7 +315,7 @@ impl Source for V4l2 {
             Ok((Some(frame), _)) => {
                 self.streaming = self.streaming.and(Some(now));
                 Ok(Some(Captured {
-                    at: wall_clock(frame),
+                    at: wall_clock(frame.monotonic, self.began),
                     settled: self.since_start > WARM_UP,
                 }))
             }
@@ -402,9 +406,10 @@ fn has_no_successor(frame: &Filled, interval: Option<Duration>) -> bool {
     matches!((age, interval), (Some(age), Some(interval)) if age < interval)
 }
 
-/// The moment of capture. The kernel stamps frames by CLOCK_MONOTONIC; without a stamp it is now.
-fn wall_clock(frame: Filled) -> SystemTime {
-    let age = frame.monotonic.map(|at| monotonic().saturating_sub(at));
+/// The moment of capture. The kernel stamps frames by CLOCK_MONOTONIC; without a stamp that can be right, it is now.
+fn wall_clock(stamp: Option<Duration>, began: Duration) -> SystemTime {
+    let since_start = stamp.filter(|at| *at >= began);
+    let age = since_start.map(|at| monotonic().saturating_sub(at));
     let now = realtime();
     now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
 }
@@ -455,19 +460,28 @@ mod tests {
 
     #[test]
     fn the_moment_of_capture_is_as_long_ago_on_both_clocks() {
-        let frame = |monotonic| Filled {
-            index: 0,
-            bytesused: 1,
-            error: false,
-            monotonic,
-        };
-        let before = SystemTime::now();
-        let at = wall_clock(frame(Some(monotonic() - Duration::from_millis(500))));
+        let (before, half) = (SystemTime::now(), Duration::from_millis(500));
+        let at = wall_clock(Some(monotonic() - half), monotonic() - 2 * half);
         let ago = before.duration_since(at).unwrap();
-        assert!(ago > Duration::from_millis(400) && ago <= Duration::from_millis(500));
-        assert!(wall_clock(frame(None)) >= before);
-        let ahead = wall_clock(frame(Some(monotonic() + Duration::from_secs(5))));
-        assert!(ahead >= before && ahead <= SystemTime::now());
+        assert!(ago <= half, "{ago:?}");
+        let at = wall_clock(Some(monotonic() - half), monotonic() - 2 * half);
+        assert!(at + half <= SystemTime::now());
+    }
+
+    #[test]
+    fn a_moment_of_capture_that_cannot_be_is_taken_for_now() {
+        let (before, began) = (SystemTime::now(), monotonic());
+        let an_hour = Duration::from_secs(3600);
+        for stamp in [
+            None,
+            Some(Duration::ZERO),
+            began.checked_sub(Duration::from_nanos(1)),
+            Some(began + an_hour),
+            Some(Duration::MAX),
+        ] {
+            let at = wall_clock(stamp, began);
+            assert!(at >= before && at <= SystemTime::now(), "{stamp:?}");
+        }
     }
 
     #[test]
