@@ -8,9 +8,8 @@
 //! next start is one ioctl per buffer and VIDIOC_STREAMON. A camera that cannot be used yet, because it is not plugged
 //! in, somebody else has it or permission is missing, is told in the log and tried again when somebody asks.
 //!
-//! **The newest frame wins.** At each wake-up the buffers that are filled are taken, until one is younger than a frame's
-//! interval, and all but the last go back at once. That one stays with us until a newer one has come: it is encoded, or
-//! handed on where it lies, only when it is asked for.
+//! **The newest frame wins.** At each wake-up the buffers that are filled are taken, and all but the last go back at once. That one
+//! stays with us until a newer one has come: it is encoded, or handed on where it lies, only when it is asked for.
 //!
 //! **Unplugged**, the device answers ENODEV. It is closed then, also while stopped, because its node's number is free
 //! for its return only after the last descriptor has gone. inotify on /dev tells when it is back.
@@ -177,7 +176,10 @@ impl V4l2 {
     /// Takes all that is filled. Gives the newest good frame, and how many were broken.
     fn collect(&mut self) -> Result<(Option<Filled>, u32), Errno> {
         let (mut newest, mut broken) = (None, 0);
-        let interval = self.camera.as_ref().and_then(|camera| camera.interval());
+        // Only where a turn costs next to nothing: while one encodes, a camera that is faster than it says fills several buffers.
+        let passed_on = |camera: &&Camera| camera.unpacker.is_none();
+        let interval = self.camera.as_ref().filter(passed_on);
+        let interval = interval.and_then(Camera::interval);
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
             return Ok((None, 0));
         };
