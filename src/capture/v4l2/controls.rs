@@ -11,6 +11,8 @@ use std::fmt;
 use std::os::fd::AsFd;
 use std::str::FromStr;
 
+use rustix::io::Errno;
+
 use super::device::{Device, text};
 use super::ioctl::{self, Plain};
 use crate::error::{Error, Result};
@@ -28,6 +30,9 @@ const WRITE_ONLY: u32 = 0x40;
 
 /// More controls than any driver has.
 const MOST: usize = 1024;
+
+/// V4L2_CID_BASE and V4L2_CID_CAMERA_CLASS_BASE: where the numbers of a camera's controls begin, and more than there are of each.
+const CLASSES: [(u32, u32); 2] = [(0x0098_0900, 64), (0x009A_0900, 64)];
 
 /// A control to set, as the command line has it: `NAME=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,18 +167,13 @@ impl Control {
 impl Device {
     /// The controls that are taken, in the driver's order. (VIDIOC_QUERYCTRL, VIDIOC_QUERYMENU, VIDIOC_G_CTRL)
     pub fn controls(&self) -> Vec<Control> {
-        let mut controls = Vec::new();
-        let mut query = ioctl::QueryCtrl::zeroed();
-        for _ in 0..MOST {
-            let before = query.id;
-            query = ioctl::QueryCtrl::zeroed();
-            query.id = before | NEXT_CTRL;
-            if ioctl::queryctrl(self.as_fd(), &mut query).is_err() {
-                break;
-            }
-            controls.extend(self.control(&query));
-        }
-        controls
+        let found = enumerate(|id| {
+            let mut query = ioctl::QueryCtrl::zeroed();
+            query.id = id;
+            ioctl::queryctrl(self.as_fd(), &mut query).map(|()| query)
+        });
+        let known = found.iter().filter_map(|query| self.control(query));
+        known.collect()
     }
 
     fn control(&self, query: &ioctl::QueryCtrl) -> Option<Control> {
@@ -271,6 +271,28 @@ impl Device {
     }
 }
 
+/// All that `ask` knows. A camera that does not answer about one control ends no list: uvcvideo passes its error on (EIO), without
+/// telling which control it was, so those behind it are asked for by number until one is found.
+fn enumerate(mut ask: impl FnMut(u32) -> Result<ioctl::QueryCtrl, Errno>) -> Vec<ioctl::QueryCtrl> {
+    let mut found: Vec<ioctl::QueryCtrl> = Vec::new();
+    while found.len() < MOST {
+        let last = found.last().map_or(0, |query| query.id);
+        let next = match ask(last | NEXT_CTRL) {
+            Ok(query) => Some(query),
+            Err(Errno::IO | Errno::PIPE | Errno::TIMEDOUT) => {
+                let ids = CLASSES.iter().flat_map(|(base, count)| *base..base + count);
+                let mut behind = ids.filter(|id| *id > last);
+                behind.find_map(|id| ask(id).ok())
+            }
+            // EINVAL: there is none behind it.
+            Err(_) => None,
+        };
+        let Some(query) = next else { break };
+        found.push(query);
+    }
+    found
+}
+
 fn unknown(path: &impl fmt::Display, name: &str, controls: &[Control]) -> String {
     let names = controls.iter().map(|control| control.name.as_str());
     let names = names.collect::<Vec<_>>().join(", ");
@@ -324,6 +346,33 @@ mod tests {
             inactive: false,
             items: items.iter().map(item).collect(),
         }
+    }
+
+    /// A driver with controls of these numbers, which fails for some of them.
+    fn numbers(ids: &[u32], failing: &[u32]) -> Vec<u32> {
+        let found = enumerate(|asked| {
+            let behind = |id: &&u32| match asked & NEXT_CTRL {
+                0 => **id == asked,
+                _ => **id > asked & !NEXT_CTRL,
+            };
+            let id = *ids.iter().find(behind).ok_or(Errno::INVAL)?;
+            let mut query = ioctl::QueryCtrl::zeroed();
+            query.id = id;
+            (!failing.contains(&id)).then_some(query).ok_or(Errno::IO)
+        });
+        found.iter().map(|query| query.id).collect()
+    }
+
+    #[test]
+    fn a_control_that_does_not_answer_hides_no_other() {
+        let ids = [0x98_0900, 0x98_0901, 0x98_0913, 0x9A_0901, 0x9A_0902];
+        assert_eq!(numbers(&ids, &[]), ids);
+        for silent in 0..ids.len() {
+            let others = [&ids[..silent], &ids[silent + 1..]].concat();
+            assert_eq!(numbers(&ids, &[ids[silent]]), others);
+        }
+        assert_eq!(numbers(&ids, &ids), []);
+        assert_eq!(numbers(&[], &[]), []);
     }
 
     #[test]

@@ -26,6 +26,9 @@ const CAP_IO_MC: u32 = 0x2000_0000;
 const CAP_TIMEPERFRAME: u32 = 0x1000;
 /// V4L2_FIELD_NONE: whole frames.
 const FIELD_NONE: u32 = 1;
+/// V4L2_FIELD_SEQ_TB, V4L2_FIELD_SEQ_BT, V4L2_FIELD_ALTERNATE: both fields of interlaced video, one after the other. One field alone
+/// (V4L2_FIELD_TOP) is a picture of half as many lines.
+const HALVES: [u32; 3] = [5, 6, 7];
 /// V4L2_PIX_FMT_PRIV_MAGIC: the members behind `priv` are used.
 const PRIV_MAGIC: u32 = 0xFEED_CAFE;
 /// V4L2_COLORSPACE_JPEG
@@ -331,6 +334,12 @@ impl Device {
         let mut format = wanted(fourcc, size);
         let set = ioctl::s_fmt(self.as_fd(), &mut format);
         set.map_err(|errno| self.refused("set the format of", errno))?;
+        if HALVES.contains(&format.fmt.pix.field) {
+            return Err(Error::Usage(format!(
+                "{} gives every other line at a time, and lazycam does not put such half pictures together",
+                self.path.display()
+            )));
+        }
         Ok(given(&format.fmt.pix))
     }
 
