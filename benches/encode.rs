@@ -6,7 +6,7 @@
 //! 1280x720 and quality 80. Coders take turns, frame by frame, because machines are shared; the time is that
 //! of the thread (CLOCK_THREAD_CPUTIME_ID), the median of all turns. Figures are in `docs/performance.md`.
 //!
-//! What is not here: taking raw frames apart (`src/capture/v4l2/pixels.rs`) and publishing them.
+//! What is not here: taking raw frames apart (`src/capture/pixels.rs`) and publishing them.
 
 #![allow(clippy::print_stdout, reason = "tables are what this program is for")]
 
