@@ -213,8 +213,8 @@ impl Camera {
         let due = *repeat || (have.is_none_or(|have| have < self.lost_at) && *not_before <= now);
         match choice {
             Choice::Later(at) if due => match self.notice(trouble, *picture, now) {
-                Some(shot) => Choice::Notice(shot),
-                None => Choice::Later(at),
+                Ok(shot) => Choice::Notice(shot),
+                Err(again) => Choice::Later(at.into_iter().chain(again).min()),
             },
             choice => choice,
         }
@@ -236,17 +236,18 @@ impl Camera {
         self.condition.mute(finding, now)
     }
 
-    /// The picture that says so. It has the number of the newest arrival, of which there is nothing else to see.
+    /// The picture that says so, or when it can be had. It has the number of the newest arrival, of which there is nothing else
+    /// to see.
     fn notice(
         &mut self,
         trouble: Finding,
         size: Option<Picture>,
         now: Instant,
-    ) -> Option<Shot<Frame>> {
+    ) -> Result<Shot<Frame>, Option<Instant>> {
         let told = self.condition.told().and_then(|told| told.size);
         let size = size.or(self.seen.map(|seen| seen.picture)).or(told);
         let shot = self.notices.get(&self.name(), trouble, size, now)?;
-        Some(Shot {
+        Ok(Shot {
             number: self.number,
             ..shot
         })

@@ -5,6 +5,10 @@
 //! far, because Firefox keeps a stream's first size, and it lies in memory as a file like any frame, so that it goes out in
 //! the same way: drawn once per loss and size, shared by everybody who sees it.
 //!
+//! Drawing holds up the server's loop, and with it the viewers of all cameras, while what is drawn, and when, is up to a
+//! producer that may be hostile. So a picture has at most [`MOST_PIXELS`], and a camera's are drawn at most once a second and for a
+//! tenth of the time ([`Notices::get`]).
+//!
 //! Snapshots are programs' as often as people's; they get a 503.
 
 use std::rc::Rc;
@@ -15,6 +19,7 @@ use log::warn;
 use super::condition::Finding;
 use super::date::date;
 use super::outbox::Shot;
+use crate::error;
 use crate::frames::frame::Frame;
 use crate::frames::jpeg::Picture;
 use crate::logging::Brake;
@@ -27,8 +32,9 @@ const USUAL_SIZE: Picture = Picture {
     height: 480,
 };
 
-/// Pixels of the largest picture that is drawn: a foreign producer's frames may claim to be of any size.
-const MOST_PIXELS: u32 = 4096 * 4096;
+/// Pixels of the largest picture that is drawn, which takes 3 bytes of memory for two of them. A foreign producer's frames
+/// may claim to be of any size. Of a larger stream's size it has a half, a third and so on: scaled up, it fills the same place.
+const MOST_PIXELS: u32 = 1920 * 1088;
 
 /// Sizes kept; a camera's viewers mostly have one.
 const MOST_SIZES: usize = 4;
@@ -39,65 +45,90 @@ const QUALITY: u8 = 80;
 /// Letters that a line should have room for at least, if the picture allows.
 const LETTERS: usize = 34;
 
+/// From the end of a drawing to the next of the same camera, at least; and in times of what the drawing took, for slow boards.
+const REST: Duration = Duration::from_secs(1);
+const REST_PER_WORK: u32 = 9;
+
 const GROUND: Colour = Colour::grey(32);
 const BAND: Colour = Colour([90, 110, 200]);
 
 /// One camera's.
 #[derive(Debug)]
 pub(super) struct Notices {
-    of: Option<Finding>,
-    made: Vec<Shot<Frame>>,
+    /// The newest first, one of each size.
+    made: Vec<(Finding, Shot<Frame>)>,
+    /// Nothing is drawn before.
+    rests_until: Option<Instant>,
     complaint: Brake,
 }
 
 impl Notices {
     pub(super) fn new() -> Self {
         Notices {
-            of: None,
             made: Vec::new(),
+            rests_until: None,
             complaint: Brake::new(Duration::from_secs(60)),
         }
     }
 
     /// The camera gives frames again.
     pub(super) fn clear(&mut self) {
-        self.of = None;
         self.made.clear();
     }
 
-    /// The picture for this loss in this size, drawn if it was not yet; `None` if it cannot be.
+    /// The picture for this loss in this size, drawn if it was not yet. While nothing may be drawn, the last one of the
+    /// size, if there is one; else the time from which on one can be had, or `None` if it cannot.
     pub(super) fn get(
         &mut self,
         camera: &str,
         finding: Finding,
         size: Option<Picture>,
         now: Instant,
-    ) -> Option<Shot<Frame>> {
-        let size = size.unwrap_or(USUAL_SIZE);
-        if self.of.as_ref() != Some(&finding) {
-            self.made.clear();
+    ) -> Result<Shot<Frame>, Option<Instant>> {
+        let size = drawn_size(size.unwrap_or(USUAL_SIZE));
+        let of_size = |(_, shot): &(Finding, Shot<Frame>)| shot.picture == size;
+        let before = self.made.iter().position(of_size);
+        let rests_until = self.rests_until.filter(|until| now < *until);
+        if let Some((found, shot)) = before.map(|index| &self.made[index]) {
+            if *found == finding || rests_until.is_some() {
+                return Ok(shot.clone());
+            }
         }
-        let finding = self.of.insert(finding);
-        if let Some(shot) = self.made.iter().find(|shot| shot.picture == size) {
-            return Some(shot.clone());
+        if rests_until.is_some() {
+            return Err(rests_until);
         }
-        if u32::from(size.width) * u32::from(size.height) > MOST_PIXELS {
-            return None;
-        }
-        match make(camera, finding, size, now) {
+        let begun = Instant::now();
+        let made = make(camera, &finding, size, now);
+        let took = begun.elapsed();
+        self.rests_until = Some(now + took + REST.max(took * REST_PER_WORK));
+        match made {
             Ok(shot) => {
+                before.map(|index| self.made.remove(index));
                 self.made.truncate(MOST_SIZES - 1);
-                self.made.insert(0, shot.clone());
-                Some(shot)
+                self.made.insert(0, (finding, shot.clone()));
+                Ok(shot)
             }
             Err(error) => {
                 if self.complaint.pass(now).is_some() {
                     warn!("cannot make the picture for a lost camera: {error}");
                 }
-                None
+                Err(None)
             }
         }
     }
+}
+
+/// The size itself, or the largest whole part of it that is not too large to draw.
+fn drawn_size(Picture { width, height }: Picture) -> Picture {
+    let part = |by: u16| Picture {
+        width: (width / by).max(1),
+        height: (height / by).max(1),
+    };
+    let pixels = |size: &Picture| u32::from(size.width) * u32::from(size.height);
+    let mut parts = (1..=u16::MAX).map(part);
+    parts
+        .find(|size| pixels(size) <= MOST_PIXELS)
+        .unwrap_or(USUAL_SIZE)
 }
 
 fn make(
@@ -105,7 +136,7 @@ fn make(
     finding: &Finding,
     size: Picture,
     now: Instant,
-) -> crate::error::Result<Shot<Frame>> {
+) -> error::Result<Shot<Frame>> {
     let canvas = draw(&words(camera, finding), size);
     let mut jpeg = Vec::new();
     // For programs; a frame of the pattern has its stamp in the same place.
@@ -170,32 +201,23 @@ fn draw(words: &[String], size: Picture) -> Canvas {
 /// Cut into rows of so many letters, between words where there is a gap. What the font does not have is a question mark.
 fn wrapped(text: &str, letters: usize) -> Vec<String> {
     let plain = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
-    let text: Vec<char> = text.chars().map(plain).collect();
+    // ASCII from here on, so that a byte is a letter.
+    let text: String = text.chars().map(plain).collect();
     let mut rows = Vec::new();
-    let mut left = text.as_slice();
+    let mut left = text.as_str();
     while !left.is_empty() {
-        let fits = left.len().min(letters);
-        let gap = left[..fits].iter().rposition(|c| *c == ' ');
-        let end = match gap {
-            Some(gap) if fits < left.len() && left[fits] != ' ' && gap > 0 => gap,
-            _ => fits,
+        let end = if left.len() <= letters {
+            left.len()
+        } else {
+            // A blank right behind the row is a gap, too.
+            let gap = left[..=letters].rfind(' ').filter(|gap| *gap > 0);
+            gap.unwrap_or(letters)
         };
-        rows.push(left[..end].iter().collect());
-        left = left[end..].trim_start();
+        let (row, rest) = left.split_at(end);
+        rows.push(row.to_owned());
+        left = rest.trim_start_matches(' ');
     }
     rows
-}
-
-/// Without blanks at the start.
-trait TrimStart {
-    fn trim_start(&self) -> &Self;
-}
-
-impl TrimStart for [char] {
-    fn trim_start(&self) -> &Self {
-        let blanks = self.iter().take_while(|c| **c == ' ').count();
-        &self[blanks..]
-    }
 }
 
 #[cfg(test)]
@@ -217,30 +239,100 @@ mod tests {
         assert_eq!(wrapped("no such device", 8), ["no such", "device"]);
         assert_eq!(wrapped("no such", 7), ["no such"]);
         assert_eq!(wrapped("abcdefgh ij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrapped("abcd ij", 4), ["abcd", "ij"]);
+        assert_eq!(wrapped("abc  d ij", 5), ["abc ", "d ij"]);
         assert_eq!(wrapped("ü\n", 4), ["??"]);
         assert!(wrapped("", 4).is_empty());
     }
 
+    fn size(width: u16, height: u16) -> Picture {
+        Picture { width, height }
+    }
+
+    /// Notices, and a clock that only the test moves.
+    struct Scene {
+        notices: Notices,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Scene {
+                notices: Notices::new(),
+                now: Instant::now(),
+            }
+        }
+
+        fn get(&mut self, why: &str, size: Picture) -> Result<Shot<Frame>, Option<Instant>> {
+            let finding = finding(why);
+            self.notices.get("front", finding, Some(size), self.now)
+        }
+
+        /// Lets the time pass in which nothing is drawn.
+        fn rest(&mut self) {
+            self.now = self.notices.rests_until.unwrap();
+        }
+    }
+
     #[test]
     fn one_picture_is_made_per_loss_and_size() {
-        let (mut notices, now) = (Notices::new(), Instant::now());
-        let size = |width, height| Some(Picture { width, height });
-        let mut get = |why: &str, size| notices.get("front", finding(why), size, now);
-        let first = get("gone", size(160, 120)).unwrap();
-        assert_eq!(first.picture, size(160, 120).unwrap());
-        let again = get("gone", size(160, 120)).unwrap();
+        let (mut scene, small) = (Scene::new(), size(160, 120));
+        let first = scene.get("gone", small).unwrap();
+        assert_eq!(first.picture, small);
+        scene.rest();
+        let other = scene.notices.get("front", finding("gone"), None, scene.now);
+        assert_eq!(other.unwrap().picture, USUAL_SIZE);
+        scene.rest();
+        let again = scene.get("gone", small).unwrap();
         assert!(Rc::ptr_eq(&first.file, &again.file));
-        let other = get("gone", None).unwrap();
-        assert_eq!(other.picture, USUAL_SIZE);
-        let changed = get("burnt", size(160, 120)).unwrap();
+        let changed = scene.get("burnt", small).unwrap();
         assert!(!Rc::ptr_eq(&first.file, &changed.file));
-        assert!(get("gone", size(65535, 65535)).is_none());
         for tiny in [size(1, 1), size(16, 16), size(4096, 16)] {
-            assert_eq!(
-                get(&"long ".repeat(60), tiny).unwrap().picture,
-                tiny.unwrap()
-            );
+            scene.rest();
+            let long = scene.get(&"long ".repeat(60), tiny).unwrap();
+            assert_eq!(long.picture, tiny);
         }
+        assert_eq!(scene.notices.made.len(), MOST_SIZES);
+    }
+
+    #[test]
+    fn a_producer_that_changes_its_mind_in_a_loop_has_one_picture_drawn_a_second() {
+        let (mut scene, small) = (Scene::new(), size(160, 120));
+        let first = scene.get("0", small).unwrap();
+        let start = scene.now;
+        let (mut last, mut drawn) = (Rc::clone(&first.file), 0);
+        for millis in (0..10_000).step_by(10) {
+            scene.now = start + Duration::from_millis(millis);
+            // An old picture of the size is better than none.
+            let shot = scene.get(&millis.to_string(), small).unwrap();
+            drawn += usize::from(!Rc::ptr_eq(&shot.file, &last));
+            last = shot.file;
+        }
+        assert!((1..10).contains(&drawn), "{drawn} in 10 s");
+        // Neither do frames in between let it draw more, nor sizes that it makes up.
+        scene.rest();
+        scene.get("last", small).unwrap();
+        scene.notices.clear();
+        let until = scene.notices.rests_until;
+        assert_eq!(scene.get("last", small).map(|_| ()), Err(until));
+        assert_eq!(scene.get("last", size(17, 17)).map(|_| ()), Err(until));
+        scene.rest();
+        assert!(scene.get("last", size(17, 17)).is_ok());
+    }
+
+    #[test]
+    fn a_picture_too_large_to_draw_has_a_whole_part_of_its_size() {
+        for (whole, drawn) in [
+            (size(1920, 1080), size(1920, 1080)),
+            (size(3840, 2160), size(1920, 1080)),
+            (size(4096, 4096), size(1365, 1365)),
+            (size(65535, 1), size(65535, 1)),
+            (size(65535, 65535), size(1424, 1424)),
+        ] {
+            assert_eq!(drawn_size(whole), drawn);
+        }
+        let shot = Scene::new().get("gone", size(65535, 65535)).unwrap();
+        assert_eq!(shot.picture, size(1424, 1424));
     }
 
     #[test]
