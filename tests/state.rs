@@ -436,14 +436,20 @@ fn a_viewer_of_a_camera_that_gives_nothing_is_told_so_and_gets_the_first_frame()
     let off = State::new(Phase::Off, SystemTime::now());
     hand.tell(&off);
     hand.announce();
-    let mut stream = Client::connect(server.address()).stream("/stream");
+    let watch = || Client::connect(server.address()).stream("/stream");
+    let (mut stream, mut other) = (watch(), watch());
+    let mut drawn = Vec::new();
     for _ in 0..2 {
-        let part = expect_notice(&mut stream);
-        assert_eq!(part.notice().as_deref(), Some("front off"));
+        for viewer in [&mut stream, &mut other] {
+            let part = expect_notice(viewer);
+            assert_eq!(part.notice().as_deref(), Some("front off"));
+            drawn.push((part.timestamp, part.jpeg));
+        }
         hand.wait_until_asked();
         // Empty files, as of a camera that is tried again, are no frames.
         hand.announce();
     }
+    assert!(drawn.iter().all(|one| *one == drawn[0]), "drawn once");
     assert_eq!(camera(&state(&server))["published"], 0);
     hand.tell(&live());
     let stamp = hand.publish();

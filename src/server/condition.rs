@@ -63,13 +63,21 @@ pub(super) struct Condition {
     last_arrival: Option<Instant>,
     /// The one before, should the last turn out to be none.
     before: Option<Instant>,
-    /// The first time since the last frame, and the last.
-    asked: Option<(Instant, Instant)>,
+    asked: Option<Asked>,
     absent_since: Option<SystemTime>,
     /// The directory that frames came into is not there any more.
     gone: bool,
     /// Files that were no frame.
     broken: u64,
+}
+
+/// The asking since the last frame.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    first: Instant,
+    /// The same by the wall clock, read once: what is told of it twice is the same.
+    since: SystemTime,
+    last: Instant,
 }
 
 impl Condition {
@@ -133,8 +141,12 @@ impl Condition {
 
     /// A frame was asked for.
     pub(super) fn asked(&mut self, now: Instant) {
-        let (first, _) = self.asked.unwrap_or((now, now));
-        self.asked = Some((first, now));
+        let asked = self.asked.get_or_insert_with(|| Asked {
+            first: now,
+            since: SystemTime::now(),
+            last: now,
+        });
+        asked.last = now;
     }
 
     /// What arrived last was no frame and no empty file either.
@@ -168,9 +180,9 @@ impl Condition {
 
     /// What is found of a camera that was asked and has given nothing since, for longer than cameras take to start.
     pub(super) fn mute(&self, finding: Finding, now: Instant) -> Option<Finding> {
-        let (first, _) = self.asked.filter(|(first, _)| now - *first >= QUIET)?;
+        let asked = self.asked.filter(|asked| now - asked.first >= QUIET)?;
         Some(Finding {
-            since: Some(wall(first, now)),
+            since: Some(asked.since),
             why: Some("asked for a picture, and none has come".into()),
             ..finding
         })
@@ -210,17 +222,16 @@ impl Condition {
 
     /// What is seen of a producer that says nothing.
     fn guess(&self, now: Instant) -> Finding {
-        let asked = self.asked.filter(|(_, last)| now - *last <= START_LIMIT);
-        let (phase, since) = if self.is_live(now) {
-            (state::Phase::Live, self.first_arrival)
-        } else if asked.is_some() {
-            (state::Phase::Starting, asked.map(|(first, _)| first))
-        } else {
-            (state::Phase::Off, self.last_arrival)
+        let seen = |at: Option<Instant>| at.map(|at| wall(at, now));
+        let asked = self.asked.filter(|asked| now - asked.last <= START_LIMIT);
+        let (phase, since) = match asked {
+            _ if self.is_live(now) => (state::Phase::Live, seen(self.first_arrival)),
+            Some(asked) => (state::Phase::Starting, Some(asked.since)),
+            None => (state::Phase::Off, seen(self.last_arrival)),
         };
         Finding {
             phase: Phase::Of(phase),
-            since: since.map(|at| wall(at, now)),
+            since,
             why: None,
         }
     }
@@ -276,6 +287,21 @@ mod tests {
         assert_eq!(phase(&mut condition, start), Phase::Absent);
         condition.arrived(start);
         assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
+    }
+
+    #[test]
+    fn a_camera_that_gives_nothing_is_found_so_in_the_same_words_each_time() {
+        let start = Instant::now();
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+        condition.asked(start);
+        let mut mute = |at: Instant| {
+            condition.asked(at);
+            condition.mute(condition.guess(at), at)
+        };
+        assert_eq!(mute(start + QUIET - Duration::from_millis(1)), None);
+        let first = mute(start + QUIET);
+        assert!(first.as_ref().is_some_and(|one| one.since.is_some()));
+        assert_eq!(mute(start + QUIET * 2), first);
     }
 
     #[test]
