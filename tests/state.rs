@@ -373,8 +373,10 @@ fn a_stream_of_a_lost_camera_shows_what_is_wrong_and_goes_on_by_itself() {
     // Who waits goes on asking, or nobody would try to get the camera back.
     hand.wait_until_asked();
     // Again before anybody gives up, and it asks again.
-    expect_notice(&mut streams[0]);
+    let again = expect_notice(&mut streams[0]);
     hand.wait_until_asked();
+    let usual = streams[0].usual_gap(&again);
+    assert!(usual < Duration::from_secs(7), "{usual:?}");
     let state = state(&server);
     assert_eq!(camera(&state)["why"], "somebody pulled the plug");
     assert_eq!(state["result"]["source"]["online"], false);

@@ -93,7 +93,7 @@ impl Scene {
             b'S' => self.send_all(),
             b'g' => self.give(640),
             b'G' => self.give(320),
-            b'n' => self.connection.give_nothing(self.now, &self.settings),
+            b'n' => self.connection.give_nothing(None, self.now, &self.settings),
             b't' => self.pass(100 * u64::from(rest.first().copied().unwrap_or(1))),
             b'p' => self.report(),
             b'e' => self.connection.end_of_input(),
@@ -137,8 +137,7 @@ impl Scene {
             picture: Picture { width, height: 480 },
             number: self.frames,
         };
-        let (settings, stats) = (&self.settings, &mut self.stats);
-        self.connection.give(shot, self.now, settings, stats);
+        self.connection.give(shot, self.now, &mut self.stats);
         if !streams {
             assert!(
                 self.connection.want(self.now).is_none(),

@@ -6,9 +6,6 @@
 //! Freshness is counted from the *arrival* of a frame by the monotonic clock: its modification time comes from a
 //! wall clock that jumps. A frame that was there before anybody watched has no arrival and is not fresh.
 
-#[cfg(test)]
-mod tests;
-
 use std::path::{Path as DirPath, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -38,6 +35,10 @@ const FRESHNESS_SLACK: u32 = 4;
 /// An ask that brought nothing is repeated when somebody waits after so long: the producer may have been started
 /// anew since.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A camera that was asked, and may have to start for it, has so long to give a fresh frame before an old one is given as a sign of
+/// life. A viewer then waits 7 s at the most, and no client gives up before 10.
+const FRESH_LIMIT: Duration = Duration::from_secs(2);
 
 /// A frame that has just arrived and seems to be older than this was not captured when it says.
 const LONGEST_WAY: Duration = Duration::from_secs(60);
@@ -262,19 +263,28 @@ impl Camera {
     ) -> Choice {
         match want {
             Want::Stream {
-                repeat: true,
-                have: Some(_),
+                have,
+                not_before,
+                repeat,
                 ..
-            } => self.repeat(now, stats),
-            Want::Stream {
-                have, not_before, ..
             } => {
-                if self.was_asked() && have.is_some_and(|have| have >= self.number) {
-                    // It has the newest, and that was opened: another one is on its way.
+                let has_newest = have.is_some_and(|have| have >= self.number);
+                let on_its_way = self.was_asked() && has_newest;
+                if on_its_way && !repeat {
                     return Choice::Later(None);
                 }
-                let free = (now + path().drains_in()).max(*not_before);
-                self.next_for_stream(*have, free, now, stats)
+                let line_free = now + path().drains_in();
+                let choice = if on_its_way {
+                    Choice::Later((line_free > now).then_some(line_free))
+                } else {
+                    self.next_for_stream(*have, line_free.max(*not_before), now, stats)
+                };
+                match (choice, have) {
+                    (Choice::Later(at), Some(have)) if *repeat && line_free <= now => {
+                        self.repeat(*have, at, now, stats)
+                    }
+                    (choice, _) => choice,
+                }
             }
             Want::Snapshot { since, terms, .. } => self.snapshot(*since, terms, now, stats),
         }
@@ -336,8 +346,22 @@ impl Camera {
         }
     }
 
-    /// The newest there is, however old: a sign of life for clients that would give up.
-    fn repeat(&mut self, now: Instant, stats: &mut Stats) -> Choice {
+    /// The newest there is, however old: a sign of life for clients that would give up. Only if the camera gives nothing: when
+    /// something came since the viewer's last frame, it is asked and given time to give a fresh one.
+    fn repeat(
+        &mut self,
+        have: u64,
+        later: Option<Instant>,
+        now: Instant,
+        stats: &mut Stats,
+    ) -> Choice {
+        if have < self.number {
+            let asked = self.condition.asked_since().unwrap_or(now);
+            let given_up = asked + FRESH_LIMIT;
+            if now < given_up {
+                return Choice::Later(later.into_iter().chain([given_up]).min());
+            }
+        }
         self.opened = None;
         match self.open(now, stats) {
             Some(shot) => Choice::Give(shot),
@@ -475,3 +499,6 @@ fn taken(captured: SystemTime, arrived: Option<Instant>, now: Instant) -> Instan
     let taken = age.and_then(|age| now.checked_sub(age));
     taken.unwrap_or_else(|| arrived.unwrap_or(now))
 }
+
+#[cfg(test)]
+mod tests;

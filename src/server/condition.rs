@@ -149,6 +149,11 @@ impl Condition {
         asked.last = now;
     }
 
+    /// Since when it is asked and has given nothing.
+    pub(super) fn asked_since(&self) -> Option<Instant> {
+        self.asked.map(|asked| asked.first)
+    }
+
     /// What arrived last was no frame and no empty file either.
     pub(super) fn was_broken(&mut self) {
         self.broken += 1;

@@ -28,7 +28,7 @@ mod trial;
 mod want;
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use self::settings::Settings;
 use self::stream::Stream;
@@ -199,13 +199,14 @@ impl<F> Connection<F> {
         if !self.out.is_empty() {
             return;
         }
-        match &self.state {
+        match &mut self.state {
             State::Reply { keep_alive: true } if !self.half_closed || !self.input.is_empty() => {
                 self.state = State::Request { since: now };
                 self.take_requests(now, settings, stats);
             }
             State::Reply { .. } => self.finish(now),
             State::Stream(stream) if stream.ending => self.finish(now),
+            State::Stream(stream) => stream.all_taken(now, settings),
             _ => {}
         }
     }
@@ -217,7 +218,7 @@ impl<F> Connection<F> {
                 camera: stream.camera,
                 have: stream.have,
                 not_before: stream.not_before,
-                repeat: stream.repeat_at.is_some_and(|at| at <= now),
+                repeat: stream.repeat_at <= now,
                 picture: stream.picture,
             }),
             State::Snapshot(snapshot) => Some(Want::Snapshot {
@@ -229,27 +230,19 @@ impl<F> Connection<F> {
         }
     }
 
-    /// There was no frame to give. What could not be repeated now is tried again after a while, for who has had nothing at all when
-    /// others have their first repeat.
-    pub fn give_nothing(&mut self, now: Instant, settings: &Settings) {
+    /// There was no frame to give; `later` is when to decide again, if that is known.
+    pub fn give_nothing(&mut self, later: Option<Instant>, now: Instant, settings: &Settings) {
         if let State::Stream(stream) = &mut self.state {
-            if stream.repeat_at.is_some_and(|at| at <= now) {
-                let waited = if stream.have.is_none() {
-                    settings.patience
-                } else {
-                    Duration::ZERO
-                };
-                stream.repeat_at = Some(now + settings.repeat_after.saturating_sub(waited));
-            }
+            stream.give_nothing(later, now, settings);
         }
     }
 
     /// Gives it the frame that it wants.
-    pub fn give(&mut self, shot: Shot<F>, now: Instant, settings: &Settings, stats: &mut Stats) {
+    pub fn give(&mut self, shot: Shot<F>, now: Instant, stats: &mut Stats) {
         match &mut self.state {
             State::Stream(stream) => {
                 if *stream.picture.get_or_insert(shot.picture) == shot.picture {
-                    self.give_part(shot, now, settings, stats);
+                    self.give_part(shot, now, stats);
                 } else {
                     // Firefox keeps a stream's first size: end it, and let the client come back.
                     self.finish(now);
@@ -270,19 +263,13 @@ impl<F> Connection<F> {
 
     /// Gives a stream its next part. By itself for a picture in place of a frame, which says nothing of the frames' size: before
     /// the first one that is a guess.
-    pub fn give_part(
-        &mut self,
-        shot: Shot<F>,
-        now: Instant,
-        settings: &Settings,
-        stats: &mut Stats,
-    ) {
+    pub fn give_part(&mut self, shot: Shot<F>, now: Instant, stats: &mut Stats) {
         let State::Stream(stream) = &mut self.state else {
             return;
         };
         stats.frames += 1;
         stats.repeats += u64::from(stream.have == Some(shot.number));
-        let frame = stream.begin(&shot, now, settings);
+        let frame = stream.begin(&shot, now);
         let quirks = &stream.quirks;
         quirks.write_part_head(self.out.bytes(), &frame);
         if quirks.zero_data {
@@ -340,7 +327,7 @@ impl<F> Connection<F> {
             State::Request { since } => Some(*since + settings.head_timeout),
             State::Snapshot(snapshot) => Some(snapshot.since + settings.snapshot_timeout),
             State::Trial(trial) => trial.answer_at(),
-            State::Stream(stream) if self.out.is_empty() => stream.repeat_at,
+            State::Stream(stream) if self.out.is_empty() => Some(stream.repeat_at),
             State::Drain { since } => Some(*since + settings.drain_timeout),
             State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {
                 None

@@ -105,7 +105,7 @@ impl Server {
                 true
             }
             Choice::Later(at) => {
-                peer.connection.give_nothing(now, &self.settings);
+                peer.connection.give_nothing(at, now, &self.settings);
                 peer.decide_at = at;
                 let before = peer.waiting.replace(index);
                 if before != Some(index) {
@@ -128,10 +128,10 @@ impl Server {
         peer.decide_at = None;
         let heads_only = peer.connection.quirks().is_some_and(|of| of.zero_data);
         peer.begin_frame(now, if heads_only { 0 } else { shot.len });
-        let (connection, settings, stats) = (&mut peer.connection, &self.settings, &mut self.stats);
+        let (connection, stats) = (&mut peer.connection, &mut self.stats);
         match begun {
-            Begun::Notice { .. } => connection.give_part(shot, now, settings, stats),
-            Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, settings, stats),
+            Begun::Notice { .. } => connection.give_part(shot, now, stats),
+            Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, stats),
         }
         if heads_only || peer.connection.sends_stream_of().is_some() {
             peer.count_frame(begun, now);

@@ -392,6 +392,18 @@ impl Stream {
         maker.verify(&self.part().jpeg).frame
     }
 
+    /// The usual time between this part and those that follow: the middle one of three, because a machine may stand still for once.
+    #[track_caller]
+    pub(crate) fn usual_gap(&mut self, first: &Part) -> Duration {
+        let mut last = first.received;
+        let mut gaps = [(); 3].map(|()| {
+            let before = std::mem::replace(&mut last, self.part().received);
+            last - before
+        });
+        gaps.sort();
+        gaps[1]
+    }
+
     /// Reads on until a part with a number above `number` comes.
     #[track_caller]
     pub(crate) fn part_after(&mut self, number: u64) -> Part {

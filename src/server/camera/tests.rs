@@ -1,42 +1,162 @@
+//! Which frame a viewer is given when there is none that it should have: real files, and a clock that only the test moves.
+
 use std::fs;
+use std::process;
 
 use super::*;
 use crate::frames::demand::Demand;
 use crate::frames::publish::Publisher;
 
-/// A stream that has had nothing yet looks for a frame.
-fn look(camera: &mut Camera) -> Choice {
-    let now = Instant::now();
-    let want = Want::Stream {
-        camera: 0,
-        have: None,
-        not_before: now,
-        repeat: false,
-        picture: None,
-    };
-    camera.choose(&want, || Path::IDLE, now, &mut Stats::default())
+/// A frame as far as its markers go.
+const JPEG: &[u8] = &[
+    0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63,
+    0, 0x55, 0xFF, 0xD9,
+];
+
+const PICTURE: Picture = Picture {
+    width: 16,
+    height: 8,
+};
+
+/// A line that has bytes of a second queued.
+const BUSY: Path = Path {
+    queued: 20_000,
+    rate: Some(20_000.0),
+    ..Path::IDLE
+};
+
+struct Scene {
+    dir: PathBuf,
+    publisher: Publisher,
+    camera: Camera,
+    now: Instant,
+    stats: Stats,
+}
+
+impl Scene {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("lazycam-camera-{}-{name}", process::id()));
+        let mut publisher = Publisher::open(&dir).unwrap();
+        publisher.announce().unwrap();
+        let camera = Camera::new("front".parse().unwrap(), dir.clone(), Links::Follow, true);
+        Scene {
+            dir,
+            publisher,
+            camera,
+            now: Instant::now(),
+            stats: Stats::default(),
+        }
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+    }
+
+    fn publish(&mut self) {
+        self.publisher.publish(JPEG, SystemTime::now()).unwrap();
+        self.camera.frame_arrived(self.now);
+    }
+
+    /// The number of the frame that a stream is given for which it is time to repeat the last one, and which had `have`.
+    fn repeat(&mut self, have: u64, path: Path) -> Result<u64, Option<Instant>> {
+        self.choose(Some(have), true, path)
+    }
+
+    fn choose(
+        &mut self,
+        have: Option<u64>,
+        repeat: bool,
+        path: Path,
+    ) -> Result<u64, Option<Instant>> {
+        let want = Want::Stream {
+            camera: 0,
+            have,
+            not_before: self.now,
+            repeat,
+            picture: have.map(|_| PICTURE),
+        };
+        match self
+            .camera
+            .choose(&want, || path, self.now, &mut self.stats)
+        {
+            Choice::Give(shot) => Ok(shot.number),
+            Choice::Later(at) => Err(at),
+            Choice::Notice(_) => panic!("nothing is wrong with it"),
+        }
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[test]
+fn a_camera_that_gives_nothing_has_its_last_frame_repeated() {
+    let mut scene = Scene::new("silent");
+    scene.publish();
+    let have = scene.choose(None, false, Path::IDLE).unwrap();
+    scene.pass(5000);
+    assert_eq!(scene.repeat(have, Path::IDLE), Ok(have));
+    scene.pass(5000);
+    assert_eq!(scene.repeat(have, Path::IDLE), Ok(have));
+}
+
+#[test]
+fn a_camera_that_can_give_a_fresh_frame_is_asked_for_it_before_an_old_one_is_given() {
+    let mut scene = Scene::new("asleep");
+    scene.publish();
+    let have = scene.choose(None, false, Path::IDLE).unwrap();
+    // The one that follows comes when the viewer may not have it, and is left lying.
+    scene.pass(33);
+    scene.publish();
+    scene.pass(4967);
+    assert!(scene.repeat(have, Path::IDLE).is_err());
+    assert!(scene.camera.was_asked());
+    scene.pass(900);
+    scene.publish();
+    let fresh = scene.choose(Some(have), false, Path::IDLE);
+    assert_eq!(fresh, Ok(have + 2));
+}
+
+#[test]
+fn an_old_frame_is_given_as_a_sign_of_life_when_the_camera_gives_no_fresh_one() {
+    let mut scene = Scene::new("dead");
+    scene.publish();
+    let have = scene.choose(None, false, Path::IDLE).unwrap();
+    scene.pass(33);
+    scene.publish();
+    scene.pass(4967);
+    let given_up = scene.now + FRESH_LIMIT;
+    assert_eq!(scene.repeat(have, Path::IDLE), Err(Some(given_up)));
+    scene.now = given_up;
+    assert_eq!(scene.repeat(have, Path::IDLE), Ok(have + 1));
+}
+
+#[test]
+fn nothing_is_repeated_on_top_of_what_a_slow_line_still_carries() {
+    let mut scene = Scene::new("slow");
+    scene.publish();
+    let have = scene.choose(None, false, Path::IDLE).unwrap();
+    scene.pass(5000);
+    let free = scene.now + BUSY.drains_in();
+    assert_eq!(scene.repeat(have, BUSY), Err(Some(free)));
+    assert_eq!(scene.repeat(have, Path::IDLE), Ok(have));
 }
 
 /// Requests may be served before the event that tells of a new directory is read. A frame that they bring would be there
 /// before the watch is, and nobody would know that it is new.
 #[test]
 fn a_directory_that_is_not_watched_yet_is_asked_when_it_is() {
-    let dir = std::env::temp_dir().join(format!("lazycam-camera-{}", std::process::id()));
-    let name = "front".parse().unwrap();
-    let mut camera = Camera::new(name, dir.clone(), Links::Follow, false);
-    let mut publisher = Publisher::open(&dir).unwrap();
-    let mut demand = Demand::new(&dir).unwrap();
-    publisher.announce().unwrap();
-    let mut asked = || demand.drain(Instant::now()).unwrap().asked;
-    assert!(!asked());
-
-    assert!(matches!(look(&mut camera), Choice::Later(_)));
-    assert!(!asked());
-    camera.returned();
-    assert!(matches!(look(&mut camera), Choice::Later(_)));
-    assert!(asked());
-    camera.gone();
-    assert!(matches!(look(&mut camera), Choice::Later(_)));
-    assert!(!asked());
-    fs::remove_dir_all(dir).unwrap();
+    let mut scene = Scene::new("unwatched");
+    let mut demand = Demand::new(&scene.dir).unwrap();
+    let mut asked = |scene: &mut Scene| {
+        assert_eq!(scene.choose(None, false, Path::IDLE), Err(None));
+        demand.drain(Instant::now()).unwrap().asked
+    };
+    scene.camera.gone();
+    assert!(!asked(&mut scene));
+    scene.camera.returned();
+    assert!(asked(&mut scene));
 }

@@ -140,7 +140,7 @@ impl<F> Connection<F> {
                 Ok(quirks) => {
                     stats.streams += 1;
                     self.say(quirks.stream_head());
-                    let stream = Stream::new(camera, period, quirks, now, settings.patience);
+                    let stream = Stream::new(camera, period, quirks, now, settings);
                     self.state = State::Stream(stream);
                 }
                 Err(_) => self.refuse(Status::BadRequest, keep_alive, with_body, stats),

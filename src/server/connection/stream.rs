@@ -15,8 +15,11 @@ pub(super) struct Stream {
     pub(super) not_before: Instant,
     pub(super) have: Option<u64>,
     pub(super) picture: Option<Picture>,
-    /// When the last frame, or a picture in its place, is sent again if there is no newer one.
-    pub(super) repeat_at: Option<Instant>,
+    /// When the last frame, or a picture in its place, is sent again if there is no newer one. Counted from when the
+    /// system has taken all of it: on a slow line that is long after it was begun.
+    pub(super) repeat_at: Instant,
+    /// The last one was a repeat itself.
+    is_repeat: bool,
     pub(super) ending: bool,
     pub(super) quirks: Box<Quirks>,
     /// Frames that it is sent.
@@ -29,15 +32,17 @@ impl Stream {
         period: Option<Duration>,
         quirks: Quirks,
         now: Instant,
-        patience: Duration,
+        settings: &Settings,
     ) -> Self {
         Stream {
             camera,
-            period,
+            // Slower than frames are repeated, it would be sent old ones in between.
+            period: period.map(|period| period.min(settings.repeat_after)),
             not_before: now,
             have: None,
             picture: None,
-            repeat_at: Some(now + patience),
+            repeat_at: now + settings.patience,
+            is_repeat: false,
             ending: false,
             quirks: Box::new(quirks),
             rate: Rate::new(now),
@@ -50,11 +55,41 @@ impl Stream {
         !self.ending && room
     }
 
-    pub(super) fn begin<F>(&mut self, shot: &Shot<F>, now: Instant, settings: &Settings) -> Facts {
-        let is_repeat = self.have == Some(shot.number);
-        self.have = Some(shot.number);
-        let repeat_after = self.quirks.repeat_after(is_repeat, settings.repeat_after);
-        self.repeat_at = Some(now + repeat_after);
+    /// The system has taken everything that there was to send.
+    pub(super) fn all_taken(&mut self, now: Instant, settings: &Settings) {
+        let after = match self.have {
+            None => settings.patience,
+            Some(_) => {
+                let usual = settings.repeat_after;
+                self.quirks.repeat_after(self.is_repeat, usual)
+            }
+        };
+        self.repeat_at = now + after;
+    }
+
+    /// There was no frame to give, and there is nothing to decide before `later`. What could not be repeated now is tried again after
+    /// a while, for who has had nothing at all when others have their first repeat.
+    pub(super) fn give_nothing(
+        &mut self,
+        later: Option<Instant>,
+        now: Instant,
+        settings: &Settings,
+    ) {
+        if self.repeat_at > now {
+            return;
+        }
+        let waited = if self.have.is_none() {
+            settings.patience
+        } else {
+            Duration::ZERO
+        };
+        let usual = now + settings.repeat_after.saturating_sub(waited);
+        let later = later.filter(|at| *at > now);
+        self.repeat_at = later.map_or(usual, |at| at.min(usual));
+    }
+
+    pub(super) fn begin<F>(&mut self, shot: &Shot<F>, now: Instant) -> Facts {
+        self.is_repeat = self.have.replace(shot.number) == Some(shot.number);
         self.rate.add(1, now);
         if let Some(period) = self.period {
             // On a grid, so that lateness does not add up; but what was missed is not made good.

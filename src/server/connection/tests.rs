@@ -65,8 +65,7 @@ impl Scene {
 
     fn give(&mut self, number: u64, size: Picture) {
         let shot = self.shot(number, size);
-        let (settings, stats) = (&self.settings, &mut self.stats);
-        self.connection.give(shot, self.now, settings, stats);
+        self.connection.give(shot, self.now, &mut self.stats);
     }
 
     fn want(&self) -> Option<Want> {
@@ -172,8 +171,7 @@ fn a_snapshot_tells_how_old_its_frame_is() {
     let mut scene = Scene::after(SNAPSHOT);
     let shot = scene.shot(1, SIZE);
     scene.pass(31);
-    let (settings, stats) = (&scene.settings, &mut scene.stats);
-    scene.connection.give(shot, scene.now, settings, stats);
+    scene.connection.give(shot, scene.now, &mut scene.stats);
     assert!(scene.take(100).contains("\r\nX-Frame-Age: 0.031000\r\n"));
 }
 
@@ -267,7 +265,8 @@ fn a_stream_wants_a_repeat_when_nothing_was_sent_for_a_while() {
         scene.want(),
         Some(Want::Stream { repeat: true, .. })
     ));
-    scene.connection.give_nothing(scene.now, &scene.settings);
+    let (now, settings) = (scene.now, &scene.settings);
+    scene.connection.give_nothing(None, now, settings);
     let later = scene.now + Duration::from_secs(5);
     assert_eq!(
         scene.connection.deadline(&scene.settings),
@@ -277,6 +276,43 @@ fn a_stream_wants_a_repeat_when_nothing_was_sent_for_a_while() {
     scene.pass(5_000);
     scene.give(1, SIZE);
     assert_eq!(scene.stats.repeats, 1);
+}
+
+#[test]
+fn a_repeat_is_due_so_long_after_the_system_has_taken_the_last_frame() {
+    let mut scene = Scene::after(STREAM);
+    scene.give(1, SIZE);
+    // A slow line.
+    scene.pass(6_000);
+    scene.take(1000);
+    let repeats = |scene: &Scene| match scene.want() {
+        Some(Want::Stream { repeat, .. }) => repeat,
+        other => panic!("{other:?}"),
+    };
+    assert!(!repeats(&scene));
+    scene.pass(4_999);
+    assert!(!repeats(&scene));
+    scene.pass(1);
+    assert!(repeats(&scene));
+    // The camera is asked first, and is to be waited for until then.
+    let (until, now) = (scene.now + Duration::from_secs(2), scene.now);
+    let settings = &scene.settings;
+    scene.connection.give_nothing(Some(until), now, settings);
+    assert_eq!(scene.connection.deadline(&scene.settings), Some(until));
+    scene.pass(2_000);
+    assert!(repeats(&scene));
+}
+
+#[test]
+fn a_rate_is_never_lower_than_that_of_repeats() {
+    let mut scene = Scene::after("GET /stream?fps=0.1 HTTP/1.0\r\n\r\n");
+    let start = scene.now;
+    scene.give(1, SIZE);
+    scene.take(100);
+    let Some(Want::Stream { not_before, .. }) = scene.want() else {
+        panic!("no want");
+    };
+    assert_eq!(not_before, start + scene.settings.repeat_after);
 }
 
 #[test]
