@@ -59,7 +59,7 @@ use signal_hook::consts::SIGCHLD;
 
 use self::auth::verify::Checks;
 use self::camera::Camera;
-use self::connection::Settings;
+use self::connection::{Report, Settings};
 use self::listen::Listener;
 pub use self::listen::{Address, can_listen};
 use self::peer::Peer;
@@ -190,6 +190,8 @@ pub struct Server {
     /// Clients that are being told that there is no place for them.
     turned_away: usize,
     stats: Stats,
+    /// Made in this turn of the loop.
+    reports: Vec<(Report, String)>,
     started: Instant,
     started_at: SystemTime,
     manager: Manager,
@@ -248,6 +250,7 @@ impl Server {
             },
             turned_away: 0,
             stats: Stats::default(),
+            reports: Vec::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
             manager,
@@ -308,6 +311,7 @@ impl Server {
                 .wait(self.timers.next())
                 .doing(|| "wait for events".into())?;
             now = Instant::now();
+            self.reports.clear();
             while let Some((name, readiness)) = self.poll.next_event() {
                 self.dispatch(name, readiness, attendant, now)?;
             }

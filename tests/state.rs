@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -198,6 +199,27 @@ fn asking_wakes_no_camera() {
     assert!(!hand.was_asked());
     client.get("/snapshot");
     assert!(hand.was_asked());
+}
+
+#[test]
+fn reports_that_are_asked_for_all_at_once_are_given_a_few_at_a_turn_and_made_once_a_turn() {
+    let scratch = Scratch::new();
+    let server = serve(scratch.path(), &[]);
+    let mut client = Client::connect(server.address());
+    let request = "GET /state HTTP/1.1\r\nHost: test\r\n\r\n";
+    client.send(request.repeat(100));
+    // The uptime is that of the turn, the time that of the moment.
+    let mut turns = HashMap::<String, Vec<String>>::new();
+    for _ in 0..100 {
+        let reply = client.reply();
+        let state: Value = serde_json::from_slice(&reply.body).unwrap();
+        let told = |member: &str| state["result"]["lazycam"][member].to_string();
+        turns.entry(told("uptime")).or_default().push(told("time"));
+    }
+    for times in turns.values() {
+        assert!(times.len() <= 8, "{} answers in one turn", times.len());
+        assert!(times.iter().all(|time| *time == times[0]), "{times:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //! Where ustreamer has a number, 0 stands for it.
 //!
 //! Asking costs the one who asks: nothing is kept for it beyond a few counters, and it opens no frame, so it wakes no camera.
+//! Making a report takes a millisecond or more with many viewers, so it is made once for all who ask in the same turn of the
+//! loop: who asks much faster than the loop turns holds up nobody.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,12 +31,20 @@ impl Server {
         let Some(what) = peer.and_then(|peer| peer.connection.wants_report()) else {
             return false;
         };
-        let (media_type, body) = match what {
-            Report::State { camera } => (MEDIA_TYPE, self.state(camera, now)),
-            Report::Metrics => (metrics::MEDIA_TYPE, self.metrics(now)),
+        if !self.reports.iter().any(|(made, _)| *made == what) {
+            let body = match what {
+                Report::State { camera } => self.state(camera, now),
+                Report::Metrics => self.metrics(now),
+            };
+            self.reports.push((what, body));
+        }
+        let media_type = match what {
+            Report::State { .. } => MEDIA_TYPE,
+            Report::Metrics => metrics::MEDIA_TYPE,
         };
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.connection.give_report(media_type, &body);
+        let made = self.reports.iter().find(|(made, _)| *made == what);
+        if let (Some((_, body)), Some(peer)) = (made, self.peers.get_mut(&id)) {
+            peer.connection.give_report(media_type, body);
         }
         true
     }
