@@ -23,6 +23,7 @@ use lazycam::capture::{self, Options};
 use lazycam::frames::demand::{Demand, Seen};
 use lazycam::frames::frame::{self, Frame, LARGEST, Links, NoFrame};
 use lazycam::frames::publish::Publisher;
+use lazycam::frames::state::{Phase, State};
 use lazycam::frames::watch::{Change, Watcher};
 use lazycam::snapshot;
 
@@ -230,6 +231,22 @@ fn a_frame_is_one_event_to_whoever_watches_the_directory() {
         assert_eq!(event.file_name(), Some(c"current.jpg"));
         assert!(reader.next().is_err(), "a second event");
     }
+}
+
+#[test]
+fn what_a_producer_tells_is_believed_although_the_clock_was_set_back_since_it_took_the_directory() {
+    let scratch = Scratch::new();
+    let mut publisher = Publisher::open(scratch.path()).unwrap();
+    let state = State::new(Phase::Live, SystemTime::UNIX_EPOCH);
+    let told = || State::read(scratch.path(), Links::Follow);
+    publisher.tell(&state).unwrap();
+    assert_eq!(told().as_ref(), Some(&state));
+    let lock = File::options().write(true).open(scratch.join("lock"));
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    lock.unwrap().set_modified(later).unwrap();
+    assert_eq!(told(), None, "as if it were a predecessor's");
+    publisher.tell(&state).unwrap();
+    assert_eq!(told(), Some(state));
 }
 
 #[test]

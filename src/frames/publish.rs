@@ -60,7 +60,7 @@ pub struct Publisher {
     /// Device and inode of the directory; the inode cannot be reused while `dir` holds it.
     identity: (u64, u64),
     /// Its descriptor is the lock.
-    _lock: File,
+    lock: File,
 }
 
 impl Publisher {
@@ -77,7 +77,7 @@ impl Publisher {
         let publisher = Publisher {
             path: dir.to_owned(),
             identity: (about.st_dev as _, about.st_ino as _),
-            _lock: lock(&fd, dir)?,
+            lock: lock(&fd, dir)?,
             dir: fd,
         };
         publisher.remove_temporaries().doing(what)?;
@@ -94,8 +94,12 @@ impl Publisher {
     }
 
     /// Tells what the camera does. To be called when that changes, not for each frame: it wakes readers.
+    ///
+    /// Readers take a state that is older than the lock for a predecessor's; ours is not, even if the clock was set back since.
     pub fn tell(&mut self, state: &State) -> io::Result<()> {
-        self.replace(STAGED_STATE, STATE, state.to_string().as_bytes(), None)
+        let locked = self.lock.metadata()?.modified()?;
+        let at = SystemTime::now().max(locked);
+        self.replace(STAGED_STATE, STATE, state.to_string().as_bytes(), Some(at))
     }
 
     /// Puts a frame in place, captured at `captured`. Whoever watches the directory is told by the rename.
@@ -117,9 +121,9 @@ impl Publisher {
         staged: &str,
         name: &str,
         content: &[u8],
-        captured: Option<SystemTime>,
+        modified: Option<SystemTime>,
     ) -> io::Result<()> {
-        let written = self.write_temporary(staged, content, captured);
+        let written = self.write_temporary(staged, content, modified);
         let replaced = written.and_then(|()| {
             sys::renameat(&self.dir, staged, &self.dir, name).map_err(io::Error::from)
         });
@@ -134,14 +138,14 @@ impl Publisher {
         &self,
         staged: &str,
         content: &[u8],
-        captured: Option<SystemTime>,
+        modified: Option<SystemTime>,
     ) -> io::Result<()> {
         let mut file = self.create_temporary(staged)?;
         file.write_all(content)?;
-        if let Some(captured) = captured {
+        if let Some(modified) = modified {
             let times = Timestamps {
                 last_access: OMIT,
-                last_modification: timespec(captured),
+                last_modification: timespec(modified),
             };
             sys::futimens(&file, &times)?;
         }
