@@ -340,17 +340,20 @@ impl<'a> Capture<'a> {
     fn tell_lost(&mut self, message: &str, now: Instant) -> bool {
         self.report.lose(message);
         // Before the empty file: who is woken by that is to know why.
-        if let Some(state) = self.report.news(Phase::Lost, self.source) {
-            self.outlet.tell_state(state, now);
-        }
+        self.tell_state_of(Phase::Lost, now);
         self.outlet.announce(now)
     }
 
-    /// Writes the state file, if it would say something new.
+    /// Writes the state file, if it would say something new or could not be written before.
     fn tell_state(&mut self, now: Instant) {
-        if let Some(state) = self.report.news(self.lifecycle.phase(), self.source) {
-            self.outlet.tell_state(state, now);
+        self.tell_state_of(self.lifecycle.phase(), now);
+    }
+
+    fn tell_state_of(&mut self, phase: Phase, now: Instant) {
+        if let Some(state) = self.report.news(phase, self.source) {
+            self.outlet.set_state(state);
         }
+        self.outlet.tell_state(now);
     }
 
     /// Lingering comes and goes with every frame that nobody opened, so it is for the curious.

@@ -264,6 +264,24 @@ fn the_state_file_is_written_when_the_phase_changes_and_not_for_frames() {
 }
 
 #[test]
+fn a_state_that_could_not_be_written_is_written_when_it_can_be() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("front");
+    let server = Process::start(run(&dir, &["--linger", "60"]));
+    wait_for_phase(&server, "off");
+    // Nothing can be staged where a file stands in the place of the directory for it.
+    let staging = dir.join(".new");
+    fs::remove_dir_all(&staging).unwrap();
+    fs::write(&staging, "").unwrap();
+    let mut stream = Client::connect(server.address());
+    stream.request("GET", "/stream");
+    server.line("cannot publish to");
+    assert_eq!(phase(&server), "off", "as it was told last");
+    fs::remove_file(&staging).unwrap();
+    wait_for_phase(&server, "live");
+}
+
+#[test]
 fn a_producer_that_says_nothing_is_seen_by_its_frames() {
     let scratch = Scratch::new();
     let dir = scratch.join("front");

@@ -29,8 +29,10 @@ pub(super) struct Outlet {
     demand: Demand,
     /// The directory is not ours now: when to try again, and the wait after that.
     retry: Option<(Instant, Duration)>,
-    /// What was told last.
+    /// What the camera does.
     state: Option<State>,
+    /// That is in place.
+    told: bool,
     brake: Brake,
     /// For frames that do not go out as they came.
     spare: Vec<u8>,
@@ -45,6 +47,7 @@ impl Outlet {
             dir,
             retry: None,
             state: None,
+            told: true,
             brake: Brake::new(Duration::from_secs(60)),
             spare: Vec::new(),
         };
@@ -87,11 +90,19 @@ impl Outlet {
         self.tell(announced, now)
     }
 
-    /// Tells what the camera does now, and again if the directory has to be made anew.
-    pub(super) fn tell_state(&mut self, state: State, now: Instant) {
-        let told = self.publisher.tell(&state);
+    /// Takes note of what the camera does now, to be told by [`Outlet::tell_state`].
+    pub(super) fn set_state(&mut self, state: State) {
         self.state = Some(state);
-        self.tell(told, now);
+        self.told = false;
+    }
+
+    /// Tells what the camera does, unless it is told already. What could not be written is told with the next call, and all of it again
+    /// when the directory was made anew.
+    pub(super) fn tell_state(&mut self, now: Instant) {
+        if let (Some(state), false) = (&self.state, self.told) {
+            let told = self.publisher.tell(state);
+            self.told = self.tell(told, now);
+        }
     }
 
     fn tell(&mut self, published: io::Result<()>, now: Instant) -> bool {
@@ -113,9 +124,8 @@ impl Outlet {
                 self.publisher = publisher;
                 self.retry = None;
                 self.demand.follow();
-                if let Some(state) = self.state.take() {
-                    self.tell_state(state, now);
-                }
+                self.told = false;
+                self.tell_state(now);
                 self.announce(now);
                 Ok(())
             }
