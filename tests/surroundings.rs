@@ -404,12 +404,40 @@ fn a_server_without_watches_waits_until_the_kernel_has_some() {
     let spent = Spent::by(server.pid());
     let mut viewer = watch(&server);
     spent.is_little("without a watch");
-    let raise = "echo 1000 >/proc/sys/user/max_inotify_watches";
-    let done = Command::new("nsenter")
-        .args(["--user", "--preserve-credentials", "--target"])
-        .args([&server.pid().to_string(), "sh", "-c", raise])
-        .status();
-    assert!(done.unwrap().success(), "the limit cannot be raised");
+    set_watches(&server, 1000);
     expect_new_frame(&mut viewer);
     assert!(server.stop().status.success());
+}
+
+/// How many watches a process with such a limit may have.
+fn set_watches(process: &Process, count: u32) {
+    let set = format!("echo {count} >/proc/sys/user/max_inotify_watches");
+    let done = Command::new("nsenter")
+        .args(["--user", "--preserve-credentials", "--target"])
+        .args([&process.pid().to_string(), "sh", "-c", &set])
+        .status();
+    assert!(done.unwrap().success(), "the limit cannot be set");
+}
+
+#[test]
+fn who_asks_while_a_capture_process_has_no_watch_is_heard_when_it_has_one() {
+    let Some(wrapper) = with_limit("max_inotify_watches=1000") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let dir = scratch.join("front");
+    let current = dir.join("current.jpg");
+    let words = ["capture", "--frames", dir.to_str().unwrap()];
+    let capture = Process::start(wrapped(&wrapper, &words));
+    eventually("it is announced", || current.exists());
+    set_watches(&capture, 0);
+    fs::remove_dir_all(&dir).unwrap();
+    capture.line("trying again");
+    eventually("it is announced anew", || current.exists());
+    // Nobody sees this.
+    fs::File::open(&current).unwrap();
+    set_watches(&capture, 1000);
+    let has_frame = || fs::metadata(&current).is_ok_and(|about| about.len() > 0);
+    eventually("there is a frame", has_frame);
+    assert!(capture.stop().status.success());
 }

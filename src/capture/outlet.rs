@@ -60,9 +60,11 @@ impl Outlet {
     /// another producer was faster is an error.
     pub(super) fn look(&mut self, now: Instant) -> Result<bool> {
         let what = || format!("read the events of {}", self.dir.display());
-        let seen = self.demand.drain(now).doing(what)?;
+        let mut seen = self.demand.drain(now).doing(what)?;
         if self.demand.retry_at().is_some_and(|at| at <= now) {
-            self.demand.follow();
+            let followed = self.demand.follow(now);
+            seen.asked |= followed.asked;
+            seen.lost |= followed.lost;
         }
         let due = self.retry.is_some_and(|(at, _)| at <= now);
         if due || (seen.lost && !self.publisher.in_place()) {
@@ -122,8 +124,9 @@ impl Outlet {
             Ok(publisher) => {
                 info!("frame directory {dir} was removed or replaced: made it ours again");
                 self.publisher = publisher;
-                self.retry = None;
-                self.demand.follow();
+                // Whoever has asked in it asks again when it is announced. But it may have been replaced once more.
+                self.demand.follow(now);
+                self.retry = (!self.publisher.in_place()).then_some((now, RETRY.0));
                 self.told = false;
                 self.tell_state(now);
                 self.announce(now);

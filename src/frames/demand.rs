@@ -63,12 +63,15 @@ impl Demand {
         Ok(seen)
     }
 
-    /// Watches what stands at the path now. After a new directory was made there, and before it is
-    /// announced, so that no request falls between.
-    pub fn follow(&mut self) {
-        let (now, brake) = (Instant::now(), &mut self.brake);
+    /// Watches what stands at the path now, and tells what that shows: where there was no watch before, or on another directory,
+    /// anything may have happened. After a new directory was made there, and before it is announced, so that no request
+    /// falls between.
+    pub fn follow(&mut self, now: Instant) -> Seen {
+        let (mut seen, brake) = (Seen::default(), &mut self.brake);
         let failed = |_, error: Error| complain(brake, now, &error);
-        self.follower.look_at_all(now, |_, _| {}, failed);
+        self.follower
+            .look_at_all(now, |_, happened| seen.note(happened), failed);
+        seen
     }
 
     /// When to call [`Demand::follow`] because the directory could not be watched.
