@@ -34,16 +34,16 @@ fn a_directory_that_must_not_be_a_symlink_is_none_if_it_is_one() {
     fs::create_dir(&dir).unwrap();
     put(&dir, &jpeg(1));
     symlink(&dir, &link).unwrap();
-    assert!(Frame::open_by(&dir, Links::Refuse).is_ok());
-    assert!(Frame::open_by(&link, Links::Follow).is_ok());
-    let refused = Frame::open_by(&link, Links::Refuse);
+    assert!(Frame::open_with(&dir, Links::Refuse).is_ok());
+    assert!(Frame::open_with(&link, Links::Follow).is_ok());
+    let refused = Frame::open_with(&link, Links::Refuse);
     assert!(matches!(refused, Err(NoFrame::NotYet)), "{refused:?}");
-    assert!(frame::ask_by(&link, Links::Refuse).is_err());
+    assert!(frame::ask_with(&link, Links::Refuse).is_err());
     // Above it they are no concern of this.
     let below = link.join("below");
     fs::create_dir(&below).unwrap();
     put(&below, &jpeg(1));
-    assert!(Frame::open_by(&below, Links::Refuse).is_ok());
+    assert!(Frame::open_with(&below, Links::Refuse).is_ok());
 }
 
 #[test]

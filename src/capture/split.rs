@@ -24,10 +24,11 @@
 use std::mem;
 use std::ops::Range;
 
+use crate::frames::frame::LARGEST;
 use crate::frames::jpeg::{self, Defect, Picture, marker};
 
-/// Longer than any JPEG of a camera: 16 bits per pixel at 16 megapixels. Past it the end was missed.
-pub const LIMIT: usize = 32 << 20;
+/// Bytes of the longest frame, as for whoever reads it. Past it the end was missed.
+pub const LIMIT: usize = LARGEST as usize;
 
 /// What comes out of the stream, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -42,9 +42,10 @@ pub struct FileId {
 /// Whether a frame directory's path may end in a symlink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// It may: whoever named the directory knows where it is.
+    /// It may. For directories that the user named.
     Follow,
-    /// It must be the directory itself, each time that it is opened: it is known by what somebody put into a root.
+    /// It may not, and this is checked each time a file in it is opened. For directories that were found in a root: whoever can
+    /// write there could replace one by a link to files from elsewhere.
     Refuse,
 }
 
@@ -77,11 +78,11 @@ impl Frame {
     /// Opens the current frame of `dir`, and by that asks for the next one: open, fstat, and a pread each
     /// for the front and the end.
     pub fn open(dir: &Path) -> Result<Frame, NoFrame> {
-        Frame::open_by(dir, Links::Follow)
+        Frame::open_with(dir, Links::Follow)
     }
 
-    /// The same, where the path of the directory is or is not trusted.
-    pub fn open_by(dir: &Path, links: Links) -> Result<Frame, NoFrame> {
+    /// The same, and says whether the path of the directory may end in a symlink.
+    pub fn open_with(dir: &Path, links: Links) -> Result<Frame, NoFrame> {
         let file = open(dir, links)?;
         let about = sys::fstat(&file)?;
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
@@ -152,11 +153,11 @@ impl AsFd for Frame {
 /// Asks for the next frame of `dir` without wanting the current one. `Ok` says that there was something to
 /// open, be it empty.
 pub fn ask(dir: &Path) -> Result<(), NoFrame> {
-    ask_by(dir, Links::Follow)
+    ask_with(dir, Links::Follow)
 }
 
-/// The same, where the path of the directory is or is not trusted.
-pub fn ask_by(dir: &Path, links: Links) -> Result<(), NoFrame> {
+/// The same, and says whether the path of the directory may end in a symlink.
+pub fn ask_with(dir: &Path, links: Links) -> Result<(), NoFrame> {
     open(dir, links).map(drop)
 }
 

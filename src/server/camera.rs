@@ -221,8 +221,9 @@ impl Camera {
         }
     }
 
-    /// What is wrong with the camera. That its producer says it is lost is known; whether it has one, and that it is mute, is looked
-    /// at only for a viewer who has waited `in_vain`, the latter if there is nothing to repeat: it has `had` no frame.
+    /// What is wrong with the camera, if anything is. A producer that says so is believed at once. For a viewer who has waited
+    /// `in_vain` two more things are looked at: whether there is a producer; and, if the viewer has `had` no frame that could be
+    /// repeated, whether the camera was asked for so long that it is mute.
     fn trouble(&mut self, in_vain: bool, had: bool, now: Instant) -> Option<Finding> {
         if !in_vain && !self.condition.is_lost() {
             return None;
@@ -420,7 +421,7 @@ impl Camera {
         }
         self.asked.get_or_insert(now);
         self.condition.asked(now);
-        let shot = match Frame::open_by(&self.dir, self.links) {
+        let shot = match Frame::open_with(&self.dir, self.links) {
             Ok(frame) => Some(self.shot(frame, now)),
             Err(NoFrame::NotYet) => {
                 if self.arrived.is_some() {
@@ -479,7 +480,7 @@ impl Camera {
         self.condition.asked(now);
         // It cannot be asked: without a word here nobody would know why no frame comes. A directory that is not there yet is
         // noticed when it comes, and asked then.
-        if let Err(problem @ NoFrame::Io(_)) = frame::ask_by(&self.dir, self.links) {
+        if let Err(problem @ NoFrame::Io(_)) = frame::ask_with(&self.dir, self.links) {
             self.complain(&problem, now);
         }
     }

@@ -40,10 +40,12 @@ const ASK_MARGIN: Duration = Duration::from_millis(3);
 /// How soon to look again at a path whose rate is not known yet, and the shortest wait for a busy one.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
 
-/// A line on which nothing arrived for so long, for a round trip and a quarter, and for three times what it takes for
-/// the acknowledged two segments, stands still: the last segments of a frame
-/// were lost where it is narrow. Nothing will make the receiver say so but more data; without, the kernel waits for its
-/// retransmission time-out, 200 ms at least (RFC 6298 has 1 s, Linux `TCP_RTO_MIN`), with the line idle.
+/// The shortest time without an acknowledgement after which a line is taken to stand still. It is longer on slow lines: one
+/// and a quarter round trips, and three times as long as two segments take, which is what one acknowledgement covers.
+///
+/// A line stands still when the last segments of a frame were lost in a queue on the way. The receiver says so only when more data
+/// arrives. If none is sent, the kernel waits for its retransmission time-out, at least 200 ms (Linux `TCP_RTO_MIN`; RFC 6298 asks
+/// for 1 s), and the line is idle meanwhile.
 const STANDSTILL: Duration = Duration::from_millis(20);
 
 /// A rate is that of so many bytes, or of so long a time: acknowledgements come in clumps.

@@ -67,8 +67,9 @@ impl Stream {
         self.repeat_at = now + after;
     }
 
-    /// There was no frame to give, and there is nothing to decide before `later`. What could not be repeated now is tried again after
-    /// a while, for who has had nothing at all when others have their first repeat.
+    /// There was no frame to give, and there is nothing to decide before `later`. If it was time for a repeat, that is tried again
+    /// then, or after the usual time. A viewer without any frame has waited for `patience` by now: its next try comes when a
+    /// stream that has had a frame would get its first repeat.
     pub(super) fn give_nothing(
         &mut self,
         later: Option<Instant>,
