@@ -10,6 +10,8 @@ mod common;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use common::frames::Maker;
 use common::http::{Client, Stream, unconnected};
@@ -127,6 +129,30 @@ fn one_address_takes_no_more_than_its_share_and_others_come_in() {
         let mut next = connect_from(1, address);
         next.try_send(b"GET /state HTTP/1.0\r\n\r\n").is_ok() && next.head().status == 200
     });
+}
+
+#[test]
+fn who_is_beyond_its_share_makes_nobody_else_give_way() {
+    let rig = Rig::new(&["--max-clients", "4", "--max-clients-per-address", "2"]);
+    let address = rig.server.address();
+    let mut own: Vec<_> = (0..2)
+        .map(|_| connect_from(1, address).stream("/stream"))
+        .collect();
+    for stream in &mut own {
+        stream.part();
+    }
+    // The last place is that of somebody who has asked before, and was silent for longer than one is let be then.
+    let mut stranger = connect_from(2, address);
+    assert_eq!(stranger.get("/favicon.ico").head.status, 204);
+    thread::sleep(Duration::from_secs(1));
+    for _ in 0..5 {
+        assert_eq!(connect_from(1, address).reply().head.status, 503);
+    }
+    assert_eq!(stranger.get("/favicon.ico").head.status, 204);
+    // It does for one who is within its share.
+    thread::sleep(Duration::from_secs(1));
+    let mut other = connect_from(3, address).stream("/stream");
+    other.part();
 }
 
 #[test]

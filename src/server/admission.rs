@@ -149,24 +149,30 @@ impl Server {
 
     /// A place for somebody from `source`, if there is one and it has not had its share.
     fn place_for(&mut self, source: Source, now: Instant) -> Place {
+        let place = Place::Served(source);
+        // First, so that nobody else's connection gives way to one that is not let in.
+        if let Some(share) = self.used_up_share(place, source) {
+            self.stats.over_share += 1;
+            if let Some(more) = self.over_share.pass(now) {
+                info!(
+                    "turned away {source}: it has {share} connections already ({more} more like it)"
+                );
+            }
+            return Place::TurnedAway;
+        }
         if self.is_full() && !self.make_room(now) {
             self.stats.turned_away += 1;
             return Place::TurnedAway;
         }
+        place
+    }
+
+    /// How many places `source` may have, if it has them all.
+    fn used_up_share(&self, place: Place, source: Source) -> Option<usize> {
         let wanted = self.options.max_clients_per_address;
-        let place = Place::Served(source);
-        let Some(share) = self.places.share(wanted, source) else {
-            return place;
-        };
+        let share = self.places.share(wanted, source)?;
         let same = self.peers.values().filter(|peer| peer.place == place);
-        if same.take(share).count() < share {
-            return place;
-        }
-        self.stats.over_share += 1;
-        if let Some(more) = self.over_share.pass(now) {
-            info!("turned away {source}: it has {share} connections already ({more} more like it)");
-        }
-        Place::TurnedAway
+        (same.take(share).count() == share).then_some(share)
     }
 
     /// Closes the connection that has waited longest for a request; tells whether there was one.
