@@ -152,6 +152,43 @@ fn what_passes_costs_no_viewer() {
     each(&cases, |case| nobody_is_lost(case));
 }
 
+/// An error that comes with every call: a security module that denies before the kernel takes the connection off its queue.
+#[test]
+fn accepting_that_fails_for_ever_does_not_spin_and_costs_no_viewer() {
+    if !can_inject() {
+        return;
+    }
+    let cases = [
+        "EPERM",
+        "ECONNABORTED",
+        "ENOPROTOOPT",
+        "ENONET",
+        "EOPNOTSUPP",
+    ];
+    each(&cases, |error| {
+        let scratch = Scratch::new();
+        let _camera = Camera::start(&scratch.join("frames"), 20.0, Maker::new(5000));
+        let server = serve(&scratch.join("frames"), &[]);
+        let mut first = Client::connect(server.address()).stream("/stream");
+        expect_new_frame(&mut first);
+        let what = format!("accept4:error={error}");
+        let Some(injection) = Injection::into(server.pid(), &what, &scratch) else {
+            return;
+        };
+        let spent = Spent::by(server.pid());
+        // Waits in the kernel's queue, of which the server is told for as long as it is there.
+        let mut second = Client::connect(server.address());
+        injection.has_struck();
+        server.line("cannot accept on ");
+        thread::sleep(Duration::from_secs(1));
+        spent.is_little(error);
+        expect_new_frame(&mut first);
+        injection.end();
+        assert_eq!(second.get("/favicon.ico").head.status, 204);
+        assert!(server.stop().status.success(), "{error}");
+    });
+}
+
 #[test]
 fn a_frame_that_cannot_be_read_is_one_frame_less() {
     if !can_inject() {

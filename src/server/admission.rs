@@ -5,13 +5,14 @@
 //! beyond the share of their address are told so too, but do not wait there, where others would wait behind them: beyond
 //! the few places they are told without being listened to.
 //!
-//! When there are no descriptors or no memory, accepting rests for a moment: a listener that is told of the same waiting
-//! connection for ever would spin.
+//! When there are no descriptors or no memory, or accepting fails for another reason again and again, it rests for a moment:
+//! a listener that is told of the same waiting connection for ever would spin.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
+use rustix::io::Errno;
 
 use super::connection::Connection;
 use super::listen::{Accepted, Listener};
@@ -23,14 +24,14 @@ use crate::activation::Passed;
 use crate::error::{Context, Error, Result};
 use crate::event::Interest;
 
-/// How long accepting rests when there are no descriptors or no memory.
+/// How long accepting rests when it fails.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
 
 /// When all places are taken, a connection without a request is kept for so long. A request comes right behind the connection,
 /// however long the line is; and a place a moment ago is soon a place again, so that a flood of silent peers keeps few out.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// Connections accepted in one turn, so that a storm of them does not keep viewers waiting.
+/// Connections accepted in one turn, or tried to be, so that a storm of them does not keep viewers waiting.
 const ACCEPT_BATCH: usize = 64;
 
 impl Server {
@@ -80,6 +81,7 @@ impl Server {
     }
 
     pub(super) fn accept(&mut self, index: usize, now: Instant) -> Result<()> {
+        let mut failure = None;
         for _ in 0..ACCEPT_BATCH {
             let Some(listener) = self.listeners.get(index) else {
                 return Ok(());
@@ -91,23 +93,20 @@ impl Server {
             let open = listener.open;
             match listener.accept()? {
                 Accepted::Connection(socket) => {
+                    failure = None;
                     if let Some(id) = self.admit(socket, open, now) {
                         self.serve(id, now);
                     }
                 }
                 Accepted::None => return Ok(()),
-                Accepted::Exhausted(errno) => {
-                    if let Some(more) = self.exhausted.pass(now) {
-                        warn!(
-                            "cannot accept on {}: {errno} ({more} more like it)",
-                            listener.name()
-                        );
-                    }
-                    return self.rest_accepting(now);
-                }
+                Accepted::Failed(errno) => failure = Some(errno),
+                Accepted::Exhausted(errno) => return self.rest_accepting(index, errno, now),
             }
         }
-        Ok(())
+        match failure {
+            Some(errno) => self.rest_accepting(index, errno, now),
+            None => Ok(()),
+        }
     }
 
     /// A place for a new connection, or at least an answer. Where it is `open`, nobody asks for a password.
@@ -197,7 +196,11 @@ impl Server {
         self.is_full() && self.turned_away >= self.places.turned_away
     }
 
-    fn rest_accepting(&mut self, now: Instant) -> Result<()> {
+    fn rest_accepting(&mut self, index: usize, errno: Errno, now: Instant) -> Result<()> {
+        if let Some(more) = self.exhausted.pass(now) {
+            let name = self.listeners[index].name();
+            warn!("cannot accept on {name}: {errno} ({more} more like it)");
+        }
         self.timers.set(Timer::Accept, Some(now + ACCEPT_REST));
         self.set_accepting(Interest::Nothing)
     }

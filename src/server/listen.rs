@@ -1,8 +1,8 @@
 //! Listening sockets: made here or passed by the service manager, and the three ways in which accepting fails.
 //!
-//! A connection that was aborted before it was accepted is no failure. A lack of descriptors or memory is: the
-//! listener then *rests* for a moment instead of being told of the same waiting connection for ever. Anything else is an
-//! error of the program.
+//! A connection that was aborted before it was accepted is no failure, unless that happens again and again. A lack of
+//! descriptors or memory is one: the listener then *rests* for a moment instead of being told of the same waiting
+//! connection for ever. Anything else is an error of the program.
 
 use std::fmt;
 use std::io;
@@ -24,6 +24,23 @@ use crate::event::Registration;
 
 /// Connections that the kernel keeps for us until we accept them. The kernel cuts it down to its own limit.
 const BACKLOG: i32 = 1024;
+
+/// Failures of one connection and not of the listener: accept(2) has network errors of the new connection come out as those of
+/// the call. EPERM is a firewall's or a security module's.
+const PASSING: [Errno; 12] = [
+    Errno::INTR,
+    Errno::CONNABORTED,
+    Errno::PERM,
+    Errno::NETDOWN,
+    Errno::PROTO,
+    Errno::NOPROTOOPT,
+    Errno::HOSTDOWN,
+    Errno::NONET,
+    Errno::HOSTUNREACH,
+    Errno::OPNOTSUPP,
+    Errno::NETUNREACH,
+    Errno::TIMEDOUT,
+];
 
 /// What `--listen` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +107,8 @@ pub(super) enum Accepted {
     Connection(OwnedFd),
     /// None is waiting.
     None,
+    /// It was aborted, or is not allowed; the next one may be better.
+    Failed(Errno),
     /// There is no descriptor or memory for it now.
     Exhausted(Errno),
 }
@@ -202,20 +221,14 @@ impl Listener {
     }
 
     pub(super) fn accept(&self) -> Result<Accepted> {
-        loop {
-            return match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(socket) => Ok(Accepted::Connection(socket)),
-                Err(Errno::AGAIN) => Ok(Accepted::None),
-                Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::PERM) => continue,
-                // accept(2): network errors of the new connection come out here as well.
-                Err(Errno::NETDOWN | Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::NETUNREACH) => {
-                    continue;
-                }
-                Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
-                    Ok(Accepted::Exhausted(errno))
-                }
-                Err(errno) => Err(errno).doing(|| format!("accept on {}", self.name)),
-            };
+        match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(socket) => Ok(Accepted::Connection(socket)),
+            Err(Errno::AGAIN) => Ok(Accepted::None),
+            Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                Ok(Accepted::Exhausted(errno))
+            }
+            Err(errno) if PASSING.contains(&errno) => Ok(Accepted::Failed(errno)),
+            Err(errno) => Err(errno).doing(|| format!("accept on {}", self.name)),
         }
     }
 }
