@@ -166,7 +166,7 @@ pub struct Http {
     )]
     pub max_held: u32,
     /// Disconnect a client that accepts no data for this many seconds.
-    #[arg(long, env = "LAZYCAM_STALL_TIMEOUT", value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
+    #[arg(long, env = "LAZYCAM_STALL_TIMEOUT", value_name = "SECONDS", default_value = "20", value_parser = parse_positive_seconds)]
     pub stall_timeout: Duration,
     /// Exit after this many seconds without a client; for socket activation, where the next client starts the server again.
     #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = parse_seconds)]
@@ -286,6 +286,13 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a time is a number of seconds, such as 5 or 0.5".into())
 }
 
+fn parse_positive_seconds(text: &str) -> Result<Duration, String> {
+    parse_seconds(text)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "this time is a number of seconds above 0, such as 5 or 0.5".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,6 +363,8 @@ mod tests {
             ["--quality", "101"],
             ["--linger", "-1"],
             ["--linger", "1e300"],
+            ["--stall-timeout", "0"],
+            ["--stall-timeout", "-1"],
             ["--listen", "nowhere"],
             ["--source", "webcam"],
             ["--source", "v4l2:"],
