@@ -225,7 +225,6 @@ impl Server {
         let settings = Settings {
             cameras: Roster::new(options.default_camera.clone()),
             origins: options.origins.clone(),
-            guard: options.guard.clone(),
             ..Settings::default()
         };
         let mut server = Server {
@@ -258,7 +257,7 @@ impl Server {
             crowded: false,
             exhausted: Brake::new(Duration::from_secs(10)),
             over_share: Brake::new(Duration::from_secs(10)),
-            checks: options.guard.is_some().then(Checks::new).transpose()?,
+            checks: options.guard.clone().map(Checks::new).transpose()?,
             failures: Brake::new(Duration::from_secs(10)),
             sandbox: Sandbox::default(),
             options,

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::frames::Maker;
-use common::http::{Client, Head};
+use common::http::{Client, Head, connect_from};
 use common::process::{Process, clean, has, lazycam, serve, serve_arguments};
 use common::producer::Camera;
 use common::{Scratch, eventually};
@@ -182,9 +182,13 @@ fn a_wrong_password_is_refused_later_each_time_while_others_come_in_at_once() {
 #[test]
 fn a_crowd_of_guesses_keeps_no_viewer_waiting_and_fills_no_queue() {
     let site = Site::new(&[]);
+    // One with the guessers' address, on a connection of its own, and one elsewhere, who comes anew each time.
     let mut viewer = site.client();
-    ask(&mut viewer, "GET", "/snapshot", Some(ANNA));
-    viewer.reply();
+    let elsewhere = || connect_from(1, site.server.address());
+    for client in [&mut viewer, &mut elsewhere()] {
+        ask(client, "GET", "/snapshot", Some(ANNA));
+        assert_eq!(client.reply().head.status, 200);
+    }
     let mut crowd: Vec<_> = (0..40)
         .map(|_| {
             let mut client = site.client();
@@ -195,17 +199,22 @@ fn a_crowd_of_guesses_keeps_no_viewer_waiting_and_fills_no_queue() {
     // While they are dealt with, pictures go out as ever.
     let mut slowest = Duration::ZERO;
     for _ in 0..50 {
-        let asked = Instant::now();
-        ask(&mut viewer, "GET", "/snapshot", Some(ANNA));
-        assert_eq!(viewer.reply().head.status, 200);
-        slowest = slowest.max(asked.elapsed());
+        for client in [&mut viewer, &mut elsewhere()] {
+            let asked = Instant::now();
+            ask(client, "GET", "/snapshot", Some(ANNA));
+            assert_eq!(client.reply().head.status, 200);
+            slowest = slowest.max(asked.elapsed());
+        }
     }
-    println!("the slowest of 50 snapshots beside 40 guesses took {slowest:?}");
+    println!("the slowest of 100 snapshots beside 40 guesses took {slowest:?}");
     let mut sent_away = 0;
     for client in &mut crowd {
         if client.hears_something(Duration::from_millis(1)) {
             let head = client.reply().head;
-            sent_away += usize::from(head.status == 503);
+            if head.status == 503 {
+                sent_away += 1;
+                client.expect_end();
+            }
         }
     }
     // One is being proved, eight wait.
@@ -215,6 +224,62 @@ fn a_crowd_of_guesses_keeps_no_viewer_waiting_and_fills_no_queue() {
     assert!(lines.count() <= 1, "{log}");
     drop(crowd);
     assert!(site.server.stop().status.success());
+}
+
+/// The guesser is not told sooner by sending more, nor by hitting upon the right one meanwhile.
+#[test]
+fn guesses_are_answered_no_faster_than_failures_cost_however_many_there_are() {
+    let site = Site::new(&[]);
+    let address = site.server.address();
+    let elsewhere = || {
+        let mut viewer = connect_from(1, address);
+        ask(&mut viewer, "GET", "/snapshot", Some(ANNA));
+        viewer.reply().head.status
+    };
+    assert_eq!(elsewhere(), 200);
+    let begun = Instant::now();
+    let guess = |client: &mut Client, guess| ask(client, "GET", "/favicon.ico", Some(guess));
+    let guesser = || {
+        let mut client = connect_from(2, address);
+        guess(&mut client, WRONG);
+        client
+    };
+    let mut guessers: Vec<_> = (0..12).map(|_| guesser()).collect();
+    // More than one second, so that the first failure is answered.
+    let (mut told, mut refused) = (0, 0);
+    while told == 0 || begun.elapsed() < Duration::from_secs(3) {
+        for client in &mut guessers {
+            if !client.hears_something(Duration::from_millis(1)) {
+                continue;
+            }
+            let head = client.reply().head;
+            if head.status == 503 {
+                refused += 1;
+                client.expect_end();
+                *client = guesser();
+            } else {
+                expect_challenge(&head);
+                told += 1;
+                guess(client, WRONG);
+            }
+        }
+        // The right one, from the same address: nobody knows it there.
+        let mut client = connect_from(2, address);
+        guess(&mut client, ANNA);
+        if client.hears_something(Duration::from_millis(20)) {
+            assert_eq!(client.reply().head.status, 503);
+            client.expect_end();
+        }
+        assert_eq!(elsewhere(), 200);
+    }
+    let spent = begun.elapsed();
+    println!("{told} guesses answered and {refused} not looked at in {spent:?}");
+    // 1 s, 2 s, 4 s and so on.
+    assert!(
+        spent >= Duration::from_secs((1 << told) - 1),
+        "{told} in {spent:?}"
+    );
+    assert!(refused > 0);
 }
 
 #[test]

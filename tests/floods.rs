@@ -8,18 +8,17 @@
 mod common;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use common::frames::Maker;
-use common::http::{Client, Stream, unconnected};
+use common::http::{Client, Stream, connect_from};
 use common::process::{Process, is_emulated, lazycam, serve, sockets};
 use common::producer::Camera;
 use common::{Scratch, eventually, skipped};
 use lazycam::capture::stamp::monotonic;
-use rustix::net::{bind, connect};
 
 /// Frames of these tests.
 const BYTES: usize = 20_000;
@@ -82,15 +81,6 @@ fn metric(address: SocketAddr, series: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(series));
     let value = line.unwrap_or_else(|| panic!("no {series} in {text}"));
     value.trim().parse().unwrap()
-}
-
-/// A client with an address of its own: all of 127.0.0.0/8 is this machine's.
-fn connect_from(last: u8, server: SocketAddr) -> Client {
-    let socket = unconnected();
-    let own = SocketAddr::from((Ipv4Addr::new(127, 0, 9, last), 0));
-    bind(&socket, &own).unwrap();
-    connect(&socket, &server).unwrap();
-    Client::over(TcpStream::from(socket))
 }
 
 #[test]

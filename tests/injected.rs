@@ -258,6 +258,44 @@ fn what_concerns_one_client_costs_that_one_alone() {
 }
 
 #[test]
+fn who_waits_for_the_proof_of_a_password_has_it_when_there_is_a_thread_again() {
+    if !can_inject() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let _camera = Camera::start(&scratch.join("frames"), 20.0, Maker::new(5000));
+    let users = scratch.join("users");
+    // Its password is `secret`.
+    let user = "anna:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA";
+    fs::write(&users, user).unwrap();
+    let flags = ["--auth", users.to_str().unwrap()];
+    let server = serve(&scratch.join("frames"), &flags);
+    let what = "?clone,?clone3:error=EAGAIN";
+    let Some(injection) = Injection::into(server.pid(), what, &scratch) else {
+        return;
+    };
+    let ask = || {
+        let mut client = Client::connect(server.address());
+        client.send(
+            "GET /stream HTTP/1.1\r\nHost: test\r\nAuthorization: Basic YW5uYTpzZWNyZXQ=\r\n\r\n",
+        );
+        client
+    };
+    let mut waiting = [ask(), ask()];
+    injection.has_struck();
+    server.line("no thread for the proof of a password");
+    let spent = Spent::by(server.pid());
+    thread::sleep(Duration::from_millis(1500));
+    spent.is_little(what);
+    injection.end();
+    // Nobody else comes who would set it going.
+    for client in &mut waiting {
+        assert_eq!(client.head().status, 200);
+    }
+    assert!(server.stop().status.success());
+}
+
+#[test]
 fn a_start_that_is_impossible_is_told_with_its_reason() {
     if !can_inject() {
         return;

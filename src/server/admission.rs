@@ -115,7 +115,7 @@ impl Server {
         let place = self.place_for(Source::of(&socket), now);
         let connection = match place {
             Place::TurnedAway => Connection::turned_away(now, &self.settings, &mut self.stats),
-            Place::Served(_) if open => Connection::new(now),
+            Place::Served(_) if open || self.checks.is_none() => Connection::new(now),
             Place::Served(_) => Connection::guarded(now),
         };
         let mut peer = Peer::new(socket, connection, place, now);

@@ -1,23 +1,28 @@
 //! Basic authentication (RFC 7617): the file of users, and who has proved already that he is one of them.
 //!
 //! A password's hash is slow by design: milliseconds on a desktop, many times that on a small board, and the loop must not
-//! stand still for so long. So a header is proved once (`verify.rs`, on a thread of its own) and known from then on: what
-//! is kept of it is a digest under a key of this process. Looking up a known header costs one SHA-256, and its time does
-//! not depend on how much of it is right.
+//! stand still for so long. So a header is proved once (`verify.rs`, on a thread of its own) and known from then on, where it
+//! came from: what is kept of it and its address is a digest under a key of this process. Looking up a known header costs one
+//! SHA-256, and its time does not depend on how much of it is right.
+//!
+//! That it is known at one address says nothing at another: there, whether a guess is right would show at once and for
+//! nothing, whatever failures cost.
 //!
 //! What is not here: sessions, roles, other schemes, a way to read the file again. The connection is not encrypted:
 //! that is a proxy's work.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64ct::{Base64, Encoding};
-use ctutils::CtEq;
+use ctutils::{Choice, CtEq};
 use sha_crypt::{PasswordVerifier, ShaCrypt};
 use sha2::{Digest, Sha256};
 
+use super::source::Source;
 use crate::error::{Context, Error, Result};
 
 pub(super) mod verify;
@@ -28,8 +33,25 @@ const MAX_PASSWORD: usize = 511;
 /// `rounds=` may be so many: some seconds on a small board.
 const MAX_ROUNDS: u32 = 500_000;
 
-/// What a header looks like once it was seen: SHA-256 under the key of this process.
-type Print = [u8; 32];
+/// Headers that are known, each at its address. Beyond, the one that was proved longest ago is to be proved again.
+const MAX_KNOWN: usize = 256;
+
+/// What a header from an address looks like: SHA-256 under the key of this process.
+#[derive(Clone, Copy)]
+pub(super) struct Print([u8; 32]);
+
+impl Print {
+    /// Whether they are of the same; in a time that does not tell how much of them is.
+    fn is(&self, other: &Print) -> Choice {
+        self.0.as_slice().ct_eq(other.0.as_slice())
+    }
+}
+
+impl fmt::Debug for Print {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Print")
+    }
+}
 
 /// The lines of a file `user:hash`.
 pub struct Users(Vec<User>);
@@ -68,18 +90,17 @@ impl Users {
         Ok(Users(users))
     }
 
-    /// Whose credential this is, in as long a time for an unknown name as for a wrong password.
-    fn prove(&self, credential: &Credential) -> Option<usize> {
+    /// Whether this credential is a user's. An unknown name takes as long as a wrong password for the first user; how long that
+    /// is does not show in the answer, whose time counts from the beginning (`verify.rs`).
+    fn prove(&self, credential: &Credential) -> bool {
         let (name, password) = credential.parts();
         if password.len() > MAX_PASSWORD {
-            return None;
+            return false;
         }
-        let found = self.0.iter().position(|user| user.name.as_bytes() == name);
-        let user = &self.0[found.unwrap_or(0)];
-        let right = ShaCrypt::default()
-            .verify_password(password, user.hash.as_str())
-            .is_ok();
-        found.filter(|_| right)
+        let found = self.0.iter().find(|user| user.name.as_bytes() == name);
+        let user = found.unwrap_or(&self.0[0]);
+        let right = ShaCrypt::default().verify_password(password, user.hash.as_str());
+        right.is_ok() && found.is_some()
     }
 }
 
@@ -162,7 +183,7 @@ impl fmt::Debug for Credential {
 /// What a request's `Authorization` is worth.
 #[derive(Debug)]
 pub enum Entry {
-    /// It was proved before.
+    /// None is asked for, or this one was proved.
     Known,
     /// It has to be proved.
     Unproven(Credential),
@@ -170,12 +191,22 @@ pub enum Entry {
     Nothing,
 }
 
+impl Entry {
+    /// Looks at the value of an `Authorization` field.
+    pub(super) fn of(value: Option<&[u8]>) -> Self {
+        match value.and_then(Credential::decode) {
+            Some(credential) => Entry::Unproven(credential),
+            None => Entry::Nothing,
+        }
+    }
+}
+
 /// Who may come in.
 #[derive(Clone)]
 pub struct Guard {
     users: Arc<Users>,
-    /// Of each user the print of the credential that was proved.
-    known: Vec<Option<Print>>,
+    /// The prints of those that were proved, the oldest first.
+    known: VecDeque<Print>,
     key: [u8; 32],
 }
 
@@ -186,46 +217,45 @@ impl Guard {
         rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())
             .doing(|| "get random bytes for --auth".into())?;
         Ok(Guard {
-            known: vec![None; users.0.len()],
+            known: VecDeque::new(),
             users: Arc::new(users),
             key,
         })
     }
 
-    /// Looks at the value of an `Authorization` field.
-    pub fn look_at(&self, value: Option<&[u8]>) -> Entry {
-        let Some(credential) = value.and_then(Credential::decode) else {
-            return Entry::Nothing;
-        };
-        let print = self.print(&credential);
+    fn knows(&self, print: &Print) -> bool {
         // All of them, so that the time does not tell which.
-        let known = self.known.iter().flatten().fold(0, |found, known| {
-            found | known.as_slice().ct_eq(print.as_slice()).to_u8()
-        });
-        if known == 1 {
-            Entry::Known
-        } else {
-            Entry::Unproven(credential)
+        let all = self.known.iter().map(|known| known.is(print));
+        all.fold(Choice::FALSE, |found, same| found | same)
+            .to_bool()
+    }
+
+    /// Remembers one that was proved.
+    fn remember(&mut self, print: Print) {
+        if self.knows(&print) {
+            return;
         }
+        if self.known.len() == MAX_KNOWN {
+            self.known.pop_front();
+        }
+        self.known.push_back(print);
     }
 
-    /// Remembers that `credential` is `user`'s.
-    fn remember(&mut self, user: usize, credential: &Credential) {
-        self.known[user] = Some(self.print(credential));
-    }
-
-    fn print(&self, credential: &Credential) -> Print {
+    /// HMAC would be one more crate. It is not needed: the key is random, prints never leave this process, and with the key on both
+    /// sides nobody could add to a header either.
+    fn print(&self, source: Source, credential: &Credential) -> Print {
         let mut hasher = Sha256::new();
         hasher.update(self.key);
+        hasher.update(source.bytes());
         hasher.update(&credential.0);
         hasher.update(self.key);
-        hasher.finalize().into()
+        Print(hasher.finalize().into())
     }
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Guard of {} users", self.known.len())
+        write!(f, "Guard of {} users", self.users.0.len())
     }
 }
 
@@ -246,18 +276,18 @@ mod tests {
         format!("Basic {}", Base64::encode_string(credential.as_bytes()))
     }
 
-    fn prove(guard: &Guard, credential: &str) -> Option<usize> {
-        match guard.look_at(Some(field(credential).as_bytes())) {
-            Entry::Unproven(credential) => guard.users.prove(&credential),
+    fn credential(text: &str) -> Credential {
+        match Entry::of(Some(field(text).as_bytes())) {
+            Entry::Unproven(credential) => credential,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn hashes_that_openssl_made_are_proved() {
-        let guard = guard(&format!("# two\nanna:{SHA512}\n\nbert:{SHA256}\n"));
-        assert_eq!(prove(&guard, "anna:secret"), Some(0));
-        assert_eq!(prove(&guard, "bert:secret"), Some(1));
+        let users = Users::parse(&format!("# two\nanna:{SHA512}\n\nbert:{SHA256}\n")).unwrap();
+        assert!(users.prove(&credential("anna:secret")));
+        assert!(users.prove(&credential("bert:secret")));
         for wrong in [
             "anna:Secret",
             "anna:",
@@ -266,33 +296,52 @@ mod tests {
             "anna:secret:",
             "an:secret",
         ] {
-            assert_eq!(prove(&guard, wrong), None, "{wrong}");
+            assert!(!users.prove(&credential(wrong)), "{wrong}");
         }
-        assert_eq!(prove(&guard, &format!("anna:{}", "x".repeat(512))), None);
+        assert!(!users.prove(&credential(&format!("anna:{}", "x".repeat(512)))));
     }
 
     #[test]
-    fn what_was_proved_is_known_and_nothing_else() {
+    fn what_was_proved_is_known_where_it_came_from_and_nothing_else() {
         let mut guard = guard(&format!("anna:{SHA512}\nbert:{SHA256}"));
-        let value = field("anna:secret");
-        let Entry::Unproven(credential) = guard.look_at(Some(value.as_bytes())) else {
-            panic!("known before it was proved");
-        };
-        guard.remember(0, &credential);
-        assert!(matches!(
-            guard.look_at(Some(value.as_bytes())),
-            Entry::Known
-        ));
+        let source = |text: &str| Source::network(text.parse().unwrap());
+        let (here, there) = (source("192.0.2.1"), source("192.0.2.2"));
+        let print = guard.print(here, &credential("anna:secret"));
+        assert!(!guard.knows(&print));
+        guard.remember(print);
+        assert!(guard.knows(&guard.print(here, &credential("anna:secret"))));
         for other in ["anna:secreT", "bert:secret", "anna:secret "] {
-            let value = field(other);
-            let entry = guard.look_at(Some(value.as_bytes()));
-            assert!(matches!(entry, Entry::Unproven(_)), "{other}");
+            assert!(
+                !guard.knows(&guard.print(here, &credential(other))),
+                "{other}"
+            );
         }
+        for other in [there, source("c000:201::"), Source::Local] {
+            assert!(
+                !guard.knows(&guard.print(other, &credential("anna:secret"))),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_memory_for_what_is_known_is_bounded() {
+        let mut guard = guard(&format!("anna:{SHA512}"));
+        let print = |guard: &Guard, n: u32| {
+            guard.print(Source::V4(n.to_be_bytes()), &credential("anna:secret"))
+        };
+        for n in 0..=MAX_KNOWN as u32 {
+            guard.remember(print(&guard, n));
+            // Once more takes no more.
+            guard.remember(print(&guard, n));
+        }
+        assert_eq!(guard.known.len(), MAX_KNOWN);
+        assert!(!guard.knows(&print(&guard, 0)));
+        assert!((1..=MAX_KNOWN as u32).all(|n| guard.knows(&print(&guard, n))));
     }
 
     #[test]
     fn what_is_no_basic_credential_is_nothing() {
-        let guard = guard(&format!("anna:{SHA512}"));
         for value in [
             "",
             "Basic",
@@ -302,11 +351,11 @@ mod tests {
             "Bearer YW5uYTpzZWNyZXQ=",
             "Basic YW5uYTpzZWNyZXQ",
         ] {
-            let entry = guard.look_at(Some(value.as_bytes()));
+            let entry = Entry::of(Some(value.as_bytes()));
             assert!(matches!(entry, Entry::Nothing), "{value}");
         }
-        assert!(matches!(guard.look_at(None), Entry::Nothing));
-        let lower = guard.look_at(Some(b"basic  YW5uYTpzZWNyZXQ="));
+        assert!(matches!(Entry::of(None), Entry::Nothing));
+        let lower = Entry::of(Some(b"basic  YW5uYTpzZWNyZXQ="));
         assert!(matches!(lower, Entry::Unproven(_)));
     }
 
@@ -337,10 +386,11 @@ mod tests {
     #[test]
     fn nothing_secret_is_shown() {
         let guard = guard(&format!("anna:{SHA512}"));
-        let entry = guard.look_at(Some(field("anna:secret").as_bytes()));
+        let entry = Entry::of(Some(field("anna:secret").as_bytes()));
+        let print = guard.print(Source::Local, &credential("anna:secret"));
         assert_eq!(
-            format!("{guard:?} {entry:?}"),
-            "Guard of 1 users Unproven(Credential)"
+            format!("{guard:?} {entry:?} {print:?}"),
+            "Guard of 1 users Unproven(Credential) Print"
         );
     }
 }

@@ -81,6 +81,8 @@ pub struct Connection<F> {
     shut_down: bool,
     /// It came in where names and passwords are asked for.
     guarded: bool,
+    /// The credential of the request at hand was right.
+    proved: bool,
     /// The fields about other sites' pages for the request at hand.
     cors: Option<Rc<str>>,
 }
@@ -95,6 +97,7 @@ impl<F> Connection<F> {
             half_closed: false,
             shut_down: false,
             guarded: false,
+            proved: false,
             cors: None,
         }
     }
@@ -326,7 +329,7 @@ impl<F> Connection<F> {
             }
             State::Request { since } => Some(*since + settings.head_timeout),
             State::Snapshot(snapshot) => Some(snapshot.since + settings.snapshot_timeout),
-            State::Trial(trial) => trial.answer_at(),
+            State::Trial(trial) => Some(trial.refuse_at()),
             State::Stream(stream) if self.out.is_empty() => Some(stream.repeat_at),
             State::Drain { since } => Some(*since + settings.drain_timeout),
             State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {
@@ -350,7 +353,7 @@ impl<F> Connection<F> {
                 let keep_alive = snapshot.keep_alive;
                 self.refuse(Status::Unavailable, keep_alive, true, stats);
             }
-            State::Trial(_) => self.send_away(Status::Unauthorized, stats),
+            State::Trial(_) => self.send_away(stats),
             State::Drain { .. } => self.close(CloseReason::Done),
             State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {}
         }

@@ -59,7 +59,6 @@ impl Server {
             }
         }
         self.look_ahead(id, now);
-        self.examine(id, now);
         self.settle(id, now);
     }
 
@@ -70,12 +69,13 @@ impl Server {
             return false;
         };
         let read = peer.read(now, &self.settings, &mut self.stats);
+        let admitted = self.examine(id, now);
         let given = self.deliver(id, now) || self.report(id, now);
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
         };
         let wrote = peer.write(now, &self.settings, &mut self.stats);
-        (read || given || wrote) && peer.connection.closed().is_none()
+        (read || admitted || given || wrote) && peer.connection.closed().is_none()
     }
 
     /// Gives a client the frame that it waits for, if there is one for it now.

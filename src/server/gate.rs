@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use log::{info, warn};
 
-use super::auth::verify::Start;
-use super::response::Status;
-use super::source::Source;
+use super::auth::verify::{Checks, Ruling, Start};
+use super::peer::Place;
 use super::{Address, PeerId, Server, Timer};
 use crate::activation::{self, Passed};
 use crate::error::{Error, Result};
@@ -39,73 +38,71 @@ impl Server {
         words.iter().any(|word| is_its_name(word))
     }
 
-    /// Sees to it that the credential of a client that waits for that is proved.
-    pub(super) fn examine(&mut self, id: PeerId, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
+    /// Sees to it that the credential of a client that waits for that is looked up or proved. Tells whether the client goes on.
+    pub(super) fn examine(&mut self, id: PeerId, now: Instant) -> bool {
+        let (Some(peer), Some(checks)) = (self.peers.get_mut(&id), &mut self.checks) else {
+            return false;
         };
-        let Some(credential) = peer.connection.take_credential() else {
-            return;
+        let (Some(credential), Place::Served(source)) =
+            (peer.connection.take_credential(), peer.place)
+        else {
+            return false;
         };
-        let source = Source::of(peer.socket());
-        let checks = self.checks.as_mut();
-        if checks.is_some_and(|checks| checks.submit(id, source, credential)) {
-            self.check_next(now);
-        } else {
-            self.send_away(id, now);
+        match checks.submit(id, source, credential, peer.proved.as_deref(), now) {
+            Ruling::Right(print) => {
+                peer.proved = Some(print.into());
+                peer.connection.let_in(now, &self.settings, &mut self.stats);
+                true
+            }
+            Ruling::Waits => {
+                self.check_next(now);
+                false
+            }
+            Ruling::TooMany => {
+                peer.connection.send_away(&mut self.stats);
+                true
+            }
         }
     }
 
     /// Begins the next proof if there is one to begin.
     pub(super) fn check_next(&mut self, now: Instant) {
-        let (Some(guard), Some(checks)) = (&self.settings.guard, &mut self.checks) else {
+        let Some(checks) = &mut self.checks else {
             return;
         };
-        match checks.start(guard, now) {
+        match checks.start(now) {
             Start::Enough => {}
             Start::At(at) => self.timers.set(Timer::Checks, Some(at)),
-            Start::Impossible(id) => {
+            Start::Impossible(at) => {
                 if let Some(more) = self.exhausted.pass(now) {
                     warn!("no thread for the proof of a password ({more} more like it)");
                 }
-                self.send_away(id, now);
+                self.timers.set(Timer::Checks, Some(at));
             }
         }
     }
 
     /// A proof has ended.
     pub(super) fn take_outcomes(&mut self, now: Instant) {
-        let (Some(guard), Some(checks)) = (&mut self.settings.guard, &mut self.checks) else {
+        let Some(outcome) = self.checks.as_mut().and_then(Checks::finished) else {
             return;
         };
-        let Some(outcome) = checks.finished(guard, now) else {
-            return;
-        };
-        if outcome.wrong_until.is_some() {
+        if outcome.verdict.is_err() {
             if let Some(more) = self.failures.pass(now) {
                 let source = outcome.source;
                 info!("a wrong name or password from {source} ({more} more like it)");
             }
         }
         if let Some(peer) = self.peers.get_mut(&outcome.peer) {
-            match outcome.wrong_until {
-                Some(until) => peer.connection.keep_out(until),
-                None => {
+            match outcome.verdict {
+                Err(until) => peer.connection.keep_out(until),
+                Ok(print) => {
+                    peer.proved = Some(print.into());
                     peer.connection.let_in(now, &self.settings, &mut self.stats);
                 }
             }
             self.serve(outcome.peer, now);
         }
         self.check_next(now);
-    }
-
-    /// Too much is asked: this client may come back later.
-    fn send_away(&mut self, id: PeerId, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.connection
-                .send_away(Status::Unavailable, &mut self.stats);
-            // Written when its timer is looked at: somebody may be in the middle of serving it.
-            self.timers.bring_forward(Timer::Peer(id), now);
-        }
     }
 }

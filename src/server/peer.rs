@@ -11,6 +11,7 @@ use rustix::fs::sendfile;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
+use super::auth::Print;
 use super::connection::{Connection, Settings};
 use super::figures::Figures;
 use super::outbox::Output;
@@ -32,6 +33,8 @@ pub(super) struct Peer {
     pub(super) connection: Connection<Frame>,
     /// Where it counts.
     pub(super) place: Place,
+    /// The credential that was proved on this connection.
+    pub(super) proved: Option<Box<Print>>,
     /// It stands in this camera's list of those that wait for a frame.
     pub(super) waiting: Option<usize>,
     /// When to decide about its next frame again.
@@ -116,6 +119,7 @@ impl Peer {
             registration: None,
             connection,
             place,
+            proved: None,
             waiting: None,
             decide_at: None,
             is_tcp,

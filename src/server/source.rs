@@ -39,6 +39,23 @@ impl Source {
         }
     }
 
+    /// As bytes, always as many: the kind and the address.
+    pub(super) fn bytes(self) -> [u8; 9] {
+        let mut bytes = [0; 9];
+        match self {
+            Source::Local => {}
+            Source::V4(v4) => {
+                bytes[0] = 4;
+                bytes[1..5].copy_from_slice(&v4);
+            }
+            Source::V6(v6) => {
+                bytes[0] = 6;
+                bytes[1..].copy_from_slice(&v6);
+            }
+        }
+        bytes
+    }
+
     /// Whether it is on this machine.
     pub(super) fn is_here(self) -> bool {
         match self {

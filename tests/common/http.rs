@@ -1,7 +1,7 @@
 //! A small and strict HTTP client: what a lenient one would forgive fails here.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -47,6 +47,15 @@ pub(crate) struct Reply {
 pub(crate) fn unconnected() -> OwnedFd {
     let flags = SocketFlags::CLOEXEC;
     socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap()
+}
+
+/// A client with an address of its own: all of 127.0.0.0/8 is this machine's.
+pub(crate) fn connect_from(last: u8, server: SocketAddr) -> Client {
+    let socket = unconnected();
+    let own = SocketAddr::from((Ipv4Addr::new(127, 0, 9, last), 0));
+    rustix::net::bind(&socket, &own).unwrap();
+    rustix::net::connect(&socket, &server).unwrap();
+    Client::over(socket.into())
 }
 
 impl Client {

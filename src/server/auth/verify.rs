@@ -6,23 +6,32 @@
 //!
 //! Whoever was wrong waits: the 401 comes after a second, then after 2, 4, and so on, and until then nothing else
 //! from that address is proved. Addresses are those of the connection; what a proxy says about its client could be made
-//! up. Behind a proxy all clients so are one: those that are known already do not notice.
+//! up.
+//!
+//! Those that are known already do not notice, at the same address either (behind a proxy all clients have one). But
+//! it shows at once there whether a guess is one of theirs. So guesses that are not known are counted, also of those who hang
+//! up: after a few since the last failure nothing of that address is looked up, and everything waits for a proof. What a
+//! connection has proved itself stays known on it: whoever guesses has no such connection.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::super::PeerId;
 use super::super::source::Source;
-use super::{Credential, Guard};
+use super::{Credential, Guard, Print};
 use crate::error::{Context, Result};
 
 /// Requests of one address that wait for a proof; more are sent away.
 const WAITING_PER_SOURCE: usize = 8;
+
+/// Credentials of one address that may turn out unknown between two failures; then they are looked up no more.
+const MISSES_PER_SOURCE: u32 = 8;
 
 /// The first failure costs so long, each one after it twice as long as the one before.
 const FIRST_PENALTY: Duration = Duration::from_secs(1);
@@ -32,19 +41,25 @@ const MAX_PENALTY: Duration = Duration::from_secs(30);
 /// Failures are forgotten after so long.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// Addresses whose failures are remembered. Beyond, the one that failed longest ago is forgotten.
+/// Addresses whose failures are remembered. Beyond, the one from longest ago is forgotten.
 const MAX_ACCOUNTS: usize = 1024;
 
 /// The thread's stack: hashing needs some hundred bytes of it.
 const STACK: usize = 128 * 1024;
 
-/// Failures of the addresses that had some.
+/// When there is no thread for a proof, the next try is after so long.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the addresses owe from which something came that was not known.
 #[derive(Debug, Default)]
 struct Accounts(HashMap<Source, Account>);
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
     failures: u32,
+    /// Credentials since the last failure that were not known, less those that were right.
+    misses: u32,
+    /// The last failure, or before there is one the first miss.
     last: Instant,
     not_before: Instant,
 }
@@ -55,25 +70,53 @@ impl Accounts {
         self.0.get(&source).map(|account| account.not_before)
     }
 
-    /// One more failure: when its answer may go out.
+    /// Whether it may show at once that something from `source` is known.
+    fn may_look_up(&self, source: Source) -> bool {
+        let account = self.0.get(&source);
+        account.is_none_or(|account| account.misses < MISSES_PER_SOURCE)
+    }
+
+    /// Something was not known.
+    fn miss(&mut self, source: Source, now: Instant) {
+        let account = self.of(source, now);
+        account.misses = account.misses.saturating_add(1);
+    }
+
+    /// Something that was not known is right.
+    fn clear(&mut self, source: Source) {
+        if let Some(account) = self.0.get_mut(&source) {
+            account.misses = account.misses.saturating_sub(1);
+        }
+    }
+
+    /// One more failure, whose proof began now: when its answer may go out.
     fn fail(&mut self, source: Source, now: Instant) -> Instant {
+        let account = self.of(source, now);
+        let penalty = FIRST_PENALTY.saturating_mul(1 << account.failures.min(16));
+        *account = Account {
+            failures: account.failures + 1,
+            misses: 0,
+            last: now,
+            not_before: now + penalty.min(MAX_PENALTY),
+        };
+        account.not_before
+    }
+
+    fn of(&mut self, source: Source, now: Instant) -> &mut Account {
         self.0
             .retain(|_, account| now.saturating_duration_since(account.last) < MEMORY);
-        let failures = self.0.get(&source).map_or(0, |account| account.failures);
-        if failures == 0 && self.0.len() >= MAX_ACCOUNTS {
+        if self.0.len() >= MAX_ACCOUNTS && !self.0.contains_key(&source) {
             let oldest = self.0.iter().min_by_key(|(_, account)| account.last);
             if let Some(oldest) = oldest.map(|(source, _)| *source) {
                 self.0.remove(&oldest);
             }
         }
-        let penalty = FIRST_PENALTY.saturating_mul(1 << failures.min(16));
-        let account = Account {
-            failures: failures + 1,
+        self.0.entry(source).or_insert(Account {
+            failures: 0,
+            misses: 0,
             last: now,
-            not_before: now + penalty.min(MAX_PENALTY),
-        };
-        self.0.insert(source, account);
-        account.not_before
+            not_before: now,
+        })
     }
 }
 
@@ -82,16 +125,27 @@ impl Accounts {
 struct Check {
     peer: PeerId,
     source: Source,
-    credential: Credential,
+    credential: Arc<Credential>,
 }
 
-/// What came of it.
+/// What becomes of a credential that somebody sent.
+#[derive(Debug)]
+pub(in crate::server) enum Ruling {
+    /// It is known.
+    Right(Print),
+    /// It waits for its proof.
+    Waits,
+    /// Too many wait: whether it is right is not looked at.
+    TooMany,
+}
+
+/// What came of a proof.
 #[derive(Debug)]
 pub(in crate::server) struct Outcome {
     pub(in crate::server) peer: PeerId,
     pub(in crate::server) source: Source,
-    /// When the 401 may go out; `None` if the credential is right.
-    pub(in crate::server) wrong_until: Option<Instant>,
+    /// The credential was right, or when the 401 may go out.
+    pub(in crate::server) verdict: Result<Print, Instant>,
 }
 
 /// What [`Checks::start`] did.
@@ -101,29 +155,32 @@ pub(in crate::server) enum Start {
     Enough,
     /// Nothing before this time: those that wait are from addresses that were wrong.
     At(Instant),
-    /// There is no thread for this client's proof now.
-    Impossible(PeerId),
+    /// There is no thread for it now. Nothing before this time.
+    Impossible(Instant),
 }
 
 /// The proofs: those that wait, and the one that runs.
 pub(in crate::server) struct Checks {
+    guard: Guard,
     waiting: VecDeque<Check>,
-    running: bool,
+    /// The one that runs, and since when.
+    running: Option<(Check, Instant)>,
     accounts: Accounts,
-    sender: mpsc::Sender<(Check, Option<usize>)>,
-    results: mpsc::Receiver<(Check, Option<usize>)>,
+    sender: mpsc::Sender<bool>,
+    results: mpsc::Receiver<bool>,
     /// Readable when there are results.
     bell: Arc<OwnedFd>,
 }
 
 impl Checks {
-    pub(in crate::server) fn new() -> Result<Self> {
+    pub(in crate::server) fn new(guard: Guard) -> Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .doing(|| "make an eventfd for --auth".into())?;
         let (sender, results) = mpsc::channel();
         Ok(Checks {
+            guard,
             waiting: VecDeque::new(),
-            running: false,
+            running: None,
             accounts: Accounts::default(),
             sender,
             results,
@@ -131,23 +188,31 @@ impl Checks {
         })
     }
 
-    /// Puts a credential into the queue, unless too many of this address are in it.
+    /// Looks a credential up, or puts it into the queue. `proved` is what this client's connection has proved.
     pub(in crate::server) fn submit(
         &mut self,
         peer: PeerId,
         source: Source,
         credential: Credential,
-    ) -> bool {
+        proved: Option<&Print>,
+        now: Instant,
+    ) -> Ruling {
+        let print = self.guard.print(source, &credential);
+        let again = proved.is_some_and(|proved| proved.is(&print).to_bool());
+        if again || self.accounts.may_look_up(source) && self.guard.knows(&print) {
+            return Ruling::Right(print);
+        }
+        self.accounts.miss(source, now);
         let same = self.waiting.iter().filter(|check| check.source == source);
         if same.count() >= WAITING_PER_SOURCE {
-            return false;
+            return Ruling::TooMany;
         }
         self.waiting.push_back(Check {
             peer,
             source,
-            credential,
+            credential: Arc::new(credential),
         });
-        true
+        Ruling::Waits
     }
 
     /// A client has left.
@@ -156,8 +221,8 @@ impl Checks {
     }
 
     /// Begins the next proof, if none runs.
-    pub(in crate::server) fn start(&mut self, guard: &Guard, now: Instant) -> Start {
-        if self.running {
+    pub(in crate::server) fn start(&mut self, now: Instant) -> Start {
+        if self.running.is_some() {
             return Start::Enough;
         }
         let times = self.waiting.iter().map(|check| {
@@ -175,54 +240,52 @@ impl Checks {
         let Some(check) = self.waiting.remove(next) else {
             return Start::Enough;
         };
-        let peer = check.peer;
-        let (users, sender, bell) = (
-            Arc::clone(&guard.users),
-            self.sender.clone(),
-            Arc::clone(&self.bell),
-        );
+        if self.spawn(Arc::clone(&check.credential)).is_ok() {
+            self.running = Some((check, now));
+            Start::Enough
+        } else {
+            self.waiting.push_front(check);
+            Start::Impossible(now + RETRY)
+        }
+    }
+
+    fn spawn(&self, credential: Arc<Credential>) -> io::Result<JoinHandle<()>> {
+        let users = Arc::clone(&self.guard.users);
+        let (sender, bell) = (self.sender.clone(), Arc::clone(&self.bell));
         let prove = move || {
             // Of this thread alone, on Linux (setpriority(2)). Without it, it works as well.
             let _ = rustix::process::nice(19);
-            let user = users.prove(&check.credential);
+            let right = users.prove(&credential);
             // Both fail only if the server is gone.
-            let _ = sender.send((check, user));
+            let _ = sender.send(right);
             let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
         };
         let thread = thread::Builder::new()
             .name("proof".into())
             .stack_size(STACK);
-        match thread.spawn(prove) {
-            Ok(_) => {
-                self.running = true;
-                Start::Enough
-            }
-            Err(_) => Start::Impossible(peer),
-        }
+        thread.spawn(prove)
     }
 
-    /// What came of the proof that ran, if it has ended. Who is right is known from now on.
-    pub(in crate::server) fn finished(
-        &mut self,
-        guard: &mut Guard,
-        now: Instant,
-    ) -> Option<Outcome> {
+    /// What came of the proof that ran, if it has ended. Who is right is known from now on. Who is wrong waits from when it began, so
+    /// that the answer's time does not tell how long it took: a name that there is may have a slower hash than one that there is not.
+    pub(in crate::server) fn finished(&mut self) -> Option<Outcome> {
         let mut count = [0; 8];
         // Resets the counter; that it was zero is no failure.
         let _ = rustix::io::read(&*self.bell, &mut count);
-        let (check, user) = self.results.try_recv().ok()?;
-        self.running = false;
-        let wrong_until = match user {
-            Some(user) => {
-                guard.remember(user, &check.credential);
-                None
-            }
-            None => Some(self.accounts.fail(check.source, now)),
+        let right = self.results.try_recv().ok()?;
+        let (check, began) = self.running.take()?;
+        let verdict = if right {
+            let print = self.guard.print(check.source, &check.credential);
+            self.guard.remember(print);
+            self.accounts.clear(check.source);
+            Ok(print)
+        } else {
+            Err(self.accounts.fail(check.source, began))
         };
         Some(Outcome {
             peer: check.peer,
             source: check.source,
-            wrong_until,
+            verdict,
         })
     }
 }
@@ -270,16 +333,111 @@ mod tests {
         assert_eq!(accounts.not_before(source("0.0.0.1")), None);
     }
 
+    /// Of anna, whose password is `secret`, and bert, whose hash takes longer.
+    fn checks() -> Checks {
+        const ANNA: &str = "anna:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA";
+        let bert = ANNA.replace("anna:$5$", "bert:$5$rounds=20000$");
+        let users = super::super::Users::parse(&format!("{ANNA}\n{bert}")).unwrap();
+        Checks::new(Guard::new(users).unwrap()).unwrap()
+    }
+
+    impl Checks {
+        fn hand_in(&mut self, peer: PeerId, from: &str, credential: &str, now: Instant) -> Ruling {
+            let credential = Credential(credential.as_bytes().to_vec());
+            self.submit(peer, source(from), credential, None, now)
+        }
+
+        /// Runs the next proof to its end.
+        fn run(&mut self, now: Instant) -> Result<Print, Instant> {
+            assert!(matches!(self.start(now), Start::Enough));
+            assert!(self.running.is_some());
+            loop {
+                if let Some(outcome) = self.finished() {
+                    return outcome.verdict;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    const HERE: &str = "192.0.2.1";
+    const THERE: &str = "192.0.2.2";
+
     #[test]
     fn an_address_has_a_few_requests_in_the_queue_and_leaves_room_for_others() {
-        let mut checks = Checks::new().unwrap();
-        let mut submit = |peer, from| checks.submit(peer, source(from), Credential(b"a:b".into()));
+        let (mut checks, now) = (checks(), Instant::now());
         for peer in 0..8 {
-            assert!(submit(peer, "192.0.2.1"));
+            let ruling = checks.hand_in(peer, HERE, "a:b", now);
+            assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
         }
-        assert!(!submit(8, "192.0.2.1"));
-        assert!(submit(9, "192.0.2.2"));
+        let ruling = checks.hand_in(8, HERE, "a:b", now);
+        assert!(matches!(ruling, Ruling::TooMany), "{ruling:?}");
+        let ruling = checks.hand_in(9, THERE, "a:b", now);
+        assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
         checks.forget(0);
-        assert!(checks.submit(10, source("192.0.2.1"), Credential(b"a:b".into())));
+        let ruling = checks.hand_in(10, HERE, "a:b", now);
+        assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
+    }
+
+    #[test]
+    fn where_many_guess_and_hang_up_nothing_is_known_any_more_but_what_a_connection_proved_itself()
+    {
+        let (mut checks, now) = (checks(), Instant::now());
+        for from in [HERE, THERE] {
+            checks.hand_in(0, from, "anna:secret", now);
+            checks.run(now).unwrap();
+        }
+        let Ruling::Right(proved) = checks.hand_in(0, HERE, "anna:secret", now) else {
+            panic!("not known");
+        };
+        for guess in 0..u64::from(MISSES_PER_SOURCE) {
+            let ruling = checks.hand_in(0, HERE, "anna:secret", now);
+            assert!(
+                matches!(ruling, Ruling::Right(_)),
+                "{guess} guesses: {ruling:?}"
+            );
+            let ruling = checks.hand_in(guess, HERE, &format!("anna:{guess}"), now);
+            assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
+            checks.forget(guess);
+        }
+        let ruling = checks.hand_in(1, HERE, "anna:secret", now);
+        assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
+        let ruling = checks.hand_in(2, THERE, "anna:secret", now);
+        assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
+        let again = |credential: &str| Credential(credential.as_bytes().to_vec());
+        let ruling = checks.submit(3, source(HERE), again("anna:secret"), Some(&proved), now);
+        assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
+        let ruling = checks.submit(4, source(HERE), again("anna:guess"), Some(&proved), now);
+        assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
+        // A failure is paid for with its wait, and then it is as before.
+        checks.run(now).unwrap();
+        let until = checks.run(now).unwrap_err();
+        assert!(until > now);
+        let ruling = checks.hand_in(5, HERE, "anna:secret", now);
+        assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
+    }
+
+    #[test]
+    fn where_a_guess_is_wrong_even_the_right_one_waits_if_it_was_not_known_there() {
+        let (mut checks, now) = (checks(), Instant::now());
+        checks.hand_in(0, THERE, "anna:secret", now);
+        checks.run(now).unwrap();
+        checks.hand_in(1, HERE, "anna:guess", now);
+        let until = checks.run(now).unwrap_err();
+        let ruling = checks.hand_in(2, HERE, "anna:secret", now);
+        assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
+        let start = checks.start(now);
+        assert!(matches!(start, Start::At(at) if at == until), "{start:?}");
+        checks.run(until).unwrap();
+    }
+
+    #[test]
+    fn a_wrong_answer_comes_at_a_time_that_tells_nothing_of_the_names_there_are() {
+        let began = Instant::now();
+        for name in ["anna", "bert", "nobody"] {
+            let mut checks = checks();
+            checks.hand_in(0, HERE, &format!("{name}:guess"), began);
+            assert_eq!(checks.run(began).unwrap_err(), began + FIRST_PENALTY);
+        }
     }
 }

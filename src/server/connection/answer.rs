@@ -30,10 +30,10 @@ impl<F> Connection<F> {
             }
             Parsed::Complete(request, len) => {
                 self.cors = Some(settings.origins.fields(request.origin));
-                match self.entry(&request, settings) {
+                match self.entry(&request) {
                     Entry::Known => self.answer(&request, now, settings, stats),
                     Entry::Unproven(credential) => {
-                        self.state = State::Trial(Trial::new(credential, &request, len));
+                        self.state = State::Trial(Trial::new(credential, &request, len, now));
                         // The request is answered when it is known whose it is.
                         self.input = input;
                         return;

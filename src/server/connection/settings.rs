@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::server::auth::Guard;
 use crate::server::origins::Origins;
 use crate::server::roster::Roster;
 
@@ -26,8 +25,6 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Whose pages may read what is sent.
     pub origins: Origins,
-    /// Who may come in, if not everybody.
-    pub guard: Option<Guard>,
 }
 
 impl Default for Settings {
@@ -41,7 +38,6 @@ impl Default for Settings {
             patience: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(2),
             origins: Origins::default(),
-            guard: None,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A request that waits while its credential is proved, and for the time that a wrong one costs.
 //!
-//! The request stays in the input as it came. If the credential is right, the request is read once more, and this time it
-//! comes from somebody who is known.
+//! The request stays in the input as it came. If the credential is right (`gate.rs` says so), the request is read once more,
+//! and this time it is answered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::auth::{Credential, Entry};
 use super::super::request::{Method, Request};
@@ -11,42 +11,52 @@ use super::super::response::Status;
 use super::super::stats::Stats;
 use super::{Connection, Settings, State};
 
-/// The request, as far as it must be known to refuse it.
+/// So long a credential waits for its proof at most: behind wrong ones of the same address, or for a thread.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The request, as far as it must be known to refuse it, and when and how that is to be done.
 #[derive(Debug)]
 pub(super) struct Trial {
     credential: Option<Credential>,
     head: usize,
     keep_alive: bool,
     pub(super) with_body: bool,
-    answer_at: Option<Instant>,
+    refuse_at: Instant,
+    status: Status,
 }
 
 impl Trial {
     /// Of a request whose head is so long.
-    pub(super) fn new(credential: Credential, request: &Request<'_>, head: usize) -> Self {
+    pub(super) fn new(
+        credential: Credential,
+        request: &Request<'_>,
+        head: usize,
+        now: Instant,
+    ) -> Self {
         Trial {
             credential: Some(credential),
             head,
             keep_alive: request.keep_alive,
             with_body: request.method != Method::Head,
-            answer_at: None,
+            refuse_at: now + PATIENCE,
+            status: Status::Unavailable,
         }
     }
 
-    /// When the 401 goes out, if it was wrong.
-    pub(super) fn answer_at(&self) -> Option<Instant> {
-        self.answer_at
+    /// When it is refused, if nothing else comes.
+    pub(super) fn refuse_at(&self) -> Instant {
+        self.refuse_at
     }
 }
 
 impl<F> Connection<F> {
     /// Whether this request may be answered. OPTIONS may: a browser's preflight has no credentials.
-    pub(super) fn entry(&self, request: &Request<'_>, settings: &Settings) -> Entry {
-        match &settings.guard {
-            Some(guard) if self.guarded && request.method != Method::Options => {
-                guard.look_at(request.authorization)
-            }
-            _ => Entry::Known,
+    pub(super) fn entry(&mut self, request: &Request<'_>) -> Entry {
+        let proved = std::mem::take(&mut self.proved);
+        if proved || !self.guarded || request.method == Method::Options {
+            Entry::Known
+        } else {
+            Entry::of(request.authorization)
         }
     }
 
@@ -58,10 +68,11 @@ impl<F> Connection<F> {
         }
     }
 
-    /// The credential was right, and is known now.
+    /// The credential was right.
     pub fn let_in(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) {
         if matches!(self.state, State::Trial(_)) {
             self.state = State::Request { since: now };
+            self.proved = true;
             self.take_requests(now, settings, stats);
             if self.half_closed {
                 self.end_of_input();
@@ -72,19 +83,112 @@ impl<F> Connection<F> {
     /// The credential was wrong; the client is told so at this time.
     pub fn keep_out(&mut self, until: Instant) {
         if let State::Trial(trial) = &mut self.state {
-            trial.answer_at = Some(until);
+            trial.refuse_at = until;
+            trial.status = Status::Unauthorized;
         }
     }
 
-    /// Refuses the request whose credential was not proved.
-    pub fn send_away(&mut self, status: Status, stats: &mut Stats) {
+    /// Refuses the request whose credential was not right or is not looked at. In the latter case the connection ends: guesses
+    /// that cost no wait do not go on on it.
+    pub fn send_away(&mut self, stats: &mut Stats) {
         if let State::Trial(trial) = &self.state {
-            let (head, keep_alive, with_body) = (trial.head, trial.keep_alive, trial.with_body);
+            let (head, with_body, status) = (trial.head, trial.with_body, trial.status);
+            let keep_alive = trial.keep_alive && status == Status::Unauthorized;
             self.input.drain(..head);
             if !keep_alive {
                 self.input.clear();
             }
             self.refuse(status, keep_alive, with_body, stats);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::outbox::Output;
+    use super::*;
+
+    struct Scene {
+        connection: Connection<()>,
+        now: Instant,
+        settings: Settings,
+        stats: Stats,
+    }
+
+    impl Scene {
+        /// Somebody waits for a proof.
+        fn new() -> Self {
+            let now = Instant::now();
+            let mut scene = Scene {
+                connection: Connection::guarded(now),
+                now,
+                settings: Settings::default(),
+                stats: Stats::default(),
+            };
+            scene.ask();
+            scene
+        }
+
+        fn ask(&mut self) {
+            let request =
+                b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\n\r\n";
+            let (settings, stats) = (&self.settings, &mut self.stats);
+            self.connection.receive(request, self.now, settings, stats);
+            assert!(self.connection.take_credential().is_some());
+            assert!(self.connection.take_credential().is_none());
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now += time;
+            let (settings, stats) = (&self.settings, &mut self.stats);
+            self.connection.expire(self.now, settings, stats);
+        }
+
+        #[track_caller]
+        fn expect(&mut self, status: &str, connection: &str) {
+            let Some(Output::Bytes { bytes, .. }) = self.connection.output() else {
+                panic!("no answer");
+            };
+            let (answer, n) = (String::from_utf8(bytes.to_vec()).unwrap(), bytes.len());
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{answer}"
+            );
+            assert!(
+                answer.contains(&format!("Connection: {connection}\r\n")),
+                "{answer}"
+            );
+            let (settings, stats) = (&self.settings, &mut self.stats);
+            self.connection.sent(n, self.now, settings, stats);
+        }
+    }
+
+    #[test]
+    fn who_is_wrong_is_told_when_it_is_time_and_who_is_right_at_once() {
+        let mut scene = Scene::new();
+        let second = Duration::from_secs(1);
+        scene.connection.keep_out(scene.now + second);
+        scene.pass(second / 2);
+        assert!(scene.connection.output().is_none());
+        scene.pass(second / 2);
+        scene.expect("401", "keep-alive");
+        scene.ask();
+        let (settings, stats) = (&scene.settings, &mut scene.stats);
+        scene.connection.let_in(scene.now, settings, stats);
+        scene.expect("204", "keep-alive");
+        // Once: the next one is somebody else's perhaps.
+        scene.ask();
+    }
+
+    #[test]
+    fn what_cannot_be_proved_is_refused_in_the_end_and_so_is_what_is_not_looked_at() {
+        let mut scene = Scene::new();
+        scene.pass(PATIENCE - Duration::from_secs(1));
+        assert!(scene.connection.output().is_none());
+        scene.pass(Duration::from_secs(1));
+        scene.expect("503", "close");
+        let mut scene = Scene::new();
+        scene.connection.send_away(&mut scene.stats);
+        scene.expect("503", "close");
     }
 }
