@@ -65,95 +65,108 @@ impl<F> Connection<F> {
         settings: &Settings,
         stats: &mut Stats,
     ) {
+        if let Err(status) = self.begin_answer(request, now, settings, stats) {
+            let with_body = request.method != Method::Head;
+            self.refuse(status, request.keep_alive, with_body, stats);
+        }
+    }
+
+    /// Looks at what stands before any resource's own answer: whether it is there, what may be done with it, the
+    /// conditions. `Err` is what the request must be refused with.
+    fn begin_answer(
+        &mut self,
+        request: &Request<'_>,
+        now: Instant,
+        settings: &Settings,
+        stats: &mut Stats,
+    ) -> Result<(), Status> {
         let keep_alive = request.keep_alive;
-        let with_body = request.method != Method::Head;
-        let found = route::route(&request.target);
-        let camera = found.as_ref().ok().and_then(Resource::camera);
-        let camera = match camera.map(|camera| settings.cameras.find(camera)) {
-            Some(Err(Missing::Unknown)) => {
-                return self.refuse(Status::NotFound, keep_alive, with_body, stats);
-            }
+        let resource = route::route(&request.target)?;
+        let is_page = matches!(resource, Resource::Page { .. });
+        let found = resource
+            .camera()
+            .map(|camera| settings.cameras.find(camera));
+        match found {
             // The page says itself that a camera is away, and sees it come back.
-            Some(Err(Missing::Away)) if matches!(found, Ok(Resource::Page { .. })) => 0,
-            Some(Err(Missing::Away)) => {
-                return self.refuse(Status::Unavailable, keep_alive, with_body, stats);
+            Some(Err(Missing::Away)) if is_page => {}
+            Some(Err(missing)) => return Err(missing.into()),
+            Some(Ok(_)) | None => {}
+        }
+        match request.method {
+            Method::Post if !matches!(resource, Resource::Stream { .. }) => {
+                return Err(Status::MethodNotAllowed);
             }
-            Some(Ok(number)) => number,
-            None => 0,
-        };
-        let is_page = matches!(found, Ok(Resource::Page { .. }));
-        let verdict = verdict(&found, request, settings);
-        match (found, request.method) {
-            (Err(NoRoute::NotFound), _) => {
-                self.refuse(Status::NotFound, keep_alive, with_body, stats);
+            Method::Options => {
+                self.reply(response::options(keep_alive), keep_alive);
+                return Ok(());
             }
-            (Err(NoRoute::NotImplemented), _) => {
-                self.refuse(Status::NotImplemented, keep_alive, with_body, stats);
-            }
-            (Err(NoRoute::BadParameter), _) => {
-                self.refuse(Status::BadRequest, keep_alive, with_body, stats);
-            }
-            (Ok(resource), Method::Post) if !matches!(resource, Resource::Stream { .. }) => {
-                self.refuse(Status::MethodNotAllowed, keep_alive, true, stats);
-            }
-            (Ok(_), Method::Options) => self.reply(response::options(keep_alive), keep_alive),
-            (Ok(_), _) if verdict == Verdict::NotModified => {
+            _ => {}
+        }
+        match verdict(&resource, request, settings) {
+            Verdict::Met => self.send(&resource, request, now, settings, stats),
+            Verdict::Failed => Err(Status::PreconditionFailed),
+            Verdict::NotModified => {
                 self.reply(response::not_modified(is_page, keep_alive), keep_alive);
+                Ok(())
             }
-            (Ok(_), _) if verdict == Verdict::Failed => {
-                self.refuse(Status::PreconditionFailed, keep_alive, with_body, stats);
-            }
-            (Ok(Resource::Server), _) => {
-                self.refuse(Status::BadRequest, keep_alive, with_body, stats);
-            }
-            (Ok(Resource::Icon), _) => self.reply(response::no_content(keep_alive), keep_alive),
-            (Ok(Resource::State { camera }), method) => {
+        }
+    }
+
+    /// Answers with what was asked for, or begins to wait for it.
+    fn send(
+        &mut self,
+        resource: &Resource,
+        request: &Request<'_>,
+        now: Instant,
+        settings: &Settings,
+        stats: &mut Stats,
+    ) -> Result<(), Status> {
+        let keep_alive = request.keep_alive;
+        let is_head = request.method == Method::Head;
+        match resource {
+            Resource::Server => return Err(Status::BadRequest),
+            Resource::Icon => self.reply(response::no_content(keep_alive), keep_alive),
+            Resource::State { camera } => {
                 // Also of one that is not there now: this is where to learn that.
-                let camera = match settings.cameras.number(&camera) {
-                    Err(Missing::Unknown) => {
-                        return self.refuse(Status::NotFound, keep_alive, with_body, stats);
-                    }
+                let camera = match settings.cameras.number(camera) {
+                    Err(Missing::Unknown) => return Err(Status::NotFound),
                     number => number.ok(),
                 };
-                let what = Report::State { camera };
-                self.report(what, keep_alive, method == Method::Get);
+                self.report(Report::State { camera }, keep_alive, !is_head);
             }
-            (Ok(Resource::Metrics), method) => {
-                self.report(Report::Metrics, keep_alive, method == Method::Get);
-            }
-            (Ok(Resource::Page { .. }), _) => {
-                self.reply(response::page(keep_alive, with_body), keep_alive);
-            }
-            (Ok(Resource::PageWithoutSlash { .. }), _) => {
+            Resource::Metrics => self.report(Report::Metrics, keep_alive, !is_head),
+            Resource::Page { .. } => self.reply(response::page(keep_alive, !is_head), keep_alive),
+            Resource::PageWithoutSlash { camera } => {
+                let camera = settings.cameras.find(camera)?;
                 let name = &settings.cameras.entries()[camera].name;
                 let location = format!("{name}/");
                 self.reply(response::moved(&location, keep_alive), keep_alive);
             }
             // Their heads only, at once: asking what a picture is must not wake a camera.
-            (Ok(Resource::Stream { .. }), Method::Head) => {
+            Resource::Stream { .. } if is_head => {
                 self.reply(response::stream_head("", false), false);
             }
-            (Ok(Resource::Snapshot { .. }), Method::Head) => {
+            Resource::Snapshot { .. } if is_head => {
                 self.reply(response::snapshot_head(None, keep_alive), keep_alive);
             }
-            (Ok(Resource::Stream { period, .. }), _) => match Quirks::of(request) {
-                Ok(quirks) => {
-                    stats.streams += 1;
-                    self.say(quirks.stream_head());
-                    let stream = Stream::new(camera, period, quirks, now, settings);
-                    self.state = State::Stream(stream);
-                }
-                Err(_) => self.refuse(Status::BadRequest, keep_alive, with_body, stats),
-            },
-            (Ok(Resource::Snapshot { terms, .. }), _) => {
+            Resource::Stream { camera, period } => {
+                let camera = settings.cameras.find(camera)?;
+                let quirks = Quirks::of(request)?;
+                stats.streams += 1;
+                self.say(quirks.stream_head());
+                let stream = Stream::new(camera, *period, quirks, now, settings);
+                self.state = State::Stream(stream);
+            }
+            Resource::Snapshot { camera, terms } => {
                 self.state = State::Snapshot(Snapshot {
-                    camera,
+                    camera: settings.cameras.find(camera)?,
                     since: now,
-                    terms,
+                    terms: terms.clone(),
                     keep_alive,
                 });
             }
         }
+        Ok(())
     }
 
     pub(super) fn refuse(
@@ -190,20 +203,33 @@ impl<F> Connection<F> {
 }
 
 /// What the request's conditions come to, where the answer would be 200 without them (RFC 9110, 13.2.1).
-fn verdict(
-    found: &Result<Resource, NoRoute>,
-    request: &Request<'_>,
-    settings: &Settings,
-) -> Verdict {
-    let tag = match found {
-        Ok(Resource::Page { .. }) => Some(page::tag()),
-        Ok(Resource::Stream { .. } | Resource::Snapshot { .. } | Resource::Metrics) => None,
-        Ok(Resource::State { camera })
-            if settings.cameras.number(camera) != Err(Missing::Unknown) =>
-        {
+fn verdict(resource: &Resource, request: &Request<'_>, settings: &Settings) -> Verdict {
+    let tag = match resource {
+        Resource::Page { .. } => Some(page::tag()),
+        Resource::Stream { .. } | Resource::Snapshot { .. } | Resource::Metrics => None,
+        Resource::State { camera } if settings.cameras.number(camera) != Err(Missing::Unknown) => {
             None
         }
         _ => return Verdict::Met,
     };
     request.preconditions.evaluate(tag.as_deref())
+}
+
+impl From<NoRoute> for Status {
+    fn from(none: NoRoute) -> Self {
+        match none {
+            NoRoute::NotFound => Status::NotFound,
+            NoRoute::NotImplemented => Status::NotImplemented,
+            NoRoute::BadParameter => Status::BadRequest,
+        }
+    }
+}
+
+impl From<Missing> for Status {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::Unknown => Status::NotFound,
+            Missing::Away => Status::Unavailable,
+        }
+    }
 }
