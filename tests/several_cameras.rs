@@ -255,6 +255,41 @@ fn a_camera_of_a_root_comes_and_goes_and_the_viewers_of_others_never_notice() {
     assert!(log.contains("camera 1 is gone: "), "{log}");
 }
 
+/// A page must see the 503 itself: a preflight that fails is another error to its browser.
+#[test]
+fn options_of_a_camera_that_is_away_are_answered_and_of_one_that_never_was_are_not() {
+    let scratch = Scratch::new();
+    let root = scratch.join("root");
+    let server = serve_root(&root);
+    let options = |target: &str| {
+        let mut client = Client::connect(server.address());
+        client.request("OPTIONS", target);
+        client.reply().head.status
+    };
+    for target in ["/stream", "/snapshot", "/?action=snapshot"] {
+        assert_eq!(status(&server, target), NOBODY_IS_THERE, "{target}");
+        assert_eq!(options(target), 200, "{target}");
+    }
+    drop(Camera::start(&root.join("front"), 30.0, maker()));
+    eventually("it is there", || status(&server, "/front/") == 200);
+    fs::remove_dir_all(root.join("front")).unwrap();
+    eventually("it is gone", || {
+        status(&server, "/front/stream") == NOBODY_IS_THERE
+    });
+    for target in ["/front/stream", "/front/snapshot", "/front", "/front/state"] {
+        assert_eq!(options(target), 200, "{target}");
+    }
+    for target in [
+        "/back/stream",
+        "/back",
+        "/back/state",
+        "/?action=stream_1",
+        "/a/b",
+    ] {
+        assert_eq!(options(target), 404, "{target}");
+    }
+}
+
 /// The other camera keeps the server busy, so its sleep cannot be waited for; a request takes no longer than this.
 fn wait_until_asleep_but_for_the_others() {
     std::thread::sleep(std::time::Duration::from_millis(50));

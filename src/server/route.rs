@@ -112,15 +112,21 @@ pub fn route(target: &str) -> Result<Resource, NoRoute> {
 }
 
 impl Resource {
-    /// The camera that must be there for it.
+    /// The camera that it is about.
     pub fn camera(&self) -> Option<&Which> {
         match self {
             Resource::Stream { camera, .. }
             | Resource::Snapshot { camera, .. }
+            | Resource::State { camera }
             | Resource::PageWithoutSlash { camera } => Some(camera),
             Resource::Page { camera } => camera.as_ref(),
-            Resource::State { .. } | Resource::Metrics | Resource::Icon | Resource::Server => None,
+            Resource::Metrics | Resource::Icon | Resource::Server => None,
         }
+    }
+
+    /// Whether it is there while its camera is away: it says so itself.
+    pub fn tells_of_absence(&self) -> bool {
+        matches!(self, Resource::Page { .. } | Resource::State { .. })
     }
 }
 

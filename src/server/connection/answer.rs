@@ -83,26 +83,26 @@ impl<F> Connection<F> {
         let keep_alive = request.keep_alive;
         let resource = route::route(&request.target)?;
         let is_page = matches!(resource, Resource::Page { .. });
-        let found = resource
-            .camera()
-            .map(|camera| settings.cameras.find(camera));
-        match found {
-            // The page says itself that a camera is away, and sees it come back.
-            Some(Err(Missing::Away)) if is_page => {}
-            Some(Err(missing)) => return Err(missing.into()),
-            Some(Ok(_)) | None => {}
+        let camera = resource.camera().map(|one| settings.cameras.find(one));
+        if camera == Some(Err(Missing::Unknown)) {
+            return Err(Status::NotFound);
         }
         match request.method {
-            Method::Post if !matches!(resource, Resource::Stream { .. }) => {
-                return Err(Status::MethodNotAllowed);
-            }
+            // Before anything that may change: to a browser a preflight that fails is the fault of who asked, and its page does
+            // not see the 503.
             Method::Options => {
                 self.reply(response::options(keep_alive), keep_alive);
                 return Ok(());
             }
+            Method::Post if !matches!(resource, Resource::Stream { .. }) => {
+                return Err(Status::MethodNotAllowed);
+            }
             _ => {}
         }
-        match verdict(&resource, request, settings) {
+        if camera == Some(Err(Missing::Away)) && !resource.tells_of_absence() {
+            return Err(Status::Unavailable);
+        }
+        match verdict(&resource, request) {
             Verdict::Met => self.send(&resource, request, now, settings, stats),
             Verdict::Failed => Err(Status::PreconditionFailed),
             Verdict::NotModified => {
@@ -127,11 +127,7 @@ impl<F> Connection<F> {
             Resource::Server => return Err(Status::BadRequest),
             Resource::Icon => self.reply(response::no_content(keep_alive), keep_alive),
             Resource::State { camera } => {
-                // Also of one that is not there now: this is where to learn that.
-                let camera = match settings.cameras.number(camera) {
-                    Err(Missing::Unknown) => return Err(Status::NotFound),
-                    number => number.ok(),
-                };
+                let camera = settings.cameras.number(camera).ok();
                 self.report(Report::State { camera }, keep_alive, !is_head);
             }
             Resource::Metrics => self.report(Report::Metrics, keep_alive, !is_head),
@@ -203,14 +199,16 @@ impl<F> Connection<F> {
 }
 
 /// What the request's conditions come to, where the answer would be 200 without them (RFC 9110, 13.2.1).
-fn verdict(resource: &Resource, request: &Request<'_>, settings: &Settings) -> Verdict {
+fn verdict(resource: &Resource, request: &Request<'_>) -> Verdict {
     let tag = match resource {
         Resource::Page { .. } => Some(page::tag()),
-        Resource::Stream { .. } | Resource::Snapshot { .. } | Resource::Metrics => None,
-        Resource::State { camera } if settings.cameras.number(camera) != Err(Missing::Unknown) => {
-            None
+        Resource::Stream { .. }
+        | Resource::Snapshot { .. }
+        | Resource::State { .. }
+        | Resource::Metrics => None,
+        Resource::PageWithoutSlash { .. } | Resource::Icon | Resource::Server => {
+            return Verdict::Met;
         }
-        _ => return Verdict::Met,
     };
     request.preconditions.evaluate(tag.as_deref())
 }
