@@ -29,9 +29,6 @@ pub const MAX_TARGET: usize = 8000;
 /// Header fields in a head.
 const MAX_FIELDS: usize = 64;
 
-/// The methods that every resource here has.
-pub const ALLOW: &str = "GET, HEAD, OPTIONS";
-
 /// What a client may do with a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -43,6 +40,8 @@ pub enum Method {
     Options,
     /// As mjpg-streamer takes it for a stream: no other than `Get` there, and refused elsewhere.
     Post,
+    /// Another one of HTTP, which no resource here has.
+    Other,
 }
 
 /// A request that can be answered.
@@ -166,18 +165,16 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
         "HEAD" => Method::Head,
         "OPTIONS" => Method::Options,
         "POST" => Method::Post,
-        "PUT" | "DELETE" | "PATCH" | "CONNECT" | "TRACE" => {
-            return Err(Status::MethodNotAllowed);
-        }
+        "PUT" | "DELETE" | "PATCH" | "CONNECT" | "TRACE" => Method::Other,
         _ => return Err(Status::NotImplemented),
     };
     Ok(Request {
         method,
         target: target::normal(head.path.unwrap_or_default()).ok_or(Status::BadRequest)?,
         minor_version,
-        // What a POST is about would come in its body.
+        // What another method is about would come in its body.
         keep_alive: !body
-            && method != Method::Post
+            && matches!(method, Method::Get | Method::Head | Method::Options)
             && framing::wants_keep_alive(fields, minor_version),
         authorization: values(fields, "authorization").next(),
         origin: values(fields, "origin").next(),
@@ -351,7 +348,9 @@ mod tests {
             Method::Post
         );
         assert!(!accepted("POST / HTTP/1.1\r\nHost: a\r\n\r\n").keep_alive);
-        assert_eq!(refused("PUT / HTTP/1.0\r\n\r\n"), Status::MethodNotAllowed);
+        let put = "PUT / HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(accepted(put).method, Method::Other);
+        assert!(!accepted(put).keep_alive);
         assert_eq!(refused("BREW / HTTP/1.0\r\n\r\n"), Status::NotImplemented);
         assert_eq!(refused("get / HTTP/1.0\r\n\r\n"), Status::NotImplemented);
     }

@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 
 use super::date::date_field;
 use super::page;
-use super::request::ALLOW;
 
 /// The delimiter behind every part of a stream, sent at once with the part (RFC 2046, 5.1.1). The first one goes out
 /// with the reply's head and without the line break before it.
@@ -119,15 +118,15 @@ fn general_fields(keep_alive: bool) -> String {
     format!("Connection: {connection}\r\n{date}")
 }
 
-/// A reply that says no, with its reason as text.
-pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
+/// A reply that says no, with its reason as text. `allow` are the methods that the target has.
+pub fn refusal(status: Status, allow: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
     let (code, reason, text) = status.texts();
     let more = match status {
         // RFC 7617, 2: with `charset` browsers encode what is typed as UTF-8.
         Status::Unauthorized => {
             "WWW-Authenticate: Basic realm=\"lazycam\", charset=\"UTF-8\"\r\n".into()
         }
-        Status::MethodNotAllowed => format!("Allow: {ALLOW}\r\n"),
+        Status::MethodNotAllowed => format!("Allow: {allow}\r\n"),
         Status::Unavailable => format!("Retry-After: {RETRY_AFTER_SECS}\r\n"),
         _ => String::new(),
     };
@@ -146,14 +145,14 @@ pub fn refusal(status: Status, keep_alive: bool, with_body: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The reply to OPTIONS, which is also the answer to a CORS preflight (WHATWG Fetch, 3.2.2). `*` does not stand for
+/// The reply to OPTIONS of what has these methods, which is also the answer to a CORS preflight (WHATWG Fetch, 3.2.2). `*` does not stand for
 /// `Authorization`, says that standard.
-pub fn options(keep_alive: bool) -> Vec<u8> {
+pub fn options(allow: &str, keep_alive: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
          {}\
-         Allow: {ALLOW}\r\n\
-         Access-Control-Allow-Methods: {ALLOW}\r\n\
+         Allow: {allow}\r\n\
+         Access-Control-Allow-Methods: {allow}\r\n\
          Access-Control-Allow-Headers: *, Authorization\r\n\
          Content-Length: 0\r\n\r\n",
         general_fields(keep_alive),
@@ -331,7 +330,7 @@ mod tests {
     #[test]
     fn every_refusal_has_the_length_that_it_says() {
         for status in Status::ALL {
-            let reply = refusal(status, true, true);
+            let reply = refusal(status, "GET", true, true);
             let (head, body) = text(&reply).split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("Content-Length: {}", body.len())));
             assert!(head.starts_with(&format!("HTTP/1.1 {} ", status.code())));

@@ -12,6 +12,9 @@ use std::time::Duration;
 use super::request::split_absolute;
 use crate::frames::name::Name;
 
+/// The methods that every resource here has.
+pub const ALLOW: &str = "GET, HEAD, OPTIONS";
+
 /// Which camera a URL means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -121,6 +124,14 @@ impl Resource {
             | Resource::PageWithoutSlash { camera } => Some(camera),
             Resource::Page { camera } => camera.as_ref(),
             Resource::Metrics | Resource::Icon | Resource::Server => None,
+        }
+    }
+
+    /// The methods that it has, as for `Allow` (RFC 9110, 10.2.1).
+    pub fn allow(&self) -> &'static str {
+        match self {
+            Resource::Stream { .. } => "GET, HEAD, OPTIONS, POST",
+            _ => ALLOW,
         }
     }
 

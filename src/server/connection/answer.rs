@@ -13,7 +13,7 @@ use crate::server::quirks::Quirks;
 use crate::server::request::{self, Method, Parsed, Request};
 use crate::server::response::{self, Status};
 use crate::server::roster::Missing;
-use crate::server::route::{self, NoRoute, Resource};
+use crate::server::route::{self, ALLOW, NoRoute, Resource};
 use crate::server::stats::Stats;
 
 impl<F> Connection<F> {
@@ -65,9 +65,17 @@ impl<F> Connection<F> {
         settings: &Settings,
         stats: &mut Stats,
     ) {
-        if let Err(status) = self.begin_answer(request, now, settings, stats) {
+        let found = route::route(&request.target);
+        let allow = found.as_ref().map_or(ALLOW, Resource::allow);
+        let begun = match (&found, request.method) {
+            // Whatever it was to be done to, and also where that is no path: CONNECT has a host and a port.
+            (_, Method::Other) => Err(Status::MethodNotAllowed),
+            (Err(none), _) => Err(Status::from(*none)),
+            (Ok(resource), _) => self.begin_answer(resource, request, now, settings, stats),
+        };
+        if let Err(status) = begun {
             let with_body = request.method != Method::Head;
-            self.refuse(status, request.keep_alive, with_body, stats);
+            self.refuse_with(status, allow, request.keep_alive, with_body, stats);
         }
     }
 
@@ -75,13 +83,13 @@ impl<F> Connection<F> {
     /// conditions. `Err` is what the request must be refused with.
     fn begin_answer(
         &mut self,
+        resource: &Resource,
         request: &Request<'_>,
         now: Instant,
         settings: &Settings,
         stats: &mut Stats,
     ) -> Result<(), Status> {
         let keep_alive = request.keep_alive;
-        let resource = route::route(&request.target)?;
         let is_page = matches!(resource, Resource::Page { .. });
         let camera = resource.camera().map(|one| settings.cameras.find(one));
         if camera == Some(Err(Missing::Unknown)) {
@@ -91,7 +99,7 @@ impl<F> Connection<F> {
             // Before anything that may change: to a browser a preflight that fails is the fault of who asked, and its page does
             // not see the 503.
             Method::Options => {
-                self.reply(response::options(keep_alive), keep_alive);
+                self.reply(response::options(resource.allow(), keep_alive), keep_alive);
                 return Ok(());
             }
             Method::Post if !matches!(resource, Resource::Stream { .. }) => {
@@ -102,8 +110,8 @@ impl<F> Connection<F> {
         if camera == Some(Err(Missing::Away)) && !resource.tells_of_absence() {
             return Err(Status::Unavailable);
         }
-        match verdict(&resource, request) {
-            Verdict::Met => self.send(&resource, request, now, settings, stats),
+        match verdict(resource, request) {
+            Verdict::Met => self.send(resource, request, now, settings, stats),
             Verdict::Failed => Err(Status::PreconditionFailed),
             Verdict::NotModified => {
                 self.reply(response::not_modified(is_page, keep_alive), keep_alive);
@@ -172,9 +180,21 @@ impl<F> Connection<F> {
         with_body: bool,
         stats: &mut Stats,
     ) {
+        self.refuse_with(status, ALLOW, keep_alive, with_body, stats);
+    }
+
+    fn refuse_with(
+        &mut self,
+        status: Status,
+        allow: &str,
+        keep_alive: bool,
+        with_body: bool,
+        stats: &mut Stats,
+    ) {
         stats.refuse(status);
         let keep_alive = keep_alive && !self.half_closed;
-        self.reply(response::refusal(status, keep_alive, with_body), keep_alive);
+        let reply = response::refusal(status, allow, keep_alive, with_body);
+        self.reply(reply, keep_alive);
     }
 
     pub(super) fn report(&mut self, what: Report, keep_alive: bool, with_body: bool) {
