@@ -494,9 +494,24 @@ fn the_page_is_not_sent_to_who_has_it_section_13() {
     // Pictures have no tag, so nobody has this one already.
     let tagged = format!("If-None-Match: {tag}\r\n");
     assert_eq!(site.ask("GET /snapshot", &tagged).head.status, 200);
-    let any = "If-None-Match: *\r\n";
-    assert_eq!(site.ask("GET /snapshot", any).head.status, 304);
     let wanted = format!("If-Match: {tag}\r\n");
+    let any = "If-None-Match: *\r\n";
+    for target in ["/snapshot", "/stream", "/state", "/metrics"] {
+        let kept = site.ask(&format!("GET {target}"), any).head;
+        assert_eq!(kept.status, 304, "{target}");
+        // 15.4.5: these as with 200.
+        let whole = site.ask(&format!("HEAD {target}"), "").head;
+        for field in ["Cache-Control", "Expires"] {
+            assert_eq!(kept.field(field), whole.field(field), "{target}");
+        }
+        assert!(kept.field("Cache-Control").is_some(), "{target}");
+    }
+    // 13.1.2: 304 is for GET and HEAD alone.
+    for fields in [any, "If-None-Match: \"a\", *\r\n", &wanted] {
+        let sent = format!("POST /stream HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let reply = answers(site.server.address(), sent.as_bytes()).remove(0);
+        assert_eq!(reply.head.status, 412, "{fields}");
+    }
     assert_eq!(site.ask("GET /snapshot", &wanted).head.status, 412);
 }
 

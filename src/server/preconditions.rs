@@ -19,13 +19,14 @@ pub enum Verdict {
     Met,
     /// The client has what it asks for: 304.
     NotModified,
-    /// There is not what the client asks for: 412.
+    /// There is not what the client asks for, or there is what it must not be done to: 412.
     Failed,
 }
 
 impl Preconditions<'_> {
-    /// Looks at them in the order of RFC 9110, 13.2.2, for something with this entity tag, or without one.
-    pub fn evaluate(&self, tag: Option<&str>) -> Verdict {
+    /// Looks at them in the order of RFC 9110, 13.2.2, for something with this entity tag, or without one. Only what is
+    /// asked for to be `read`, by GET or HEAD, can be had already (13.1.2).
+    pub fn evaluate(&self, tag: Option<&str>, read: bool) -> Verdict {
         let tag = tag.map(str::as_bytes);
         let is_it = |member: &[u8]| member == b"*" || Some(member) == tag;
         // A weak tag is nobody's for If-Match (13.1.1), and as good as a strong one for the other (13.1.2).
@@ -37,8 +38,10 @@ impl Preconditions<'_> {
             return Verdict::Failed;
         }
         match &self.if_none_match {
-            Some(all) if has(all, &is_nearly_it) => Verdict::NotModified,
-            _ => Verdict::Met,
+            Some(all) if !has(all, &is_nearly_it) => Verdict::Met,
+            Some(_) if read => Verdict::NotModified,
+            Some(_) => Verdict::Failed,
+            None => Verdict::Met,
         }
     }
 }
@@ -49,6 +52,7 @@ mod tests {
 
     #[test]
     fn tags_are_compared_as_each_field_wants_it() {
+        use Verdict::{Failed, Met, NotModified};
         let tag = Some("\"a\"");
         let verdicts = |members: &[&'static [u8]], tag| {
             let all = Some(members.to_vec());
@@ -60,9 +64,16 @@ mod tests {
                 if_match: None,
                 if_none_match: all,
             };
-            (if_match.evaluate(tag), if_none_match.evaluate(tag))
+            let changed = match if_none_match.evaluate(tag, true) {
+                NotModified => Failed,
+                other => other,
+            };
+            assert_eq!(if_none_match.evaluate(tag, false), changed);
+            (
+                if_match.evaluate(tag, true),
+                if_none_match.evaluate(tag, true),
+            )
         };
-        use Verdict::{Failed, Met, NotModified};
         for (members, tag, expected) in [
             (&[&b"\"a\""[..]][..], tag, (Met, NotModified)),
             (&[b"\"b\"", b"\"a\""], tag, (Met, NotModified)),
@@ -76,6 +87,6 @@ mod tests {
         ] {
             assert_eq!(verdicts(members, tag), expected, "{members:?}");
         }
-        assert_eq!(Preconditions::default().evaluate(tag), Met);
+        assert_eq!(Preconditions::default().evaluate(tag, true), Met);
     }
 }

@@ -17,12 +17,17 @@ pub const DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\n";
 /// How long a client that was sent away is asked to wait.
 const RETRY_AFTER_SECS: u32 = 5;
 
-/// Pictures are live: no cache keeps them, no proxy recodes them (`no-transform` keeps haproxy from compressing),
-/// and pages that may read them (`origins.rs`) may read their times.
-const PICTURE_FIELDS: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age\r\n\
+/// Pages that may read a picture (`origins.rs`) may read its times.
+const PICTURE_CORS: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age\r\n";
+
+/// Pictures are live: no cache keeps them, no proxy recodes them (`no-transform` keeps haproxy from compressing).
+pub const PICTURE_CACHE: &str = "\
     Cache-Control: no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0\r\n\
     Pragma: no-cache\r\n\
     Expires: Mon, 03 Jan 2000 12:34:56 GMT\r\n";
+
+/// Of what is another thing each time that somebody asks.
+pub const NOT_KEPT: &str = "Cache-Control: no-store\r\n";
 
 /// The status codes of RFC 9110 and RFC 6585 that this server uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +139,7 @@ pub fn refusal(status: Status, allow: &str, keep_alive: bool, with_body: bool) -
     format!(
         "HTTP/1.1 {code} {reason}\r\n\
          {}\
-         Cache-Control: no-store\r\n\
+         {NOT_KEPT}\
          {more}\
          Content-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{body}{}",
@@ -165,13 +170,12 @@ pub fn page(keep_alive: bool, with_body: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
          {}\
-         Cache-Control: no-cache\r\n\
-         ETag: {}\r\n\
+         {}\
          {}\
          Content-Type: text/html; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{}",
         general_fields(keep_alive),
-        page::tag(),
+        page_cache_fields(),
         page::FIELDS,
         page::PAGE.len(),
         if with_body { page::PAGE } else { "" },
@@ -179,14 +183,16 @@ pub fn page(keep_alive: bool, with_body: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The client has it: the page, or whatever there is now of something else (RFC 9110, 15.4.5).
-pub fn not_modified(is_page: bool, keep_alive: bool) -> Vec<u8> {
-    let cache = match is_page {
-        true => format!("Cache-Control: no-cache\r\nETag: {}\r\n", page::tag()),
-        false => "Cache-Control: no-store\r\n".into(),
-    };
+/// What a cache must know of the page: its version, and that this is to be asked for each time.
+pub fn page_cache_fields() -> String {
+    format!("Cache-Control: no-cache\r\nETag: {}\r\n", page::tag())
+}
+
+/// The client has it: the page, or whatever there is now of something else. What a cache is told is the same as with
+/// the whole answer (RFC 9110, 15.4.5).
+pub fn not_modified(cache_fields: &str, keep_alive: bool) -> Vec<u8> {
     let general = general_fields(keep_alive);
-    format!("HTTP/1.1 304 Not Modified\r\n{general}{cache}\r\n").into_bytes()
+    format!("HTTP/1.1 304 Not Modified\r\n{general}{cache_fields}\r\n").into_bytes()
 }
 
 /// What the server tells about itself, as of now.
@@ -194,7 +200,7 @@ pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -
     format!(
         "HTTP/1.1 200 OK\r\n\
          {}\
-         Cache-Control: no-store\r\n\
+         {NOT_KEPT}\
          Content-Type: {media_type}\r\n\
          Content-Length: {}\r\n\r\n{}",
         general_fields(keep_alive),
@@ -231,7 +237,8 @@ pub fn snapshot_head(frame: Option<(u64, SystemTime, Duration)>, keep_alive: boo
     let mut head = format!(
         "HTTP/1.1 200 OK\r\n\
          {}\
-         {PICTURE_FIELDS}\
+         {PICTURE_CORS}\
+         {PICTURE_CACHE}\
          Content-Type: image/jpeg\r\n",
         general_fields(keep_alive),
     )
@@ -251,7 +258,8 @@ pub fn stream_head(field: &str, with_boundary: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.0 200 OK\r\n\
          {}\
-         {PICTURE_FIELDS}\
+         {PICTURE_CORS}\
+         {PICTURE_CACHE}\
          X-Accel-Buffering: no\r\n\
          {field}\
          Content-Type: multipart/x-mixed-replace;boundary=boundarydonotcross\r\n\r\n",

@@ -11,7 +11,7 @@ use crate::server::page;
 use crate::server::preconditions::Verdict;
 use crate::server::quirks::Quirks;
 use crate::server::request::{self, Method, Parsed, Request};
-use crate::server::response::{self, Status};
+use crate::server::response::{self, NOT_KEPT, PICTURE_CACHE, Status};
 use crate::server::roster::Missing;
 use crate::server::route::{self, ALLOW, NoRoute, Resource};
 use crate::server::stats::Stats;
@@ -90,7 +90,6 @@ impl<F> Connection<F> {
         stats: &mut Stats,
     ) -> Result<(), Status> {
         let keep_alive = request.keep_alive;
-        let is_page = matches!(resource, Resource::Page { .. });
         let camera = resource.camera().map(|one| settings.cameras.find(one));
         if camera == Some(Err(Missing::Unknown)) {
             return Err(Status::NotFound);
@@ -114,7 +113,12 @@ impl<F> Connection<F> {
             Verdict::Met => self.send(resource, request, now, settings, stats),
             Verdict::Failed => Err(Status::PreconditionFailed),
             Verdict::NotModified => {
-                self.reply(response::not_modified(is_page, keep_alive), keep_alive);
+                let cache = match resource {
+                    Resource::Page { .. } => response::page_cache_fields(),
+                    Resource::Stream { .. } | Resource::Snapshot { .. } => PICTURE_CACHE.into(),
+                    _ => NOT_KEPT.into(),
+                };
+                self.reply(response::not_modified(&cache, keep_alive), keep_alive);
                 Ok(())
             }
         }
@@ -230,7 +234,8 @@ fn verdict(resource: &Resource, request: &Request<'_>) -> Verdict {
             return Verdict::Met;
         }
     };
-    request.preconditions.evaluate(tag.as_deref())
+    let read = matches!(request.method, Method::Get | Method::Head);
+    request.preconditions.evaluate(tag.as_deref(), read)
 }
 
 impl From<NoRoute> for Status {
