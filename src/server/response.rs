@@ -70,32 +70,24 @@ impl Status {
                 "Bad Request",
                 "this is not a request that can be understood",
             ),
-            Status::Unauthorized => (
-                401,
-                "Unauthorized",
-                "this camera is for those who have a name and a password here",
-            ),
+            Status::Unauthorized => (401, "Unauthorized", "authentication required"),
             Status::NotFound => (
                 404,
                 "Not Found",
                 "there is nothing here; try /stream or /snapshot",
             ),
-            Status::MethodNotAllowed => {
-                (405, "Method Not Allowed", "pictures can only be looked at")
-            }
+            Status::MethodNotAllowed => (405, "Method Not Allowed", "this resource is read-only"),
             Status::RequestTimeout => {
                 (408, "Request Timeout", "the request did not arrive in time")
             }
-            Status::PreconditionFailed => {
-                (412, "Precondition Failed", "there is no such version of it")
-            }
+            Status::PreconditionFailed => (412, "Precondition Failed", "no matching version"),
             Status::UriTooLong => (414, "URI Too Long", "the address is too long"),
             Status::HeadersTooLarge => (
                 431,
                 "Request Header Fields Too Large",
                 "the request is too long",
             ),
-            Status::NotImplemented => (501, "Not Implemented", "this server does not do that"),
+            Status::NotImplemented => (501, "Not Implemented", "not implemented by this server"),
             Status::Unavailable => (
                 503,
                 "Service Unavailable",
