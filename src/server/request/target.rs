@@ -4,36 +4,42 @@
 //! Nothing else is: `%2F` is no slash. Dots stay what they are; no name here is made of them.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 /// The value of a `Host` field (RFC 9110, 7.2): a name, which may be empty, or an address, and perhaps a port.
 pub(super) fn is_host(value: &[u8]) -> bool {
+    let is_colon = |byte: &u8| *byte == b':';
     let (host, port) = match value.strip_prefix(b"[") {
         Some(rest) => {
-            let Some(end) = rest.iter().position(|byte| *byte == b']') else {
+            let end = rest.iter().position(|byte| *byte == b']');
+            let Some(end) = end.filter(|end| is_literal(&rest[..*end])) else {
                 return false;
             };
-            // Of what stands in brackets no more is asked than its letters: some send a link's zone with it.
-            let is_address = rest[..end]
-                .iter()
-                .all(|byte| is_unreserved(*byte) || matches!(byte, b':' | b'%'));
-            if end == 0 || !is_address {
-                return false;
-            }
             (&b""[..], &rest[end + 1..])
         }
-        None => value.split_at(
-            value
-                .iter()
-                .position(|byte| *byte == b':')
-                .unwrap_or(value.len()),
-        ),
+        None => value.split_at(value.iter().position(is_colon).unwrap_or(value.len())),
     };
     let is_port = match port {
         [] => true,
         [first, digits @ ..] => *first == b':' && digits.iter().all(u8::is_ascii_digit),
     };
-    let in_a_name = |byte: &u8| is_unreserved(*byte) || b"!$&'()*+,;=%".contains(byte);
+    let in_a_name = |byte: &u8| is_in_a_name(*byte) || *byte == b'%';
     is_port && host.iter().all(in_a_name) && escapes_are_whole(host)
+}
+
+/// What stands in brackets (RFC 3986, 3.2.2): an IPv6 address, or one of a later version. Some send a link's zone with it
+/// (RFC 6874), of which no more is asked than its letters.
+fn is_literal(text: &[u8]) -> bool {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let is_all =
+        |text: &str, allowed: fn(u8) -> bool| !text.is_empty() && text.bytes().all(allowed);
+    if let Some(later) = text.strip_prefix(['v', 'V']) {
+        let (version, address) = later.split_once('.').unwrap_or_default();
+        return is_all(version, |byte| byte.is_ascii_hexdigit())
+            && is_all(address, |byte| is_in_a_name(byte) || byte == b':');
+    }
+    let (address, zone) = text.split_once('%').unwrap_or((text, "none"));
+    address.parse::<Ipv6Addr>().is_ok() && is_all(zone, |byte| is_unreserved(byte) || byte == b'%')
 }
 
 /// A target of which no escape hides a letter, digit, `-`, `.`, `_` or `~` (RFC 3986, 6.2.2.2). None if its path has a
@@ -78,6 +84,11 @@ pub(in crate::server) fn split_absolute(target: &str) -> Option<(&str, &str)> {
     Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
 }
 
+/// What a host's name may have unescaped (RFC 3986, 3.2.2).
+fn is_in_a_name(byte: u8) -> bool {
+    is_unreserved(byte) || b"!$&'()*+,;=".contains(&byte)
+}
+
 /// RFC 3986, 2.3.
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
@@ -112,15 +123,44 @@ mod tests {
             ":80",
             "192.168.0.1",
             "[::1]",
+            "[::ffff:192.0.2.1]",
             "[fe80::1%eth0]:80",
+            "[fe80::1%25eth0]",
+            "[v1.a:b]",
+            "[vF.$]:80",
             "%2Frun%2Fa.sock",
             "a,b",
         ] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
-            "a b", "a/b", "a@b", "a:b", "a:80:80", "a:-1", "[::1", "[]", "[::1]a", "[a/b]",
-            "http://a", "a%", "a%2", "a%zz", "\"a\"", "ä", "a\tb",
+            "a b",
+            "a/b",
+            "a@b",
+            "a:b",
+            "a:80:80",
+            "a:-1",
+            "[::1",
+            "[]",
+            "[::1]a",
+            "[a/b]",
+            "[foo]",
+            "[1]",
+            "[::1::2]",
+            "[::1%]",
+            "[%eth0]",
+            "[v.a]",
+            "[v1.]",
+            "[v1]",
+            "[vg.a]",
+            "[192.0.2.1]",
+            "http://a",
+            "a%",
+            "a%2",
+            "a%zz",
+            "\"a\"",
+            "ä",
+            "a\tb",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
