@@ -17,9 +17,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::request::Request;
+use super::request::{Request, escape, is_unreserved};
 use super::response;
-use super::route::{self, NoRoute};
+use super::route;
 use crate::frames::jpeg::Picture;
 
 /// The head of a part of which nothing is known yet.
@@ -31,7 +31,7 @@ const ADVANCE_DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\nContent-Type: ima
 /// `dual_final_frames`: a frame that none has followed for so long is the last one for now, and is sent again.
 const FINAL_AFTER: Duration = Duration::from_millis(250);
 
-/// Longer keys are refused. ustreamer's page makes some ten letters.
+/// A longer key is none. ustreamer's page makes some ten letters.
 const MAX_KEY: usize = 128;
 
 /// How one stream is sent, and what it is called in `/state`.
@@ -39,8 +39,8 @@ const MAX_KEY: usize = 128;
 pub struct Quirks {
     /// A name of its own for each stream.
     pub id: u64,
-    /// `key=`, by which a page finds its stream in `/state`; `0` if there is none. Of characters that need no
-    /// quotes in cookies or JSON.
+    /// `key=`, by which a page finds its stream in `/state`; `0` if there is none. Escaped as [`escaped`] does it, so that it
+    /// needs no quotes in cookies or JSON.
     pub key: Box<str>,
     /// `extra_headers=1`: `X-UStreamer-*` fields in the heads of parts.
     pub extra_headers: bool,
@@ -54,26 +54,23 @@ pub struct Quirks {
 
 impl Quirks {
     /// What the request for a stream asks for.
-    pub fn of(request: &Request<'_>) -> Result<Self, NoRoute> {
+    pub fn of(request: &Request<'_>) -> Self {
         let query = request
             .target
             .split_once('?')
             .map_or("", |(_, query)| query);
         let flag = |name| route::parameter(query, name).map(is_true);
-        let key = match route::parameter(query, "key") {
-            None | Some("") => "0",
-            Some(key) if key.len() <= MAX_KEY && key.bytes().all(needs_no_quotes) => key,
-            Some(_) => return Err(NoRoute::BadParameter),
-        };
-        Ok(Quirks {
+        let key = route::parameter(query, "key");
+        let key = key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
+        Quirks {
             // Unlike a counter's, such a number is not met again after the server was started anew.
             id: RandomState::new().hash_one(Instant::now()),
-            key: key.into(),
+            key: key.map_or("0".into(), escaped).into(),
             extra_headers: flag("extra_headers").unwrap_or(false),
             advance_headers: flag("advance_headers").unwrap_or_else(|| is_blinks_img(request)),
             dual_final_frames: flag("dual_final_frames").unwrap_or(false),
             zero_data: flag("zero_data").unwrap_or(false),
-        })
+        }
     }
 
     /// The cookie that tells a page its stream's place in `/state`, as a header field.
@@ -170,10 +167,25 @@ fn is_true(value: &str) -> bool {
         || value.eq_ignore_ascii_case("yes")
 }
 
-/// The octets of a cookie's value (RFC 6265, 4.1.1), none of which needs an escape in a JSON string. Not the slash, which stands
-/// behind the key.
-fn needs_no_quotes(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\' | b'/')
+/// A parameter's value with all escaped but letters, digits, `-`, `.`, `_` and `~`, as ustreamer does it
+/// (`evhttp_encode_uri` of libevent): what is left fits into a cookie before a slash (RFC 6265, 4.1.1), and into JSON.
+fn escaped(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [byte, behind @ ..] = rest {
+        let (plain, left) = match (escape(rest), byte) {
+            (Some(plain), _) => (plain, &rest[3..]),
+            (None, b'+') => (b' ', behind),
+            (None, byte) => (*byte, behind),
+        };
+        if is_unreserved(plain) {
+            escaped.push(char::from(plain));
+        } else {
+            escaped.push_str(&format!("%{plain:02X}"));
+        }
+        rest = left;
+    }
+    escaped
 }
 
 /// An `<img>` asks for `image/avif,image/webp,…`, other requests for `*/*` or pages. Every Blink names Chrome; on iOS
@@ -199,7 +211,7 @@ mod tests {
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     const IMAGE: &str = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
 
-    fn quirks(target: &str, agent: &str, accept: &str) -> Result<Quirks, NoRoute> {
+    fn quirks(target: &str, agent: &str, accept: &str) -> Quirks {
         let head = format!(
             "GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\nAccept: {accept}\r\n\r\n"
         );
@@ -210,7 +222,7 @@ mod tests {
     }
 
     fn plain(target: &str) -> Quirks {
-        quirks(target, "curl/8", "*/*").unwrap()
+        quirks(target, "curl/8", "*/*")
     }
 
     #[test]
@@ -225,7 +237,7 @@ mod tests {
             ("/stream?advance_headers=1", "curl/8", "*/*", true),
             ("/?action=stream&advance_headers=1", FIREFOX, IMAGE, true),
         ] {
-            let quirks = quirks(target, agent, accept).unwrap();
+            let quirks = quirks(target, agent, accept);
             assert_eq!(
                 quirks.advance_headers, expected,
                 "{target} {agent} {accept}"
@@ -260,13 +272,22 @@ mod tests {
             quirks.id
         );
         assert_eq!(quirks.cookie(), cookie);
-        assert_eq!(&*plain("/stream").key, "0");
         assert_ne!(plain("/stream").id, plain("/stream").id);
         let long = "k".repeat(MAX_KEY + 1);
-        for bad in ["a/b", "a,b", "a\"b", "a\\b", &long] {
-            let refused = super::tests::quirks(&format!("/stream?key={bad}"), "a", "b");
-            assert_eq!(refused, Err(NoRoute::BadParameter), "{bad}");
+        for (key, expected) in [
+            ("a/b,c", "a%2Fb%2Cc"),
+            ("a\"b\\c", "a%22b%5Cc"),
+            ("a%3bb%2f%7e%0d%0a", "a%3Bb%2F~%0D%0A"),
+            ("100%&x", "100%25"),
+            ("%zz+%2", "%25zz%20%252"),
+            ("ä", "%C3%A4"),
+            ("", "0"),
+            (&long, "0"),
+        ] {
+            let quirks = plain(&format!("/stream?key={key}"));
+            assert_eq!(&*quirks.key, expected, "{key}");
         }
+        assert_eq!(&*plain("/stream").key, "0");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use httparse::Header;
 
-pub(super) use self::target::split_absolute;
+pub(super) use self::target::{escape, is_unreserved, split_absolute};
 use super::preconditions::Preconditions;
 use super::response::Status;
 

@@ -2,7 +2,7 @@
 //!
 //! The action of mjpg-streamer's `/?action=stream` is found anywhere in the query and matched by prefix, because
 //! clients append what they like: `?action=stream&1698`, `?action=stream?nonce=1`. Parameters that nobody here knows are
-//! ignored, never an error.
+//! ignored, never an error; so are values that mean nothing, as what is a word here may be another's there.
 //!
 //! A path may begin with a camera's name. Which cameras there are is not known here (`roster.rs`). Nothing in a path is
 //! decoded: escapes that need not be there are gone already (`request/target.rs`), and what is still encoded is no name.
@@ -14,6 +14,12 @@ use crate::frames::name::Name;
 
 /// The methods that every resource here has.
 pub const ALLOW: &str = "GET, HEAD, OPTIONS";
+
+/// A stream is repeated its last frame every 5 s, so a new one has to come before: clients give up after 10 s.
+const LOWEST_FPS: f64 = 0.25;
+
+/// Beyond this it makes no difference.
+const HIGHEST_FPS: f64 = 10_000.0;
 
 /// Which camera a URL means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +88,6 @@ pub enum NoRoute {
     NotFound,
     /// mjpg-streamer has it, this server does not: camera controls over HTTP.
     NotImplemented,
-    /// A known parameter with a value that means nothing.
-    BadParameter,
 }
 
 /// Finds the resource that `target` names, in one of the forms of RFC 9112, 3.2.
@@ -145,8 +149,8 @@ impl Resource {
 fn of_camera(path: &str, query: &str, camera: Which) -> Option<Result<Resource, NoRoute>> {
     match path {
         "" => Some(by_action(query, camera)),
-        "stream" | "stream.mjpg" => Some(stream(camera, query)),
-        "snapshot" | "snapshot.jpg" => Some(snapshot(camera, query)),
+        "stream" | "stream.mjpg" => Some(Ok(stream(camera, query))),
+        "snapshot" | "snapshot.jpg" => Some(Ok(snapshot(camera, query))),
         "state" => Some(Ok(Resource::State { camera })),
         _ => None,
     }
@@ -158,9 +162,9 @@ fn by_action(query: &str, camera: Which) -> Result<Resource, NoRoute> {
         return Ok(Resource::Page { camera });
     };
     if let Some(number) = action_on(action, "stream") {
-        stream(numbered(camera, number?)?, query)
+        Ok(stream(numbered(camera, number?)?, query))
     } else if let Some(number) = action_on(action, "snapshot") {
-        snapshot(numbered(camera, number?)?, query)
+        Ok(snapshot(numbered(camera, number?)?, query))
     } else if action.starts_with("command") {
         Err(NoRoute::NotImplemented)
     } else {
@@ -193,24 +197,24 @@ fn action_on(action: &str, verb: &str) -> Option<Result<Option<usize>, NoRoute>>
     }
 }
 
-fn stream(camera: Which, query: &str) -> Result<Resource, NoRoute> {
-    let fps = number(query, "fps")?.filter(|fps| *fps > 0.0);
-    // 0 means 'as they come', as in other servers. Beyond the bounds it makes no difference.
-    let period = fps.map(|fps| Duration::from_secs_f64(1.0 / fps.clamp(0.01, 10_000.0)));
-    Ok(Resource::Stream { camera, period })
+fn stream(camera: Which, query: &str) -> Resource {
+    // 0 means 'as they come', as in other servers.
+    let fps = number(query, "fps").filter(|fps| *fps > 0.0);
+    let period = fps.map(|fps| Duration::from_secs_f64(1.0 / fps.clamp(LOWEST_FPS, HIGHEST_FPS)));
+    Resource::Stream { camera, period }
 }
 
-fn snapshot(camera: Which, query: &str) -> Result<Resource, NoRoute> {
-    let seconds = |name| -> Result<Option<Duration>, NoRoute> {
-        Ok(number(query, name)?.map(|value| {
-            Duration::try_from_secs_f64(value).unwrap_or(Duration::from_secs(u32::MAX.into()))
-        }))
+fn snapshot(camera: Which, query: &str) -> Resource {
+    let seconds = |name| {
+        let value = number(query, name)?;
+        let longest = Duration::from_secs(u32::MAX.into());
+        Some(Duration::try_from_secs_f64(value).unwrap_or(longest))
     };
     let terms = Terms {
-        max_age: seconds("max_age")?,
-        after: seconds("after")?.map(whole_micros),
+        max_age: seconds("max_age"),
+        after: seconds("after").map(whole_micros),
     };
-    Ok(Resource::Snapshot { camera, terms })
+    Resource::Snapshot { camera, terms }
 }
 
 /// A number of seconds since 1970 has room for a quarter of a microsecond in the 53 bits of an `f64`: nearly, not quite,
@@ -220,14 +224,10 @@ fn whole_micros(time: Duration) -> Duration {
     Duration::new(rounded.as_secs(), rounded.subsec_micros() * 1000)
 }
 
-fn number(query: &str, name: &str) -> Result<Option<f64>, NoRoute> {
-    let Some(value) = parameter(query, name) else {
-        return Ok(None);
-    };
-    match value.parse::<f64>() {
-        Ok(number) if number.is_finite() && number >= 0.0 => Ok(Some(number)),
-        _ => Err(NoRoute::BadParameter),
-    }
+/// A parameter's value, if it is there and a number that means something.
+fn number(query: &str, name: &str) -> Option<f64> {
+    let number = parameter(query, name)?.parse::<f64>().ok()?;
+    (number.is_finite() && number >= 0.0).then_some(number)
 }
 
 /// The value of the first parameter of this name, as it stands there.
@@ -375,18 +375,25 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_numbers_or_an_error() {
-        assert_eq!(
-            route("/stream?fps=10"),
+    fn parameters_are_numbers_or_count_for_nothing() {
+        let every = |millis| {
             Ok(Resource::Stream {
                 camera: Which::Default,
-                period: Some(Duration::from_millis(100))
+                period: Some(Duration::from_millis(millis)),
             })
-        );
-        assert_eq!(route("/stream?fps=0"), Ok(STREAM));
-        for bad in ["fps=-1", "fps=x", "fps=", "fps=inf", "fps=NaN"] {
-            let target = format!("/stream?{bad}");
-            assert_eq!(route(&target), Err(NoRoute::BadParameter), "{bad}");
+        };
+        for (fps, millis) in [("10", 100), ("0.5", 2000), ("0.25", 4000), ("0.01", 4000)] {
+            assert_eq!(route(&format!("/stream?fps={fps}")), every(millis), "{fps}");
+        }
+        for all in ["0", "-1", "x", "", "auto", "inf", "NaN", "1 0", "10,5"] {
+            assert_eq!(route(&format!("/stream?fps={all}")), Ok(STREAM), "{all}");
+        }
+        for fresh in ["max_age=-1", "max_age=&after=", "after=x", "max_age=inf"] {
+            let fresh_one = Ok(Resource::Snapshot {
+                camera: Which::Default,
+                terms: Terms::default(),
+            });
+            assert_eq!(route(&format!("/snapshot?{fresh}")), fresh_one, "{fresh}");
         }
         assert_eq!(
             route("/snapshot?max_age=2&after=1733918400.5"),

@@ -131,7 +131,7 @@ count = follow([
     (b"GET", b"/front/snapshot?max_age=1", origin, 200), (b"GET", b"/state", [], 200), (b"HEAD", b"/state", [], 200),
     (b"GET", b"/metrics", [], 200), (b"GET", b"/favicon.ico", [], 204), (b"HEAD", b"/favicon.ico", [], 204),
     (b"GET", b"/front", [], 308), (b"OPTIONS", b"*", [], 200), (b"OPTIONS", b"/stream", preflight, 200),
-    (b"GET", b"/nothing", [], 404), (b"HEAD", b"/nothing", [], 404), (b"GET", b"/stream?fps=x", [], 400),
+    (b"GET", b"/nothing", [], 404), (b"HEAD", b"/nothing", [], 404), (b"GET", b"*", [], 400),
     (b"GET", b"/?action=command", [], 501), (b"GET", b"/gone/snapshot", [], 503), (b"GET", b"/snapshot", close, 200),
     (b"PUT", b"/", [], 405), (b"BREW", b"/", [], 501), (b"GET", b"/" + b"a" * 8000, [], 414),
     (b"GET", b"/", [("A", "a" * 17_000)], 431), (b"GET", b"/%zz", [], 400),

@@ -159,7 +159,7 @@ impl<F> Connection<F> {
             }
             Resource::Stream { camera, period } => {
                 let camera = settings.cameras.find(camera)?;
-                let quirks = Quirks::of(request)?;
+                let quirks = Quirks::of(request);
                 stats.streams += 1;
                 self.say(quirks.stream_head());
                 let stream = Stream::new(camera, *period, quirks, now, settings);
@@ -243,7 +243,6 @@ impl From<NoRoute> for Status {
         match none {
             NoRoute::NotFound => Status::NotFound,
             NoRoute::NotImplemented => Status::NotImplemented,
-            NoRoute::BadParameter => Status::BadRequest,
         }
     }
 }

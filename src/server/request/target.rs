@@ -90,12 +90,12 @@ fn is_in_a_name(byte: u8) -> bool {
 }
 
 /// RFC 3986, 2.3.
-fn is_unreserved(byte: u8) -> bool {
+pub(in crate::server) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// The byte that stands as `%` and two digits at the beginning.
-fn escape(text: &[u8]) -> Option<u8> {
+pub(in crate::server) fn escape(text: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = text else {
         return None;
     };
