@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use common::frames::{Maker, decode};
 use common::http::{Client, Part, Stream};
 use common::process::{
-    Process, capture, has, is_emulated, pid, run, serve, switches, wait_until_asleep,
+    Process, capture, has, is_emulated, lazycam, pid, run, serve, switches, wait_until_asleep,
 };
 use common::producer::{Camera, Hand};
 use common::{Scratch, eventually};
@@ -587,4 +587,28 @@ fn a_server_without_a_directory_has_a_state_all_the_same() {
     assert_eq!(camera(&state)["state"], "absent");
     assert_eq!(camera(&state)["frame"], Value::Null);
     assert_eq!(state["result"]["source"]["resolution"]["width"], 0);
+}
+
+#[test]
+fn the_state_without_a_camera_has_ustreamers_members_with_nothing_in_them() {
+    let scratch = Scratch::new();
+    let root = scratch.join("root");
+    let listen = ["serve", "--listen", "127.0.0.1:0", "--root"];
+    let root_alone = [&listen[..], &[root.to_str().unwrap()]].concat();
+    let one_to_come = [&root_alone[..], &["--default-camera", "front"]].concat();
+    for flags in [root_alone, one_to_come] {
+        let server = Process::start(lazycam(&flags));
+        let state = state(&server);
+        let result = &state["result"];
+        assert_eq!(result["instance_id"], "");
+        assert_eq!(result["encoder"]["quality"], 0);
+        let nothing = serde_json::json!({
+            "resolution": {"width": 0, "height": 0},
+            "online": false, "desired_fps": 0, "captured_fps": 0,
+        });
+        assert_eq!(result["source"], nothing);
+        let nobody = serde_json::json!({"queued_fps": 0, "clients": 0, "clients_stat": {}});
+        assert_eq!(result["stream"], nobody);
+        assert_eq!(result["lazycam"]["camera"], Value::Null);
+    }
 }

@@ -69,10 +69,7 @@ impl Server {
             ("viewers", list(&viewers, |one| one.json(&cameras))),
             ("sandbox", self.sandbox.json()),
         ]);
-        let mut result = match asked_for {
-            Some(facts) => facts.as_ustreamer(&viewers),
-            None => Vec::new(),
-        };
+        let mut result = as_ustreamer(asked_for, &viewers);
         result.push(("lazycam", ours));
         let state = object([("ok", "true".into()), ("result", object(result))]);
         state + "\n"
@@ -259,40 +256,44 @@ impl CameraFacts {
             ("frame", frame.unwrap_or(NULL.into())),
         ])
     }
+}
 
-    /// The members of `result` that ustreamer has.
-    fn as_ustreamer(&self, viewers: &[Viewer]) -> Vec<(&'static str, String)> {
-        let resolution = self.size.unwrap_or(Picture {
-            width: 0,
-            height: 0,
-        });
-        // 'HW' is ustreamer's word for frames that the camera itself has encoded.
-        let kind = self.quality.map_or("HW", |_| "CPU");
-        let encoder = object([
-            ("type", quoted(kind)),
-            ("quality", self.quality.unwrap_or(0).to_string()),
-        ]);
-        let fps = number(self.fps, 0);
-        let source = object([
-            ("resolution", size(resolution)),
-            ("online", (!self.finding.phase.is_trouble()).to_string()),
-            ("desired_fps", number(self.desired_fps.unwrap_or(0.0), 0)),
-            ("captured_fps", fps.clone()),
-        ]);
-        let clients = viewers.iter().filter(|one| one.streams(self.index));
-        let clients: Vec<_> = clients.map(Viewer::as_ustreamer).collect();
-        let stream = object([
-            ("queued_fps", fps),
-            ("clients", clients.len().to_string()),
-            ("clients_stat", object(clients)),
-        ]);
-        vec![
-            ("instance_id", quoted("")),
-            ("encoder", encoder),
-            ("source", source),
-            ("stream", stream),
-        ]
-    }
+/// The members of `result` that ustreamer has: of this camera, or of none.
+fn as_ustreamer(camera: Option<&CameraFacts>, viewers: &[Viewer]) -> Vec<(&'static str, String)> {
+    let resolution = camera.and_then(|one| one.size).unwrap_or(Picture {
+        width: 0,
+        height: 0,
+    });
+    let quality = camera.and_then(|one| one.quality);
+    // 'HW' is ustreamer's word for frames that the camera itself has encoded.
+    let kind = quality.map_or("HW", |_| "CPU");
+    let encoder = object([
+        ("type", quoted(kind)),
+        ("quality", quality.unwrap_or(0).to_string()),
+    ]);
+    let online = camera.is_some_and(|one| !one.finding.phase.is_trouble());
+    let desired_fps = camera.and_then(|one| one.desired_fps).unwrap_or(0.0);
+    let fps = number(camera.map_or(0.0, |one| one.fps), 0);
+    let source = object([
+        ("resolution", size(resolution)),
+        ("online", online.to_string()),
+        ("desired_fps", number(desired_fps, 0)),
+        ("captured_fps", fps.clone()),
+    ]);
+    let watches = |viewer: &&Viewer| camera.is_some_and(|one| viewer.streams(one.index));
+    let clients = viewers.iter().filter(watches);
+    let clients: Vec<_> = clients.map(Viewer::as_ustreamer).collect();
+    let stream = object([
+        ("queued_fps", fps),
+        ("clients", clients.len().to_string()),
+        ("clients_stat", object(clients)),
+    ]);
+    vec![
+        ("instance_id", quoted("")),
+        ("encoder", encoder),
+        ("source", source),
+        ("stream", stream),
+    ]
 }
 
 fn size(Picture { width, height }: Picture) -> String {
