@@ -287,6 +287,8 @@ fn every_form_of_address_in_use_leads_to_the_stream() {
         "/?action=stream&_=1",
         "/?action=stream?nonce_dashboard=1",
         "/?action=stream_0",
+        "/?action=stream_",
+        "/?action=stream_x",
         "/stream?unheard_of=1",
         // Words of ours with values of others.
         "/?action=stream&fps=",

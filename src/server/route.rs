@@ -184,16 +184,14 @@ fn numbered(camera: Which, number: Option<usize>) -> Result<Which, NoRoute> {
 /// Whether `action` is `verb` or `verb_N`, followed by nothing or by anything but a letter; and N, if it is there.
 fn action_on(action: &str, verb: &str) -> Option<Result<Option<usize>, NoRoute>> {
     let rest = action.strip_prefix(verb)?;
-    if let Some(rest) = rest.strip_prefix('_') {
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let number = rest[..end].parse().map_err(|_| NoRoute::NotFound);
-        return Some(number.map(Some));
+    if rest.starts_with(char::is_alphabetic) {
+        return None;
     }
-    match rest.chars().next() {
-        Some(c) if c.is_alphabetic() => None,
-        _ => Some(Ok(None)),
+    let number = rest.strip_prefix('_').unwrap_or_default();
+    let end = number.find(|c: char| !c.is_ascii_digit());
+    match &number[..end.unwrap_or(number.len())] {
+        "" => Some(Ok(None)),
+        digits => Some(digits.parse().map(Some).map_err(|_| NoRoute::NotFound)),
     }
 }
 
@@ -299,7 +297,13 @@ mod tests {
     fn the_number_of_a_camera_is_read_from_the_action() {
         assert_eq!(route("/?action=stream_0"), stream_of(Which::Number(0)));
         assert_eq!(route("/?action=stream_12&x"), stream_of(Which::Number(12)));
-        assert_eq!(route("/?action=stream_"), Err(NoRoute::NotFound));
+        for target in [
+            "/?action=stream_",
+            "/?action=stream_x",
+            "/?action=stream_&1",
+        ] {
+            assert_eq!(route(target), Ok(STREAM), "{target}");
+        }
         assert_eq!(
             route("/?action=stream_99999999999999999999"),
             Err(NoRoute::NotFound)
