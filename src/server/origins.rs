@@ -65,10 +65,14 @@ impl Origins {
 
 /// RFC 6454, 6.1: scheme, host and perhaps a port, and nothing behind.
 fn check(origin: &str) -> Result<(), String> {
-    let host = origin.split_once("://").map_or("", |(_, host)| host);
+    let (scheme, host) = origin.split_once("://").unwrap_or_default();
+    // RFC 3986, 3.1.
+    let in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    let is_scheme = is_scheme && scheme.chars().all(in_scheme);
     let allowed =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '[' | ']' | '_');
-    if host.is_empty() || !host.chars().all(allowed) {
+    if !is_scheme || host.is_empty() || !host.chars().all(allowed) {
         return Err(format!(
             "'{origin}' is no origin such as https://octopi.local:8080; * and none stand alone"
         ));
@@ -134,6 +138,10 @@ mod tests {
             &["http://"],
             &["http://a/"],
             &["http://a\r\nX: y"],
+            &["a\r\nX: y\r\nz://b"],
+            &["://a"],
+            &["1a://b"],
+            &["ht tp://b"],
         ] {
             assert!(origins(bad).is_err(), "{bad:?}");
         }
