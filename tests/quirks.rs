@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::frames::{Maker, decode};
 use common::http::Client;
@@ -10,6 +10,7 @@ use common::process::{Process, serve};
 use common::producer::{Camera, Hand};
 use common::{PATIENCE, Scratch};
 use lazycam::capture::stamp::Stamp;
+use lazycam::frames::state::{Phase, State};
 
 const DELIMITER: &str = "\r\n--boundarydonotcross\r\n";
 const BARE_HEAD: &str = "Content-Type: image/jpeg\r\n\r\n";
@@ -145,6 +146,58 @@ fn extra_headers_tell_what_is_known_of_a_frame_when_they_are_asked_for() {
         );
     }
     assert!((5..=30).contains(&fps), "{fps}");
+}
+
+/// PiKVM's kvmd takes a snapshot without these for a failure.
+#[test]
+fn a_snapshot_tells_what_ustreamer_tells_of_it() {
+    let scratch = Scratch::new();
+    let _camera = Camera::on_demand(scratch.path(), 50.0, Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    for target in ["/snapshot", "/?action=snapshot"] {
+        let reply = Client::connect(server.address()).get(target);
+        let field = |name: &str| reply.head.field(&format!("X-UStreamer-{name}")).unwrap();
+        let (width, height) = decode(&reply.body);
+        assert_eq!((field("Online"), field("Dropped")), ("true", "0"));
+        assert_eq!(field("Width"), width.to_string());
+        assert_eq!(field("Height"), height.to_string());
+        let time = |name| field(name).parse::<f64>().unwrap();
+        let (grabbed, sent) = (time("Grab-Timestamp"), time("Send-Timestamp"));
+        let captured = Stamp::find(&reply.body).unwrap().monotonic.as_secs_f64();
+        assert!(grabbed <= sent, "{grabbed} is after {sent}");
+        // The wall clock would be years away.
+        let patience = PATIENCE.as_secs_f64();
+        assert!(
+            (grabbed - captured).abs() < patience,
+            "{grabbed} is not {captured}"
+        );
+    }
+}
+
+#[test]
+fn extra_headers_say_that_a_picture_is_not_the_cameras() {
+    let scratch = Scratch::new();
+    let mut hand = Hand::new(&scratch.join("front"), Maker::new(5000));
+    let server = serve(&scratch.join("front"), &[]);
+    let lost = State::new(Phase::Lost, SystemTime::now());
+    hand.tell(&lost);
+    hand.announce();
+    let mut client = ask(&server, "/front/stream?extra_headers=1", "");
+    client.head();
+    take_until(&mut client, "--boundarydonotcross\r\n");
+    let next = |client: &mut Client| {
+        let head = part_head(client);
+        let jpeg = client.take(value(&head, "Content-Length").parse().unwrap());
+        client.take(DELIMITER.len());
+        let online = value(&head, "X-UStreamer-Online").to_owned();
+        assert_eq!(online == "true", Stamp::find(&jpeg).is_some(), "{head:?}");
+        online
+    };
+    assert_eq!(next(&mut client), "false");
+    hand.wait_until_asked();
+    hand.tell(&State::new(Phase::Live, SystemTime::now()));
+    hand.publish();
+    while next(&mut client) == "false" {}
 }
 
 #[test]

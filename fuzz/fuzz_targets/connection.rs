@@ -16,7 +16,7 @@ use lazycam::server::stats::{CloseReason, Stats};
 use libfuzzer_sys::fuzz_target;
 
 /// Header fields that this server sends. Another one would be a client's, got in through a target or an origin.
-const FIELDS: [&str; 25] = [
+const FIELDS: [&str; 31] = [
     "Access-Control-Allow-Credentials",
     "Access-Control-Allow-Headers",
     "Access-Control-Allow-Methods",
@@ -42,6 +42,12 @@ const FIELDS: [&str; 25] = [
     "X-Content-Type-Options",
     "X-Frame-Age",
     "X-Timestamp",
+    "X-UStreamer-Dropped",
+    "X-UStreamer-Grab-Timestamp",
+    "X-UStreamer-Height",
+    "X-UStreamer-Online",
+    "X-UStreamer-Send-Timestamp",
+    "X-UStreamer-Width",
 ];
 
 fuzz_target!(|input: &[u8]| {

@@ -245,7 +245,7 @@ impl<F> Connection<F> {
         match &mut self.state {
             State::Stream(stream) => {
                 if *stream.picture.get_or_insert(shot.picture) == shot.picture {
-                    self.give_part(shot, now, stats);
+                    self.give_part(shot, true, now, stats);
                 } else {
                     // Firefox keeps a stream's first size: end it, and let the client come back.
                     self.finish(now);
@@ -255,8 +255,8 @@ impl<F> Connection<F> {
                 let keep_alive = snapshot.keep_alive;
                 stats.snapshots += 1;
                 let age = now.saturating_duration_since(shot.taken);
-                let frame = Some((shot.len, shot.captured, age));
-                self.say(response::snapshot_head(frame, keep_alive));
+                let frame = shot.facts(true);
+                self.say(response::snapshot_head(Some((frame, age)), keep_alive));
                 self.out.put(shot, b"");
                 self.state = State::Reply { keep_alive };
             }
@@ -264,17 +264,20 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Gives a stream its next part. By itself for a picture in place of a frame, which says nothing of the frames' size: before
-    /// the first one that is a guess.
-    pub fn give_part(&mut self, shot: Shot<F>, now: Instant, stats: &mut Stats) {
+    /// Gives a stream a picture in place of a frame. It says nothing of the frames' size: before the first one that is a guess.
+    pub fn give_notice(&mut self, shot: Shot<F>, now: Instant, stats: &mut Stats) {
+        self.give_part(shot, false, now, stats);
+    }
+
+    fn give_part(&mut self, shot: Shot<F>, online: bool, now: Instant, stats: &mut Stats) {
         let State::Stream(stream) = &mut self.state else {
             return;
         };
         stats.frames += 1;
         stats.repeats += u64::from(stream.have == Some(shot.number));
-        let frame = stream.begin(&shot, now);
-        let quirks = &stream.quirks;
-        quirks.write_part_head(self.out.bytes(), &frame);
+        stream.begin(&shot, now);
+        let (quirks, fps) = (&stream.quirks, stream.rate.at(now).round() as u32);
+        quirks.write_part_head(self.out.bytes(), &shot.facts(online), fps);
         if quirks.zero_data {
             self.out.bytes().extend(quirks.delimiter());
         } else {

@@ -131,7 +131,7 @@ impl Server {
         peer.begin_frame(now, if heads_only { 0 } else { shot.len });
         let (connection, stats) = (&mut peer.connection, &mut self.stats);
         match begun {
-            Begun::Notice { .. } => connection.give_part(shot, now, stats),
+            Begun::Notice { .. } => connection.give_notice(shot, now, stats),
             Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, stats),
         }
         if heads_only || peer.connection.sends_stream_of().is_some() {

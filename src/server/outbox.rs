@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use super::quirks::Facts;
 use crate::frames::jpeg::Picture;
 
 /// A buffer of so many bytes is kept for the next frame: the head of a part fits in.
@@ -27,6 +28,18 @@ pub struct Shot<F> {
     pub picture: Picture,
     /// Grows from frame to frame of a camera.
     pub number: u64,
+}
+
+impl<F> Shot<F> {
+    /// What is told of it.
+    pub fn facts(&self, online: bool) -> Facts {
+        Facts {
+            len: self.len,
+            captured: self.captured,
+            picture: self.picture,
+            online,
+        }
+    }
 }
 
 impl<F> Clone for Shot<F> {

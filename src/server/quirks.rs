@@ -97,14 +97,14 @@ impl Quirks {
         }
     }
 
-    /// Appends what goes out right before a frame: nothing, if that is out already.
-    pub fn write_part_head(&self, out: &mut Vec<u8>, frame: &Facts) {
+    /// Appends what goes out right before a frame: nothing, if that is out already. `fps` is what this viewer is sent.
+    pub fn write_part_head(&self, out: &mut Vec<u8>, frame: &Facts, fps: u32) {
         if self.advance_headers {
             return;
         }
         let len = if self.zero_data { 0 } else { frame.len };
         let extra = if self.extra_headers {
-            frame.extra_fields()
+            frame.part_fields(fps)
         } else {
             String::new()
         };
@@ -121,7 +121,7 @@ impl Quirks {
     }
 }
 
-/// What the head of a part can tell about its frame.
+/// What a picture's head can tell about it.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// Its length in bytes.
@@ -130,32 +130,57 @@ pub struct Facts {
     pub captured: SystemTime,
     /// Its size in pixels.
     pub picture: Picture,
-    /// Frames per second that this viewer is sent.
-    pub fps: u32,
+    /// It is the camera's, and not in place of one that is lost.
+    pub online: bool,
 }
 
 impl Facts {
     /// Those of ustreamer's fields that have a meaning here, times on the monotonic clock as there. No frame is held
     /// back for being the same as the one before, so none is `Dropped`; when the frame was encoded and taken over is not
     /// known to a server, and not told.
-    fn extra_fields(&self) -> String {
-        let latency = SystemTime::now().duration_since(self.captured);
-        let latency = latency.unwrap_or_default().as_secs_f64();
-        let clock = clock_gettime(ClockId::Monotonic);
-        let sent = clock.tv_sec as f64 + clock.tv_nsec as f64 / 1e9;
+    fn part_fields(&self, fps: u32) -> String {
+        let (sent, latency) = self.times();
+        let fields = self.fields();
         format!(
-            "X-UStreamer-Online: true\r\n\
-             X-UStreamer-Dropped: 0\r\n\
-             X-UStreamer-Width: {}\r\n\
-             X-UStreamer-Height: {}\r\n\
-             X-UStreamer-Client-FPS: {}\r\n\
+            "{fields}\
+             X-UStreamer-Client-FPS: {fps}\r\n\
              X-UStreamer-Grab-Time: {:.6}\r\n\
              X-UStreamer-Send-Time: {sent:.6}\r\n\
              X-UStreamer-Latency: {latency:.6}\r\n",
-            self.picture.width,
-            self.picture.height,
-            self.fps,
             (sent - latency).max(0.0),
+        )
+    }
+
+    /// The same of a snapshot, where ustreamer has other names for the times and sends them unasked.
+    pub fn snapshot_fields(&self) -> String {
+        let (sent, latency) = self.times();
+        let fields = self.fields();
+        format!(
+            "{fields}\
+             X-UStreamer-Grab-Timestamp: {:.6}\r\n\
+             X-UStreamer-Send-Timestamp: {sent:.6}\r\n",
+            (sent - latency).max(0.0),
+        )
+    }
+
+    fn fields(&self) -> String {
+        let Picture { width, height } = self.picture;
+        format!(
+            "X-UStreamer-Online: {}\r\n\
+             X-UStreamer-Dropped: 0\r\n\
+             X-UStreamer-Width: {width}\r\n\
+             X-UStreamer-Height: {height}\r\n",
+            self.online,
+        )
+    }
+
+    /// Now on the monotonic clock, and how long ago it was captured, in seconds.
+    fn times(&self) -> (f64, f64) {
+        let latency = SystemTime::now().duration_since(self.captured);
+        let clock = clock_gettime(ClockId::Monotonic);
+        (
+            clock.tv_sec as f64 + clock.tv_nsec as f64 / 1e9,
+            latency.unwrap_or_default().as_secs_f64(),
         )
     }
 }

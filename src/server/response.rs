@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::date::date_field;
 use super::page;
+use super::quirks::Facts;
 
 /// The delimiter behind every part of a stream, sent at once with the part (RFC 2046, 5.1.1). The first one goes out
 /// with the reply's head and without the line break before it.
@@ -17,8 +18,10 @@ pub const DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\n";
 /// How long a client that was sent away is asked to wait.
 const RETRY_AFTER_SECS: u32 = 5;
 
-/// Pages that may read a picture (`origins.rs`) may read its times.
-const PICTURE_CORS: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age\r\n";
+/// Pages that may read a snapshot (`origins.rs`) may read what is told of it.
+const EXPOSED: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age, \
+    X-UStreamer-Online, X-UStreamer-Dropped, X-UStreamer-Width, X-UStreamer-Height, \
+    X-UStreamer-Grab-Timestamp, X-UStreamer-Send-Timestamp\r\n";
 
 /// Pictures are live: no cache keeps them, no proxy recodes them (`no-transform` keeps haproxy from compressing).
 pub const PICTURE_CACHE: &str = "\
@@ -224,22 +227,23 @@ pub fn no_content(keep_alive: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The head of a snapshot; its length, time and age are known when it is sent, not to HEAD.
-pub fn snapshot_head(frame: Option<(u64, SystemTime, Duration)>, keep_alive: bool) -> Vec<u8> {
+/// The head of a snapshot; what is told of the frame, and its age, are known when it is sent, not to HEAD.
+pub fn snapshot_head(frame: Option<(Facts, Duration)>, keep_alive: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.1 200 OK\r\n\
          {}\
-         {PICTURE_CORS}\
+         {EXPOSED}\
          {PICTURE_CACHE}\
          Content-Type: image/jpeg\r\n",
         general_fields(keep_alive),
     )
     .into_bytes();
-    if let Some((len, captured, age)) = frame {
-        write_frame_fields(&mut head, len, captured);
+    if let Some((frame, age)) = frame {
+        write_frame_fields(&mut head, frame.len, frame.captured);
         // `X-Timestamp` alone tells no age to those whose clock is another one.
         let (secs, micros) = (age.as_secs(), age.subsec_micros());
         let _ = write!(head, "X-Frame-Age: {secs}.{micros:06}\r\n");
+        head.extend_from_slice(frame.snapshot_fields().as_bytes());
     }
     head.extend_from_slice(b"\r\n");
     head
@@ -250,7 +254,6 @@ pub fn stream_head(field: &str, with_boundary: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.0 200 OK\r\n\
          {}\
-         {PICTURE_CORS}\
          {PICTURE_CACHE}\
          X-Accel-Buffering: no\r\n\
          {field}\

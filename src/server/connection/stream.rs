@@ -6,7 +6,7 @@ use super::Settings;
 use crate::frames::jpeg::Picture;
 use crate::server::figures::Rate;
 use crate::server::outbox::{Outbox, Shot};
-use crate::server::quirks::{Facts, Quirks};
+use crate::server::quirks::Quirks;
 
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -89,18 +89,13 @@ impl Stream {
         self.repeat_at = later.map_or(usual, |at| at.min(usual));
     }
 
-    pub(super) fn begin<F>(&mut self, shot: &Shot<F>, now: Instant) -> Facts {
+    /// Takes note of the next part.
+    pub(super) fn begin<F>(&mut self, shot: &Shot<F>, now: Instant) {
         self.is_repeat = self.have.replace(shot.number) == Some(shot.number);
         self.rate.add(1, now);
         if let Some(period) = self.period {
             // On a grid, so that lateness does not add up; but what was missed is not made good.
             self.not_before = (self.not_before + period).max(now);
-        }
-        Facts {
-            len: shot.len,
-            captured: shot.captured,
-            picture: shot.picture,
-            fps: self.rate.at(now).round() as u32,
         }
     }
 }
