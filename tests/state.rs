@@ -217,7 +217,8 @@ fn reports_that_are_asked_for_all_at_once_are_given_a_few_at_a_turn_and_made_onc
         turns.entry(told("uptime")).or_default().push(told("time"));
     }
     for times in turns.values() {
-        assert!(times.len() <= 8, "{} answers in one turn", times.len());
+        // Eight when the requests come, and eight when the rest of them is due.
+        assert!(times.len() <= 16, "{} answers in one turn", times.len());
         assert!(times.iter().all(|time| *time == times[0]), "{times:?}");
     }
 }
@@ -268,7 +269,7 @@ fn a_state_that_could_not_be_written_is_written_when_it_can_be() {
     let scratch = Scratch::new();
     let dir = scratch.join("front");
     let server = Process::start(run(&dir, &["--linger", "60"]));
-    wait_for_phase(&server, "off");
+    eventually("it is told", || dir.join("state").exists());
     // Nothing can be staged where a file stands in the place of the directory for it.
     let staging = dir.join(".new");
     fs::remove_dir_all(&staging).unwrap();
