@@ -126,7 +126,9 @@ impl Follower {
 
     /// Whether the directory was there at the last look.
     pub(super) fn is_there(&self, id: DirId) -> bool {
-        self.places.get(&id).is_some_and(|place| place.home.is_some())
+        self.places
+            .get(&id)
+            .is_some_and(|place| place.home.is_some())
     }
 
     /// Ends following; nothing with this name is told after it.
