@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::slice::from_mut;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,6 +27,30 @@ fn number(reply: &Reply) -> u64 {
     Maker::new(3000).verify(&reply.body).frame
 }
 
+/// Asks with each of the `clients` for a picture, publishes one when the server asks for it, and has them all given that one; its
+/// number. Where the machine stalls for longer than the server waits, they are asked again.
+#[track_caller]
+fn ask_and_publish(hand: &mut Hand, clients: &mut [Client], server: &Process, target: &str) -> u64 {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        let asked = Instant::now();
+        for client in &mut *clients {
+            client.request("GET", target);
+        }
+        wait_until_asleep(server.pid());
+        hand.wait_until_asked();
+        let new = hand.publish().frame;
+        let replies: Vec<_> = clients.iter_mut().map(Client::reply).collect();
+        let is_late = replies.iter().any(|reply| reply.is_out_of_time(asked));
+        if !is_late || Instant::now() > limit {
+            assert!(replies.iter().all(|reply| number(reply) == new));
+            return new;
+        }
+        hand.was_asked();
+        thread::sleep(PAUSE);
+    }
+}
+
 fn site() -> (Scratch, Hand, Process, Client) {
     let scratch = Scratch::new();
     let hand = Hand::new(scratch.path(), Maker::new(3000));
@@ -36,10 +61,7 @@ fn site() -> (Scratch, Hand, Process, Client) {
 
 /// Publishes until the camera would rest: the last frame came while nobody looked. Its number.
 fn publish_and_rest(hand: &mut Hand, client: &mut Client, server: &Process) -> u64 {
-    client.request("GET", "/snapshot");
-    hand.wait_until_asked();
-    let asked_for = hand.publish().frame;
-    assert_eq!(number(&client.reply()), asked_for);
+    ask_and_publish(hand, from_mut(client), server, "/snapshot");
     // That one was opened, so there is another, which is not.
     hand.wait_until_asked();
     let last = hand.publish().frame;
@@ -53,10 +75,7 @@ fn a_camera_that_rests_is_asked_and_the_frame_from_before_the_pause_is_not_taken
     let (_scratch, mut hand, server, mut client) = site();
     let old = publish_and_rest(&mut hand, &mut client, &server);
     thread::sleep(PAUSE);
-    client.request("GET", "/snapshot");
-    hand.wait_until_asked();
-    let new = hand.publish().frame;
-    assert_eq!(number(&client.reply()), new);
+    let new = ask_and_publish(&mut hand, from_mut(&mut client), &server, "/snapshot");
     assert!(new > old);
 }
 
@@ -65,18 +84,20 @@ fn without_a_new_frame_there_is_a_503_and_not_the_frame_from_before_the_pause() 
     let (_scratch, mut hand, server, mut client) = site();
     publish_and_rest(&mut hand, &mut client, &server);
     thread::sleep(PAUSE);
-    let start = Instant::now();
-    let reply = client.get("/snapshot");
-    assert_eq!(reply.head.status, 503);
-    assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
+    let mut took = Vec::new();
+    let in_time = (0..3).find_map(|_| {
+        let start = Instant::now();
+        let reply = client.get("/snapshot");
+        assert_eq!(reply.head.status, 503);
+        took.push(start.elapsed());
+        (start.elapsed() < LIMIT).then_some(reply)
+    });
+    let reply = in_time.unwrap_or_else(|| panic!("{took:?}"));
     let after = reply.head.field("Retry-After").unwrap();
     assert!(after.parse::<u32>().unwrap() > 0);
     // That is no reason to end the connection.
     assert_eq!(reply.head.field("Connection"), Some("keep-alive"));
-    client.request("GET", "/snapshot");
-    hand.wait_until_asked();
-    let new = hand.publish().frame;
-    assert_eq!(number(&client.reply()), new);
+    ask_and_publish(&mut hand, from_mut(&mut client), &server, "/snapshot");
 }
 
 #[test]
@@ -110,10 +131,12 @@ fn max_age_takes_the_frame_that_is_there_as_long_as_it_is_no_older() {
     assert_eq!(number(&client.get("/snapshot?max_age=60")), old);
     thread::sleep(PAUSE);
     assert_eq!(number(&client.get("/?action=snapshot&max_age=60")), old);
-    client.request("GET", "/snapshot?max_age=0.1");
-    hand.wait_until_asked();
-    let new = hand.publish().frame;
-    assert_eq!(number(&client.reply()), new);
+    ask_and_publish(
+        &mut hand,
+        from_mut(&mut client),
+        &server,
+        "/snapshot?max_age=0.1",
+    );
 }
 
 #[test]
@@ -134,26 +157,34 @@ fn a_frame_from_before_the_servers_start_is_as_old_as_it_says() {
         hand.was_asked();
         let server = serve(scratch.path(), &[]);
         let mut client = Client::connect(server.address());
-        client.request("GET", target);
-        hand.wait_until_asked();
-        let new = hand.publish().frame;
-        assert_eq!(number(&client.reply()), new, "{target}");
+        ask_and_publish(&mut hand, from_mut(&mut client), &server, target);
     }
 }
 
 #[test]
 fn after_is_answered_with_another_frame_than_the_one_that_the_client_has() {
+    assert!((0..3).any(|_| after_is_answered_with_another_frame()));
+}
+
+/// False if the machine stalled for longer than the server waits for that frame.
+fn after_is_answered_with_another_frame() -> bool {
     let (_scratch, mut hand, server, mut client) = site();
     publish_and_rest(&mut hand, &mut client, &server);
     let first = client.get("/snapshot?max_age=60");
     let timestamp = first.head.field("X-Timestamp").unwrap();
+    let asked = Instant::now();
     client.request("GET", &format!("/snapshot?max_age=60&after={timestamp}"));
     hand.wait_until_asked();
     let new = hand.publish().frame;
-    assert_eq!(number(&client.reply()), new);
+    let reply = client.reply();
+    if reply.is_out_of_time(asked) {
+        return false;
+    }
+    assert_eq!(number(&reply), new);
     // The next client has another one already, so the newest will do.
     let again = client.get(&format!("/snapshot?max_age=60&after={timestamp}"));
     assert_eq!(number(&again), new);
+    true
 }
 
 #[test]
@@ -164,7 +195,7 @@ fn polling_with_after_gets_each_frame_once() {
     let mut client = Client::connect(server.address());
     let (mut last, mut timestamp) = (0, "0.000000".to_owned());
     for _ in 0..20 {
-        let reply = client.get(&format!("/snapshot?after={timestamp}"));
+        let reply = client.picture(&format!("/snapshot?after={timestamp}"));
         let new = number(&reply);
         assert!(new > last, "{new} after {last}");
         last = new;
@@ -176,15 +207,7 @@ fn polling_with_after_gets_each_frame_once() {
 fn one_frame_answers_everybody_who_waits() {
     let (_scratch, mut hand, server, _client) = site();
     let mut clients: Vec<_> = (0..20).map(|_| Client::connect(server.address())).collect();
-    for client in &mut clients {
-        client.request("GET", "/snapshot?max_age=0");
-    }
-    wait_until_asleep(server.pid());
-    hand.wait_until_asked();
-    let frame = hand.publish().frame;
-    for client in &mut clients {
-        assert_eq!(number(&client.reply()), frame);
-    }
+    ask_and_publish(&mut hand, &mut clients, &server, "/snapshot?max_age=0");
 }
 
 fn take(arguments: &[&str]) -> Process {

@@ -42,8 +42,10 @@ impl Maker {
         let mut left = self.len.saturating_sub(jpeg.len() + end.len());
         while left > 4 {
             let body = (left - 4).min(60_000);
-            let filler = (0..body).map(|at| (stamp.frame as usize + at) as u8 & 0x7F);
-            push_comment(&mut jpeg, &filler.collect::<Vec<_>>());
+            let cycle: Vec<_> = (0..128)
+                .map(|at| (stamp.frame as u8).wrapping_add(at) & 0x7F)
+                .collect();
+            push_comment(&mut jpeg, &cycle.repeat(body / 128 + 1)[..body]);
             left -= body + 4;
         }
         // Fill bytes may stand before any marker (T.81, B.1.1.2).

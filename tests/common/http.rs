@@ -134,6 +134,28 @@ impl Client {
         self.reply()
     }
 
+    /// The reply to a request for a picture. Where a machine stalls for longer than the server waits for a frame, that is a 503 when
+    /// this time has passed, and no sooner: then it is asked again.
+    #[track_caller]
+    pub(crate) fn picture(&mut self, target: &str) -> Reply {
+        self.picture_by(|client| client.request("GET", target))
+    }
+
+    /// The same, with the request that `ask` sends.
+    #[track_caller]
+    pub(crate) fn picture_by(&mut self, mut ask: impl FnMut(&mut Client)) -> Reply {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            let asked = Instant::now();
+            ask(self);
+            let reply = self.reply();
+            if !reply.is_out_of_time(asked) || Instant::now() > limit {
+                assert_eq!(reply.head.status, 200, "{:?}", reply.head);
+                return reply;
+            }
+        }
+    }
+
     /// Ends the sending side.
     pub(crate) fn half_close(&mut self) {
         match &self.socket {
@@ -302,6 +324,14 @@ impl Client {
     }
 }
 
+impl Reply {
+    /// Whether it is the 503 of a server that was `asked` for a picture, and has waited for a frame as long as it does.
+    pub(crate) fn is_out_of_time(&self, asked: Instant) -> bool {
+        // 1.5 s, but for the moment between the server's look at the clock and its read.
+        self.head.status == 503 && asked.elapsed() >= Duration::from_millis(1400)
+    }
+}
+
 impl Head {
     /// The value of a field that is there at most once.
     #[track_caller]
@@ -395,10 +425,10 @@ impl Stream {
         self.next().expect("a frame, not the end of the stream")
     }
 
-    /// The next part, of which each byte is as `maker` made it; its number.
+    /// The next part that is a frame. Where a machine stalls, the picture of a camera that is not there yet may come before it.
     #[track_caller]
-    pub(crate) fn number(&mut self, maker: &Maker) -> u64 {
-        maker.verify(&self.part().jpeg).frame
+    pub(crate) fn frame(&mut self) -> Part {
+        self.part_that(|part| part.notice().is_none())
     }
 
     /// The usual time between this part and those that follow: the middle one of three, because a machine may stand still for once.
@@ -413,10 +443,16 @@ impl Stream {
         gaps[1]
     }
 
-    /// Reads on until a part with a number above `number` comes.
+    /// The next frame, of which each byte is as `maker` made it; its number.
+    #[track_caller]
+    pub(crate) fn number(&mut self, maker: &Maker) -> u64 {
+        maker.verify(&self.frame().jpeg).frame
+    }
+
+    /// Reads on until a frame with a number above `number` comes.
     #[track_caller]
     pub(crate) fn part_after(&mut self, number: u64) -> Part {
-        self.part_that(|part| part.number() > number)
+        self.part_that(|part| part.notice().is_none() && part.number() > number)
     }
 
     #[track_caller]

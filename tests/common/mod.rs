@@ -14,7 +14,7 @@ pub(crate) mod producer;
 pub(crate) mod tables;
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use lazycam::event::{Interest, Poll};
 use lazycam::frames::watch::{Change, DirId, Watcher};
 
-/// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything here takes on a busy machine, or on one that stands still for seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory that is removed at the end.
 pub(crate) struct Scratch(PathBuf);
@@ -31,16 +31,22 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let memory = Path::new("/dev/shm");
         let base = if memory.is_dir() {
             memory.to_owned()
         } else {
             std::env::temp_dir()
         };
-        let path = base.join(format!("lazycam-test-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Scratch(path.canonicalize().unwrap())
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = base.join(format!("lazycam-test-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Scratch(path.canonicalize().unwrap()),
+                // Left by a process that had this number before, and was killed.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -105,8 +111,12 @@ pub(crate) fn wait(watcher: &Watcher, patience: Duration) -> bool {
     poll.next_event().is_some()
 }
 
-/// Says so loudly: written past the test harness, which keeps back what a passing test prints.
+/// Says so loudly: written past the test harness, which keeps back what a passing test prints. With `LAZYCAM_SKIP_NOTHING` in the
+/// environment it is a failure.
+#[track_caller]
 pub(crate) fn skipped(why: &str) {
+    let may_skip = std::env::var_os("LAZYCAM_SKIP_NOTHING").is_none();
+    assert!(may_skip, "LAZYCAM_SKIP_NOTHING is set, but: {why}");
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}");
 }

@@ -374,7 +374,7 @@ pub(crate) fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
     if !found {
-        eprintln!("SKIPPED: {program} is not installed");
+        super::skipped(&format!("{program} is not installed"));
     }
     found
 }
