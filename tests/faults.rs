@@ -1,8 +1,6 @@
 //! What goes wrong around it: directories that vanish, queues that overflow, no space, no descriptors, too many
 //! clients. Viewers stay, and it goes on when the trouble is over.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
-
 mod common;
 
 use std::fs;
@@ -20,7 +18,7 @@ use common::process::{
 };
 use common::producer::{Camera, Feeder, Hand};
 use common::tables::without_tables;
-use common::{PATIENCE, Scratch, eventually};
+use common::{PATIENCE, Scratch, eventually, skipped};
 use lazycam::capture::stamp::monotonic;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
@@ -32,7 +30,8 @@ fn watch(server: &Process) -> Stream {
 #[track_caller]
 fn expect_new_frame(stream: &mut Stream) {
     let now = monotonic();
-    stream.part_that(|part| part.stamp().monotonic > now);
+    // A slow machine may be shown the picture of a camera that is not there yet.
+    stream.part_that(|part| part.notice().is_none() && part.stamp().monotonic > now);
 }
 
 #[test]
@@ -90,8 +89,9 @@ fn after_a_queue_overflow_the_stream_goes_on_although_the_frames_event_was_lost(
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let limit: usize = limit.trim().parse().unwrap();
     if limit > 500_000 {
-        eprintln!("SKIPPED: max_queued_events is {limit}, too many to overflow in a test");
-        return;
+        return skipped(&format!(
+            "max_queued_events is {limit}, too many to overflow in a test"
+        ));
     }
     let scratch = Scratch::new();
     let dir = scratch.path();
@@ -152,7 +152,7 @@ fn run_on_little_space(dir: &Path) -> Option<Process> {
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         return Some(Process::start(command));
     }
-    eprintln!("SKIPPED: a tmpfs cannot be mounted in a namespace here (unshare, root)");
+    skipped("a tmpfs cannot be mounted in a namespace here (unshare, root)");
     None
 }
 
@@ -181,7 +181,7 @@ fn a_full_file_system_costs_frames_but_no_viewer_and_no_process() {
     fs::remove_file(filler.with_extension("more")).unwrap();
     expect_new_frame(&mut stream);
     assert_eq!(server.child(), child, "the same process");
-    Maker::new(20_000).verify(&stream.part().jpeg);
+    stream.number(&Maker::new(20_000));
 }
 
 /// Connections with a stream asked for, answered or not.
@@ -215,7 +215,7 @@ fn at_the_descriptor_limit_viewers_keep_their_frames_and_nothing_spins() {
     let before = cpu_ticks(server.pid());
     let start = monotonic();
     while monotonic() - start < Duration::from_secs(3) {
-        maker.verify(&first.part().jpeg);
+        first.number(&maker);
     }
     let used = cpu_ticks(server.pid()) - before;
     assert!(used < MUCH, "{used} hundredths of a second in 3 s");
@@ -259,8 +259,9 @@ fn without_any_descriptor_left_accepting_rests_and_goes_on_when_there_is_one() {
     let old = match prlimit(Some(pid), Resource::Nofile, none) {
         Ok(old) => old,
         Err(error) => {
-            eprintln!("SKIPPED: the limit of a running process cannot be changed here: {error}");
-            return;
+            return skipped(&format!(
+                "the limit of a running process cannot be changed here: {error}"
+            ));
         }
     };
     let mut second = Client::connect(address);

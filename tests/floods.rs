@@ -210,7 +210,7 @@ fn slow_heads_and_silent_peers_cost_a_viewer_nothing_and_little_memory() {
     let address = rig.server.address();
     let before = anonymous(&rig.server);
     let mut crowd: Vec<_> = (0..300).map(|_| Client::connect(address)).collect();
-    for client in crowd.iter_mut().step_by(2) {
+    for client in crowd.iter_mut().skip(2).step_by(2) {
         client.send("GET /stream HTTP/1.1\r\nHost: te");
     }
     eventually("all are there", || {
@@ -222,7 +222,9 @@ fn slow_heads_and_silent_peers_cost_a_viewer_nothing_and_little_memory() {
         let grown = anonymous(&rig.server).saturating_sub(before);
         assert!(grown < 900, "{grown} KiB for 300 peers");
     }
-    // The last byte of a head is answered as if nothing had been.
+    // The last byte of a head is answered as if nothing had been. Its first one came late, for it has ten seconds.
+    crowd[0].send("GET /stream HTTP/1.1\r\nHost: te");
+    rig.expect_new_frames();
     crowd[0].send("st\r\n\r\n");
     assert_eq!(crowd[0].head().status, 200);
     drop(crowd);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::frames::{Maker, decode};
 use common::http::Client;
@@ -115,8 +115,8 @@ fn extra_headers_tell_what_is_known_of_a_frame_when_they_are_asked_for() {
     let mut client = ask(&server, "/stream?extra_headers=1", "");
     client.head();
     take_until(&mut client, "--boundarydonotcross\r\n");
-    let mut fps = 0;
-    for _ in 0..60 {
+    let start = Instant::now();
+    for count in 1.. {
         let head = part_head(&mut client);
         let number = |name| value(&head, name).parse::<f64>().unwrap();
         let jpeg = client.take(number("Content-Length") as usize);
@@ -126,7 +126,7 @@ fn extra_headers_tell_what_is_known_of_a_frame_when_they_are_asked_for() {
         assert_eq!(value(&head, "X-UStreamer-Dropped"), "0");
         assert_eq!(number("X-UStreamer-Width"), f64::from(width));
         assert_eq!(number("X-UStreamer-Height"), f64::from(height));
-        fps = value(&head, "X-UStreamer-Client-FPS").parse().unwrap();
+        let fps = number("X-UStreamer-Client-FPS") as u32;
         let (grabbed, sent) = (
             number("X-UStreamer-Grab-Time"),
             number("X-UStreamer-Send-Time"),
@@ -144,8 +144,12 @@ fn extra_headers_tell_what_is_known_of_a_frame_when_they_are_asked_for() {
             head.iter()
                 .all(|(name, value)| name.len() + value.len() < 126)
         );
+        // Of the last second: a machine that stood still in it has had few.
+        if count >= 60 && (5..=30).contains(&fps) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{fps}");
     }
-    assert!((5..=30).contains(&fps), "{fps}");
 }
 
 /// PiKVM's kvmd takes a snapshot without these for a failure.
@@ -228,13 +232,15 @@ fn dual_final_frames_sends_the_last_of_a_series_twice_and_soon() {
     let mut dual = Client::connect(server.address()).stream("/stream?dual_final_frames=1");
     let mut single = Client::connect(server.address()).stream("/stream");
     hand.wait_until_asked();
+    let published = Instant::now();
     hand.publish();
     assert_eq!(dual.number(&maker), 1);
     assert_eq!(single.number(&maker), 1);
     assert_eq!(dual.number(&maker), 1);
     // Not a third time, and the other viewer not at all, before the usual five seconds.
-    assert!(!dual.client().hears_something(Duration::from_secs(1)));
-    assert!(!single.client().hears_something(Duration::from_millis(1)));
+    let usual = || published.elapsed() >= Duration::from_secs(5);
+    assert!(!dual.client().hears_something(Duration::from_secs(1)) || usual());
+    assert!(!single.client().hears_something(Duration::from_millis(1)) || usual());
 }
 
 #[test]

@@ -48,8 +48,7 @@ fn a_stream_on_standard_input_reaches_every_viewer_unchanged() {
                 let mut stream = Client::connect(address).stream("/stream");
                 let mut last = 0;
                 for _ in 0..30 {
-                    let part = stream.part();
-                    let number = maker().verify(&part.jpeg).frame;
+                    let number = stream.number(&maker());
                     assert!(number > last, "{number} after {last}");
                     last = number;
                 }
@@ -59,7 +58,7 @@ fn a_stream_on_standard_input_reaches_every_viewer_unchanged() {
     for viewer in viewers {
         viewer.join().unwrap();
     }
-    let reply = Client::connect(address).get("/snapshot");
+    let reply = Client::connect(address).picture("/snapshot");
     maker().verify(&reply.body);
     assert!(server.stop().status.success());
 }
@@ -69,7 +68,7 @@ fn of_a_stream_faster_than_wanted_some_frames_are_published_evenly() {
     let scratch = Scratch::new();
     let (server, _feeder) = run_fed(&scratch.join("camera"), &["--fps", "10"]);
     let mut stream = Client::connect(server.address()).stream("/stream");
-    let parts: Vec<_> = (0..21).map(|_| stream.part()).collect();
+    let parts: Vec<_> = (0..21).map(|_| stream.frame()).collect();
     // 30 frames a second come, and each tells its number and when it was made.
     let numbers: Vec<_> = parts.iter().map(Part::number).collect();
     assert!(numbers.windows(2).all(|two| two[0] < two[1]), "{numbers:?}");
@@ -85,9 +84,9 @@ fn a_pattern_of_any_size_and_rate_reaches_a_viewer() {
     let flags = ["--size", "333x222", "--fps", "60"];
     let server = Process::start(run(&scratch.join("camera"), &flags));
     let mut stream = Client::connect(server.address()).stream("/stream");
-    let mut last = stream.part();
+    let mut last = stream.frame();
     for _ in 0..60 {
-        let part = stream.part();
+        let part = stream.frame();
         assert_eq!(decode(&part.jpeg), (333, 222));
         assert!(part.number() > last.number());
         assert!(part.stamp().monotonic > last.stamp().monotonic);
@@ -100,7 +99,7 @@ fn a_killed_capture_process_is_replaced_and_the_stream_goes_on() {
     let scratch = Scratch::new();
     let (server, _feeder) = run_fed(&scratch.join("camera"), &[]);
     let mut stream = Client::connect(server.address()).stream("/stream");
-    let mut last = stream.part();
+    let mut last = stream.frame();
     maker().verify(&last.jpeg);
     for _ in 0..2 {
         let child = server.child();
@@ -111,6 +110,9 @@ fn a_killed_capture_process_is_replaced_and_the_stream_goes_on() {
         let restarted = monotonic();
         // Whole frames all the time, newer each time or the last one again; and in the end from the new process.
         last = stream.part_that(|part| {
+            if part.notice().is_some() {
+                return false;
+            }
             let (before, now) = (last.number(), maker().verify(&part.jpeg).frame);
             assert!(now >= before, "{now} after {before}");
             part.stamp().monotonic > restarted
@@ -190,7 +192,7 @@ fn under_nohup_both_processes_outlive_the_terminal() {
         kill_process(process, Signal::HUP).unwrap();
     }
     let hung_up = monotonic();
-    stream.part_that(|part| part.stamp().monotonic > hung_up);
+    stream.part_that(|part| part.notice().is_none() && part.stamp().monotonic > hung_up);
     assert_eq!(server.child(), child);
     assert!(server.stop().status.success());
 }

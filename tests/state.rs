@@ -1,7 +1,5 @@
 //! What lazycam tells about itself: the file `state`, /state and /metrics, and the picture for a lost camera.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
-
 mod common;
 
 use std::collections::HashMap;
@@ -16,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use common::frames::{Maker, decode};
 use common::http::{Client, Part, Stream};
 use common::process::{
-    Process, capture, has, is_emulated, lazycam, pid, run, serve, switches, wait_until_asleep,
+    Process, capture, has, is_emulated, is_left_alone, lazycam, pid, run, serve, switches, wait_until_asleep,
 };
 use common::producer::{Camera, Hand};
 use common::{Scratch, eventually};
@@ -91,9 +89,17 @@ fn the_state_has_ustreamers_members_and_ours() {
     wait_for_phase(&server, "off");
     let mut stream = Client::connect(server.address()).stream("/stream");
     for _ in 0..40 {
-        stream.part();
+        stream.frame();
     }
-    let state = state(&server);
+    // A machine that has just stood still has had no frame in the last second.
+    let mut state = Value::Null;
+    eventually("frames come and go", || {
+        stream.frame();
+        state = self::state(&server);
+        let captured = state["result"]["source"]["captured_fps"].as_u64();
+        let sent = state["result"]["lazycam"]["viewers"][0]["bytes_per_second"].as_f64();
+        captured > Some(0) && sent > Some(1000.0)
+    });
     assert_eq!(state["ok"], true);
     let result = &state["result"];
     assert_eq!(result["instance_id"], "");
@@ -106,7 +112,6 @@ fn the_state_has_ustreamers_members_and_ours() {
         (&source["online"], &source["desired_fps"]),
         (&true.into(), &20.into())
     );
-    assert!(source["captured_fps"].as_u64().unwrap() > 0);
     assert_eq!(result["stream"]["clients"], 1);
     let clients = result["stream"]["clients_stat"].as_object().unwrap();
     let (id, client) = clients.iter().next().unwrap();
@@ -127,7 +132,6 @@ fn the_state_has_ustreamers_members_and_ours() {
     );
     assert!(viewer["frames_sent"].as_u64().unwrap() >= 40);
     assert!(viewer["bytes_in_flight"].is_u64() && viewer["frames_skipped"].is_u64());
-    assert!(viewer["bytes_per_second"].as_f64().unwrap() > 1000.0);
     assert!(viewer["age_at_hand_over"].as_f64().unwrap() > 0.0);
     let front = camera(&state);
     assert_eq!(
@@ -238,15 +242,13 @@ fn a_sleeping_capture_process_is_not_even_woken_by_who_asks_for_the_state() {
         }
         switches(camera.pid()) == before
     };
-    // An emulator's own threads wake up now and then.
-    let looks = if is_emulated() { 5 } else { 1 };
-    assert!((0..looks).any(|_| undisturbed()));
+    assert!(is_left_alone(undisturbed));
 }
 
 #[test]
 fn the_state_file_is_written_when_the_phase_changes_and_not_for_frames() {
     let scratch = Scratch::new();
-    let server = Process::start(run(scratch.path(), &["--linger", "0.3"]));
+    let server = Process::start(run(scratch.path(), &["--linger", "5"]));
     let mut stream = Client::connect(server.address()).stream("/stream");
     stream.part();
     wait_for_phase(&server, "live");
@@ -294,8 +296,14 @@ fn a_producer_that_says_nothing_is_seen_by_its_frames() {
     stream.request("GET", "/stream");
     hand.wait_until_asked();
     wait_for_phase(&server, "starting");
-    hand.publish();
-    wait_for_phase(&server, "live");
+    let published = hand.publish().frame;
+    let mut stream = stream.begin_stream();
+    assert_eq!(stream.frame().number(), published);
+    // One frame makes it live for five seconds, in which a machine that stalls may not look.
+    eventually("it is live", || {
+        hand.publish();
+        phase(&server) == "live"
+    });
     drop(hand);
     wait_for_phase(&server, "absent");
 }
@@ -314,7 +322,7 @@ fn a_killed_capture_process_is_absent_and_what_it_said_is_not_the_next_ones_word
     // A plain program takes over; it says nothing and holds the lock.
     thread::sleep(Duration::from_millis(20));
     let script =
-        "exec 9>> \"$0/lock\"; flock -n 9 || exit 1; echo me > \"$0/lock\"; echo done; read end";
+        "exec 9>> \"$0/lock\"; flock -w 5 9 || exit 1; echo me > \"$0/lock\"; echo done; read end";
     let mut plain = Command::new("sh");
     plain.args(["-c", script]).arg(scratch.path());
     plain.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -533,7 +541,7 @@ fn promtool_has_nothing_to_say_against_the_metrics() {
     let server = Process::start(run(&scratch.join("front"), &["--size", "160x120"]));
     let mut stream = Client::connect(server.address()).stream("/stream");
     for _ in 0..10 {
-        stream.part();
+        stream.frame();
     }
     let mut client = Client::connect(server.address());
     client.get("/nothing/here/at/all");
@@ -560,7 +568,13 @@ fn promtool_has_nothing_to_say_against_the_metrics() {
     };
     let frames = value("lazycam_frames_sent_total ");
     assert!(frames >= 10.0);
-    assert_eq!(value("lazycam_frame_age_seconds_count "), frames);
+    // Where the machine stalls, something has stood in the place of new ones.
+    let not_new = value("lazycam_frames_repeated_total ") + value("lazycam_notices_sent_total ");
+    let aged = value("lazycam_frame_age_seconds_count ");
+    assert!(
+        (frames - not_new..=frames).contains(&aged),
+        "{aged} of {frames}"
+    );
     assert!(value("lazycam_frame_age_seconds_sum ") > 0.0);
     if has("promtool") {
         check(&text);

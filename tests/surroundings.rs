@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::frames::Maker;
 use common::http::{Client, Stream};
@@ -17,7 +17,7 @@ use common::process::{
     wait_until_asleep, wrapped,
 };
 use common::producer::{Camera, Hand};
-use common::{Scratch, eventually, jpeg, skipped};
+use common::{PATIENCE, Scratch, eventually, jpeg, skipped};
 use lazycam::capture::stamp::monotonic;
 use rustix::process::{Signal, kill_process};
 
@@ -100,7 +100,8 @@ fn whatever_takes_the_place_of_the_newest_frame_viewers_wait_for_the_next_one() 
     let mut last = hand.publish().frame;
     assert_eq!(viewer.number(&maker), last);
     let before = descriptors(server.pid());
-    for kind in KINDS {
+    let (mut left, limit) = (KINDS.to_vec(), Instant::now() + PATIENCE);
+    while let Some(kind) = left.pop() {
         let aside = scratch.join("aside");
         if !make(kind, &aside, &scratch.join("frame")) {
             continue;
@@ -112,18 +113,26 @@ fn whatever_takes_the_place_of_the_newest_frame_viewers_wait_for_the_next_one() 
         fs::rename(&aside, &current).unwrap();
         wait_until_asleep(server.pid());
         let mut other = Client::connect(server.address());
+        let asked = Instant::now();
         other.request("GET", "/snapshot");
         let hasty = other.hears_something(Duration::from_millis(200));
-        assert!(!hasty, "an answer while there is {kind}");
+        let out_of_time = asked.elapsed() >= Duration::from_millis(1400);
+        assert!(!hasty || out_of_time, "an answer while there is {kind}");
         spent.is_little(kind);
         if kind == "a directory" {
             fs::remove_dir(&current).unwrap();
         }
         last = hand.publish().frame;
-        assert_eq!(viewer.number(&maker), last, "after {kind}");
+        // The one before may have been sent again meanwhile.
+        let next = viewer.part_after(last - 1);
+        assert_eq!(maker.verify(&next.jpeg).frame, last, "after {kind}");
         let reply = other.reply();
-        assert_eq!(reply.head.status, 200, "after {kind}");
-        assert_eq!(maker.verify(&reply.body).frame, last, "after {kind}");
+        if reply.is_out_of_time(asked) && Instant::now() < limit {
+            left.push(kind);
+        } else {
+            assert_eq!(reply.head.status, 200, "after {kind}");
+            assert_eq!(maker.verify(&reply.body).frame, last, "after {kind}");
+        }
         drop(other);
         eventually("its descriptors are closed", || {
             descriptors(server.pid()) <= before
@@ -315,10 +324,7 @@ fn a_clock_that_jumps_by_hours_both_ways_holds_nobody_up() {
             seen > 10
         });
         for target in ["/snapshot", "/snapshot?max_age=1"] {
-            assert_eq!(
-                Client::connect(server.address()).get(target).head.status,
-                200
-            );
+            Client::connect(server.address()).picture(target);
         }
         expect_new_frame(&mut watch(&server));
         spent.is_little("with another clock");

@@ -311,8 +311,9 @@ impl Client {
         self.begin_stream()
     }
 
+    /// Reads the head of a stream that was asked for.
     #[track_caller]
-    fn begin_stream(mut self) -> Stream {
+    pub(crate) fn begin_stream(mut self) -> Stream {
         let head = self.head();
         assert_eq!(head.status, 200, "{head:?}");
         assert_eq!(

@@ -7,6 +7,7 @@
 
 pub(crate) mod exchange;
 pub(crate) mod frames;
+pub(crate) mod heartbeat;
 pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod process;
