@@ -34,8 +34,11 @@ const LINE: u32 = 4_000_000;
 const WARM_UP: Duration = Duration::from_secs(10);
 const MEASURED: Duration = Duration::from_secs(8);
 
-/// Asked for is a median of 450 ms behind haproxy; the line alone takes 82.
+/// Asked for is a median of 450 ms behind haproxy; the line alone takes 82. Behind the others it is what the page tells, and half as
+/// much again.
 const BOUND: Duration = Duration::from_millis(450);
+const NGINX_BOUND: Duration = Duration::from_millis(650);
+const CADDY_BOUND: Duration = Duration::from_millis(510);
 
 /// Runs before a figure counts as missed: the machine is shared.
 const TRIES: usize = 3;
@@ -105,12 +108,16 @@ fn haproxy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
 
 #[test]
 fn nginx_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    measure(&NGINX, |ages| ages.ours * 3 < ages.defaults * 2);
+    measure(&NGINX, |ages| {
+        ages.ours <= NGINX_BOUND && ages.ours * 3 < ages.defaults * 2
+    });
 }
 
 #[test]
 fn caddy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    measure(&CADDY, |ages| ages.ours * 2 < ages.defaults);
+    measure(&CADDY, |ages| {
+        ages.ours <= CADDY_BOUND && ages.ours * 2 < ages.defaults
+    });
 }
 
 /// Clients of mjpg-streamer ask in either way, and not all of them follow a redirect.
