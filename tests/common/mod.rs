@@ -112,12 +112,17 @@ pub(crate) fn wait(watcher: &Watcher, patience: Duration) -> bool {
     poll.next_event().is_some()
 }
 
-/// Says so loudly: written past the test harness, which keeps back what a passing test prints. With `LAZYCAM_SKIP_NOTHING` in the
-/// environment it is a failure.
+/// For want of something that can be had: says so. With `LAZYCAM_SKIP_NOTHING` in the environment it is a failure.
 #[track_caller]
 pub(crate) fn skipped(why: &str) {
     let may_skip = std::env::var_os("LAZYCAM_SKIP_NOTHING").is_none();
     assert!(may_skip, "LAZYCAM_SKIP_NOTHING is set, but: {why}");
+    impossible(why);
+}
+
+/// A test that no package makes possible on this machine. Says so loudly: written past the test harness, which keeps back what a
+/// passing test prints.
+pub(crate) fn impossible(why: &str) {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}");
 }
