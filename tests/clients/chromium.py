@@ -13,8 +13,8 @@ Ends with 0, with 1 after saying what was wrong, with 77 where Chromium or its d
 
 import base64
 import json
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 
-from shared import Failed, page_server, snapshot_size, wait_for
+from shared import Failed, check, page_server, snapshot_size, wait_for
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the WebDriver standard fixes
 CHROMIUM_FLAGS = [
@@ -42,14 +42,10 @@ class Driver:
     """chromedriver and one browser session; gone at the end of the with block."""
 
     def __init__(self, profile):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.base = f"http://127.0.0.1:{port}"
-        self.session = None
+        self.base = self.session = None
         self.profile = profile
-        self.process = subprocess.Popen(
-            ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # On any port that is free; which, it says.
+        self.process = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def call(self, method, path, body=None):
         """One WebDriver command; its value, or Failed with the driver's message."""
@@ -66,6 +62,11 @@ class Driver:
 
     def open(self, **more):
         """Starts the browser, with more capabilities if any; its version."""
+        for line in self.process.stdout:
+            if told := re.search(r"started successfully on port (\d+)", line):
+                self.base = f"http://127.0.0.1:{told[1]}"
+                break
+        check(self.base, "chromedriver does not start")
         wait_for("chromedriver", self.ready)
         options = {"args": CHROMIUM_FLAGS + [f"--user-data-dir={self.profile}"]}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options, **more}
@@ -93,6 +94,7 @@ class Driver:
         finally:
             self.process.terminate()
             self.process.wait()
+            self.process.stdout.close()
 
 
 def look(browser, url, expected, screenshot):

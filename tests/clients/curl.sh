@@ -41,7 +41,7 @@ header "$dir/head" "Content-Length: $(wc -c <"$dir/snapshot")\$"
 [ "$(hex "$dir/snapshot" head -c 3)" = ffd8ff ] || fail 'the snapshot does not begin with FF D8 FF'
 [ "$(hex "$dir/snapshot" tail -c 2)" = ffd9 ] || fail 'the snapshot does not end with FF D9'
 
-curl -sS --max-time 2 -I "$url/stream" >"$dir/head" || fail 'HEAD of the stream did not end'
+curl -sS --max-time 10 -I "$url/stream" >"$dir/head" || fail 'HEAD of the stream did not end'
 header "$dir/head" 'HTTP/1\.[01] 200 '
 
 echo "curl: $parts parts in 3 s, snapshot of $(wc -c <"$dir/snapshot") bytes"

@@ -73,6 +73,7 @@ class Relay:
         self.busy = self.most_busy = self.connections = 0
         self.body_delay = 0  # seconds between a snapshot's head and its body
         self.status = {}  # path's end -> status instead of an answer
+        self.out_of_time = 0  # snapshots that the server had no frame for in time, since somebody looked
         relay = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -130,6 +131,8 @@ class Relay:
         try:
             upstream.request("GET", client.path[len(PREFIX):])
             reply = upstream.getresponse()
+            if path.endswith("/snapshot") and reply.status == 503:
+                self.out_of_time += 1
             client.send_response(reply.status)
             for name, value in reply.getheaders():
                 if name.lower() != "connection":
@@ -203,9 +206,19 @@ class Page:
         return [entry["message"] for entry in self.call("POST", "/se/log", {"type": "browser"})]
 
     def expect_no_message(self, after):
-        """The console is silent."""
-        if messages := self.console():
-            raise Failed(f"the console after {after}: {messages}")
+        """The console is silent but for snapshots that there was no frame for in time, where the machine stood still."""
+        messages = self.console()
+        late = [message for message in messages if "/snapshot" in message and "503" in message]
+        excused, self.relay.out_of_time = late[:self.relay.out_of_time], 0
+        for message in excused:
+            messages.remove(message)
+        check(not messages, f"the console after {after}: {messages}")
+
+    def expect_refusals_alone(self, after):
+        """The console tells of requests that were refused, and of nothing that the page may not do."""
+        self.relay.out_of_time = 0
+        messages = [message for message in self.console() if "Failed to load resource" not in message]
+        check(not messages, f"the console after {after}: {messages}")
 
 
 def milliseconds(shown):
@@ -317,7 +330,7 @@ def check_lost(page):
     check(re.search(r"/dev/.*\nSince \d", shown["more"], re.DOTALL), f"the loss is told as {shown['more']}")
     page.press("right")  # behind the last comes the first
     page.wait_live()
-    page.console()
+    page.expect_refusals_alone("the loss of a camera")
 
 
 def check_keys(page, downloads):
@@ -364,19 +377,21 @@ def check_failures(page):
     page.wait("the server to be missed again", lambda shown: shown["state"] == "No answer" and not shown["image"])
     relay.status = {}
     page.wait_live()
-    page.console()
+    page.expect_refusals_alone("failures")
 
 
 def check_without_javascript(page):
     """The stream in an <img>, moving."""
     page.devtools("Emulation.setScriptExecutionDisabled", value=True)
     try:
+        before = len(page.relay.asked)
         page.go()
         picture = page.call("POST", "/element", {"using": "css selector", "value": "#frame img:not([hidden])"})
         shot = f"/element/{next(iter(picture.values()))}/screenshot"
         first = wait_for("a picture without JavaScript", lambda: page.call("GET", shot))
         wait_for("it to change", lambda: page.call("GET", shot) != first)
-        check(page.relay.asked[-1].endswith("/stream"), f"{page.relay.asked[-1]} was asked for without JavaScript")
+        asked = page.relay.asked[before:]
+        check(any(path.endswith("/stream") for path in asked), f"without JavaScript there was asked for {asked}")
     finally:
         page.devtools("Emulation.setScriptExecutionDisabled", value=False)
 

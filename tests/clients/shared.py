@@ -14,9 +14,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
-PATIENCE_SECS = 20  # a cold browser on a busy machine of two cores took 6
+PATIENCE_SECS = 60  # a cold browser on a busy machine of two cores took 6, and some machines stand still for seconds
 SKIPPED = 77  # the status that tests/clients/run takes for a client that is not there
 
 
@@ -70,8 +71,17 @@ def jpeg_size(jpeg):
 
 def snapshot_size(url):
     """Width and height of the pictures that the server has."""
-    with urllib.request.urlopen(url + "/snapshot", timeout=10) as reply:
-        return jpeg_size(reply.read())
+    return jpeg_size(wait_for("a snapshot", lambda: snapshot(url)))
+
+
+def snapshot(url):
+    """A picture; None where the machine stood still for longer than the server waits for a frame."""
+    try:
+        with urllib.request.urlopen(url + "/snapshot", timeout=PATIENCE_SECS) as reply:
+            return reply.read()
+    except urllib.error.HTTPError as error:
+        check(error.code == 503, f"/snapshot is answered by {error.code}")
+        return None
 
 
 def wait_for(what, condition):
