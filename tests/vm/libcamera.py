@@ -205,7 +205,7 @@ class Tests(Guest):
     def viewed(self):
         self.start("--source libcamera:Bars --size 640x480 --quality 95 --linger 1")
         time.sleep(2)
-        self.sleeps()
+        self.sleeps(looks=3)
         say("nobody looks: 10 s in which no thread ran, those of libcamera included")
         viewer = Stream(self.machine.url)
         pictures = viewer.frames(20)
@@ -246,8 +246,7 @@ class Tests(Guest):
     def controlled(self):
         self.start("--source libcamera:1 --size 1280x720 --fps 25 --control FrameDurationLimits=33333:33333 "
                    "--control orientation=rotate0")
-        picture = urllib.request.urlopen(self.machine.url + "/snapshot", timeout=30).read()
-        columns(self.folder, [picture])
+        columns(self.folder, [rig.snapshot(self.machine.url)])
         check("libcamera Lines (lazycam lines), 1280x720 NV12" in self.log(), self.log())
         self.stop()
         say("by number, with a rate, a control and an orientation")
@@ -259,7 +258,7 @@ class Tests(Guest):
         capture = re.findall(r"capture is process (\d+)", self.log())[-1]
         self.machine.told(f"kill -9 {capture}")
         viewer.frames(3)
-        eventually("the log of the new process", lambda: self.log().count("capture is process") == 2)
+        eventually("the log of the new process", lambda: self.log().count("capture is process") >= 2)
         viewer.frames(3)
         viewer.close()
         self.stop()
@@ -293,11 +292,13 @@ class Tests(Guest):
             got, text = self.machine.run(f"{capture}{arguments}")
             check(got == 2 and all(word in text for word in words), f"{arguments}: status {got}: {text}")
         for name in ("Nobody", "7"):
-            _, text = self.machine.run(f"{capture}:{name} & sleep 2; kill $!")
-            check(f"no camera {name}; it has 0 (Bars), 1 (Lines)" in text, text)
-        _, text = self.machine.run("mkdir -p /run/nobody; chown 99 /run/nobody; su nobody -c 'lazycam capture --frames "
-                                   "/run/nobody/x --source libcamera & sleep 2; kill $!'")
-        check("no permission for /dev/" in text, f"without permission: {text}")
+            absent = f"no camera {name}; it has 0 (Bars), 1 (Lines)"
+            text = self.says(f"{capture}:{name}", absent)
+            check(absent in text, text)
+        self.machine.told("mkdir -p /run/nobody; chown 99 /run/nobody")
+        refused = "no permission for /dev/"
+        text = self.says("su nobody -c 'exec lazycam capture --frames /run/nobody/x --source libcamera'", refused)
+        check(refused in text, f"without permission: {text}")
         say("mistakes are told with what to do: size, format, control, value, orientation, camera, permission")
 
 

@@ -281,7 +281,14 @@ class Stream:
         raise Failed("the stream ended")
 
     def frames(self, count):
-        return [self.frame() for _ in range(count)]
+        """So many frames. The picture of a camera that is not there yet, or was lost, is none."""
+        frames, end = [], time.monotonic() + 180
+        while len(frames) < count:
+            check(time.monotonic() < end, "no frame within 180 s, but what stands in its place")
+            if b"lazycam notice: " not in (picture := self.frame()):
+                frames.append(picture)
+                end = time.monotonic() + 180
+        return frames
 
     def close(self):
         self.reply.close()
@@ -311,7 +318,9 @@ def columns(folder, pictures):
 
 
 def number(picture):
-    return int(re.search(rb"lazycam frame=(\d+)", picture)[1])
+    found = re.search(rb"lazycam frame=(\d+)", picture)
+    check(found, "a picture has no number")
+    return int(found[1])
 
 
 class Guest:
@@ -332,16 +341,29 @@ class Guest:
     def log(self, name="lazycam"):
         return self.machine.run(f"cat /run/{name}.log")[1]
 
-    def sleeps(self, seconds=10):
-        """Neither process was given the processor in between, so neither made a system call: /proc/PID/schedstat."""
+    def says(self, command, words):
+        """What a command says that would not end by itself, once it has said these words or had 60 s for them."""
+        return self.machine.run(f"rm -f /run/said; {command} >/run/said 2>&1 & p=$!; i=0; while [ $i -lt 300 ] && ! grep -qF '{words}' /run/said 2>/dev/null; "
+                                "do sleep 0.2; i=$((i + 1)); done; kill $p; cat /run/said", 240)[1]
+
+    def sleeps(self, seconds=10, looks=1):
+        """Neither process was given the processor in between, so neither made a system call: /proc/PID/schedstat. What has just been
+        started may have to be looked at more than once."""
+        for left in reversed(range(looks)):
+            before, after = self.turns(seconds)
+            if before == after:
+                return
+            check(left, f"a process ran while nobody looked:\n{before}{after}")
+
+    def turns(self, seconds):
+        """What /proc tells of each thread's turns on the processor, twice."""
         look = "cat $(for p in $(pidof lazycam); do echo /proc/$p/task/*/schedstat; done)"
         before = self.machine.told(look)
         # The third number counts turns on the processor; all zero would be a kernel that does not count.
         turns = [int(line.split()[2]) for line in before.split("\n") if line]
         check(len(turns) >= 2 and min(turns) > 0, f"two processes that have run were expected: {before}")
         time.sleep(seconds)
-        after = self.machine.told(look)
-        check(before == after, f"a process ran while nobody looked:\n{before}{after}")
+        return before, self.machine.told(look)
 
     def inventory(self):
         """Descriptors and memory of its own, in kB, of each process; pages of files come and go."""
