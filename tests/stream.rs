@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::frames::{Maker, decode};
+use common::heartbeat::Heartbeat;
 use common::http::{Client, Stream};
 use common::process::{serve, sockets};
 use common::producer::{Camera, Hand};
@@ -120,13 +121,21 @@ fn fps_thins_a_stream_evenly() {
         let maker = maker.clone();
         move || expect_every_frame(&mut all, &maker, 30)
     });
-    let numbers: Vec<_> = (0..41).map(|_| third.number(&maker)).collect();
+    for attempt in 1.. {
+        let heartbeat = Heartbeat::start();
+        let numbers: Vec<_> = (0..41).map(|_| third.number(&maker)).collect();
+        let stalled = heartbeat.stalled();
+        let steps: Vec<_> = numbers.windows(2).map(|two| two[1] - two[0]).collect();
+        let mean = steps.iter().sum::<u64>() as f64 / steps.len() as f64;
+        let even = steps.iter().filter(|step| (2..=4).contains(*step)).count();
+        if (2.7..=3.5).contains(&mean) && even * 10 >= steps.len() * 8 {
+            break;
+        }
+        // What comes after the machine stood still is made good in no time.
+        let again = attempt < 10 && !stalled.is_zero();
+        assert!(again, "{mean} of {steps:?}");
+    }
     reader.join().unwrap();
-    let steps: Vec<_> = numbers.windows(2).map(|two| two[1] - two[0]).collect();
-    let mean = steps.iter().sum::<u64>() as f64 / steps.len() as f64;
-    assert!((2.7..=3.5).contains(&mean), "{mean} of {steps:?}");
-    let even = steps.iter().filter(|step| (2..=4).contains(*step)).count();
-    assert!(even * 10 >= steps.len() * 8, "{steps:?}");
 }
 
 #[test]
