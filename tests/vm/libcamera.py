@@ -9,7 +9,6 @@ What not: sensors, ISPs, IPA modules, a rate (the virtual camera sends frames as
   processes may have the virtual one at a time. armhf's kernel has no /dev/udmabuf, so there is arm64 alone.
 """
 import json, os, re, shutil, subprocess, time, urllib.request
-from pathlib import Path
 
 import rig
 from rig import BACKPORTS, CACHE, FILE, HERE, PROGRAM, ROOT, TARGET, Guest, Machine, Stream, check, columns, eventually, say
