@@ -3,9 +3,12 @@
 use std::fs;
 use std::process;
 
+use super::choice::FRESH_LIMIT;
 use super::*;
 use crate::frames::demand::Demand;
 use crate::frames::publish::Publisher;
+use crate::server::connection::Want;
+use crate::server::pacing::Path;
 
 /// A frame as far as its markers go.
 const JPEG: &[u8] = &[
