@@ -15,6 +15,7 @@ use common::http::{Client, Reply};
 use common::process::{Process, lazycam, serve, wait_until_asleep, wrapped};
 use common::producer::{Camera, Hand};
 use common::{PATIENCE, Scratch, jpeg, put};
+use rustix::process::Signal;
 
 /// The limit below which the pickiest of the clients gives up later than we do.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -313,4 +314,22 @@ fn the_command_waits_for_a_directory_that_does_not_exist_yet() {
     let _camera = Camera::on_demand(&dir, 30.0, Maker::new(3000));
     Maker::new(3000).verify(&all_of(out));
     assert!(taker.end().status.success());
+}
+
+/// After a moment in which it had no processor, the server finds both: the frame, and that the time for it is over.
+#[test]
+fn a_frame_that_came_while_the_server_stood_still_is_given_and_no_refusal() {
+    let (_scratch, mut hand, server, mut client) = site();
+    let mut is_given = || {
+        client.request("GET", "/snapshot");
+        hand.wait_until_asked();
+        server.signal(Signal::STOP);
+        let frame = hand.publish().frame;
+        thread::sleep(Duration::from_secs(2));
+        server.signal(Signal::CONT);
+        let reply = client.reply();
+        reply.head.status == 200 && Maker::new(3000).verify(&reply.body).frame == frame
+    };
+    // If this test stands still as well, before it stops the server, the refusal is right.
+    assert!((0..3).any(|_| is_given()));
 }

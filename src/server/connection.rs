@@ -341,10 +341,10 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Does what a deadline that has passed calls for.
-    pub fn expire(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) {
+    /// Does what a deadline that has passed calls for; tells whether one has.
+    pub fn expire(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) -> bool {
         if self.deadline(settings).is_none_or(|at| now < at) {
-            return;
+            return false;
         }
         match &self.state {
             State::Request { .. } if self.input.is_empty() => self.close(CloseReason::Idle),
@@ -358,8 +358,11 @@ impl<F> Connection<F> {
             }
             State::Trial(_) => self.send_away(stats),
             State::Drain { .. } => self.close(CloseReason::Done),
-            State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {}
+            State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {
+                return false;
+            }
         }
+        true
     }
 
     /// The server ends: finish what was begun, begin nothing.

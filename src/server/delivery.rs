@@ -49,7 +49,6 @@ impl Server {
         peer.decide_at = peer.decide_at.filter(|at| *at > now);
         peer.exhausted = false;
         peer.check_progress(now, self.options.stall_timeout);
-        peer.connection.expire(now, &self.settings, &mut self.stats);
         let mut rounds = 0;
         while self.go_round(id, now) {
             rounds += 1;
@@ -62,8 +61,9 @@ impl Server {
         self.settle(id, now);
     }
 
-    /// Read, choose, write, in this order: a frame that is there goes out together with the reply's head. Tells whether
-    /// anything came of it.
+    /// Read, choose, write, in this order: a frame that is there goes out together with the reply's head. Deadlines come behind
+    /// the choice: after a moment in which this machine stood still, both the frame and the end of patience may be there. Tells
+    /// whether anything came of it.
     fn go_round(&mut self, id: PeerId, now: Instant) -> bool {
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
@@ -74,8 +74,9 @@ impl Server {
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
         };
+        let expired = !given && peer.connection.expire(now, &self.settings, &mut self.stats);
         let wrote = peer.write(now, &self.settings, &mut self.stats);
-        (read || admitted || given || wrote) && peer.connection.closed().is_none()
+        (read || admitted || given || expired || wrote) && peer.connection.closed().is_none()
     }
 
     /// Gives a client the frame that it waits for, if there is one for it now.
