@@ -3,7 +3,8 @@
 //! The input is a row of steps, separated by NUL. A step's first byte says what happens:
 //! `r` the client sends the rest; `R` the same, byte by byte; `s` some of what waits is sent; `S` all of it; `g` and `G` there
 //! is a frame, of one size or another; `n` there is none; `t` time passes; `p` a report is ready; `e` the client sends no more;
-//! `c` a camera goes; `x` the server ends. `--auth` is not in here: proving is a thread's work.
+//! `c` a camera goes; `x` the server ends. If all of it begins with `!`, the connection is guarded (`--auth`), and `a` says what becomes of
+//! the credential that waits: `ay` it was right, `an` it was wrong, `aa` it is not looked at.
 #![no_main]
 
 use std::rc::Rc;
@@ -51,7 +52,11 @@ const FIELDS: [&str; 31] = [
 ];
 
 fuzz_target!(|input: &[u8]| {
-    let mut scene = Scene::new();
+    let (guarded, input) = match input.strip_prefix(b"!") {
+        Some(rest) => (true, rest),
+        None => (false, input),
+    };
+    let mut scene = Scene::new(guarded);
     for step in input.split(|byte| *byte == 0) {
         scene.step(step);
         scene.check();
@@ -67,23 +72,33 @@ struct Scene {
     frames: u64,
     /// At the beginning of an answer: nothing of it was sent.
     fresh: bool,
+    /// Credentials that were right, if they are asked for.
+    proofs: Option<u64>,
+    /// Snapshots and reports that were given.
+    given: u64,
     over: Option<CloseReason>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(guarded: bool) -> Self {
         let now = Instant::now();
         let mut settings = Settings::default();
         for name in ["front", "bench"] {
             settings.cameras.appear(&name.parse().unwrap()).unwrap();
         }
         Scene {
-            connection: Connection::new(now),
+            connection: if guarded {
+                Connection::guarded(now)
+            } else {
+                Connection::new(now)
+            },
             now,
             settings,
             stats: Stats::default(),
             frames: 0,
             fresh: true,
+            proofs: guarded.then_some(0),
+            given: 0,
             over: None,
         }
     }
@@ -108,6 +123,7 @@ impl Scene {
                 self.connection
                     .camera_gone(camera, self.now, &mut self.stats);
             }
+            b'a' => self.examine(rest.first().copied().unwrap_or(b'y')),
             b'x' => self.connection.stop(self.now, &mut self.stats),
             _ => {}
         }
@@ -145,6 +161,7 @@ impl Scene {
         };
         self.connection.give(shot, self.now, &mut self.stats);
         if !streams {
+            self.given += 1;
             assert!(
                 self.connection.want(self.now).is_none(),
                 "one snapshot is one frame"
@@ -152,8 +169,26 @@ impl Scene {
         }
     }
 
+    /// What becomes of the credential that waits, if one does.
+    fn examine(&mut self, verdict: u8) {
+        if self.connection.take_credential().is_none() {
+            return;
+        }
+        let proofs = self.proofs.as_mut().expect("nobody asks for a password");
+        match verdict {
+            b'y' => {
+                *proofs += 1;
+                let (settings, stats) = (&self.settings, &mut self.stats);
+                self.connection.let_in(self.now, settings, stats);
+            }
+            b'n' => self.connection.keep_out(self.now + Duration::from_secs(1)),
+            _ => self.connection.send_away(&mut self.stats),
+        }
+    }
+
     fn report(&mut self) {
         if self.connection.wants_report().is_some() {
+            self.given += 1;
             self.connection.give_report("text/plain", "a report\n");
             assert!(self.connection.wants_report().is_none());
         }
@@ -197,6 +232,13 @@ impl Scene {
     }
 
     fn check(&mut self) {
+        if let Some(proofs) = self.proofs {
+            let seen = self.given + self.stats.streams;
+            assert!(
+                seen <= proofs,
+                "{seen} pictures and reports for {proofs} proofs"
+            );
+        }
         let closed = self.connection.closed();
         if self.over.is_some() {
             assert_eq!(closed, self.over, "what is closed stays so, for one reason");
