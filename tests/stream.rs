@@ -173,7 +173,7 @@ fn a_stream_without_new_frames_is_sent_the_last_one_again_and_only_then() {
 }
 
 #[test]
-fn who_wants_a_frame_every_ten_seconds_is_given_fresh_ones_every_five_and_no_old_ones() {
+fn who_wants_a_frame_every_ten_seconds_is_given_fresh_ones_more_often_and_no_old_ones() {
     let scratch = Scratch::new();
     let mut hand = Hand::new(scratch.path(), Maker::new(5000));
     let server = serve(scratch.path(), &[]);

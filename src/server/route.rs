@@ -15,7 +15,8 @@ use crate::frames::name::Name;
 /// The methods that every resource here has.
 pub const ALLOW: &str = "GET, HEAD, OPTIONS";
 
-/// A stream is repeated its last frame every 5 s, so a new one has to come before: clients give up after 10 s.
+/// A stream is sent its last frame again after 5 s, because clients give up after 10: a new one has to come before that, or the viewer
+/// would be sent old ones in between.
 const LOWEST_FPS: f64 = 0.25;
 
 /// Beyond this it makes no difference.

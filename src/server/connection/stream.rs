@@ -36,8 +36,7 @@ impl Stream {
     ) -> Self {
         Stream {
             camera,
-            // Slower than frames are repeated, it would be sent old ones in between.
-            period: period.map(|period| period.min(settings.repeat_after)),
+            period,
             not_before: now,
             have: None,
             picture: None,

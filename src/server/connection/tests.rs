@@ -304,18 +304,6 @@ fn a_repeat_is_due_so_long_after_the_system_has_taken_the_last_frame() {
 }
 
 #[test]
-fn a_rate_is_never_lower_than_that_of_repeats() {
-    let mut scene = Scene::after("GET /stream?fps=0.1 HTTP/1.0\r\n\r\n");
-    let start = scene.now;
-    scene.give(1, SIZE);
-    scene.take(100);
-    let Some(Want::Stream { not_before, .. }) = scene.want() else {
-        panic!("no want");
-    };
-    assert_eq!(not_before, start + scene.settings.repeat_after);
-}
-
-#[test]
 fn a_rate_is_kept_on_a_grid_without_making_up_for_what_was_missed() {
     let mut scene = Scene::after("GET /stream?fps=10 HTTP/1.0\r\n\r\n");
     let start = scene.now;
