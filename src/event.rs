@@ -124,19 +124,25 @@ impl<T: Copy> Poll<T> {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Sleeps until something is ready, `until` has come, or a signal was caught. An interruption and an
-    /// elapsed deadline are both an empty batch.
+    /// Sleeps until something is ready, `until` has come, or a signal was caught. An elapsed deadline is an empty batch. After an
+    /// interruption, which may also be the end of a stop (signal(7)), the batch has what is ready by then: it goes before
+    /// deadlines that have passed meanwhile.
     pub fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
         self.batch.clear();
-        let timeout = until.map(|until| timeout(until.saturating_duration_since(Instant::now())));
-        match epoll::wait(
-            &self.epoll,
-            spare_capacity(&mut self.batch),
-            timeout.as_ref(),
-        ) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match self.collect(left) {
+            Err(Errno::INTR) => match self.collect(Some(Duration::ZERO)) {
+                Ok(()) | Err(Errno::INTR) => Ok(()),
+                Err(errno) => Err(errno.into()),
+            },
+            collected => Ok(collected?),
         }
+    }
+
+    fn collect(&mut self, patience: Option<Duration>) -> Result<(), Errno> {
+        let timeout = patience.map(timeout);
+        let batch = spare_capacity(&mut self.batch);
+        epoll::wait(&self.epoll, batch, timeout.as_ref()).map(drop)
     }
 
     /// The next event of the batch that [`Poll::wait`] brought. One by one, because handling an event may
