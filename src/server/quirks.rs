@@ -39,7 +39,7 @@ const MAX_KEY: usize = 128;
 pub struct Quirks {
     /// A name of its own for each stream.
     pub id: u64,
-    /// `key=`, by which a page finds its stream in `/state`; `0` if there is none. Escaped as [`escaped`] does it, so that it
+    /// `key=`, by which a page finds its stream in `/state`; `0` if there is none. Escaped, so that it
     /// needs no quotes in cookies or JSON.
     pub key: Box<str>,
     /// `extra_headers=1`: `X-UStreamer-*` fields in the heads of parts.
