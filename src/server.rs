@@ -1,4 +1,4 @@
-//! The side that talks to strangers: frame directories to HTTP, in one loop on one thread.
+//! The part that clients talk to. It turns frame directories into HTTP, in one loop on one thread.
 //!
 //! ```text
 //!   inotify ──► cameras.rs, roster.rs   which cameras there are
@@ -12,11 +12,11 @@
 //!               tcp.rs           └── response.rs            how that is said
 //! ```
 //!
-//! Nobody waits behind anybody: there is no queue of frames. When a frame arrives, those viewers that can take one
-//! share it, each at its own offset; the others are looked at again when their line is free. A wait that can
-//! end without an event is a deadline in one queue; with no viewer there is none, and the loop sleeps.
+//! No client waits for another, and there is no queue of frames. When a frame arrives, the viewers that can take it
+//! share it, each at its own offset. The others are looked at again when their line is free. Every wait that can end
+//! without an event is a deadline in one queue; without viewers there is no deadline, and the loop sleeps.
 //!
-//! What is not here: cameras (`capture`), processes (`supervise`), the names of sockets and services
+//! Other modules deal with cameras (`capture`), processes (`supervise`) and the names of sockets and services
 //! (`activation`).
 
 mod admission;
@@ -78,34 +78,36 @@ use crate::sandbox::Sandbox;
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Cameras with their frame directories, in the order of their numbers.
+    /// The cameras with their frame directories. A camera's index is its number.
     pub cameras: Vec<(CameraName, PathBuf)>,
-    /// A directory in which each directory is a camera. They come after the others.
+    /// A directory in which each subdirectory is a camera. These cameras come after the others.
     pub root: Option<PathBuf>,
-    /// The camera that bare URLs mean; if none is named, the first.
+    /// The camera that URLs without a name mean. If it is `None`, they mean the first one.
     pub default_camera: Option<CameraName>,
-    /// Clients served at a time.
+    /// How many clients are served at the same time.
     pub max_clients: usize,
-    /// Of these, clients of one address, 0 for no limit; if nobody says, half for addresses of other machines.
+    /// How many of these may come from one address; 0 means no limit. By default an address on another machine may
+    /// take half.
     pub max_clients_per_address: Option<usize>,
-    /// Bytes of frames kept in memory for slow viewers, the newest frame apart.
+    /// Bytes of frames kept in memory for slow viewers. Each camera's newest frame does not count.
     pub max_held: u64,
-    /// A client that takes nothing for so long is given up.
+    /// A client that accepts no data for this long is dropped.
     pub stall_timeout: Duration,
-    /// End when no client was there for so long.
+    /// Exit after this long without a client.
     pub exit_idle: Option<Duration>,
-    /// Whose pages may read what is served.
+    /// Which websites' pages may read what is served.
     pub origins: origins::Origins,
-    /// Who may come in, if not everybody.
+    /// Who is let in; `None` means everybody.
     pub guard: Option<auth::Guard>,
-    /// Sockets where nobody is asked for a password: their names in `LISTEN_FDNAMES`, or addresses as given to listen on.
+    /// Sockets on which no password is required: their names in `LISTEN_FDNAMES`, or addresses as they were given to
+    /// listen on.
     pub open_sockets: Vec<String>,
 }
 
-/// After a stop signal, streams have so long to finish their frame.
+/// How long streams have to finish their current frame after a stop signal.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
-/// What the loop waits for, by name.
+/// The sources of events that the loop waits for.
 #[derive(Clone, Copy, Debug)]
 enum Name {
     Signals,
@@ -116,7 +118,7 @@ enum Name {
     Peer(PeerId),
 }
 
-/// Never used again, unlike descriptors.
+/// Unlike a descriptor, it is never reused.
 type PeerId = u64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,26 +133,26 @@ enum Timer {
     StopLimit,
 }
 
-/// Something that lives in the server's loop beside it: the supervisor of `lazycam run`.
+/// Something that runs in the server's loop beside the server: the supervisor of `lazycam run`.
 pub trait Attendant {
-    /// A child process changed its state. Appends the numbers of cameras that there will be no more pictures of.
+    /// A child process changed its state. Appends the numbers of the cameras that will deliver no more pictures.
     fn child_changed(&mut self, now: Instant, ended: &mut Vec<usize>) -> Result<Verdict>;
-    /// When [`Attendant::wake`] is to be called.
+    /// When to call [`Attendant::wake`].
     fn deadline(&self) -> Option<Instant>;
-    /// The deadline has come.
+    /// The deadline has passed.
     fn wake(&mut self, now: Instant) -> Result<Verdict>;
 }
 
-/// Whether the server goes on.
+/// Whether the server continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does.
+    /// It continues.
     GoOn,
-    /// It ends as at a signal.
+    /// It stops, as it does after a signal.
     Stop,
 }
 
-/// Nobody beside the server.
+/// An attendant that does nothing, for a server without a supervisor.
 #[derive(Debug)]
 pub struct Alone;
 
@@ -175,10 +177,10 @@ pub struct Server {
     signals: Signals,
     watcher: Watcher,
     root: Option<Root>,
-    /// By number.
+    /// Indexed by camera number.
     cameras: Vec<Camera>,
     directories: HashMap<DirId, usize>,
-    /// Of what is told about cameras that come back and go.
+    /// Limits the messages about cameras that come and go.
     changes: Brake,
     waiting: Vec<Vec<PeerId>>,
     spare_list: Vec<PeerId>,
@@ -187,10 +189,10 @@ pub struct Server {
     next_peer: PeerId,
     held: delivery::Held,
     places: Places,
-    /// Clients that are being told that there is no place for them.
+    /// How many clients are being told that there is no place for them.
     turned_away: usize,
     stats: Stats,
-    /// Made in this turn of the loop.
+    /// Reports made in this turn of the loop.
     reports: Vec<(Report, String)>,
     started: Instant,
     started_at: SystemTime,
@@ -199,15 +201,15 @@ pub struct Server {
     crowded: bool,
     exhausted: Brake,
     over_share: Brake,
-    /// Proofs of passwords, where they are asked for.
+    /// The proofs of passwords, if `--auth` is set.
     checks: Option<Checks>,
     failures: Brake,
-    /// What this process is held to, for those who ask.
+    /// The restrictions of this process, for `/state`.
     sandbox: Sandbox,
 }
 
 impl Server {
-    /// Sets up a server on the sockets that were passed and those that `listen` names.
+    /// Sets up a server on the sockets that were passed and on those that `listen` names.
     pub fn new(
         options: Options,
         listen: &[Address],
@@ -282,17 +284,17 @@ impl Server {
         Ok(server)
     }
 
-    /// Tells in `/state` what this process is held to.
+    /// Sets the restrictions of this process that `/state` reports.
     pub fn within(self, sandbox: Sandbox) -> Self {
         Server { sandbox, ..self }
     }
 
-    /// The TCP ports that are listened on.
+    /// The TCP ports on which the server listens.
     pub fn ports(&self) -> Vec<u16> {
         self.listeners.iter().filter_map(Listener::port).collect()
     }
 
-    /// Serves until a signal, the attendant, idleness or the end of a passed connection ends it.
+    /// Serves until a signal, the attendant, `--exit-idle` or the end of a passed connection stops it.
     pub fn run(mut self, attendant: &mut dyn Attendant) -> Result<()> {
         let mut now = Instant::now();
         self.manager.ready();
@@ -390,7 +392,7 @@ impl Server {
         }
     }
 
-    /// Takes no new connections and lets those that are there finish what was begun.
+    /// Accepts no more connections, and lets the existing ones finish what they have begun.
     fn stop(&mut self, now: Instant) {
         if self.stopping {
             return;
@@ -426,7 +428,7 @@ impl Server {
 mod tests {
     use super::*;
 
-    /// Memory per client stays visible: change the bound when a member is worth it.
+    /// Keeps the memory per client visible: raise the bound if a new member is worth it.
     #[test]
     fn a_client_costs_less_than_half_a_kilobyte_beside_its_buffers() {
         let size = size_of::<Peer>();

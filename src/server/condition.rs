@@ -1,8 +1,9 @@
-//! What is known of a camera beside its frames: what its producer says, whether there is one, and what has been seen.
+//! What is known about a camera apart from its frames: what its producer reports, whether there is a producer, and
+//! what has been observed.
 //!
-//! The word of the producer is taken if it gives one (`frames/state.rs`) and is there. Without, what was seen has to do:
-//! frames that come, or a request that nothing has come after. Whether a producer is there is looked at only when
-//! somebody asks for the state or waits in vain, because nothing tells it by itself.
+//! If the producer is there and reports a state (`frames/state.rs`), that is used. Otherwise the state is inferred
+//! from what was observed: frames that arrive, or a request that no frame has followed. Nothing signals whether a
+//! producer is there, so this is checked only when somebody asks for the state or waits in vain.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,23 +12,24 @@ use super::figures::Rate;
 use crate::frames::frame::Links;
 use crate::frames::state::{self, Holder, State};
 
-/// Without word of the producer, a camera of which no frame has come for so long is not live.
+/// Without a report by the producer, a camera that has delivered no frame for this long is not live.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// And one that was asked so long ago, and gave nothing, is not starting.
+/// Without a report by the producer, a camera that was last asked this long ago and has delivered nothing is not
+/// starting.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a camera does, as told to clients.
+/// What a camera is doing, as reported to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// What its producer says.
+    /// What its producer reports.
     Of(state::Phase),
     /// It has no producer.
     Absent,
 }
 
 impl Phase {
-    /// As it is written.
+    /// The word for it in reports.
     pub(super) fn word(self) -> &'static str {
         match self {
             Phase::Of(phase) => phase.word(),
@@ -35,47 +37,47 @@ impl Phase {
         }
     }
 
-    /// No picture is to be had, and not because nobody asked.
+    /// There is no picture, and not because nobody asked for one.
     pub(super) fn is_trouble(self) -> bool {
         matches!(self, Phase::Of(state::Phase::Lost) | Phase::Absent)
     }
 }
 
-/// A phase, and what there is to say of it.
+/// A phase with its details.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Finding {
     pub(super) phase: Phase,
-    /// By the wall clock; not known of a camera that nothing was seen of.
+    /// By the wall clock. Unknown if nothing was ever observed of the camera.
     pub(super) since: Option<SystemTime>,
     pub(super) why: Option<String>,
 }
 
-/// One camera's.
+/// The condition of one camera.
 #[derive(Debug)]
 pub(super) struct Condition {
     told: Option<State>,
     links: Links,
     holder: Holder,
-    /// Frames that arrived since `told` was read.
+    /// How many frames have arrived since `told` was read.
     arrivals: u64,
     rate: Rate,
     first_arrival: Option<Instant>,
     last_arrival: Option<Instant>,
-    /// The one before, should the last turn out to be none.
+    /// The arrival before the last one, in case the last turns out not to be a frame.
     before: Option<Instant>,
     asked: Option<Asked>,
     absent_since: Option<SystemTime>,
-    /// The directory that frames came into is not there any more.
+    /// The directory in which frames arrived is not there any more.
     gone: bool,
-    /// Files that were no frame.
+    /// How many files were not frames.
     broken: u64,
 }
 
-/// The asking since the last frame.
+/// The requests for a frame since the last one arrived.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     first: Instant,
-    /// The same by the wall clock, read once: what is told of it twice is the same.
+    /// The same as `first` by the wall clock. It is read only once, so that every report of it says the same.
     since: SystemTime,
     last: Instant,
 }
@@ -98,18 +100,18 @@ impl Condition {
         }
     }
 
-    /// The producer's word, as of its last change.
+    /// What the producer reported at its last change of state.
     pub(super) fn told(&self) -> Option<&State> {
         self.told.as_ref()
     }
 
-    /// The producer says something new, or somebody else may be the producer.
+    /// The producer reported a new state, or there may be another producer now.
     pub(super) fn read(&mut self, dir: &Path) {
         self.told = State::read(dir, self.links);
         self.arrivals = 0;
     }
 
-    /// The directory is not at its path any more.
+    /// The directory is no longer at its path.
     pub(super) fn gone(&mut self) {
         self.told = None;
         self.gone = true;
@@ -124,7 +126,8 @@ impl Condition {
         }
         self.before = self.last_arrival.replace(now);
         self.gone = false;
-        // A producer that says what its camera does says that it is live before the first frame: what comes before is the empty file.
+        // A producer that reports its state reports that it is live before its first frame. Anything earlier is the
+        // empty file.
         let told = self.told.as_ref();
         if told.is_none_or(|told| told.phase == state::Phase::Live) {
             self.asked = None;
@@ -133,13 +136,13 @@ impl Condition {
         }
     }
 
-    /// What arrived last was no frame but the empty file.
+    /// The last arrival was not a frame but the empty file.
     pub(super) fn was_empty(&mut self) {
         self.arrivals = self.arrivals.saturating_sub(1);
         self.last_arrival = self.before;
     }
 
-    /// A frame was asked for.
+    /// A frame is asked for.
     pub(super) fn asked(&mut self, now: Instant) {
         let asked = self.asked.get_or_insert_with(|| Asked {
             first: now,
@@ -149,41 +152,41 @@ impl Condition {
         asked.last = now;
     }
 
-    /// Since when it is asked and has given nothing.
+    /// Since when it has been asked without delivering anything.
     pub(super) fn asked_since(&self) -> Option<Instant> {
         self.asked.map(|asked| asked.first)
     }
 
-    /// What arrived last was no frame and no empty file either.
+    /// The last arrival was neither a frame nor the empty file.
     pub(super) fn was_broken(&mut self) {
         self.broken += 1;
     }
 
-    /// Frames that were none, as the producer counts them and as they were found here.
+    /// How many frames were broken, as counted by the producer and as found here.
     pub(super) fn broken(&self) -> u64 {
         let told = self.told.as_ref().map_or(0, |told| told.broken);
         told.saturating_add(self.broken)
     }
 
-    /// Frames put in place by the producer, as far as anybody here knows.
+    /// How many frames the producer has published, as far as is known here.
     pub(super) fn published(&self) -> u64 {
         let told = self.told.as_ref().map_or(0, |told| told.published);
-        // Anybody may have written that.
+        // Saturating, because anybody may have written this number.
         told.saturating_add(self.arrivals)
     }
 
-    /// Frames that arrive per second.
+    /// How many frames arrive per second.
     pub(super) fn fps(&self, now: Instant) -> f64 {
         self.rate.at(now)
     }
 
-    /// The producer says that the camera is lost.
+    /// Whether the producer reports that the camera is lost.
     pub(super) fn is_lost(&self) -> bool {
         let told = self.told.as_ref();
         told.is_some_and(|told| told.phase == state::Phase::Lost)
     }
 
-    /// What is found of a camera that was asked and has given nothing since, for longer than cameras take to start.
+    /// The finding for a camera that has been asked and has delivered nothing for longer than cameras take to start.
     pub(super) fn mute(&self, finding: Finding, now: Instant) -> Option<Finding> {
         let asked = self.asked.filter(|asked| now - asked.first >= QUIET)?;
         Some(Finding {
@@ -193,14 +196,14 @@ impl Condition {
         })
     }
 
-    /// Looks at everything there is to look at.
+    /// Examines everything that there is to examine.
     pub(super) fn find(&mut self, dir: &Path, now: Instant) -> Finding {
         if self.told.is_some() && !State::is_current(dir) {
             self.told = None;
         }
         let there = match self.holder.is_there(dir, self.links) {
             Some(there) => there,
-            // A producer that does not lock shows by its frames alone.
+            // A producer that does not lock is detected only by its frames.
             None => self.is_live(now),
         };
         if !there {
@@ -225,7 +228,7 @@ impl Condition {
         }
     }
 
-    /// What is seen of a producer that says nothing.
+    /// The phase inferred for a producer that reports nothing.
     fn guess(&self, now: Instant) -> Finding {
         let seen = |at: Option<Instant>| at.map(|at| wall(at, now));
         let asked = self.asked.filter(|asked| now - asked.last <= START_LIMIT);
@@ -247,7 +250,7 @@ impl Condition {
     }
 }
 
-/// The wall clock's time of a moment that has passed.
+/// The wall-clock time of a moment in the past.
 fn wall(at: Instant, now: Instant) -> SystemTime {
     let wall = SystemTime::now();
     wall.checked_sub(now.saturating_duration_since(at))
@@ -259,7 +262,7 @@ mod tests {
     use super::*;
 
     fn phase(condition: &mut Condition, at: Instant) -> Phase {
-        // No directory, no lock: what is seen decides alone.
+        // There is no directory and no lock, so only what was observed counts.
         condition.find(Path::new("/nonexistent"), at).phase
     }
 

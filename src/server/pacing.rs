@@ -1,15 +1,15 @@
-//! When a viewer's next frame is begun: the arithmetic of staying close to the present.
+//! When to begin a viewer's next frame: the arithmetic of staying close to the present.
 //!
-//! A frame that is handed to the kernel waits there behind everything handed over before it, and ages.
-//! So the frame to send is chosen as late as possible without letting the line fall idle: at the moment when what
-//! is queued has shrunk to what the path itself holds, its rate times its shortest round trip. Nobody tells when
-//! that moment comes, so it is computed ([`Path::drains_in`]) from what is queued and a rate that is measured here
-//! ([`Meter`]): the kernel's own (`tcpi_delivery_rate`) is that of the last few segments, a hundred times too high after an
-//! idle moment and far too low after a held-back acknowledgement.
+//! A frame that was handed to the kernel waits there behind everything handed over before it, and ages. So the frame
+//! to send is chosen as late as is possible without letting the line fall idle. That is the moment when the queued
+//! data has shrunk to what the path itself holds: its rate times its shortest round trip. The kernel does not report
+//! this moment, so it is computed ([`Path::drains_in`]) from what is queued and from a rate that is measured here
+//! ([`Meter`]). The kernel's own rate (`tcpi_delivery_rate`) covers only the last few segments: it is a hundred times
+//! too high after an idle moment and far too low after a delayed acknowledgement.
 //!
-//! Frames come in steps of the camera's interval, and only when somebody asked before the step. A line that
-//! becomes free between two steps gets the last frame before it: that one, sent now or when the line is
-//! free, arrives at the same time, and the line need not wait for anything. Hence [`decide`]:
+//! Frames arrive in steps of the camera's interval, and only if one was asked for before the step. A line that
+//! becomes free between two steps gets the last frame before that moment. This frame arrives at the same time whether
+//! it is sent now or when the line is free, so there is no reason to leave the line idle. Hence [`decide`]:
 //!
 //! ```text
 //!             ask            frame                          frame (next step)
@@ -19,54 +19,55 @@
 //!                              begin here: no newer one comes before the line is free
 //! ```
 //!
-//! One exception: if the next step comes just after the line is free (`PATIENCE`), waiting costs a little
-//! idle time and makes the frame younger by nearly a whole interval.
+//! There is one exception: if the next step comes just after the line is free (`PATIENCE`), waiting for it costs a
+//! little idle time and makes the frame younger by nearly a whole interval.
 //!
 //! Nothing here reads a clock or a socket.
 
 use std::time::{Duration, Instant};
 
-/// Unacknowledged bytes that mean nothing: a receiver may hold back its acknowledgement for two segments
+/// This many unacknowledged bytes mean nothing: a receiver may delay its acknowledgement until it has two segments
 /// (RFC 9293, 3.8.6.3).
 pub const DELAYED_ACK: u64 = 2 * 1460;
 
-/// The part of a frame interval that a free line may wait for a fresher frame. A quarter: the wait happens for
-/// one frame in four and lasts an eighth of an interval on average.
+/// A free line may wait this fraction of a frame interval for a fresher frame. With a quarter, one frame in four
+/// waits, an eighth of an interval on average.
 const PATIENCE: u32 = 4;
 
-/// How long before a camera's step it must have been asked: a wake-up of the producer, with some room.
+/// How long before a camera's step a frame must be asked for: the time to wake the producer, with some margin.
 const ASK_MARGIN: Duration = Duration::from_millis(3);
 
-/// How soon to look again at a path whose rate is not known yet, and the shortest wait for a busy one.
+/// How soon to look again at a path whose rate is not known yet; also the shortest wait for a busy path.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
 
-/// The shortest time without an acknowledgement after which a line is taken to stand still. It is longer on slow lines: one
-/// and a quarter round trips, and three times as long as two segments take, which is what one acknowledgement covers.
+/// The shortest time without an acknowledgement after which a line is considered stalled. On slow lines the time is
+/// longer: one and a quarter round trips, or three times as long as two segments take (one acknowledgement covers two
+/// segments).
 ///
-/// A line stands still when the last segments of a frame were lost in a queue on the way. The receiver says so only when more data
-/// arrives. If none is sent, the kernel waits for its retransmission time-out, at least 200 ms (Linux `TCP_RTO_MIN`; RFC 6298 asks
-/// for 1 s), and the line is idle meanwhile.
+/// A line stalls when the last segments of a frame were lost in a queue on the way. The receiver reports the loss
+/// only when more data arrives. If none is sent, the kernel waits for its retransmission time-out, at least 200 ms
+/// (Linux `TCP_RTO_MIN`; RFC 6298 asks for 1 s), and the line is idle meanwhile.
 const STANDSTILL: Duration = Duration::from_millis(20);
 
-/// A rate is that of so many bytes, or of so long a time: acknowledgements come in clumps.
+/// A rate is measured over at least this many bytes or this much time, because acknowledgements come in bursts.
 const METER_BYTES: u64 = 16 * 1024;
 const METER_TIME: Duration = Duration::from_millis(100);
 
-/// What is known of the way to a viewer.
+/// What is known about the path to a viewer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Path {
     /// Bytes handed to the kernel that the viewer has not acknowledged.
     pub queued: u64,
-    /// Bytes per second that arrive, as measured while the line was busy.
+    /// Bytes that arrive per second, measured while the line was busy.
     pub rate: Option<f64>,
     /// The shortest round trip seen.
     pub min_rtt: Duration,
-    /// Only the end of a frame is queued, and nothing of it has arrived for a while.
+    /// Only the end of a frame is queued, and none of it has arrived for a while.
     pub lost_its_tail: bool,
 }
 
 impl Path {
-    /// A path that nothing was sent on.
+    /// A path on which nothing was sent.
     pub const IDLE: Path = Path {
         queued: 0,
         rate: None,
@@ -74,13 +75,14 @@ impl Path {
         lost_its_tail: false,
     };
 
-    /// The time until the line is free: until no more is queued than is on its way.
+    /// How long it takes until the line is free, which is when only data that is already on its way is queued.
     pub fn drains_in(&self) -> Duration {
         if self.queued <= DELAYED_ACK || self.lost_its_tail {
             return Duration::ZERO;
         }
         match self.rate {
-            // A quarter more than what is on its way: a rate that was measured while nobody wanted more is too low.
+            // A quarter more than one round trip: a rate that was measured while the line had spare capacity is too
+            // low.
             Some(rate) => Duration::from_secs_f64(self.queued as f64 / rate)
                 .saturating_sub(self.min_rtt + self.min_rtt / 4),
             None => SHORTEST_WAIT,
@@ -88,33 +90,34 @@ impl Path {
     }
 }
 
-/// Measures the rate of a line while it is busy; an idle one says nothing.
+/// Measures the rate of a line while it is busy; an idle line gives no information.
 ///
-/// It believes in a lower rate faster than in a higher one. Shapers let a burst through after an idle moment, and a rate
-/// taken too high begins a frame too early, which then ages in a queue; one taken too low is found out at the next look.
+/// It follows a lower rate faster than a higher one. Traffic shapers let a burst through after an idle moment, and an
+/// estimate that is too high begins a frame too early, which then ages in a queue. An estimate that is too low is
+/// corrected at the next measurement.
 ///
-/// Nothing can be acknowledged before one round trip has passed, so a busy time is counted from then on: otherwise a
-/// long line that is never full would seem to be a slow one.
+/// Nothing can be acknowledged before one round trip has passed, so busy time is counted from then on. Otherwise a
+/// long line that is never full would look like a slow one.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// Since when acknowledgements can come, and how much was acknowledged before.
+    /// The time from which acknowledgements can come, and how much had been acknowledged by then.
     busy: Option<(Instant, u64)>,
     rate: Option<f64>,
     acknowledged: u64,
-    /// When something arrived, or may have at the earliest.
+    /// When something last arrived, or the earliest time at which it could.
     moved: Option<Instant>,
     min_rtt: Duration,
 }
 
 impl Meter {
-    /// Something is handed to the kernel.
+    /// Records that data is handed to the kernel.
     pub fn begin(&mut self, now: Instant) {
         let first_answer = now + self.min_rtt;
         self.busy.get_or_insert((first_answer, self.acknowledged));
         self.moved = self.moved.max(Some(first_answer));
     }
 
-    /// Whether nothing has arrived for longer than a line that is not broken takes.
+    /// Whether nothing has arrived for longer than is normal on a working line.
     pub fn stands_still(&self, now: Instant) -> bool {
         let step = match self.rate(now) {
             Some(rate) => Duration::from_secs_f64(DELAYED_ACK as f64 / rate),
@@ -125,7 +128,7 @@ impl Meter {
         self.busy.is_some() && self.moved.is_some_and(|moved| moved + patience <= now)
     }
 
-    /// Takes note that `acknowledged` bytes arrived in all and `queued` are to arrive.
+    /// Records that `acknowledged` bytes have arrived in total and `queued` bytes have yet to arrive.
     pub fn observe(&mut self, now: Instant, acknowledged: u64, queued: u64, min_rtt: Duration) {
         if acknowledged > self.acknowledged {
             self.moved = Some(now);
@@ -139,13 +142,13 @@ impl Meter {
         let bytes = acknowledged.saturating_sub(before);
         let sample = bytes as f64 / time.as_secs_f64().max(0.001);
         if queued <= DELAYED_ACK {
-            // All has arrived, nobody knows for how long already: it was at least so fast.
+            // Everything has arrived, some unknown time ago: the rate was at least this high.
             self.busy = None;
             if bytes >= METER_BYTES {
                 self.rate = self.rate.map(|rate| rate + (sample - rate).max(0.0) / 4.0);
             }
         } else if self.stands_still(now) {
-            // Says nothing about the rate at which it moves.
+            // A stall says nothing about the rate at which the line moves.
             self.busy = Some((now, acknowledged));
         } else if !time.is_zero() && (bytes >= METER_BYTES || time >= METER_TIME) {
             self.busy = Some((now, acknowledged));
@@ -157,8 +160,8 @@ impl Meter {
         }
     }
 
-    /// Bytes per second, if any were measured. Never 0: a line that stands still is slow beyond use. Before the
-    /// first answer can have come, what was sent is on its way and not in a queue, as far as anybody knows.
+    /// Bytes per second, if a rate is known. It is never 0; a stalled line counts as too slow to be of use. Before
+    /// the first acknowledgement can have come, everything sent is assumed to be on its way and not in a queue.
     pub fn rate(&self, now: Instant) -> Option<f64> {
         match (self.rate, self.busy) {
             (Some(rate), _) => Some(rate.max(1.0)),
@@ -168,30 +171,30 @@ impl Meter {
     }
 }
 
-/// The newest frame of a camera, as a viewer's choice.
+/// The newest frame of a camera, as seen by one viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Newest {
     /// When it arrived.
     pub arrived: Instant,
-    /// It was opened, so another one follows at the next step.
+    /// It was opened, so another frame follows at the next step.
     pub asked: bool,
-    /// This viewer can be given it: it is fresh, and the viewer has not had it.
+    /// It can be given to this viewer: it is fresh, and the viewer has not had it.
     pub usable: bool,
 }
 
-/// What to do for a viewer that waits for a frame.
+/// What to do for a viewer that is waiting for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Send the newest frame.
     Begin,
-    /// Ask for another frame, and decide again when it arrives or at the given time.
+    /// Ask for another frame, and decide again when it arrives or at this time.
     Ask(Option<Instant>),
     /// Decide again at this time, or when a frame arrives.
     Wait(Instant),
 }
 
-/// Decides for a viewer whose line is free at `free` (in the past: now), with a camera that gives a frame
-/// every `interval`.
+/// Decides for a viewer whose line is free at `free` (a time in the past means now) and a camera that delivers a
+/// frame every `interval`.
 pub fn decide(now: Instant, free: Instant, interval: Duration, newest: Option<Newest>) -> Turn {
     let free = free.max(now);
     let Some(newest) = newest else {
@@ -204,7 +207,7 @@ pub fn decide(now: Instant, free: Instant, interval: Duration, newest: Option<Ne
     ask_in_time(now, free, interval, Some((newest, next)))
 }
 
-/// Asks just early enough that a frame arrives in the last interval before the line is free.
+/// Asks just early enough for a frame to arrive in the last interval before the line is free.
 fn ask_in_time(
     now: Instant,
     free: Instant,
@@ -216,12 +219,12 @@ fn ask_in_time(
         .unwrap_or(now)
         .max(now);
     if ask_at > now {
-        // Only half of the way: the rate may be wrong or change, and the nearer the end, the less that matters.
+        // Only half of the way: the rate may be wrong or change, which matters less the nearer the end is.
         let half = ((ask_at - now) / 2).max(SHORTEST_WAIT);
         return Turn::Wait(ask_at.min(now + half));
     }
     match newest {
-        // The camera was asked already. Should its next frame be late, a usable one is not held back for ever.
+        // The camera was asked already. If its next frame is late, a usable one must not be held back for ever.
         Some((newest, next)) if newest.usable => {
             let late = next + interval / (2 * PATIENCE);
             if newest.asked {
@@ -234,8 +237,8 @@ fn ask_in_time(
     }
 }
 
-/// When the camera's next frame is due. Its steps are counted from the last arrival; a step that was not asked
-/// for in time brings nothing, and one that is a little late may still come.
+/// When the camera's next frame is due. Steps are counted from the last arrival. A step for which no frame was asked
+/// in time brings nothing; a frame that is a little late may still come.
 fn next_step(now: Instant, interval: Duration, newest: Newest) -> Instant {
     let since = now.saturating_duration_since(newest.arrived);
     let counted = if newest.asked {
@@ -303,7 +306,7 @@ mod tests {
         meter.begin(start);
         meter.observe(start + ms(50), 50_000, 50_000, ms(0));
         assert_eq!(meter.rate(start), Some(1_000_000.0));
-        // All but a delayed acknowledgement arrived, and then nothing was sent for a while.
+        // All but a delayed acknowledgement has arrived, and then nothing was sent for a while.
         meter.observe(start + ms(1000), 98_000, 2000, ms(0));
         meter.begin(start + ms(2000));
         meter.observe(start + ms(2050), 148_000, 50_000, ms(0));

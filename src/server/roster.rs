@@ -1,45 +1,46 @@
-//! Which cameras there are, by name and by number.
+//! The cameras of a server, by name and by number.
 //!
-//! A camera has the same number as long as the server runs: those that flags name in their order, then those of a root in
-//! the order of their names, as far as they are there at the start; who comes later gets the next number. One that goes keeps its
-//! number, and has it again when it comes back, so that neither a number nor the bare URLs ever mean another
-//! camera than before.
+//! A camera keeps its number for as long as the server runs. Cameras named by flags come first, in the order of the
+//! flags. Next come those that a root contains at the start, in the order of their names. A camera that appears later
+//! gets the next free number. One that disappears keeps its number and has it again when it comes back, so neither a
+//! number nor the URLs without a name ever come to mean a different camera.
 //!
-//! Pure: what is in a directory, and who looks, is not known here.
+//! This is pure bookkeeping: it knows neither the contents of directories nor the viewers.
 
 use super::route::Which;
 use crate::frames::name::Name;
 
-/// Names that a server can have met in its life. Who may write into a root could make up new ones for ever.
+/// How many names a server accepts in its lifetime. Without a limit, anyone who can write into a root could make up
+/// new ones for ever.
 const MOST: usize = 1000;
 
-/// The cameras of a server; a camera's index is its number.
+/// The cameras of a server. A camera's index is its number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     entries: Vec<Entry>,
     default: Option<Name>,
 }
 
-/// A camera that there is, or was.
+/// A camera that exists or existed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is called.
+    /// Its name.
     pub name: Name,
-    /// Whether it is there now.
+    /// Whether it exists now.
     pub present: bool,
 }
 
-/// Why a camera cannot be had.
+/// Why there is no camera to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// There never was one of this name or number.
+    /// There never was a camera with this name or number.
     Unknown,
-    /// It has gone, or has not come yet.
+    /// It has gone, or has not appeared yet.
     Away,
 }
 
 impl Roster {
-    /// Without cameras yet. Bare URLs mean `default`, or the first.
+    /// A roster without cameras. URLs without a name mean `default`, or the first camera if that is `None`.
     pub fn new(default: Option<Name>) -> Self {
         Roster {
             entries: Vec::new(),
@@ -47,7 +48,8 @@ impl Roster {
         }
     }
 
-    /// A camera is there: its number, which is a new one if `None` has this name so far. `Err` says that there were too many.
+    /// Adds a camera and returns its number, which is a new one if the name is new. Fails if there have been too many
+    /// names.
     pub fn appear(&mut self, name: &Name) -> Result<usize, TooMany> {
         let number = match self.number_of(name) {
             Some(number) => number,
@@ -64,14 +66,15 @@ impl Roster {
         Ok(number)
     }
 
-    /// A camera is gone.
+    /// Marks a camera as gone.
     pub fn vanish(&mut self, number: usize) {
         if let Some(entry) = self.entries.get_mut(number) {
             entry.present = false;
         }
     }
 
-    /// The number of the camera that a URL means, whether it is there or not; [`Missing::Away`] if there never was any.
+    /// The number of the camera that a URL means, whether it exists now or not. [`Missing::Away`] if there has never
+    /// been any camera.
     pub fn number(&self, which: &Which) -> Result<usize, Missing> {
         let number = match which {
             Which::Default => match &self.default {
@@ -88,7 +91,7 @@ impl Roster {
         }
     }
 
-    /// Finds the camera that a URL means.
+    /// Finds the camera that a URL means, if it exists now.
     pub fn find(&self, which: &Which) -> Result<usize, Missing> {
         let number = self.number(which)?;
         match self.entries[number].present {
@@ -97,18 +100,18 @@ impl Roster {
         }
     }
 
-    /// The number that a name has, whether its camera is there or not.
+    /// The number that belongs to a name, whether its camera exists now or not.
     pub fn number_of(&self, name: &Name) -> Option<usize> {
         self.entries.iter().position(|entry| entry.name == *name)
     }
 
-    /// All that there are and were, in the order of their numbers.
+    /// All cameras that exist or existed, in the order of their numbers.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 }
 
-/// A server meets no more names than this.
+/// The server has met as many names as it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany(pub usize);
 

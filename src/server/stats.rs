@@ -1,4 +1,5 @@
-//! Counters: what happened, by reason. Strangers cause most of it, so it is counted and not logged line by line.
+//! Counters of what happened, by reason. Most of it is caused by unknown clients, so it is counted instead of logged
+//! line by line.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,17 +11,17 @@ use super::response::Status;
 pub enum CloseReason {
     /// The client closed it.
     Left,
-    /// All was sent and neither side wants more.
+    /// Everything was sent, and neither side wants more.
     Done,
-    /// No request came on it for a while.
+    /// No request came for a while.
     Idle,
-    /// Nothing that was sent to it arrived any more.
+    /// The client stopped acknowledging what was sent to it.
     Stalled,
-    /// It held the oldest of more frames than memory is set aside for.
+    /// It held the oldest frame while more frames were held than memory is set aside for.
     HeldTooMuch,
     /// The connection broke.
     Failed,
-    /// The server ends.
+    /// The server is stopping.
     Stopping,
 }
 
@@ -36,7 +37,7 @@ impl CloseReason {
         CloseReason::Stopping,
     ];
 
-    /// In a word or three.
+    /// The reason in at most three words.
     pub fn word(self) -> &'static str {
         match self {
             CloseReason::Left => "left",
@@ -50,30 +51,30 @@ impl CloseReason {
     }
 }
 
-/// What the server did since it was started.
+/// What the server has done since it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections sent away because there were too many.
+    /// Connections turned away because there were too many.
     pub turned_away: u64,
-    /// Connections sent away because their address had too many.
+    /// Connections turned away because there were too many from their address.
     pub over_share: u64,
     /// Streams begun.
     pub streams: u64,
     /// Snapshots sent.
     pub snapshots: u64,
-    /// Frames begun on streams.
+    /// Frames that were started on streams.
     pub frames: u64,
-    /// Frames sent once more because there was no newer one.
+    /// Frames sent again because there was no newer one.
     pub repeats: u64,
-    /// Files that were no whole JPEG.
+    /// Files that were not a complete JPEG.
     pub broken_frames: u64,
-    /// Files that the system would not let us open or read.
+    /// Files that the system did not let us open or read.
     pub unreadable_frames: u64,
-    /// Pictures sent in place of a camera's because it is lost.
+    /// Pictures sent in place of a lost camera's own.
     pub notices: u64,
-    /// Ages of frames when they were handed over.
+    /// The ages of frames when they were handed over.
     pub ages: Ages,
     refused: [u64; Status::ALL.len()],
     closed: [u64; CloseReason::ALL.len()],
@@ -85,28 +86,28 @@ impl Stats {
         self.ages.add(age);
     }
 
-    /// Counts a connection's end.
+    /// Counts the end of a connection.
     pub fn close(&mut self, reason: CloseReason) {
         self.closed[reason as usize] += 1;
     }
 
-    /// Connections that ended for `reason`.
+    /// How many connections ended for `reason`.
     pub fn closed(&self, reason: CloseReason) -> u64 {
         self.closed[reason as usize]
     }
 
-    /// Counts a reply that said no.
+    /// Counts a refusal.
     pub fn refuse(&mut self, status: Status) {
         self.refused[status as usize] += 1;
     }
 
-    /// Replies that said no in this way.
+    /// How many requests were refused with this status.
     pub fn refused(&self, status: Status) -> u64 {
         self.refused[status as usize]
     }
 }
 
-/// How many durations are how long.
+/// A histogram of durations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ages {
     counts: [u64; Self::BOUNDS.len() + 1],
@@ -114,8 +115,8 @@ pub struct Ages {
 }
 
 impl Ages {
-    /// Upper bounds of the classes; what is longer has a class of its own. From a wake-up to a line that is hopeless, closer
-    /// together where a frame's interval lies.
+    /// Upper bounds of the classes; there is one more class for everything above. They range from the time of a
+    /// wake-up to that of a hopeless line, and are closer together around the length of a frame interval.
     pub const BOUNDS: [Duration; 12] = [
         Duration::from_millis(1),
         Duration::from_millis(2),
@@ -137,12 +138,12 @@ impl Ages {
         self.sum = self.sum.saturating_add(age);
     }
 
-    /// How many there are in each class, the last without a bound.
+    /// The number of durations in each class. The last class has no upper bound.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// All together.
+    /// The sum of all durations.
     pub fn sum(&self) -> Duration {
         self.sum
     }
@@ -170,7 +171,7 @@ impl fmt::Display for Stats {
     }
 }
 
-/// The counters that are not zero, after what they count.
+/// The counters that are not zero, preceded by what they count.
 fn write_counts(f: &mut fmt::Formatter<'_>, what: &str, counts: &[(u64, String)]) -> fmt::Result {
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     let mut separator = format!("; {what}: ");

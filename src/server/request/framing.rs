@@ -1,13 +1,14 @@
-//! Where a request ends and whether another may follow on its connection: what requests are smuggled by past a proxy.
+//! Where a request ends, and whether another may follow on its connection. Request smuggling past a proxy exploits
+//! servers that disagree about this.
 
 use httparse::Header;
 
 use super::{list, values};
 use crate::server::response::Status;
 
-/// RFC 9112, 6.3: a body is announced by a length or a transfer coding. Lengths that are no number or contradict
-/// each other, a length beside a transfer coding, a coding in HTTP/1.0, and one of which nobody knows the end are
-/// refused.
+/// Whether a body is announced, by a length or a transfer coding (RFC 9112, 6.3). Refused are lengths that are not
+/// numbers or contradict each other, a length together with a transfer coding, a transfer coding in HTTP/1.0, and a
+/// coding whose end cannot be determined.
 pub(super) fn announces_body(fields: &[Header<'_>], minor_version: u8) -> Result<bool, Status> {
     let length = length(fields)?;
     if values(fields, "transfer-encoding").next().is_none() {
@@ -18,7 +19,7 @@ pub(super) fn announces_body(fields: &[Header<'_>], minor_version: u8) -> Result
     }
     let (mut codings, mut is_chunked) = (0, false);
     for coding in list(fields, "transfer-encoding") {
-        // Nothing comes behind `chunked`, not even another one (RFC 9112, 6.1).
+        // Nothing may follow `chunked`, not even another `chunked` (RFC 9112, 6.1).
         if is_chunked {
             return Err(Status::BadRequest);
         }
@@ -32,7 +33,7 @@ pub(super) fn announces_body(fields: &[Header<'_>], minor_version: u8) -> Result
     }
 }
 
-/// RFC 9110, 8.6. `5, 5` may be refused, and is.
+/// The value of `Content-Length` (RFC 9110, 8.6). A list such as `5, 5` may be refused, and is.
 fn length(fields: &[Header<'_>]) -> Result<Option<u64>, Status> {
     let mut announced = None;
     for value in values(fields, "content-length") {
@@ -49,7 +50,7 @@ fn length(fields: &[Header<'_>]) -> Result<Option<u64>, Status> {
     Ok(announced)
 }
 
-/// RFC 9112, 9.3.
+/// Whether the connection persists after this request (RFC 9112, 9.3).
 pub(super) fn wants_keep_alive(fields: &[Header<'_>], minor_version: u8) -> bool {
     let names = |wanted: &[u8]| {
         list(fields, "connection").any(|option| option.eq_ignore_ascii_case(wanted))

@@ -1,12 +1,14 @@
-//! Hosts and targets as RFC 3986 spells them.
+//! Hosts and request targets in the syntax of RFC 3986.
 //!
-//! What need not be escaped means the same escaped or not, so it is unescaped here, once, for all who read a target.
-//! Nothing else is: `%2F` is no slash. Dots stay what they are; no name here is made of them.
+//! A character that need not be escaped means the same whether it is escaped or not. So such escapes are decoded
+//! here, once, for all code that reads a target. No other escape is decoded: `%2F` is not a slash. Dot segments stay
+//! as they are, because no name here consists of dots.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-/// The value of a `Host` field (RFC 9110, 7.2): a name, which may be empty, or an address, and perhaps a port.
+/// Whether this is the value of a `Host` field (RFC 9110, 7.2): a name, which may be empty, or an address, optionally
+/// with a port.
 pub(super) fn is_host(value: &[u8]) -> bool {
     let is_colon = |byte: &u8| *byte == b':';
     let (host, port) = match value.strip_prefix(b"[") {
@@ -27,8 +29,8 @@ pub(super) fn is_host(value: &[u8]) -> bool {
     is_port && host.iter().all(in_a_name) && escapes_are_whole(host)
 }
 
-/// What stands in brackets (RFC 3986, 3.2.2): an IPv6 address, or one of a later version. Some send a link's zone with it
-/// (RFC 6874), of which no more is asked than its letters.
+/// Whether this is what may stand in brackets (RFC 3986, 3.2.2): an IPv6 address, or one of a future version. Some
+/// clients append the zone of a link (RFC 6874), of which only the characters are checked.
 fn is_literal(text: &[u8]) -> bool {
     let text = std::str::from_utf8(text).unwrap_or_default();
     let is_all =
@@ -42,12 +44,12 @@ fn is_literal(text: &[u8]) -> bool {
     address.parse::<Ipv6Addr>().is_ok() && is_all(zone, |byte| is_unreserved(byte) || byte == b'%')
 }
 
-/// A target of which no escape hides a letter, digit, `-`, `.`, `_` or `~` (RFC 3986, 6.2.2.2). None if its path has a
-/// `%` that begins no escape, or its host is none; a query may have what it likes, as no more than its known parameters are
-/// read.
+/// The target with all escaped letters, digits, `-`, `.`, `_` and `~` decoded (RFC 3986, 6.2.2.2). `None` if a `%` in
+/// its path does not begin an escape, or if its host is invalid. A query may contain anything, because only known
+/// parameters are read from it.
 pub(super) fn normal(target: &str) -> Option<Cow<'_, str>> {
     if let Some((host, _)) = split_absolute(target) {
-        // RFC 9110, 4.2.1: never empty; 4.2.4: nor with a user's name.
+        // The host must not be empty (RFC 9110, 4.2.1), nor come with a user's name (4.2.4).
         if host.is_empty() || host.starts_with(':') || !is_host(host.as_bytes()) {
             return None;
         }
@@ -75,7 +77,7 @@ pub(super) fn normal(target: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(normal))
 }
 
-/// Host and the rest of a target in absolute form (RFC 9112, 3.2.2), which proxies use.
+/// Splits a target in absolute form (RFC 9112, 3.2.2), which proxies use, into its host and the rest.
 pub(in crate::server) fn split_absolute(target: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = target.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -84,17 +86,17 @@ pub(in crate::server) fn split_absolute(target: &str) -> Option<(&str, &str)> {
     Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
 }
 
-/// What a host's name may have unescaped (RFC 3986, 3.2.2).
+/// Whether the name of a host may contain this byte unescaped (RFC 3986, 3.2.2).
 fn is_in_a_name(byte: u8) -> bool {
     is_unreserved(byte) || b"!$&'()*+,;=".contains(&byte)
 }
 
-/// RFC 3986, 2.3.
+/// Whether the byte is unreserved (RFC 3986, 2.3).
 pub(in crate::server) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// The byte that stands as `%` and two digits at the beginning.
+/// Decodes the escape (`%` and two digits) at the beginning of `text`.
 pub(in crate::server) fn escape(text: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = text else {
         return None;
