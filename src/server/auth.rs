@@ -1,15 +1,17 @@
-//! Basic authentication (RFC 7617): the file of users, and who has proved already that he is one of them.
+//! Basic authentication (RFC 7617): the file of users, and which clients have already proved that they are one of
+//! them.
 //!
-//! A password's hash is slow by design: milliseconds on a desktop, many times that on a small board, and the loop must not
-//! stand still for so long. So a header is proved once (`verify.rs`, on a thread of its own) and known from then on, where it
-//! came from: what is kept of it and its address is a digest under a key of this process. Looking up a known header costs one
-//! SHA-256, and its time does not depend on how much of it is right.
+//! The hash of a password is slow by design. It takes milliseconds on a desktop and many times that on a small board,
+//! and the loop must not stop for so long. So a header is proved once (`verify.rs`, on a thread of its own) and is
+//! known from then on at the address it came from. Only a digest of the header and its address is kept, under a key
+//! of this process. Looking up a known header costs one SHA-256, and the time it takes does not reveal how much of it
+//! is right.
 //!
-//! That it is known at one address says nothing at another: there, whether a guess is right would show at once and for
-//! nothing, whatever failures cost.
+//! A header that is known at one address is not known at another. Otherwise a guess from another address would show
+//! at once, and without any penalty, whether it is right.
 //!
-//! What is not here: sessions, roles, other schemes, a way to read the file again. The connection is not encrypted:
-//! that is a proxy's work.
+//! There are no sessions, no roles, no other schemes, and no way to read the file again. The connection is not
+//! encrypted: that is the job of a proxy.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,21 +29,24 @@ use crate::error::{Context, Error, Result};
 
 pub(super) mod verify;
 
-/// Longer ones are no passwords (crypt(3) takes 511 bytes): the time for a hash grows with the square of the length.
+/// The longest password that is accepted (as in crypt(3)), because the time for a hash grows with the square of its
+/// length.
 const MAX_PASSWORD: usize = 511;
 
-/// `rounds=` may be so many: some seconds on a small board.
+/// The largest value of `rounds=`; it takes some seconds on a small board.
 const MAX_ROUNDS: u32 = 500_000;
 
-/// Headers that are known, each at its address. Beyond, the one that was proved longest ago is to be proved again.
+/// How many headers are known, each at its address. When there are more, the one that was proved longest ago has to
+/// be proved again.
 const MAX_KNOWN: usize = 256;
 
-/// What a header from an address looks like: SHA-256 under the key of this process.
+/// The fingerprint of a header from an address: its SHA-256 under the key of this process.
 #[derive(Clone, Copy)]
 pub(super) struct Print([u8; 32]);
 
 impl Print {
-    /// Whether they are of the same; in a time that does not tell how much of them is.
+    /// Whether both are prints of the same header and address, in a time that does not reveal how much of them is
+    /// equal.
     fn is(&self, other: &Print) -> Choice {
         self.0.as_slice().ct_eq(other.0.as_slice())
     }
@@ -53,7 +58,7 @@ impl fmt::Debug for Print {
     }
 }
 
-/// The lines of a file `user:hash`.
+/// The lines of a file in the format `user:hash`.
 pub struct Users(Vec<User>);
 
 struct User {
@@ -62,7 +67,8 @@ struct User {
 }
 
 impl Users {
-    /// Reads the file that `--auth` names: one `user:hash` per line, empty lines and those that begin with `#` apart.
+    /// Reads the file that `--auth` names. It has one `user:hash` per line; empty lines and those that begin with `#`
+    /// are ignored.
     pub fn read(path: &Path) -> Result<Self> {
         let path = in_credentials(path);
         let text = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
@@ -70,7 +76,7 @@ impl Users {
             .map_err(|(line, what)| Error::Usage(format!("{}:{line}: {what}", path.display())))
     }
 
-    /// The number of the line that cannot be used, and why: without what stands in it.
+    /// The error is the number of the line that cannot be used and the reason, without the contents of the line.
     fn parse(text: &str) -> Result<Self, (usize, &'static str)> {
         let mut users: Vec<User> = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -90,8 +96,9 @@ impl Users {
         Ok(Users(users))
     }
 
-    /// Whether this credential is a user's. An unknown name takes as long as a wrong password for the first user; how long that
-    /// is does not show in the answer, whose time counts from the beginning (`verify.rs`).
+    /// Whether this credential belongs to a user. An unknown name takes as long as a wrong password of the first
+    /// user. How long that is does not show in the time of the answer, which counts from the beginning of the proof
+    /// (`verify.rs`).
     fn prove(&self, credential: &Credential) -> bool {
         let (name, password) = credential.parts();
         if password.len() > MAX_PASSWORD {
@@ -143,7 +150,7 @@ impl User {
     }
 }
 
-/// Relative names are those of the service's credentials (systemd.exec(5), `LoadCredential=`), where there are any.
+/// Relative names refer to the service's credentials (systemd.exec(5), `LoadCredential=`), if it has any.
 fn in_credentials(path: &Path) -> PathBuf {
     std::env::var_os("CREDENTIALS_DIRECTORY")
         .map(|dir| Path::new(&dir).join(path))
@@ -151,11 +158,11 @@ fn in_credentials(path: &Path) -> PathBuf {
         .unwrap_or_else(|| path.to_owned())
 }
 
-/// `user:password` as somebody sent it; never shown.
+/// `user:password` as a client sent it. It is never printed.
 pub struct Credential(Vec<u8>);
 
 impl Credential {
-    /// Out of the value of an `Authorization` field; `None` if that is no Basic credential.
+    /// Decodes the value of an `Authorization` field. `None` if it is not a Basic credential.
     fn decode(value: &[u8]) -> Option<Self> {
         let (scheme, rest) = value.split_at_checked(6)?;
         if !scheme.eq_ignore_ascii_case(b"basic ") {
@@ -166,7 +173,7 @@ impl Credential {
         bytes.contains(&b':').then_some(Credential(bytes))
     }
 
-    /// Name and password.
+    /// The name and the password.
     fn parts(&self) -> (&[u8], &[u8]) {
         let colon = self.0.iter().position(|byte| *byte == b':');
         let colon = colon.unwrap_or(self.0.len());
@@ -180,19 +187,19 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// What a request's `Authorization` is worth.
+/// The status of a request's `Authorization` field.
 #[derive(Debug)]
 pub enum Entry {
-    /// None is asked for, or this one was proved.
+    /// No credential is required, or this one was proved.
     Known,
-    /// It has to be proved.
+    /// The credential has to be proved.
     Unproven(Credential),
-    /// There is none, or none that could be proved.
+    /// There is no credential, or none that can be proved.
     Nothing,
 }
 
 impl Entry {
-    /// Looks at the value of an `Authorization` field.
+    /// Examines the value of an `Authorization` field.
     pub(super) fn of(value: Option<&[u8]>) -> Self {
         match value.and_then(Credential::decode) {
             Some(credential) => Entry::Unproven(credential),
@@ -205,13 +212,13 @@ impl Entry {
 #[derive(Clone)]
 pub struct Guard {
     users: Arc<Users>,
-    /// The prints of those that were proved, the oldest first.
+    /// The prints of the headers that were proved, the oldest first.
     known: VecDeque<Print>,
     key: [u8; 32],
 }
 
 impl Guard {
-    /// Nobody is known yet.
+    /// A guard that does not know any header yet.
     pub fn new(users: Users) -> Result<Self> {
         let mut key = [0; 32];
         rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())
@@ -224,13 +231,13 @@ impl Guard {
     }
 
     fn knows(&self, print: &Print) -> bool {
-        // All of them, so that the time does not tell which.
+        // All of them are compared, so that the time does not reveal which one matches.
         let all = self.known.iter().map(|known| known.is(print));
         all.fold(Choice::FALSE, |found, same| found | same)
             .to_bool()
     }
 
-    /// Remembers one that was proved.
+    /// Remembers a print that was proved.
     fn remember(&mut self, print: Print) {
         if self.knows(&print) {
             return;
@@ -241,8 +248,8 @@ impl Guard {
         self.known.push_back(print);
     }
 
-    /// HMAC would be one more crate. It is not needed: the key is random, prints never leave this process, and with the key on both
-    /// sides nobody could add to a header either.
+    /// HMAC would need one more crate, and is not necessary: the key is random, prints never leave this process, and
+    /// with the key on both sides the data between them cannot be extended either.
     fn print(&self, source: Source, credential: &Credential) -> Print {
         let mut hasher = Sha256::new();
         hasher.update(self.key);
@@ -332,7 +339,7 @@ mod tests {
         };
         for n in 0..=MAX_KNOWN as u32 {
             guard.remember(print(&guard, n));
-            // Once more takes no more.
+            // Remembering it again takes no more memory.
             guard.remember(print(&guard, n));
         }
         assert_eq!(guard.known.len(), MAX_KNOWN);

@@ -1,12 +1,13 @@
-//! What is told of a viewer and of a camera's rate: counted as frames go out, worked out when somebody asks.
+//! What is reported about a viewer, and about the rate of a camera: counted as frames go out, computed when somebody
+//! asks.
 //!
-//! A frame costs a viewer a few additions here and no system call. Only the moment at which the last byte of a
-//! frame was acknowledged is not known by itself: while a line is busy it is seen when the line is looked at for the
-//! next frame, and on a line that is free the kernel is asked for it, when somebody wants to know.
+//! For each frame, this costs a viewer a few additions and no system call. Only the moment at which the last byte of
+//! a frame was acknowledged has to be looked for. On a busy line it is seen when the line is examined for the next
+//! frame; on a free line the kernel is asked for it when somebody wants to know.
 
 use std::time::{Duration, Instant};
 
-/// A rate is that of the last whole second or more.
+/// A rate is measured over the last window of at least this length.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Events per second.
@@ -14,12 +15,12 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub struct Rate {
     since: Instant,
     count: u64,
-    /// Of the window before. Every viewer has one, and this is exact enough for people.
+    /// The rate of the previous window. Every viewer stores one, and an `f32` is exact enough for people.
     last: Option<f32>,
 }
 
 impl Rate {
-    /// Nothing has happened yet.
+    /// A rate before anything has happened.
     pub fn new(now: Instant) -> Self {
         Rate {
             since: now,
@@ -28,7 +29,7 @@ impl Rate {
         }
     }
 
-    /// `n` more.
+    /// Counts `n` more events.
     pub fn add(&mut self, n: u64, now: Instant) {
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= WINDOW {
@@ -38,7 +39,7 @@ impl Rate {
         self.count += n;
     }
 
-    /// How many a second, by now: it falls when nothing comes.
+    /// The rate at this moment. It falls when nothing comes.
     pub fn at(&self, now: Instant) -> f64 {
         let elapsed = now.saturating_duration_since(self.since);
         let current = self.count as f64 / elapsed.max(WINDOW).as_secs_f64();
@@ -52,23 +53,24 @@ impl Rate {
 /// A frame that is on its way.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    /// Bytes sent on the connection when all of it is.
+    /// How many bytes will have been sent on the connection when all of the frame has been.
     end: u64,
     taken: Instant,
 }
 
-/// One stream's figures; how many frames a second it is sent, the stream itself knows (`connection/stream.rs`).
+/// The figures of one stream. The stream itself knows how many frames it is sent per second (`connection/stream.rs`).
 #[derive(Clone, Debug)]
 pub(super) struct Figures {
-    /// Frames begun.
+    /// Frames that were started.
     pub(super) sent: u64,
     /// Frames that came between two that were sent.
     pub(super) skipped: u64,
     bytes: Rate,
-    /// Age of the last new frame when it was begun.
+    /// The age of the last new frame when it was started.
     pub(super) age_at_hand_over: Option<Duration>,
     age_at_last_byte: Option<Duration>,
-    /// The last two frames, as far as they have not arrived: a frame is begun before the one before it has.
+    /// The last two frames, unless they have arrived. There are two because a frame is started before the previous
+    /// one has arrived.
     marks: [Option<Mark>; 2],
 }
 
@@ -84,7 +86,7 @@ impl Figures {
         }
     }
 
-    /// A frame captured at `taken` is begun; `end` bytes will have been sent on this connection after it.
+    /// A frame captured at `taken` is started; `end` bytes will have been sent on this connection after it.
     pub(super) fn begin(&mut self, skipped: u64, taken: Instant, len: u64, end: u64, now: Instant) {
         self.sent += 1;
         self.skipped += skipped;
@@ -93,14 +95,14 @@ impl Figures {
         self.marks = [self.marks[1], Some(Mark { end, taken })];
     }
 
-    /// A frame is sent again, or something in its place.
+    /// A frame is sent again, or a picture in its place.
     pub(super) fn fill_in(&mut self, len: u64, now: Instant) {
         self.sent += 1;
         self.bytes.add(len, now);
         self.marks = [None, None];
     }
 
-    /// `arrived` bytes of the connection had been acknowledged at `at`.
+    /// At `at`, `arrived` bytes of the connection had been acknowledged.
     pub(super) fn observe(&mut self, arrived: u64, at: Instant) {
         for mark in &mut self.marks {
             if let Some(frame) = mark.take_if(|frame| frame.end <= arrived) {
@@ -109,12 +111,12 @@ impl Figures {
         }
     }
 
-    /// Whether a frame's last byte may have arrived, which nobody has looked at.
+    /// Whether the last byte of a frame may have arrived unnoticed.
     pub(super) fn is_open(&self) -> bool {
         self.marks.iter().any(Option::is_some)
     }
 
-    /// Age of the last frame that has arrived, when its last byte was acknowledged.
+    /// The age of the last frame that has arrived, at the time when its last byte was acknowledged.
     pub(super) fn age_at_last_byte(&self) -> Option<Duration> {
         self.age_at_last_byte
     }

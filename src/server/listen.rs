@@ -1,8 +1,9 @@
-//! Listening sockets: made here or passed by the service manager, and the three ways in which accepting fails.
+//! Listening sockets, which are created here or passed by the service manager, and the three ways in which accepting
+//! can fail.
 //!
-//! A connection that was aborted before it was accepted is no failure, unless that happens again and again. A lack of
-//! descriptors or memory is one: the listener then *rests* for a moment instead of being told of the same waiting
-//! connection for ever. Anything else is an error of the program.
+//! A connection that was aborted before it was accepted is not a failure, unless this happens again and again. A lack
+//! of descriptors or memory is a failure: the listener then *rests* for a moment instead of being notified of the
+//! same waiting connection for ever. Anything else is a bug in the program.
 
 use std::fmt;
 use std::io;
@@ -22,11 +23,11 @@ use rustix::net::{
 use crate::error::{Context, Error, Result};
 use crate::event::Registration;
 
-/// Connections that the kernel keeps for us until we accept them. The kernel cuts it down to its own limit.
+/// How many connections the kernel keeps for us until we accept them. The kernel reduces this to its own limit.
 const BACKLOG: i32 = 1024;
 
-/// Failures of one connection and not of the listener: accept(2) has network errors of the new connection come out as those of
-/// the call. EPERM is a firewall's or a security module's.
+/// Errors that concern one connection and not the listener: accept(2) reports the network errors of a new connection
+/// as its own. EPERM comes from a firewall or a security module.
 const PASSING: [Errno; 12] = [
     Errno::INTR,
     Errno::CONNABORTED,
@@ -42,21 +43,22 @@ const PASSING: [Errno; 12] = [
     Errno::TIMEDOUT,
 ];
 
-/// What `--listen` names.
+/// An address to listen on, as given to `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// A port on all addresses of both families.
+    /// A port on all addresses, IPv4 and IPv6.
     Port(u16),
-    /// A host's name or address, and a port.
+    /// The name or address of a host, and a port.
     Host(String),
-    /// A unix socket.
+    /// The path of a unix socket.
     Unix(PathBuf),
 }
 
 impl FromStr for Address {
     type Err = String;
 
-    /// `8080`, `:8080`, `*:8080` (all addresses), `127.0.0.1:8080`, `[::1]:8080`, `name:8080`, `/path`, `unix:/path`.
+    /// Accepts `8080`, `:8080`, `*:8080` (all addresses), `127.0.0.1:8080`, `[::1]:8080`, `name:8080`, `/path`,
+    /// `unix:/path`.
     fn from_str(text: &str) -> Result<Self, String> {
         let path = text.strip_prefix("unix:").unwrap_or(text);
         if path.starts_with('/') {
@@ -83,16 +85,16 @@ impl fmt::Display for Address {
     }
 }
 
-/// A socket that takes connections.
+/// A socket that accepts connections.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: OwnedFd,
     pub(super) registration: Option<Registration>,
-    /// What to call it in messages.
+    /// Its name in messages.
     name: String,
-    /// Nobody is asked for a password here.
+    /// No password is required on this socket.
     pub(super) open: bool,
-    /// A unix socket's file that we made and remove.
+    /// The file of a unix socket that we created and have to remove.
     unlink: Option<PathBuf>,
 }
 
@@ -101,20 +103,20 @@ pub fn can_listen(address: &Address) -> bool {
     Listener::bind(address).is_ok()
 }
 
-/// What came of accepting.
+/// The result of accepting.
 pub(super) enum Accepted {
-    /// A connection, set to non-blocking.
+    /// A connection, set to non-blocking mode.
     Connection(OwnedFd),
-    /// None is waiting.
+    /// No connection is waiting.
     None,
-    /// It was aborted, or is not allowed; the next one may be better.
+    /// The connection was aborted or is not allowed; the next one may succeed.
     Failed(Errno),
-    /// There is no descriptor or memory for it now.
+    /// There is no descriptor or no memory for it at the moment.
     Exhausted(Errno),
 }
 
 impl Listener {
-    /// Takes over a socket that listens already.
+    /// Takes over a socket that is already listening.
     pub(super) fn inherited(socket: OwnedFd, name: String) -> Result<Self> {
         super::peer::make_nonblocking(&socket)
             .doing(|| format!("set the inherited socket {name} to non-blocking"))?;
@@ -127,7 +129,7 @@ impl Listener {
         })
     }
 
-    /// Makes the sockets that `address` names: a host may have several addresses.
+    /// Creates the sockets that `address` names. There may be several, because a host may have several addresses.
     pub(super) fn bind(address: &Address) -> Result<Vec<Self>> {
         match address {
             Address::Unix(path) => Ok(vec![Self::bind_unix(path)?]),
@@ -143,7 +145,7 @@ impl Listener {
         }
     }
 
-    /// One socket for both families; on a system without IPv6, IPv4 alone.
+    /// One socket for both IPv4 and IPv6; IPv4 alone on a system without IPv6.
     fn bind_any(port: u16) -> Result<Self> {
         let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         match Self::bind_tcp(both, false) {
@@ -236,7 +238,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Some(path) = &self.unlink {
-            // It may be gone already, and then that is as good.
+            // It may already be gone, which is just as good.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -247,7 +249,7 @@ fn stream_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
     socket_with(family, SocketType::STREAM, flags, None)
 }
 
-/// Removes the socket of a server that is gone: nobody answers on it.
+/// Removes the socket of a server that no longer runs, which shows by nobody answering on it.
 fn remove_stale(path: &Path) -> Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     let refused = || {

@@ -1,15 +1,16 @@
-//! The picture that a stream shows when its camera is lost: which one, what is wrong, and since when.
+//! The picture that a stream shows when its camera is lost. It names the camera and says what is wrong, and since
+//! when.
 //!
-//! A stream that stands still looks as if all were well, and one that sends nothing is given up by its client after ten
-//! seconds. So this picture takes the camera's place until there is a frame again. It has the size that the stream has had so
-//! far, because Firefox keeps a stream's first size, and it lies in memory as a file like any frame, so that it goes out in
-//! the same way: drawn once per loss and size, shared by everybody who sees it.
+//! A stream that stands still looks as if all were well, and clients give up on a stream that sends nothing after ten
+//! seconds. So this picture takes the place of the camera's until there is a frame again. It has the size that the
+//! stream has had so far, because Firefox keeps a stream's first size. It is stored in memory as a file like any
+//! frame, and is sent in the same way: drawn once per loss and size, and shared by everybody who sees it.
 //!
-//! Drawing holds up the server's loop, and with it the viewers of all cameras, while what is drawn, and when, is up to a
-//! producer that may be hostile. So a picture has at most [`MOST_PIXELS`], and a camera's are drawn at most once a second and for a
-//! tenth of the time ([`Notices::get`]).
+//! Drawing holds up the server's loop, and with it the viewers of all cameras, while a producer that may be hostile
+//! decides what is drawn and when. So a picture has at most [`MOST_PIXELS`], and the pictures of one camera are drawn
+//! at most once a second and for at most a tenth of the time ([`Notices::get`]).
 //!
-//! Snapshots are programs' as often as people's; they get a 503.
+//! Snapshots get a 503 instead, because they are requested by programs as often as by people.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,38 +27,40 @@ use crate::logging::Brake;
 use crate::picture::canvas::{Area, Canvas, Colour, GLYPH};
 use crate::picture::encode::Encoder;
 
-/// Of a camera of which no picture was seen.
+/// The size for a camera of which no picture was seen.
 const USUAL_SIZE: Picture = Picture {
     width: 640,
     height: 480,
 };
 
-/// Pixels of the largest picture that is drawn, which takes 3 bytes of memory for two of them. A foreign producer's frames
-/// may claim to be of any size. Of a larger stream's size it has a half, a third and so on: scaled up, it fills the same place.
+/// The largest number of pixels that is drawn; every two of them take 3 bytes of memory. The frames of a foreign
+/// producer may claim any size. If a stream is larger, the picture has a half of its size, a third, and so on: scaled
+/// up, it fills the same place.
 const MOST_PIXELS: u32 = 1920 * 1088;
 
-/// Sizes kept; a camera's viewers mostly have one.
+/// How many sizes are kept. The viewers of a camera mostly have the same size.
 const MOST_SIZES: usize = 4;
 
-/// IJG scale. Letters on a plain ground are small at any quality.
+/// On the IJG scale. Letters on a plain background are small at any quality.
 const QUALITY: u8 = 80;
 
-/// Letters that a line should have room for at least, if the picture allows.
+/// A line should have room for at least this many letters, if the picture is large enough.
 const LETTERS: usize = 34;
 
-/// From the end of a drawing to the next of the same camera, at least; and in times of what the drawing took, for slow boards.
+/// The shortest time from the end of one drawing to the next one of the same camera. On slow boards it is a multiple
+/// of the time that the drawing took.
 const REST: Duration = Duration::from_secs(1);
 const REST_PER_WORK: u32 = 9;
 
 const GROUND: Colour = Colour::grey(32);
 const BAND: Colour = Colour([90, 110, 200]);
 
-/// One camera's.
+/// The pictures of one camera.
 #[derive(Debug)]
 pub(super) struct Notices {
     /// The newest first, one of each size.
     made: Vec<(Finding, Shot<Frame>)>,
-    /// Nothing is drawn before.
+    /// Nothing is drawn before this time.
     rests_until: Option<Instant>,
     complaint: Brake,
 }
@@ -71,13 +74,14 @@ impl Notices {
         }
     }
 
-    /// The camera gives frames again.
+    /// The camera delivers frames again.
     pub(super) fn clear(&mut self) {
         self.made.clear();
     }
 
-    /// The picture for this loss in this size, drawn if it was not yet. While nothing may be drawn, the last one of the
-    /// size, if there is one; else the time from which on one can be had, or `None` if it cannot.
+    /// The picture for this loss in this size, drawn if there is none yet. While nothing may be drawn, it is the last
+    /// one of this size. If there is none, the error is the time from which one can be drawn, or `None` if that is
+    /// impossible.
     pub(super) fn get(
         &mut self,
         camera: &str,
@@ -118,7 +122,7 @@ impl Notices {
     }
 }
 
-/// The size itself, or the largest whole part of it that is not too large to draw.
+/// The size itself, or the largest whole fraction (a half, a third, …) that is not too large to draw.
 fn drawn_size(Picture { width, height }: Picture) -> Picture {
     let part = |by: u16| Picture {
         width: (width / by).max(1),
@@ -139,7 +143,7 @@ fn make(
 ) -> error::Result<Shot<Frame>> {
     let canvas = draw(&words(camera, finding), size);
     let mut jpeg = Vec::new();
-    // For programs; a frame of the pattern has its stamp in the same place.
+    // The comment is for programs. A frame of the test pattern has its stamp in the same place.
     let comment = format!("lazycam notice: {camera} {}", finding.phase.word());
     if let Some(planes) = canvas.planes() {
         Encoder::new(QUALITY)?.encode(planes, Some(comment.as_bytes()), &mut jpeg)?;
@@ -156,7 +160,7 @@ fn make(
     })
 }
 
-/// What is said, a line each.
+/// The text of the picture, line by line.
 fn words(camera: &str, finding: &Finding) -> Vec<String> {
     let mut words = vec![camera.to_owned(), "no picture".to_owned()];
     if let Some(since) = finding.since {
@@ -166,7 +170,7 @@ fn words(camera: &str, finding: &Finding) -> Vec<String> {
     words
 }
 
-/// The first line large on a band, the others below it.
+/// Draws the first line large on a band, and the others below it.
 fn draw(words: &[String], size: Picture) -> Canvas {
     let mut canvas = Canvas::new(size.width, size.height);
     let (width, height) = (canvas.width, canvas.height);
@@ -198,10 +202,11 @@ fn draw(words: &[String], size: Picture) -> Canvas {
     canvas
 }
 
-/// Cut into rows of so many letters, between words where there is a gap. What the font does not have is a question mark.
+/// Breaks the text into rows of at most this many letters, between words where possible. Characters that the font
+/// does not have become question marks.
 fn wrapped(text: &str, letters: usize) -> Vec<String> {
     let plain = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
-    // ASCII from here on, so that a byte is a letter.
+    // From here on it is ASCII, so a byte is a letter.
     let text: String = text.chars().map(plain).collect();
     let mut rows = Vec::new();
     let mut left = text.as_str();
@@ -209,7 +214,7 @@ fn wrapped(text: &str, letters: usize) -> Vec<String> {
         let end = if left.len() <= letters {
             left.len()
         } else {
-            // A blank right behind the row is a gap, too.
+            // A blank right behind the row counts as a gap, too.
             let gap = left[..=letters].rfind(' ').filter(|gap| *gap > 0);
             gap.unwrap_or(letters)
         };
@@ -303,13 +308,13 @@ mod tests {
         let (mut last, mut drawn) = (Rc::clone(&first.file), 0);
         for millis in (0..10_000).step_by(10) {
             scene.now = start + Duration::from_millis(millis);
-            // An old picture of the size is better than none.
+            // An old picture of this size is better than none.
             let shot = scene.get(&millis.to_string(), small).unwrap();
             drawn += usize::from(!Rc::ptr_eq(&shot.file, &last));
             last = shot.file;
         }
         assert!((1..10).contains(&drawn), "{drawn} in 10 s");
-        // Neither do frames in between let it draw more, nor sizes that it makes up.
+        // It cannot have more pictures drawn by sending frames in between or by making up sizes.
         scene.rest();
         scene.get("last", small).unwrap();
         scene.notices.clear();

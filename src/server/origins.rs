@@ -1,14 +1,15 @@
-//! Which other sites' pages may read what is served here (WHATWG Fetch, 3.2: the CORS protocol).
+//! Which other websites' pages may read what is served here (WHATWG Fetch, 3.2: the CORS protocol).
 //!
-//! `*` as a rule, as mjpg-streamer has it: Mainsail and Fluidd fetch the picture from another port. With origins named
-//! those alone, and then with credentials: `*` together with credentials is what browsers refuse, and rightly.
+//! The default is `*`, as in mjpg-streamer, because Mainsail and Fluidd fetch the picture from another port. If
+//! origins are named, only those may read, and with credentials. Browsers rightly refuse `*` together with
+//! credentials.
 
 use std::rc::Rc;
 
 /// The origins of `--allow-origin`.
 #[derive(Clone, Debug)]
 pub struct Origins {
-    /// For requests of none of the named.
+    /// The fields for requests from any origin that is not named.
     others: Rc<str>,
     named: Vec<(String, Rc<str>)>,
 }
@@ -23,7 +24,7 @@ impl Default for Origins {
 }
 
 impl Origins {
-    /// From `*`, `none`, or origins such as `https://octopi.local:8080`; nothing is `*`.
+    /// Accepts `*`, `none`, or origins such as `https://octopi.local:8080`. No words mean `*`.
     pub fn new(words: &[String]) -> Result<Self, String> {
         match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] | ["*"] => return Ok(Origins::default()),
@@ -47,7 +48,7 @@ impl Origins {
         });
         Ok(Origins {
             named: named.collect::<Result<_, String>>()?,
-            // A cache must not hand on one origin's reply to another.
+            // A cache must not give one origin's reply to another.
             others: "Vary: Origin\r\n".into(),
         })
     }
@@ -63,10 +64,10 @@ impl Origins {
     }
 }
 
-/// RFC 6454, 6.1: scheme, host and perhaps a port, and nothing behind.
+/// Checks for a scheme, a host and optionally a port, with nothing behind them (RFC 6454, 6.1).
 fn check(origin: &str) -> Result<(), String> {
     let (scheme, host) = origin.split_once("://").unwrap_or_default();
-    // RFC 3986, 3.1.
+    // A scheme (RFC 3986, 3.1).
     let in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
     let is_scheme = is_scheme && scheme.chars().all(in_scheme);
@@ -80,7 +81,7 @@ fn check(origin: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A reply with these fields behind its status line and its `Connection` field.
+/// Inserts these fields into a reply, behind its status line and its `Connection` field.
 pub fn with_fields(mut reply: Vec<u8>, fields: &str) -> Vec<u8> {
     let mut ends = reply.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     let at = ends.nth(1).map_or(reply.len(), |(at, _)| at + 1);

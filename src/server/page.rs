@@ -1,10 +1,11 @@
-//! The page at `/`: one answer, no other file, nothing from elsewhere.
+//! The page at `/`: a single response that refers to no other file and to no other server.
 //!
-//! Style and script stand in the page, named in its Content-Security-Policy by their hash: so it needs no paths of its own, which a
-//! proxy's prefix would break, and nothing that is not ours can run in it. The policy does not forbid frames: dashboards show
-//! cameras in them, and there is nothing here that a click could harm.
+//! Style and script are part of the page, and its Content-Security-Policy allows them by their hashes. So the page
+//! needs no paths of its own, which the prefix of a proxy would break, and no script but ours can run in it. The
+//! policy does not forbid framing: dashboards show cameras in frames, and there is nothing on this page that a click
+//! could harm.
 //!
-//! What it does is described in `docs/http.md`; without JavaScript it is an `<img>` with the stream.
+//! What the page does is described in `docs/http.md`. Without JavaScript, it is an `<img>` with the stream.
 
 /// The whole document.
 pub(super) const PAGE: &str = concat!(
@@ -19,8 +20,9 @@ pub(super) const PAGE: &str = concat!(
     "</script>\n</body>\n</html>\n"
 );
 
-/// The header fields that go with it. `img-src data:` is for the icon; the stream in an `<img>`, snapshots and `/state` are
-/// `'self'`. A test computes the hashes anew and says what they should be.
+/// The header fields that are sent with the page. `img-src data:` is for the icon; the stream in an `<img>`,
+/// snapshots and `/state` come under `'self'`. A test computes the hashes and prints the values that they should
+/// have.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
      script-src 'sha256-hZ7IgeAPa6meIdjbBJ9z/3ea/1eFb0fMomCBa9ftIe8='; \
      style-src 'sha256-Y33aL/2DdZhp49ZAJqHMiSInfa9oyFnrpF9KgUJ/9Vo='; \
@@ -28,7 +30,7 @@ pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
      X-Content-Type-Options: nosniff\r\n\
      Referrer-Policy: no-referrer\r\n";
 
-/// FNV-1a over all of it: another page has another one.
+/// FNV-1a over the whole page, so that it differs for every version of the page.
 const DIGEST: u64 = {
     let (bytes, mut digest, mut at) = (PAGE.as_bytes(), 0xcbf2_9ce4_8422_2325, 0);
     while at < bytes.len() {
@@ -38,7 +40,8 @@ const DIGEST: u64 = {
     digest
 };
 
-/// The entity tag (RFC 9110, 8.8.3), with which a browser that has the page asks for it anew and gets no more than a head.
+/// The entity tag (RFC 9110, 8.8.3). A browser that already has the page revalidates it by this tag, and gets only a
+/// head.
 pub(super) fn tag() -> String {
     format!("\"{DIGEST:016x}\"")
 }
@@ -50,7 +53,7 @@ mod tests {
 
     use super::*;
 
-    /// The directive that names the text between `start` and the end of that element.
+    /// The directive that allows the text between `start` and the end of that element.
     fn policy_for(start: &str, directive: &str) -> String {
         let (_, rest) = PAGE.split_once(start).unwrap();
         let (text, _) = rest.split_once("</s").unwrap();
@@ -73,7 +76,7 @@ mod tests {
         assert!(PAGE.len() < 24 * 1024, "{} bytes", PAGE.len());
     }
 
-    /// A style or a handler in an attribute would be refused by the policy, silently for most people.
+    /// The policy blocks a style or a handler in an attribute, and most people would never see why.
     #[test]
     fn nothing_in_the_page_needs_more_than_the_policy_allows() {
         let markup = include_str!("page/body.html");
@@ -84,7 +87,7 @@ mod tests {
         assert_eq!(PAGE.matches("<style").count(), 1);
     }
 
-    /// Behind a proxy's prefix, an address that begins with a slash would leave the camera.
+    /// A URL that begins with a slash would leave the path of the camera and the prefix of a proxy.
     #[test]
     fn addresses_in_the_page_are_relative() {
         for attribute in ["href", "src"] {

@@ -1,7 +1,7 @@
 //! A connection with its socket: the reading, writing and measuring that the state machine leaves out.
 //!
-//! Sockets are edge-triggered: each edge is remembered until a call would block, so that a viewer costs no
-//! call to epoll after it was accepted.
+//! Sockets are edge-triggered. Each edge is remembered until a call would block, so a viewer costs no call to epoll
+//! after it was accepted.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,7 +22,7 @@ use super::tcp;
 use crate::event::{Readiness, Registration};
 use crate::frames::frame::Frame;
 
-/// Input taken per call; a request has rarely more than one kilobyte.
+/// How much input is read per call; a request rarely has more than one kilobyte.
 pub(super) const SCRATCH: usize = 4096;
 
 /// A client.
@@ -31,13 +31,13 @@ pub(super) struct Peer {
     socket: OwnedFd,
     pub(super) registration: Option<Registration>,
     pub(super) connection: Connection<Frame>,
-    /// Where it counts.
+    /// Which places it is counted against.
     pub(super) place: Place,
     /// The credential that was proved on this connection.
     pub(super) proved: Option<Box<Print>>,
-    /// It stands in this camera's list of those that wait for a frame.
+    /// The camera in whose list of waiting viewers it is.
     pub(super) waiting: Option<usize>,
-    /// When to decide about its next frame again.
+    /// When to decide again about its next frame.
     pub(super) decide_at: Option<Instant>,
     is_tcp: bool,
     readable: bool,
@@ -45,22 +45,22 @@ pub(super) struct Peer {
     /// The system had no memory for a call just now.
     pub(super) exhausted: bool,
     written: u64,
-    /// Bytes of the frame that was begun last, for which 32 bits are enough.
+    /// The length of the frame that was started last, for which 32 bits are enough.
     last_frame: u32,
-    /// The shortest round trip, once it was asked for; zero where the kernel does not say.
+    /// The shortest round trip, once it was asked for; zero if the kernel does not report it.
     min_rtt: Option<Duration>,
     meter: Meter,
     progress: Progress,
-    /// From the first frame of a stream on.
+    /// Present from the first frame of a stream on.
     figures: Option<Box<Figures>>,
 }
 
 /// Whose places a client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// One of those for clients that are served, and of this source's share.
+    /// One of the places for clients that are served, counted against the share of this source.
     Served(Source),
-    /// One of those for clients that are turned away.
+    /// One of the places for clients that are turned away.
     TurnedAway,
 }
 
@@ -69,32 +69,32 @@ pub(super) enum Place {
 pub(super) enum Begun {
     /// A frame that the viewer has not had.
     New {
-        /// Frames between the one before and this one.
+        /// How many frames came between the previous one and this one.
         skipped: u64,
         /// The moment of capture.
         taken: Instant,
-        /// Bytes.
+        /// Its length in bytes.
         len: u64,
     },
-    /// The last one once more.
+    /// The last frame once more.
     Again {
-        /// Bytes.
+        /// Its length in bytes.
         len: u64,
     },
-    /// A picture that says why there is none.
+    /// A picture that says why there is no frame.
     Notice {
-        /// Bytes.
+        /// Its length in bytes.
         len: u64,
     },
 }
 
-/// Whether what was sent arrives: time-outs measure this, not the age of a connection.
+/// Whether the data that was sent arrives. Time-outs measure this, not the age of a connection.
 #[derive(Debug)]
 struct Progress {
-    /// Bytes that are still to be sent or acknowledged, when last looked at.
+    /// How many bytes were still to be sent or acknowledged at the last look.
     left: u64,
-    /// Bytes acknowledged, when last looked at. Unlike `left` it does not grow with a new frame, which would look as if
-    /// nothing had arrived.
+    /// How many bytes had been acknowledged at the last look. Unlike `left`, this does not change when a new frame is
+    /// added, which would look as if nothing had arrived.
     arrived: u64,
     since: Instant,
 }
@@ -110,7 +110,7 @@ impl Peer {
         let is_tcp = sockopt::socket_domain(&socket)
             .is_ok_and(|domain| matches!(domain, AddressFamily::INET | AddressFamily::INET6));
         if is_tcp {
-            // Advice, all of it: a socket that refuses still serves.
+            // All of these are optional: a socket that refuses them still serves.
             let _ = sockopt::set_tcp_nodelay(&socket, true);
             let _ = tcp::bound_unsent(socket.as_fd());
         }
@@ -143,13 +143,13 @@ impl Peer {
         &self.socket
     }
 
-    /// Remembers what epoll told.
+    /// Remembers what epoll reported.
     pub(super) fn ready(&mut self, readiness: Readiness) {
         self.readable |= readiness.readable;
         self.writable |= readiness.writable;
     }
 
-    /// One read; tells whether it brought anything.
+    /// Reads once. Returns whether anything came.
     pub(super) fn read(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) -> bool {
         if !self.readable || !self.connection.takes_input() {
             return false;
@@ -173,10 +173,10 @@ impl Peer {
         }
     }
 
-    /// One write, or the end of writing; tells whether it moved anything.
+    /// Writes once, or shuts down the sending side. Returns whether anything was done.
     pub(super) fn write(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) -> bool {
         if self.connection.take_shutdown() {
-            // A peer that is gone already needs no end told.
+            // If the peer is already gone, there is nobody to tell.
             let _ = shutdown(&self.socket, Shutdown::Write);
             return true;
         }
@@ -201,11 +201,11 @@ impl Peer {
         }
     }
 
-    /// A call failed for another reason than that it would block; tells whether to try again.
+    /// A call failed for a reason other than that it would block. Returns whether to try again.
     fn fail(&mut self, errno: Errno) -> bool {
         match errno {
             Errno::INTR => return true,
-            // The system is out of memory, which is nobody's fault here, and passes.
+            // The system is out of memory, which is not the connection's fault and passes.
             Errno::NOBUFS | Errno::NOMEM => self.exhausted = true,
             Errno::CONNRESET | Errno::PIPE => self.connection.close(CloseReason::Left),
             _ => self.connection.close(CloseReason::Failed),
@@ -213,8 +213,9 @@ impl Peer {
         false
     }
 
-    /// The state of the way to this client, with what is not handed to the kernel yet counted as queued. One cheap call
-    /// for a line that is free, which is the rule; the round trip is asked for at first, and while the line is busy.
+    /// The state of the path to this client. Data that was not handed to the kernel yet counts as queued. On a free
+    /// line, which is the usual case, this takes one cheap call; the round trip is queried at first and while the
+    /// line is busy.
     pub(super) fn path(&mut self, now: Instant) -> Path {
         let in_kernel = tcp::queued(self.socket.as_fd()).unwrap_or(0);
         let arrived = self.written.saturating_sub(in_kernel);
@@ -238,7 +239,7 @@ impl Peer {
             queued,
             rate: self.meter.rate(now),
             min_rtt,
-            // No more than half a frame: what is begun on a line that is dead is one frame, not a queue of them.
+            // At most half a frame, so that on a dead line only one more frame is started, not a queue of them.
             lost_its_tail: queued <= u64::from(self.last_frame / 2) && self.meter.stands_still(now),
         }
     }
@@ -249,7 +250,7 @@ impl Peer {
         self.meter.begin(now);
     }
 
-    /// A frame of a stream is in the outbox; `age` is told of one that the viewer has not had.
+    /// Counts a frame of a stream, or a picture in its place, that was put into the outbox.
     pub(super) fn count_frame(&mut self, begun: Begun, now: Instant) {
         let end = self.written + self.connection.unsent();
         let figures = self.figures.get_or_insert_with(|| Figures::new(now).into());
@@ -263,7 +264,7 @@ impl Peer {
         }
     }
 
-    /// What is known of this viewer now, and how many bytes are on their way to it.
+    /// What is known about this viewer now, and how many bytes are on their way to it.
     pub(super) fn figures(&mut self, now: Instant) -> (u64, Option<&Figures>) {
         let socket = self.socket.as_fd();
         let in_flight = tcp::queued(socket).unwrap_or(0);
@@ -272,7 +273,7 @@ impl Peer {
             if in_flight > 0 {
                 figures.observe(arrived, now);
             } else if figures.is_open() && self.is_tcp {
-                // All has arrived: the last acknowledgement was that of the last byte.
+                // Everything has arrived, so the last acknowledgement was that of the last byte.
                 if let Some(at) =
                     tcp::since_acknowledged(socket).and_then(|ago| now.checked_sub(ago))
                 {
@@ -283,13 +284,13 @@ impl Peer {
         (in_flight, self.figures.as_deref())
     }
 
-    /// When a client that takes nothing is to be given up, if there is something for it to take.
+    /// When to drop a client that accepts nothing, if there is something for it to accept.
     pub(super) fn stall_deadline(&self, timeout: Duration) -> Option<Instant> {
         let owed = self.connection.unsent() > 0 || self.progress.left > 0;
         owed.then(|| self.progress.since + timeout)
     }
 
-    /// Gives up a client that took nothing for `timeout`.
+    /// Drops a client that accepted nothing for `timeout`.
     pub(super) fn check_progress(&mut self, now: Instant, timeout: Duration) {
         if self.stall_deadline(timeout).is_some_and(|at| at <= now) {
             self.path(now);
@@ -300,7 +301,7 @@ impl Peer {
     }
 }
 
-/// One call: `send` for bytes, `sendfile` for a frame.
+/// Makes one call: `send` for bytes, `sendfile` for a frame.
 fn send_output(socket: &OwnedFd, output: Output<'_, Frame>) -> rustix::io::Result<usize> {
     match output {
         Output::Bytes { bytes, more } => {
@@ -315,7 +316,7 @@ fn send_output(socket: &OwnedFd, output: Output<'_, Frame>) -> rustix::io::Resul
             let mut offset = offset;
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             match sendfile(socket, file, Some(&mut offset), len)? {
-                // Somebody wrote into a published frame and made it shorter. What was promised cannot be sent.
+                // Somebody wrote into a published frame and shortened it. The promised length cannot be sent.
                 0 => Err(Errno::IO),
                 n => Ok(n),
             }
@@ -323,7 +324,7 @@ fn send_output(socket: &OwnedFd, output: Output<'_, Frame>) -> rustix::io::Resul
     }
 }
 
-/// Puts a socket that came from elsewhere into the mode that this file relies on.
+/// Puts a socket that was created elsewhere into the mode that this file relies on.
 pub(super) fn make_nonblocking(socket: &OwnedFd) -> io::Result<()> {
     let flags = rustix::fs::fcntl_getfl(socket)?;
     Ok(rustix::fs::fcntl_setfl(

@@ -1,39 +1,40 @@
-//! How many clients there is room for under the limit of descriptors (`ulimit -n`, getrlimit(2)).
+//! How many clients there is room for under the limit of open files (`ulimit -n`, getrlimit(2)).
 //!
-//! A frame is opened when it is due, and must not fail because clients have taken the last descriptor: then nobody would
-//! see anything any more. So each viewer has two from the beginning, one for its connection and one for the
-//! frame that it is being sent, which may be a different one for each; who comes beyond that is told so. The cameras that are there at
-//! the start have theirs too; for those that come into a root later there is what the hard limit leaves, up to which
-//! the soft one is always raised.
+//! A frame is opened when it is due. This must not fail because clients have taken the last descriptor, as nobody
+//! would see anything any more. So each viewer has two descriptors from the beginning: one for its connection, and
+//! one for the frame that it is being sent, which may be a different one for each viewer. Clients for which there are
+//! not enough are told so. The cameras that exist at the start have their descriptors reserved too. Cameras that
+//! appear in a root later use what the hard limit leaves; the soft limit is always raised to the hard one.
 
 use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::source::Source;
 
-/// Clients beyond the limit that are told so and not just left waiting.
+/// How many clients beyond the limit are told so instead of being left waiting.
 const TURNED_AWAY: usize = 32;
 
-/// Descriptors of a camera: its newest frame, the producer's lock (kept open, because opening it would wake the producer), and the
-/// picture of a lost camera. Such pictures in more than one size are rare, and if one cannot be made, nothing is shown.
+/// The descriptors of a camera: its newest frame, the producer's lock (kept open, because opening it would wake the
+/// producer), and the picture that is shown when it is lost. Such pictures in more than one size are rare, and if one
+/// cannot be made, nothing is shown.
 const PER_CAMERA: usize = 3;
 
-/// Descriptors beside those of clients and cameras: the opening that asks for a frame, and what it takes for a moment to start a
-/// capture process again.
+/// Descriptors for other purposes: opening a frame to ask for the next one, and what restarting a capture process
+/// takes for a moment.
 const OTHERS: usize = 5;
 
-/// Places for clients.
+/// How many places there are for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Places {
-    /// For those that are served.
+    /// Places for clients that are served.
     pub(super) served: usize,
-    /// For those that are told that there is no place.
+    /// Places for clients that are told that there is no place.
     pub(super) turned_away: usize,
 }
 
 impl Places {
-    /// For `wanted` clients beside `cameras`, and the `in_use` descriptors that are open already. Raises the soft limit, and
-    /// lowers the number of clients if that does not do.
+    /// The places for `wanted` clients in addition to `cameras` and the `in_use` descriptors that are open already.
+    /// Raises the soft limit, and lowers the number of clients if that is not enough.
     pub(super) fn for_clients(wanted: usize, cameras: usize, in_use: usize) -> Self {
         let all = Places {
             served: wanted,
@@ -52,9 +53,10 @@ impl Places {
         places
     }
 
-    /// How many of them `source` may have, if that is limited. `wanted` is what was said of it, where 0 is no limit. If nobody
-    /// said anything an address may have half, so that none can keep all others out. But one of this machine may be a
-    /// proxy, with everybody behind it; and so may a unix socket be, whatever is said, which has no address to count by.
+    /// How many places `source` may have, or `None` for no limit. `wanted` is the configured number, where 0 means no
+    /// limit. If nothing is configured, an address may have half of all places, so that no address can keep all
+    /// others out. Addresses of this machine are not limited then, as they may be a proxy with everybody behind it.
+    /// The same is true of a unix socket, which is never limited because it has no address to count by.
     pub(super) fn share(self, wanted: Option<usize>, source: Source) -> Option<usize> {
         match wanted {
             _ if source == Source::Local => None,
@@ -70,7 +72,7 @@ impl Places {
         served.saturating_add(self.turned_away + OTHERS)
     }
 
-    /// These, or fewer: as many as there are `descriptors` for, and at least one of each.
+    /// These places, or as many as there are `descriptors` for, but at least one of each kind.
     fn within(self, descriptors: usize) -> Self {
         if self.descriptors() <= descriptors {
             return self;
@@ -84,7 +86,7 @@ impl Places {
     }
 }
 
-/// Raises the soft limit of descriptors to the hard one. How many this process may have.
+/// Raises the soft limit of open files to the hard one. Returns how many this process may have.
 fn raise_limit() -> usize {
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit {

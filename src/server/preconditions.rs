@@ -1,35 +1,36 @@
-//! Conditions of a request (RFC 9110, 13): what a cache asks that has the page already.
+//! Conditional requests (RFC 9110, 13): what a cache asks when it already has the page.
 //!
-//! The page has an entity tag. Pictures and reports have none, because each is another one: a tag that somebody names is
-//! never theirs. Nothing here knows when it was modified, so fields that ask by date are ignored, as they must be (13.1.3, 13.1.4).
+//! The page has an entity tag. Pictures and reports have none, because each one is different: any tag that a client
+//! names is not theirs. No modification dates are known here, so the fields that compare dates are ignored, as they
+//! must be (13.1.3, 13.1.4).
 
-/// The members of `If-Match` and `If-None-Match`, where the fields are there.
+/// The members of `If-Match` and `If-None-Match`, if the request has these fields.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Preconditions<'a> {
-    /// One of these is wanted.
+    /// The answer must have one of these tags.
     pub if_match: Option<Vec<&'a [u8]>>,
-    /// None of these is wanted.
+    /// The answer must have none of these tags.
     pub if_none_match: Option<Vec<&'a [u8]>>,
 }
 
-/// What they come to.
+/// The result of evaluating the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The request is answered as if there were none.
+    /// The request is answered as if it had no conditions.
     Met,
-    /// The client has what it asks for: 304.
+    /// The client already has what it asks for: 304.
     NotModified,
-    /// There is not what the client asks for, or there is what it must not be done to: 412.
+    /// What the client asks for does not exist, or the action is not allowed on what exists: 412.
     Failed,
 }
 
 impl Preconditions<'_> {
-    /// Looks at them in the order of RFC 9110, 13.2.2, for something with this entity tag, or without one. Only what is
-    /// asked for to be `read`, by GET or HEAD, can be had already (13.1.2).
+    /// Evaluates the conditions in the order of RFC 9110, 13.2.2, for something with this entity tag, or without one.
+    /// `read` says whether the method is GET or HEAD; only then can the client already have the answer (13.1.2).
     pub fn evaluate(&self, tag: Option<&str>, read: bool) -> Verdict {
         let tag = tag.map(str::as_bytes);
         let is_it = |member: &[u8]| member == b"*" || Some(member) == tag;
-        // A weak tag is nobody's for If-Match (13.1.1), and as good as a strong one for the other (13.1.2).
+        // A weak tag never matches in `If-Match` (13.1.1), and counts like a strong one in `If-None-Match` (13.1.2).
         let is_nearly_it = |member: &[u8]| is_it(member.strip_prefix(b"W/").unwrap_or(member));
         let has = |members: &Vec<&[u8]>, is_it: &dyn Fn(&[u8]) -> bool| {
             members.iter().any(|member| is_it(member))

@@ -1,16 +1,18 @@
-//! What single clients need of a stream beyond the rule: the parameters that ustreamer has, and Blink's late picture.
+//! Special treatment of streams that some clients need: ustreamer's parameters, and a workaround for Blink's late
+//! picture.
 //!
-//! Blink shows a part of a stream in `<img>` when the head of the *next* part is complete (Chromium bug 527446), which is
-//! one frame late. *Advance headers* send that head right behind the frame, when its length is not known yet: against
-//! the rule that every part has a `Content-Length`, so for those alone that ask for it or are such an `<img>`.
+//! Blink shows a part of a stream in `<img>` when the head of the *next* part is complete (Chromium bug 527446),
+//! which is one frame late. *Advance headers* send that head right behind the frame, when the length of the next
+//! frame is not known yet. This breaks the rule that every part has a `Content-Length`, so only clients that ask for
+//! it or are such an `<img>` get it.
 //!
 //! ```text
 //!   --boundary  head  frame  | --boundary  head  frame | …      as a rule
 //!   --boundary  head | frame  --boundary  head | frame  …       in advance: heads without length and time
 //! ```
 //!
-//! What stands between bars goes out together, by up to three calls: bytes, the file, bytes. Those before the file tell the
-//! kernel that more follows.
+//! What stands between two bars goes out together, in up to three calls: bytes, the file, bytes. The call before the file
+//! tells the kernel that more follows.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,33 +24,35 @@ use super::response;
 use super::route;
 use crate::frames::jpeg::Picture;
 
-/// The head of a part of which nothing is known yet.
+/// The head of a part about which nothing is known yet.
 const ADVANCE_HEAD: &str = "Content-Type: image/jpeg\r\n\r\n";
 
-/// The delimiter with the next part's head behind it.
+/// The delimiter, followed by the head of the next part.
 const ADVANCE_DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\nContent-Type: image/jpeg\r\n\r\n";
 
-/// `dual_final_frames`: a frame that none has followed for so long is the last one for now, and is sent again.
+/// `dual_final_frames`: if no other frame follows within this time, a frame is the last one for now, and is sent
+/// again.
 const FINAL_AFTER: Duration = Duration::from_millis(250);
 
-/// A longer key is none. ustreamer's page makes some ten letters.
+/// A longer key is ignored. ustreamer's page makes keys of some ten letters.
 const MAX_KEY: usize = 128;
 
-/// How one stream is sent, and what it is called in `/state`.
+/// How one stream is sent, and how it is identified in `/state`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks {
-    /// A name of its own for each stream.
+    /// A unique identifier of the stream.
     pub id: u64,
-    /// `key=`, by which a page finds its stream in `/state`; `0` if there is none. Escaped, so that it
-    /// needs no quotes in cookies or JSON.
+    /// `key=`, by which a page finds its stream in `/state`; `0` if there is none. It is escaped, so that
+    /// it needs no quotes in cookies or JSON.
     pub key: Box<str>,
-    /// `extra_headers=1`: `X-UStreamer-*` fields in the heads of parts.
+    /// `extra_headers=1`: send `X-UStreamer-*` fields in the heads of parts.
     pub extra_headers: bool,
-    /// Heads before their frames, by `advance_headers=0|1` or because the client is Blink's `<img>`.
+    /// Send the head of a part before its frame is known, because of `advance_headers=0|1` or because the client is a
+    /// Blink `<img>`.
     pub advance_headers: bool,
-    /// `dual_final_frames=1`: the last frame of a series twice, for WebKit.
+    /// `dual_final_frames=1`: send the last frame of a series twice, for WebKit.
     pub dual_final_frames: bool,
-    /// `zero_data=1`: heads of parts without their frames, for those who count.
+    /// `zero_data=1`: send the heads of parts without their frames, for clients that only count.
     pub zero_data: bool,
 }
 
@@ -63,7 +67,7 @@ impl Quirks {
         let key = route::parameter(query, "key");
         let key = key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
         Quirks {
-            // Unlike a counter's, such a number is not met again after the server was started anew.
+            // Unlike a counter, such a number does not come up again after the server was restarted.
             id: RandomState::new().hash_one(Instant::now()),
             key: key.map_or("0".into(), escaped).into(),
             extra_headers: flag("extra_headers").unwrap_or(false),
@@ -73,13 +77,13 @@ impl Quirks {
         }
     }
 
-    /// The cookie that tells a page its stream's place in `/state`, as a header field.
+    /// The cookie that tells a page how to find its stream in `/state`, as a header field.
     pub fn cookie(&self) -> String {
         let (key, id) = (&self.key, self.id);
         format!("Set-Cookie: stream_client={key}/{id:x}; path=/; max-age=30\r\n")
     }
 
-    /// The head of the stream with all that goes out before the first frame is known.
+    /// The head of the stream, with everything that is sent before the first frame is known.
     pub fn stream_head(&self) -> Vec<u8> {
         let mut head = response::stream_head(&self.cookie(), true);
         if self.advance_headers {
@@ -88,7 +92,7 @@ impl Quirks {
         head
     }
 
-    /// What goes out right behind a frame.
+    /// What is sent right behind a frame.
     pub fn delimiter(&self) -> &'static [u8] {
         if self.advance_headers {
             ADVANCE_DELIMITER
@@ -97,7 +101,8 @@ impl Quirks {
         }
     }
 
-    /// Appends what goes out right before a frame: nothing, if that is out already. `fps` is what this viewer is sent.
+    /// Appends what is sent right before a frame, which is nothing if that was sent already. `fps` is the frame rate
+    /// of this viewer.
     pub fn write_part_head(&self, out: &mut Vec<u8>, frame: &Facts, fps: u32) {
         if self.advance_headers {
             return;
@@ -111,7 +116,7 @@ impl Quirks {
         response::write_part_head(out, len, frame.captured, &extra);
     }
 
-    /// When the frame that is sent now is to be sent again, if none follows it.
+    /// How long after it the frame that is sent now is sent again, if none follows it.
     pub fn repeat_after(&self, is_repeat: bool, usual: Duration) -> Duration {
         if self.dual_final_frames && !is_repeat {
             FINAL_AFTER.min(usual)
@@ -121,7 +126,7 @@ impl Quirks {
     }
 }
 
-/// What a picture's head can tell about it.
+/// The facts about a picture that its head can contain.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// Its length in bytes.
@@ -130,14 +135,14 @@ pub struct Facts {
     pub captured: SystemTime,
     /// Its size in pixels.
     pub picture: Picture,
-    /// It is the camera's, and not in place of one that is lost.
+    /// It comes from the camera, and does not take the place of a lost camera's picture.
     pub online: bool,
 }
 
 impl Facts {
-    /// Those of ustreamer's fields that have a meaning here, times on the monotonic clock as there. No frame is held
-    /// back for being the same as the one before, so none is `Dropped`; when the frame was encoded and taken over is not
-    /// known to a server, and not told.
+    /// The ustreamer fields that have a meaning here. As in ustreamer, times are on the monotonic clock. No frame is
+    /// held back for being the same as the one before, so `Dropped` is always 0. When the frame was encoded and taken
+    /// over is not known to a server, and is left out.
     fn part_fields(&self, fps: u32) -> String {
         let (sent, latency) = self.times();
         let fields = self.fields();
@@ -151,7 +156,7 @@ impl Facts {
         )
     }
 
-    /// The same of a snapshot, where ustreamer has other names for the times and sends them unasked.
+    /// The same for a snapshot. Here ustreamer has other names for the times, and sends them without being asked.
     pub fn snapshot_fields(&self) -> String {
         let (sent, latency) = self.times();
         let fields = self.fields();
@@ -174,7 +179,7 @@ impl Facts {
         )
     }
 
-    /// Now on the monotonic clock, and how long ago it was captured, in seconds.
+    /// The current time on the monotonic clock, and the age of the picture, both in seconds.
     fn times(&self) -> (f64, f64) {
         let latency = SystemTime::now().duration_since(self.captured);
         let clock = clock_gettime(ClockId::Monotonic);
@@ -185,15 +190,15 @@ impl Facts {
     }
 }
 
-/// As ustreamer reads its flags.
+/// Reads a flag as ustreamer does.
 fn is_true(value: &str) -> bool {
     value.starts_with('1')
         || value.eq_ignore_ascii_case("true")
         || value.eq_ignore_ascii_case("yes")
 }
 
-/// A parameter's value with all escaped but letters, digits, `-`, `.`, `_` and `~`, as ustreamer does it
-/// (`evhttp_encode_uri` of libevent): what is left fits into a cookie before a slash (RFC 6265, 4.1.1), and into JSON.
+/// A parameter's value with everything escaped except letters, digits, `-`, `.`, `_` and `~`, as ustreamer does it
+/// (`evhttp_encode_uri` of libevent). The result can stand before a slash in a cookie (RFC 6265, 4.1.1), and in JSON.
 fn escaped(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     let mut rest = value.as_bytes();
@@ -213,8 +218,8 @@ fn escaped(value: &str) -> String {
     escaped
 }
 
-/// An `<img>` asks for `image/avif,image/webp,…`, other requests for `*/*` or pages. Every Blink names Chrome; on iOS
-/// nothing is Blink, and there Chrome calls itself CriOS.
+/// An `<img>` asks for `image/avif,image/webp,…`; other requests ask for `*/*` or pages. Every Blink browser names
+/// Chrome. On iOS no browser uses Blink, and there Chrome calls itself CriOS.
 fn is_blinks_img(request: &Request<'_>) -> bool {
     let names = |name: &[u8]| {
         let agent = request.user_agent.unwrap_or_default();

@@ -1,25 +1,26 @@
-//! Where a client comes from, as far as it matters for patience and for places.
+//! Where a client comes from, as far as it matters for penalties and for places.
 //!
-//! Addresses are those of connections. What a proxy says of its clients (`Forwarded`, `X-Forwarded-For`) could be made up by
-//! anybody, so behind a proxy all clients have the proxy's address, or none if it comes by a unix socket.
+//! Addresses are those of connections. What a proxy says about its clients (`Forwarded`, `X-Forwarded-For`) could be
+//! made up by anybody. So all clients behind a proxy have the proxy's address, or none if the proxy connects over a
+//! unix socket.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-/// A unix socket, or an address. Every client keeps one, so it is small.
+/// A unix socket, or an address. Every client stores one, so it is small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// A unix socket.
     Local,
-    /// An address of IPv4.
+    /// An IPv4 address.
     V4([u8; 4]),
-    /// The network of 64 bits that an address of IPv6 is in: a host can have as many addresses in it as it likes.
+    /// The /64 network of an IPv6 address: a host can have as many addresses in it as it likes.
     V6([u8; 8]),
 }
 
 impl Source {
-    /// Of a connected socket.
+    /// The source of a connected socket.
     pub(super) fn of(socket: impl AsFd) -> Self {
         rustix::net::getpeername(socket)
             .ok()
@@ -28,7 +29,7 @@ impl Source {
             .map_or(Source::Local, |address| Source::network(address.ip()))
     }
 
-    /// Of an address.
+    /// The source that an address belongs to.
     pub(super) fn network(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Source::V4(v4.octets()),
@@ -39,7 +40,7 @@ impl Source {
         }
     }
 
-    /// As bytes, always as many: the kind and the address.
+    /// The kind and the address as bytes, of a fixed length.
     pub(super) fn bytes(self) -> [u8; 9] {
         let mut bytes = [0; 9];
         match self {
@@ -61,7 +62,7 @@ impl Source {
         match self {
             Source::Local => true,
             Source::V4(v4) => Ipv4Addr::from(v4).is_loopback(),
-            // In the first /64 there is nothing but ::1 (RFC 4291, 2.5).
+            // The first /64 contains no other address than ::1 (RFC 4291, 2.5).
             Source::V6(network) => network == [0; 8],
         }
     }

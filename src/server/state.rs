@@ -1,12 +1,12 @@
-//! `/state`: what the cameras do and how the viewers fare, as JSON.
+//! `/state`: what the cameras are doing and how the viewers fare, as JSON.
 //!
-//! The members of `result` but `lazycam` are ustreamer's, in its shape, for programs that read that: they are about one
-//! camera, the one that was asked for. All else is in `lazycam`, and there null stands for what is not known.
-//! Where ustreamer has a number, 0 stands for it.
+//! The members of `result` other than `lazycam` have the names and shape of ustreamer's, for programs that read
+//! those. They describe one camera, the one that was asked for. Everything else is in `lazycam`, where null means
+//! that a value is not known. Where ustreamer has a number, an unknown value is 0.
 //!
-//! Asking costs the one who asks: nothing is kept for it beyond a few counters, and it opens no frame, so it wakes no camera.
-//! Making a report takes a millisecond or more with many viewers, so it is made once for all who ask in the same turn of the
-//! loop: who asks much faster than the loop turns holds up nobody.
+//! A request bears its own cost: the server keeps nothing for it beyond a few counters, and opens no frame, so no
+//! camera is woken. Making a report takes a millisecond or more with many viewers, so it is made once for all clients
+//! that ask in the same turn of the loop. A client that asks much faster than the loop turns does not hold up others.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,7 +25,7 @@ use crate::json::{NULL, list, number, object, plain, quoted};
 const MEDIA_TYPE: &str = "application/json";
 
 impl Server {
-    /// Gives a client the report that it asked for; tells whether it did.
+    /// Gives a client the report that it asked for. Returns whether it had asked for one.
     pub(super) fn report(&mut self, id: PeerId, now: Instant) -> bool {
         let peer = self.peers.get(&id);
         let Some(what) = peer.and_then(|peer| peer.connection.wants_report()) else {
@@ -59,7 +59,7 @@ impl Server {
         let ours = object([
             ("version", quoted(env!("CARGO_PKG_VERSION"))),
             ("uptime", seconds(uptime)),
-            // For those whose clock is another one: times in here are by this one.
+            // For clients whose clock differs: all times in the report are by this clock.
             ("time", timestamp(SystemTime::now())),
             (
                 "camera",
@@ -75,7 +75,7 @@ impl Server {
         state + "\n"
     }
 
-    /// Everybody who looks at something.
+    /// Everybody who is watching a stream or waiting for a snapshot.
     pub(super) fn viewers(&mut self, now: Instant) -> Vec<Viewer> {
         let peers = self.peers.iter_mut();
         let mut viewers: Vec<_> = peers
@@ -121,7 +121,7 @@ impl Viewer {
         })
     }
 
-    /// A stream's is in its cookie as well.
+    /// The identifier of this viewer. A stream's identifier is in its cookie as well.
     fn id(&self) -> String {
         match &self.quirks {
             Some(quirks) => format!("{:x}", quirks.id),
@@ -162,7 +162,7 @@ impl Viewer {
         ])
     }
 
-    /// As a member of ustreamer's `clients_stat`.
+    /// This viewer as a member of ustreamer's `clients_stat`.
     fn as_ustreamer(&self) -> (String, String) {
         let flag = |of: fn(&Quirks) -> bool| self.quirks.as_ref().is_some_and(of).to_string();
         let key = self.quirks.as_ref().map_or("0", |quirks| &*quirks.key);
@@ -192,7 +192,7 @@ struct CameraFacts {
     unwanted: Option<u64>,
     broken: u64,
     viewers: usize,
-    /// Age, bytes and time of capture of the newest frame.
+    /// Age, length in bytes and time of capture of the newest frame.
     frame: Option<(Duration, u64, SystemTime)>,
 }
 
@@ -258,14 +258,14 @@ impl CameraFacts {
     }
 }
 
-/// The members of `result` that ustreamer has: of this camera, or of none.
+/// The members of `result` that ustreamer has, for this camera, or without one.
 fn as_ustreamer(camera: Option<&CameraFacts>, viewers: &[Viewer]) -> Vec<(&'static str, String)> {
     let resolution = camera.and_then(|one| one.size).unwrap_or(Picture {
         width: 0,
         height: 0,
     });
     let quality = camera.and_then(|one| one.quality);
-    // 'HW' is ustreamer's word for frames that the camera itself has encoded.
+    // ustreamer uses 'HW' for frames that the camera encoded itself.
     let kind = quality.map_or("HW", |_| "CPU");
     let encoder = object([
         ("type", quoted(kind)),
@@ -308,7 +308,7 @@ fn optional(duration: Option<Duration>) -> String {
     duration.map_or(NULL.into(), seconds)
 }
 
-/// Seconds since 1970 with six digits, as in `X-Timestamp`.
+/// Seconds since 1970 with six decimal places, as in `X-Timestamp`.
 fn timestamp(time: SystemTime) -> String {
     let since = unix_time(time);
     format!("{}.{:06}", since.as_secs(), since.subsec_micros())

@@ -1,8 +1,8 @@
-//! What the kernel knows of a viewer's connection, and the one option that bounds its queue.
+//! What the kernel knows about a viewer's connection, and the one option that bounds its queue.
 //!
-//! The border to three calls that rustix does not have; the only file of the server with unsafe code.
-//! All of it is advice: a kernel or an emulator that does not answer (qemu-user has no `TCP_INFO`)
-//! means 'nothing is queued' or 'no round trip', and delivery falls back to what the socket buffer takes.
+//! This file wraps three calls that rustix does not have, and is the only file of the server with unsafe code. All
+//! results are advisory: if a kernel or an emulator does not answer (qemu-user has no `TCP_INFO`), that means
+//! 'nothing is queued' or 'no round trip', and delivery falls back to what the socket buffer takes.
 
 #![allow(unsafe_code)]
 
@@ -11,16 +11,17 @@ use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-/// Bytes that the kernel accepts before it has sent what it has (`TCP_NOTSENT_LOWAT`, tcp(7)). Small, so
-/// that a frame for a slow viewer waits here, where it is one shared file, and not in the kernel, where it is a
-/// copy per viewer; large enough that a fast viewer's frame goes out in few calls.
+/// How many unsent bytes the kernel accepts (`TCP_NOTSENT_LOWAT`, tcp(7)). The number is small, so that a frame for a
+/// slow viewer waits here, where it is one shared file, and not in the kernel, where it is a copy per viewer. It is
+/// large enough for a fast viewer's frame to go out in few calls.
 ///
-/// `SO_SNDBUF` is left to the kernel: it bounds what is not acknowledged too, and so the rate, to its size by round trip
-/// (16 KB at 20 ms: 6 Mbit/s). This does not, and [`queued`] with `super::pacing` sees to what is on its way.
+/// `SO_SNDBUF` is left to the kernel. It also bounds the data that is not acknowledged, and so limits the rate to its
+/// size divided by the round trip (16 KB at 20 ms: 6 Mbit/s). This option does not; [`queued`] together with
+/// `super::pacing` takes care of the data that is on its way.
 const NOTSENT_LOWAT: libc::c_int = 16 * 1024;
 
-/// The head of `struct tcp_info` (linux/tcp.h), to the last member used here. The kernel copies as much of its
-/// own, longer one as there is room for; members are only ever added at its end.
+/// The beginning of `struct tcp_info` (linux/tcp.h), up to the last member used here. The kernel copies as much of
+/// its own, longer struct as there is room for; members are only ever added at its end.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct TcpInfo {
@@ -45,8 +46,7 @@ const _: () = assert!(
         && offset_of!(TcpInfo, min_rtt_us) == 148
 );
 
-/// Bounds what the kernel queues unsent. Without it the newest frame would wait behind megabytes of old
-/// ones.
+/// Bounds what the kernel queues unsent. Without this, the newest frame would wait behind megabytes of old ones.
 pub(super) fn bound_unsent(socket: BorrowedFd<'_>) -> io::Result<()> {
     let lowat = NOTSENT_LOWAT;
     // SAFETY: the descriptor is borrowed for the call; pointer and length describe a live `c_int`.
@@ -66,8 +66,8 @@ pub(super) fn bound_unsent(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Bytes handed to the socket that its peer has not acknowledged (TCP) or read (unix): `SIOCOUTQ`, tcp(7) and unix(7).
-/// The cheapest question there is, asked for every frame and viewer: it takes no lock.
+/// Bytes handed to the socket that its peer has not acknowledged (TCP) or read (unix): `SIOCOUTQ`, tcp(7) and
+/// unix(7). This is the cheapest query there is, as it takes no lock. It is made for every frame and viewer.
 pub(super) fn queued(socket: BorrowedFd<'_>) -> Option<u64> {
     let mut queued: libc::c_int = 0;
     // SAFETY: this request writes one `c_int` to the pointer that it is given.
@@ -78,7 +78,7 @@ pub(super) fn queued(socket: BorrowedFd<'_>) -> Option<u64> {
 /// The shortest round trip of a TCP connection so far.
 pub(super) fn min_rtt(socket: BorrowedFd<'_>) -> Option<Duration> {
     Some(match info(socket)?.min_rtt_us {
-        // None measured yet.
+        // No round trip has been measured yet.
         u32::MAX => Duration::ZERO,
         micros => Duration::from_micros(micros.into()),
     })
@@ -138,7 +138,7 @@ mod tests {
             assert!(Instant::now() < patience, "never acknowledged");
             sleep(Duration::from_millis(1));
         }
-        // More than the peer's buffer takes: the rest stays here.
+        // More than the peer's buffer takes, so the rest stays here.
         socket.set_nonblocking(true).unwrap();
         let mut written = 0;
         while let Ok(n) = socket.write(&[0; 65536]) {

@@ -1,17 +1,18 @@
-//! Credentials that have to be proved: one at a time, beside the loop, and not as often as somebody likes.
+//! Proving credentials: one at a time, outside the loop, and with a limit on how often anybody may try.
 //!
-//! A proof runs on a thread that lives no longer than it does and that yields to everything else; an eventfd tells the
-//! loop of its end. Two proofs never run at the same time, so guessing, from however many addresses, takes one
-//! core at most, and none from the loop.
+//! A proof runs on a thread of its own, which ends with it and yields to everything else; an eventfd tells the loop
+//! when it has ended. Two proofs never run at the same time, so guessing takes at most one core, from however many
+//! addresses it comes, and no time from the loop.
 //!
-//! Whoever was wrong waits: the 401 comes after a second, then after 2, 4, and so on, and until then nothing else
-//! from that address is proved. Addresses are those of the connection; what a proxy says about its client could be made
-//! up.
+//! A wrong credential costs a wait: the 401 comes after one second, then after 2, 4, and so on. Until then nothing
+//! else from that address is proved. The address is that of the connection, because anything a proxy says about its
+//! clients could be made up.
 //!
-//! Those that are known already do not notice, at the same address either (behind a proxy all clients have one). But
-//! it shows at once there whether a guess is one of theirs. So guesses that are not known are counted, also of those who hang
-//! up: after a few since the last failure nothing of that address is looked up, and everything waits for a proof. What a
-//! connection has proved itself stays known on it: whoever guesses has no such connection.
+//! Clients whose credentials are known already are not affected, even at the same address (behind a proxy all clients
+//! share one). But at that address, it would show at once whether a guess matches a known credential. So unknown
+//! credentials are counted, including those of clients that hang up. After a few since the last failure, nothing from
+//! that address is looked up any more, and everything waits for a proof. What a connection has proved itself stays
+//! known on that connection, which is of no use to somebody who guesses.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -27,69 +28,70 @@ use super::super::source::Source;
 use super::{Credential, Guard, Print};
 use crate::error::{Context, Result};
 
-/// Requests of one address that wait for a proof; more are sent away.
+/// How many requests of one address may wait for a proof; any more are refused.
 const WAITING_PER_SOURCE: usize = 8;
 
-/// Credentials of one address that may turn out unknown between two failures; then they are looked up no more.
+/// How many credentials of one address may turn out unknown between two failures. After that, none is looked up.
 const MISSES_PER_SOURCE: u32 = 8;
 
-/// The first failure costs so long, each one after it twice as long as the one before.
+/// The penalty for the first failure. Each further failure costs twice as much as the one before.
 const FIRST_PENALTY: Duration = Duration::from_secs(1);
 
 const MAX_PENALTY: Duration = Duration::from_secs(30);
 
-/// Failures are forgotten after so long.
+/// Failures are forgotten after this long.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// Addresses whose failures are remembered. Beyond, the one from longest ago is forgotten.
+/// How many addresses have their failures remembered. When there are more, the one whose last failure is oldest is
+/// forgotten.
 const MAX_ACCOUNTS: usize = 1024;
 
-/// The thread's stack: hashing needs some hundred bytes of it.
+/// The stack of the thread. Hashing needs only some hundred bytes of it.
 const STACK: usize = 128 * 1024;
 
-/// When there is no thread for a proof, the next try is after so long.
+/// How long to wait before the next try when no thread could be started for a proof.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the addresses owe from which something came that was not known.
+/// The addresses that sent unknown credentials, and how long each has to wait.
 #[derive(Debug, Default)]
 struct Accounts(HashMap<Source, Account>);
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
     failures: u32,
-    /// Credentials since the last failure that were not known, less those that were right.
+    /// How many credentials since the last failure were unknown, without those that turned out right.
     misses: u32,
-    /// The last failure, or before there is one the first miss.
+    /// When the last failure was, or the first miss if there was no failure yet.
     last: Instant,
     not_before: Instant,
 }
 
 impl Accounts {
-    /// When something from `source` may be proved again.
+    /// The time from which something from `source` may be proved again.
     fn not_before(&self, source: Source) -> Option<Instant> {
         self.0.get(&source).map(|account| account.not_before)
     }
 
-    /// Whether it may show at once that something from `source` is known.
+    /// Whether credentials from `source` may be looked up, which shows at once whether they are known.
     fn may_look_up(&self, source: Source) -> bool {
         let account = self.0.get(&source);
         account.is_none_or(|account| account.misses < MISSES_PER_SOURCE)
     }
 
-    /// Something was not known.
+    /// A credential was not known.
     fn miss(&mut self, source: Source, now: Instant) {
         let account = self.of(source, now);
         account.misses = account.misses.saturating_add(1);
     }
 
-    /// Something that was not known is right.
+    /// A credential that was not known turned out right.
     fn clear(&mut self, source: Source) {
         if let Some(account) = self.0.get_mut(&source) {
             account.misses = account.misses.saturating_sub(1);
         }
     }
 
-    /// One more failure, whose proof began now: when its answer may go out.
+    /// Records a failure whose proof began now. Returns when its answer may be sent.
     fn fail(&mut self, source: Source, now: Instant) -> Instant {
         let account = self.of(source, now);
         let penalty = FIRST_PENALTY.saturating_mul(1 << account.failures.min(16));
@@ -120,7 +122,7 @@ impl Accounts {
     }
 }
 
-/// Something that is to be proved.
+/// A credential that has to be proved.
 #[derive(Debug)]
 struct Check {
     peer: PeerId,
@@ -128,42 +130,42 @@ struct Check {
     credential: Arc<Credential>,
 }
 
-/// What becomes of a credential that somebody sent.
+/// What happens to a credential that a client sent.
 #[derive(Debug)]
 pub(in crate::server) enum Ruling {
-    /// It is known.
+    /// It is known to be right.
     Right(Print),
-    /// It waits for its proof.
+    /// It waits to be proved.
     Waits,
-    /// Too many wait: whether it is right is not looked at.
+    /// Too many are waiting, so it is not checked at all.
     TooMany,
 }
 
-/// What came of a proof.
+/// The result of a proof.
 #[derive(Debug)]
 pub(in crate::server) struct Outcome {
     pub(in crate::server) peer: PeerId,
     pub(in crate::server) source: Source,
-    /// The credential was right, or when the 401 may go out.
+    /// The print of a credential that was right, or when the 401 may be sent for one that was wrong.
     pub(in crate::server) verdict: Result<Print, Instant>,
 }
 
-/// What [`Checks::start`] did.
+/// What [`Checks::start`] has done.
 #[derive(Debug)]
 pub(in crate::server) enum Start {
-    /// Nothing is to be done before the running proof ends or somebody comes.
+    /// Nothing is to be done until the running proof ends or another credential comes.
     Enough,
-    /// Nothing before this time: those that wait are from addresses that were wrong.
+    /// Nothing is to be done before this time, because all waiting credentials come from addresses that were wrong.
     At(Instant),
-    /// There is no thread for it now. Nothing before this time.
+    /// No thread could be started. Try again at this time.
     Impossible(Instant),
 }
 
-/// The proofs: those that wait, and the one that runs.
+/// The proofs that wait, and the one that runs.
 pub(in crate::server) struct Checks {
     guard: Guard,
     waiting: VecDeque<Check>,
-    /// The one that runs, and since when.
+    /// The proof that runs, and when it began.
     running: Option<(Check, Instant)>,
     accounts: Accounts,
     sender: mpsc::Sender<bool>,
@@ -188,7 +190,7 @@ impl Checks {
         })
     }
 
-    /// Looks a credential up, or puts it into the queue. `proved` is what this client's connection has proved.
+    /// Looks a credential up, or puts it into the queue. `proved` is what the client's connection has proved itself.
     pub(in crate::server) fn submit(
         &mut self,
         peer: PeerId,
@@ -215,12 +217,12 @@ impl Checks {
         Ruling::Waits
     }
 
-    /// A client has left.
+    /// Forgets the waiting credentials of a client that has left.
     pub(in crate::server) fn forget(&mut self, peer: PeerId) {
         self.waiting.retain(|check| check.peer != peer);
     }
 
-    /// Begins the next proof, if none runs.
+    /// Begins the next proof, unless one is running.
     pub(in crate::server) fn start(&mut self, now: Instant) -> Start {
         if self.running.is_some() {
             return Start::Enough;
@@ -253,7 +255,7 @@ impl Checks {
         let users = Arc::clone(&self.guard.users);
         let (sender, bell) = (self.sender.clone(), Arc::clone(&self.bell));
         let prove = move || {
-            // Of this thread alone, on Linux (setpriority(2)). Without it, it works as well.
+            // On Linux this affects only the calling thread (setpriority(2)). If it fails, the proof still works.
             let _ = rustix::process::nice(19);
             let right = users.prove(&credential);
             // Both fail only if the server is gone.
@@ -266,11 +268,12 @@ impl Checks {
         thread.spawn(prove)
     }
 
-    /// What came of the proof that ran, if it has ended. Who is right is known from now on. Who is wrong waits from when it began, so
-    /// that the answer's time does not tell how long it took: a name that there is may have a slower hash than one that there is not.
+    /// The result of the proof that was running, if it has ended. A right credential is known from now on. The
+    /// penalty of a wrong one counts from the beginning of its proof, so that the time of the answer does not reveal
+    /// how long the proof took: an existing name may have a slower hash than one that does not exist.
     pub(in crate::server) fn finished(&mut self) -> Option<Outcome> {
         let mut count = [0; 8];
-        // Resets the counter; that it was zero is no failure.
+        // Resets the counter. It may have been zero, which is not a failure.
         let _ = rustix::io::read(&*self.bell, &mut count);
         let right = self.results.try_recv().ok()?;
         let (check, began) = self.running.take()?;
@@ -333,7 +336,7 @@ mod tests {
         assert_eq!(accounts.not_before(source("0.0.0.1")), None);
     }
 
-    /// Of anna, whose password is `secret`, and bert, whose hash takes longer.
+    /// The users are anna, whose password is `secret`, and bert, whose hash takes longer.
     fn checks() -> Checks {
         const ANNA: &str = "anna:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA";
         let bert = ANNA.replace("anna:$5$", "bert:$5$rounds=20000$");
@@ -409,7 +412,7 @@ mod tests {
         assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
         let ruling = checks.submit(4, source(HERE), again("anna:guess"), Some(&proved), now);
         assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
-        // A failure is paid for with its wait, and then it is as before.
+        // A failure is paid for with its wait; after that, everything is as before.
         checks.run(now).unwrap();
         let until = checks.run(now).unwrap_err();
         assert!(until > now);
