@@ -1,12 +1,13 @@
-//! Who comes in and who leaves: listeners, places, idleness.
+//! Who comes in and who leaves: listeners, places, and idleness.
 //!
-//! When all places are taken, whoever has been silent for long gives way to who comes. Clients beyond the limit are told so
-//! in a few places of their own; beyond those, connections wait in the kernel's backlog until somebody leaves. Clients
-//! beyond the share of their address are told so too, but do not wait there, where others would wait behind them: beyond
-//! the few places they are told without being listened to.
+//! When all places are taken, a connection that has been silent for long gives way to a new one. Clients beyond the
+//! limit are told so in a few places reserved for this. Beyond those, connections wait in the kernel's backlog until
+//! somebody leaves. Clients beyond the share of their address are told so too, but do not wait in the backlog, where
+//! others would wait behind them: when the reserved places are taken, they get their answer without their request
+//! being read.
 //!
-//! When there are no descriptors or no memory, or accepting fails for another reason again and again, it rests for a moment:
-//! a listener that is told of the same waiting connection for ever would spin.
+//! When there are no descriptors or no memory, or accepting fails again and again for another reason, accepting rests
+//! for a moment. Otherwise a listener that is notified of the same waiting connection for ever would spin.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -27,11 +28,13 @@ use crate::event::Interest;
 /// How long accepting rests when it fails.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
 
-/// When all places are taken, a connection without a request is kept for so long. A request comes right behind the connection,
-/// however long the line is; and a place a moment ago is soon a place again, so that a flood of silent peers keeps few out.
+/// When all places are taken, a connection without a request is kept for this long. A request comes right behind its
+/// connection, however long the line is. And since a place is freed again this soon, a flood of silent peers keeps
+/// few others out.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// Connections accepted in one turn, or tried to be, so that a storm of them does not keep viewers waiting.
+/// How many connections are accepted in one turn of the loop, including failed attempts, so that a storm of them does
+/// not keep viewers waiting.
 const ACCEPT_BATCH: usize = 64;
 
 impl Server {
@@ -74,7 +77,7 @@ impl Server {
         Ok(())
     }
 
-    /// How many descriptors are open, or a few less: the number of the next one, which is the lowest that is free.
+    /// How many descriptors are open, or a slightly lower number: it is that of the next one, the lowest that is free.
     pub(super) fn descriptors(&self) -> usize {
         let next = rustix::io::fcntl_dupfd_cloexec(&self.watcher, 0);
         next.map_or(usize::MAX, |fd| fd.as_raw_fd() as usize)
@@ -109,7 +112,7 @@ impl Server {
         }
     }
 
-    /// A place for a new connection, or at least an answer. Where it is `open`, nobody asks for a password.
+    /// Gives a new connection a place, or at least an answer. On a socket that is `open`, no password is required.
     pub(super) fn admit(&mut self, socket: OwnedFd, open: bool, now: Instant) -> Option<PeerId> {
         self.stats.accepted += 1;
         let place = self.place_for(Source::of(&socket), now);
@@ -146,10 +149,10 @@ impl Server {
         Some(id)
     }
 
-    /// A place for somebody from `source`, if there is one and it has not had its share.
+    /// A place for a client from `source`, if there is one and the source has not used up its share.
     fn place_for(&mut self, source: Source, now: Instant) -> Place {
         let place = Place::Served(source);
-        // First, so that nobody else's connection gives way to one that is not let in.
+        // This comes first, so that no other connection gives way to one that is not let in.
         if let Some(share) = self.used_up_share(place, source) {
             self.stats.over_share += 1;
             if let Some(more) = self.over_share.pass(now) {
@@ -166,7 +169,7 @@ impl Server {
         place
     }
 
-    /// How many places `source` may have, if it has them all.
+    /// The number of places that `source` may have, if it has used them all.
     fn used_up_share(&self, place: Place, source: Source) -> Option<usize> {
         let wanted = self.options.max_clients_per_address;
         let share = self.places.share(wanted, source)?;
@@ -174,7 +177,7 @@ impl Server {
         (same.take(share).count() == share).then_some(share)
     }
 
-    /// Closes the connection that has waited longest for a request; tells whether there was one.
+    /// Closes the connection that has waited longest for a request. Returns whether there was one.
     fn make_room(&mut self, now: Instant) -> bool {
         let silent = self.peers.iter().filter_map(|(id, peer)| {
             let since = peer.connection.silent_since()?;
@@ -191,7 +194,8 @@ impl Server {
         self.peers.len() - self.turned_away >= self.places.served
     }
 
-    /// Beyond the places for those that are turned away, connections wait in the backlog until somebody leaves.
+    /// Whether even the places for clients that are turned away are taken. Connections then wait in the backlog until
+    /// somebody leaves.
     fn is_crowded(&self) -> bool {
         self.is_full() && self.turned_away >= self.places.turned_away
     }
@@ -220,7 +224,7 @@ impl Server {
         Ok(())
     }
 
-    /// With nobody there, the time until `--exit-idle` runs.
+    /// If there is no client, starts the time until `--exit-idle` applies.
     pub(super) fn note_idleness(&mut self, now: Instant) {
         if self.peers.is_empty() && !self.stopping {
             let at = self.options.exit_idle.map(|after| now + after);
@@ -228,7 +232,8 @@ impl Server {
         }
     }
 
-    /// Nobody came. Who comes now finds the socket with the service manager, unless it is in our backlog already.
+    /// Nobody came, so the server stops. A client that comes now finds the socket with the service manager, unless it
+    /// is already in our backlog.
     pub(super) fn end_idle(&mut self, now: Instant) -> Result<()> {
         for index in 0..self.listeners.len() {
             self.accept(index, now)?;

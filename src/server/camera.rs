@@ -1,10 +1,11 @@
-//! A camera as its viewers see it: the newest frame, how fresh that is, how often frames come.
+//! A camera as its viewers see it: the newest frame, how fresh it is, and how often frames come.
 //!
-//! A frame is opened when the first viewer can take it, once, and shared; opening it also asks the producer for the
-//! next one. What nobody can take is never opened, so that the producer may stop.
+//! A frame is opened once, when the first viewer can take it, and is then shared. Opening it also asks the producer
+//! for the next one. A frame that nobody can take is never opened, so that the producer may stop.
 //!
-//! Freshness is counted from the *arrival* of a frame by the monotonic clock: its modification time comes from a
-//! wall clock that jumps. A frame that was there before anybody watched has no arrival and is not fresh.
+//! Freshness is counted from the *arrival* of a frame by the monotonic clock, because its modification time comes
+//! from a wall clock, which can jump. A frame that was there before anybody watched has no time of arrival, and is
+//! not fresh.
 
 mod choice;
 
@@ -25,11 +26,11 @@ use crate::frames::jpeg::Picture;
 use crate::frames::name::Name;
 use crate::logging::Brake;
 
-/// An ask that brought nothing is repeated when somebody waits after so long: the producer may have been started
-/// anew since.
+/// If a request for a frame brought nothing, it is repeated after this long while somebody waits. The producer may
+/// have been restarted meanwhile.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A frame that has just arrived and seems to be older than this was not captured when it says.
+/// If a frame that has just arrived seems to be older than this, its time of capture is wrong.
 const LONGEST_WAY: Duration = Duration::from_secs(60);
 
 /// One frame directory.
@@ -38,26 +39,29 @@ pub struct Camera {
     name: Name,
     dir: PathBuf,
     links: Links,
-    /// The directory is watched. Before that a request would be lost: the frame that it brings would come unnoticed.
+    /// The directory is watched. Before that, a request would be in vain, as the frame that it brings would not be
+    /// noticed.
     watched: bool,
-    /// Counts arrivals; a shot has the number of the arrival that it was opened for.
+    /// Counts arrivals. A shot has the number of the arrival for which it was opened.
     number: u64,
     arrived: Option<Instant>,
     /// What was found when the newest arrival was opened.
     opened: Option<Option<Shot<Frame>>>,
-    /// The last file that was opened, and its number: the event of a frame may come after a look at it.
+    /// The last file that was opened, with its number. The event of a frame may come after the frame was already
+    /// opened.
     last: Option<(FileId, u64)>,
     asked: Option<Instant>,
     intervals: Intervals,
     complaint: Brake,
     condition: Condition,
     notices: Notices,
-    /// The number at the camera's last loss: who has had something since then has been told.
+    /// The number at the time of the camera's last loss. A viewer that has had something since then has been told of
+    /// the loss.
     lost_at: u64,
     seen: Option<Seen>,
 }
 
-/// The last frame that was opened, for those who want to know and not to see.
+/// The last frame that was opened, for reports about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     /// The moment of capture on the monotonic clock.
@@ -69,8 +73,8 @@ pub(super) struct Seen {
 }
 
 impl Camera {
-    /// Of this directory, in which nothing is looked for yet but its state. If it is not `watched` yet, [`Camera::returned`] tells
-    /// when it is.
+    /// A camera with this directory, in which only the state has been read so far. If the directory is not `watched`
+    /// yet, [`Camera::returned`] has to be called when it is.
     pub fn new(name: Name, dir: PathBuf, links: Links, watched: bool) -> Self {
         Camera {
             condition: Condition::of(&dir, links, Instant::now()),
@@ -95,7 +99,7 @@ impl Camera {
         &self.dir
     }
 
-    /// What clients call it.
+    /// The name by which clients call it.
     pub(super) fn name(&self) -> String {
         self.name.to_string()
     }
@@ -107,7 +111,8 @@ impl Camera {
         }
         self.look_again();
         if self.condition.is_lost() {
-            // Its producer tells that it is live before a frame: this one is from before the loss, of which we read first.
+            // A producer reports that it is live before it publishes a frame. So this frame is from before the loss,
+            // whose report was read first.
             self.lost_at = self.number;
         } else {
             self.arrived = Some(now);
@@ -115,17 +120,17 @@ impl Camera {
         self.condition.arrived(now);
     }
 
-    /// The producer says something new about itself.
+    /// The producer reported a new state.
     pub fn state_changed(&mut self) {
         self.condition.read(&self.dir);
         if self.condition.is_lost() {
-            // What there is, is from before.
+            // Any frame that is there is from before the loss.
             self.look_again();
             self.lost_at = self.number;
         }
     }
 
-    /// The directory has come and is watched, possibly in place of another one.
+    /// The directory exists and is watched, possibly in place of an earlier one.
     pub fn returned(&mut self) {
         self.watched = true;
         self.condition.read(&self.dir);
@@ -140,22 +145,22 @@ impl Camera {
         self.look_again();
     }
 
-    /// What the camera does, as far as can be found out now without waking it.
+    /// What the camera is doing, as far as can be found out now without waking it.
     pub(super) fn find(&mut self, now: Instant) -> Finding {
         self.condition.find(&self.dir, now)
     }
 
-    /// What is known beside that.
+    /// What else is known about it.
     pub(super) fn condition(&self) -> &Condition {
         &self.condition
     }
 
-    /// The last frame that somebody here took.
+    /// The last frame that was opened here.
     pub(super) fn seen(&self) -> Option<Seen> {
         self.seen
     }
 
-    /// The directory is a new one, or events were lost: nothing is known of what is in it.
+    /// The directory is a new one, or events were lost, so nothing is known about its contents.
     pub(super) fn look_again(&mut self) {
         self.number += 1;
         self.arrived = None;
@@ -163,12 +168,12 @@ impl Camera {
         self.asked = None;
     }
 
-    /// Whether somebody opened the newest frame, so that another one follows.
+    /// Whether somebody has asked for the frame after the newest one.
     pub(super) fn was_asked(&self) -> bool {
         self.asked.is_some()
     }
 
-    /// The newest frame, opened if it was not yet.
+    /// The newest frame, which is opened if it was not yet.
     fn open(&mut self, now: Instant, stats: &mut Stats) -> Option<Shot<Frame>> {
         if let Some(opened) = &self.opened {
             return opened.clone();
@@ -224,16 +229,16 @@ impl Camera {
         }
     }
 
-    /// Asks the producer for a frame, unless it was asked since the last one came. A directory that is not watched yet is asked
-    /// when it is: who waits is served again then.
+    /// Asks the producer for a frame, unless it was already asked since the last one came. A directory that is not
+    /// watched yet is asked as soon as it is, because waiting clients are served again then.
     fn ask(&mut self, now: Instant) {
         if !self.watched || self.asked.is_some_and(|asked| now - asked < ASK_AGAIN) {
             return;
         }
         self.asked = Some(now);
         self.condition.asked(now);
-        // It cannot be asked: without a word here nobody would know why no frame comes. A directory that is not there yet is
-        // noticed when it comes, and asked then.
+        // If asking fails, this message is needed for anybody to know why no frame comes. A directory that does not
+        // exist yet is noticed when it appears, and asked then.
         if let Err(problem @ NoFrame::Io(_)) = frame::ask_with(&self.dir, self.links) {
             self.complain(&problem, now);
         }
@@ -246,8 +251,9 @@ impl Camera {
     }
 }
 
-/// The moment of capture on the monotonic clock, by which ages are counted. The producer told it by the wall clock, which
-/// is compared with itself once, when the frame is opened: what it does afterwards changes nothing.
+/// The moment of capture on the monotonic clock, from which ages are computed. The producer gave it by the wall
+/// clock, which is read only once to determine the age, when the frame is opened. So later changes of the wall clock
+/// have no effect.
 fn taken(captured: SystemTime, arrived: Option<Instant>, now: Instant) -> Instant {
     let age = SystemTime::now().duration_since(captured).ok();
     let age = age.filter(|age| arrived.is_none() || *age <= LONGEST_WAY);

@@ -1,4 +1,4 @@
-//! Which cameras the server has: those that were named, and those of a root, which come and go.
+//! The cameras that the server has: those named in its options, and those in a root, which come and go.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -106,7 +106,7 @@ impl Server {
         }
     }
 
-    /// Compares what is in the root with what was there.
+    /// Compares what is in the root with what was there before.
     fn look_into_root(&mut self, now: Instant) {
         let Some(root) = &mut self.root else {
             return;
@@ -133,7 +133,7 @@ impl Server {
         }
     }
 
-    /// A camera has come, perhaps again.
+    /// A camera has appeared, possibly not for the first time.
     fn appear(&mut self, name: &CameraName, dir: PathBuf, links: Links) {
         let number = match self.settings.cameras.appear(name) {
             Ok(number) => number,
@@ -160,7 +160,7 @@ impl Server {
         }
     }
 
-    /// Whoever may write into a root can have its cameras come and go without end.
+    /// Limits the messages, because anybody who can write into a root can make its cameras come and go without end.
     fn tell_change(&mut self, number: usize, what: &str, now: Instant) {
         let dir = self.cameras[number].dir().display();
         if let Some(more) = self.changes.pass(now) {
@@ -170,7 +170,7 @@ impl Server {
         }
     }
 
-    /// A camera has gone: its viewers are sent home, nobody else notices.
+    /// A camera has gone: ends the streams and snapshots of its viewers. Nobody else is affected.
     pub(super) fn vanish(&mut self, number: usize, now: Instant) {
         self.tell_change(number, "is gone", now);
         self.settings.cameras.vanish(number);

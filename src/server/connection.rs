@@ -1,4 +1,4 @@
-//! One client's connection as a state machine: bytes, frames and the time go in, bytes to send come out.
+//! One client's connection as a state machine: bytes, frames and the time go in, and bytes to send come out.
 //!
 //! ```text
 //!                  ┌────────────────── next request ─────────────────┐
@@ -12,14 +12,14 @@
 //!                  └──(/stream)────► Stream ──frame──► (sending) ──sent──► (waiting) ──end──┘
 //! ```
 //!
-//! `Request` waits for the rest of a head, `Snapshot` and `Stream` for a frame, `Reply` for the client to take what is in the
-//! outbox, `Drain` for the client's side of the close: a socket closed while input is unread sends a reset, and
-//! the client might lose the end of what it was sent. Requests that come before their turn (pipelining) stay in
-//! the input until it is theirs.
+//! `Request` waits for the rest of a head, `Snapshot` and `Stream` wait for a frame, and `Reply` for the client to
+//! take what is in the outbox. `Drain` waits for the client to close its side: closing a socket with unread input
+//! sends a reset, and the client might then lose the end of what it was sent. Requests that arrive before their turn
+//! (pipelining) stay in the input until their turn comes.
 //!
-//! No socket, no clock, no camera here: the owner reads and writes (`peer.rs`), and chooses the frame
-//! (`delivery.rs`). Beside this file stand how a request is answered (`answer.rs`), who is let in (`trial.rs`) and what a
-//! stream remembers (`stream.rs`).
+//! This state machine knows no socket, clock or camera. Its owner reads and writes (`peer.rs`), and chooses the frame
+//! (`delivery.rs`). The files next to this one define how a request is answered (`answer.rs`), who is let in
+//! (`trial.rs`) and what a stream remembers (`stream.rs`).
 
 mod answer;
 mod settings;
@@ -71,7 +71,7 @@ struct Snapshot {
     keep_alive: bool,
 }
 
-/// The connection. `F` is what a frame's file is.
+/// The connection. `F` is the type of a frame's file.
 #[derive(Debug)]
 pub struct Connection<F> {
     state: State,
@@ -79,11 +79,11 @@ pub struct Connection<F> {
     out: Outbox<F>,
     half_closed: bool,
     shut_down: bool,
-    /// It came in where names and passwords are asked for.
+    /// It was accepted on a socket where names and passwords are required.
     guarded: bool,
-    /// The credential of the request at hand was right.
+    /// The credential of the current request was right.
     proved: bool,
-    /// The fields about other sites' pages for the request at hand.
+    /// The CORS fields for the answer to the current request.
     cors: Option<Rc<str>>,
 }
 
@@ -102,7 +102,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// The same, where names and passwords are asked for.
+    /// A connection that was just accepted where names and passwords are required.
     pub fn guarded(now: Instant) -> Self {
         Connection {
             guarded: true,
@@ -110,7 +110,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// A connection for which there is no place: it is told so, and closed.
+    /// A connection for which there is no place. It is told so and closed.
     pub fn turned_away(now: Instant, settings: &Settings, stats: &mut Stats) -> Self {
         let mut connection = Connection::new(now);
         connection.cors = Some(settings.origins.fields(None));
@@ -118,7 +118,7 @@ impl<F> Connection<F> {
         connection
     }
 
-    /// Whether there is room for input. Where there is none, the client must wait for its turn.
+    /// Whether there is room for input. If there is none, the client has to wait for its turn.
     pub fn takes_input(&self) -> bool {
         match self.state {
             State::Request { .. } => true,
@@ -127,8 +127,9 @@ impl<F> Connection<F> {
         }
     }
 
-    /// No request is read behind the one at hand. What still comes is its body, or must not be answered (RFC 9112, 9.6):
-    /// it is taken off the client's hands, who may not listen before it is gone, and forgotten.
+    /// Whether no request is read after the current one. Anything that still comes is its body, or must not be
+    /// answered (RFC 9112, 9.6). It is read and discarded, because the client may not listen before it has sent
+    /// everything.
     fn is_last(&self) -> bool {
         match &self.state {
             State::Stream(_) | State::Drain { .. } | State::Closed(_) => true,
@@ -155,8 +156,8 @@ impl<F> Connection<F> {
         }
     }
 
-    /// The client sends no more. A reply that it asked for before is still sent; a stream's client that closes
-    /// its side is gone, as far as anybody can tell before the next frame.
+    /// The client sends no more. A reply that it has asked for is still sent. If it is the client of a stream, it is
+    /// gone, as far as can be told before the next frame.
     pub fn end_of_input(&mut self) {
         self.half_closed = true;
         match self.state {
@@ -170,7 +171,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// How the stream is sent and what it is called, if this is one.
+    /// How the stream is sent and how it is identified, if this is one.
     pub fn quirks(&self) -> Option<&Quirks> {
         match &self.state {
             State::Stream(stream) => Some(&stream.quirks),
@@ -186,7 +187,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Bytes not sent yet.
+    /// How many bytes have not been sent yet.
     pub fn unsent(&self) -> u64 {
         self.out.len()
     }
@@ -196,7 +197,7 @@ impl<F> Connection<F> {
         self.out.holds()
     }
 
-    /// Takes note that `n` bytes of the last [`Connection::output`] were sent.
+    /// Records that `n` bytes of the last [`Connection::output`] were sent.
     pub fn sent(&mut self, n: usize, now: Instant, settings: &Settings, stats: &mut Stats) {
         self.out.sent(n);
         if !self.out.is_empty() {
@@ -214,7 +215,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// The frame that would move this connection on.
+    /// The frame that this connection waits for, if it does.
     pub fn want(&self, now: Instant) -> Option<Want> {
         match &self.state {
             State::Stream(stream) if stream.takes_a_frame(&self.out) => Some(Want::Stream {
@@ -233,7 +234,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// There was no frame to give; `later` is when to decide again, if that is known.
+    /// There was no frame to give. `later` is when to decide again, if that is known.
     pub fn give_nothing(&mut self, later: Option<Instant>, now: Instant, settings: &Settings) {
         if let State::Stream(stream) = &mut self.state {
             stream.give_nothing(later, now, settings);
@@ -247,7 +248,7 @@ impl<F> Connection<F> {
                 if *stream.picture.get_or_insert(shot.picture) == shot.picture {
                     self.give_part(shot, true, now, stats);
                 } else {
-                    // Firefox keeps a stream's first size: end it, and let the client come back.
+                    // Firefox keeps a stream's first size, so the stream ends and the client can reconnect.
                     self.finish(now);
                 }
             }
@@ -264,7 +265,8 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Gives a stream a picture in place of a frame. It says nothing of the frames' size: before the first one that is a guess.
+    /// Gives a stream a picture in place of a frame. Its size is not taken for the size of the frames: before the
+    /// first frame it is only a guess.
     pub fn give_notice(&mut self, shot: Shot<F>, now: Instant, stats: &mut Stats) {
         self.give_part(shot, false, now, stats);
     }
@@ -293,7 +295,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Gives it the report that it wants, in this media type.
+    /// Gives it the report that it wants, with this media type.
     pub fn give_report(&mut self, media_type: &str, body: &str) {
         if let State::Report {
             keep_alive,
@@ -307,7 +309,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// What it looks at, if it is a viewer.
+    /// What it is looking at, if it is a viewer.
     pub fn looks_at(&self) -> Option<Look> {
         match &self.state {
             State::Stream(stream) => Some(Look::Stream(stream.camera)),
@@ -316,7 +318,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Since when it waits for a request, or for the rest of one.
+    /// Since when it has been waiting for a request, or for the rest of one.
     pub fn silent_since(&self) -> Option<Instant> {
         match self.state {
             State::Request { since } => Some(since),
@@ -341,7 +343,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Does what a deadline that has passed calls for; tells whether one has.
+    /// Acts on a deadline that has passed. Returns whether one has.
     pub fn expire(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) -> bool {
         if self.deadline(settings).is_none_or(|at| now < at) {
             return false;
@@ -365,7 +367,7 @@ impl<F> Connection<F> {
         true
     }
 
-    /// The server ends: finish what was begun, begin nothing.
+    /// The server is stopping: finishes what was begun, and begins nothing new.
     pub fn stop(&mut self, now: Instant, stats: &mut Stats) {
         match &mut self.state {
             State::Request { .. } => self.close(CloseReason::Stopping),
@@ -381,8 +383,8 @@ impl<F> Connection<F> {
         }
     }
 
-    /// A camera has gone: its stream ends behind the frame that was begun, its snapshot is not to be had. Tells whether
-    /// this connection was about it.
+    /// A camera has gone: a stream of it ends after the current frame, and a snapshot of it is refused. Returns
+    /// whether this connection was affected.
     pub fn camera_gone(&mut self, camera: usize, now: Instant, stats: &mut Stats) -> bool {
         match &mut self.state {
             State::Stream(stream) if stream.camera == camera => {
@@ -400,20 +402,20 @@ impl<F> Connection<F> {
         true
     }
 
-    /// Ends the connection here and now.
+    /// Ends the connection immediately.
     pub fn close(&mut self, reason: CloseReason) {
         if !matches!(self.state, State::Closed(_)) {
             self.state = State::Closed(reason);
         }
     }
 
-    /// Ends it and lets go of the frame that was being sent.
+    /// Ends the connection and releases the frame that was being sent.
     pub fn abandon(&mut self, reason: CloseReason) {
         self.close(reason);
         self.out = Outbox::new();
     }
 
-    /// The camera whose frame is on its way into a stream that goes on after it.
+    /// The camera of the stream on which a frame is being sent, if the stream continues after that frame.
     pub fn sends_stream_of(&self) -> Option<usize> {
         match &self.state {
             State::Stream(stream) if !stream.ending && !self.out.takes_a_frame() => {
@@ -423,7 +425,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Frames that a stream is sent per second.
+    /// How many frames per second a stream is sent.
     pub fn stream_fps(&self, now: Instant) -> Option<f64> {
         match &self.state {
             State::Stream(stream) => Some(stream.rate.at(now)),
@@ -439,12 +441,12 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Whether the sending side is to be shut down now; says so once.
+    /// Whether the sending side is to be shut down now. This is reported only once.
     pub fn take_shutdown(&mut self) -> bool {
         std::mem::take(&mut self.shut_down)
     }
 
-    /// All is sent: our side of the connection ends.
+    /// Everything has been sent: ends our side of the connection.
     fn finish(&mut self, now: Instant) {
         self.input = Vec::new();
         if self.half_closed {

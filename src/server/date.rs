@@ -1,25 +1,25 @@
-//! Dates as HTTP writes them, in replies and in pictures: `Sun, 22 Nov 2026 22:22:59 GMT`.
+//! Dates in the format of HTTP, for replies and pictures: `Sun, 22 Nov 2026 22:22:59 GMT`.
 //!
-//! The crate `httpdate` knows the calendar; here is what it must be spared, times that it panics at, and when there is nothing
-//! to tell.
+//! The crate `httpdate` knows the calendar. This module keeps the times away from it at which it would panic, and
+//! decides when there is no valid time to report.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::response::unix_time;
 
-/// 2026-01-01 00:00:00 UTC. A clock that shows less has not been set: boards without a battery begin in 1970, or when their
-/// system was built.
+/// 2026-01-01 00:00:00 UTC. A clock that shows an earlier time has not been set: boards without a battery start in
+/// 1970, or at the time when their system was built.
 const NEVER_SET: Duration = Duration::from_secs(1_767_225_600);
 
-/// The last second that has four digits for its year.
+/// The last second of a year with four digits.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// In the form of RFC 9110, 5.6.7; what is beyond it is its first or its last second.
+/// The date in the format of RFC 9110, 5.6.7. Times outside its range become its first or its last second.
 pub(super) fn date(time: SystemTime) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + unix_time(time).min(LAST))
 }
 
-/// The field `Date`; nothing if the clock is none (RFC 9110, 6.6.1).
+/// The field `Date`; empty if the clock has not been set (RFC 9110, 6.6.1).
 pub(super) fn date_field(now: SystemTime) -> String {
     if unix_time(now) < NEVER_SET {
         return String::new();
@@ -35,7 +35,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(secs)
     }
 
-    /// As `date -u -d @SECONDS` has them.
+    /// The expected dates are those of `date -u -d @SECONDS`.
     #[test]
     fn the_field_has_the_one_form_that_may_be_sent() {
         for (secs, expected) in [

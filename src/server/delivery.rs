@@ -1,4 +1,4 @@
-//! Who gets which frame when: the part of the server where cameras and clients meet.
+//! Which client gets which frame, and when: the part of the server where cameras and clients meet.
 
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -13,17 +13,18 @@ use super::stats::CloseReason;
 use super::{PeerId, Server, Timer};
 use crate::frames::frame::Frame;
 
-/// Rounds of reading, choosing and writing in which one client may keep all others waiting; it goes on in the next turn of the loop.
-/// A frame takes three or four, and each request of those that came at once takes one.
+/// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
+/// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once takes
+/// one.
 const FAIR_ROUNDS: usize = 8;
 
-/// How long a client rests for which the system had no memory.
+/// How long a client rests when the system had no memory for it.
 const MEMORY_REST: Duration = Duration::from_millis(100);
 
 impl Server {
-    /// A camera has something new: looks at everyone who waits for it.
+    /// A camera has something new: looks at every client that waits for it.
     pub(super) fn serve_waiting(&mut self, camera: usize, now: Instant) {
-        // Two lists take turns, so that neither grows anew with every frame.
+        // Two lists take turns, so that neither has to grow again with every frame.
         let spare = std::mem::take(&mut self.spare_list);
         let mut waiting = std::mem::replace(&mut self.waiting[camera], spare);
         for id in waiting.drain(..) {
@@ -35,17 +36,17 @@ impl Server {
         self.spare_list = waiting;
     }
 
-    /// Takes a client from the list of those that wait for a frame of `camera`.
+    /// Removes a client from the list of those that wait for a frame of `camera`.
     pub(super) fn end_waiting(&mut self, id: PeerId, camera: usize) {
         self.waiting[camera].retain(|other| *other != id);
     }
 
-    /// Brings a client as far as it can go now.
+    /// Brings a client as far as it can get now.
     pub(super) fn serve(&mut self, id: PeerId, now: Instant) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        // What was to be decided by now is decided now, or there is nothing to decide any more.
+        // A decision that is due is made in this call, unless there is nothing left to decide.
         peer.decide_at = peer.decide_at.filter(|at| *at > now);
         peer.exhausted = false;
         peer.check_progress(now, self.options.stall_timeout);
@@ -61,9 +62,9 @@ impl Server {
         self.settle(id, now);
     }
 
-    /// Read, choose, write, in this order: a frame that is there goes out together with the reply's head. Deadlines come behind
-    /// the choice: after a moment in which this machine stood still, both the frame and the end of patience may be there. Tells
-    /// whether anything came of it.
+    /// Reads, chooses a frame and writes, in this order, so that a frame that is available is sent together with the
+    /// head of the reply. Deadlines come after the choice: if this machine stood still for a moment, there may be
+    /// both a frame and a deadline that has passed. Returns whether anything was done.
     fn go_round(&mut self, id: PeerId, now: Instant) -> bool {
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
@@ -112,7 +113,7 @@ impl Server {
                 let before = peer.waiting.replace(index);
                 if before != Some(index) {
                     self.waiting[index].push(id);
-                    // Its last request was about another camera, and ended without a frame.
+                    // Its last request concerned another camera, and ended without a frame.
                     if let Some(other) = before {
                         self.end_waiting(id, other);
                     }
@@ -140,8 +141,8 @@ impl Server {
         }
     }
 
-    /// While a frame goes out over a slow line, nobody opens the newer ones, and the camera stops. It is asked again
-    /// early enough that the next frame is there when the line is free.
+    /// While a frame is sent over a slow line, nobody opens the newer ones, and the camera stops. It is asked again
+    /// early enough for the next frame to be there when the line is free.
     fn look_ahead(&mut self, id: PeerId, now: Instant) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -156,7 +157,7 @@ impl Server {
         }
     }
 
-    /// Takes leave of a client that is done, or sets the time to look at it again.
+    /// Removes a client that is finished, or sets the time to look at it again.
     fn settle(&mut self, id: PeerId, now: Instant) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -176,7 +177,7 @@ impl Server {
         }
     }
 
-    /// Drops the viewers that keep the oldest frames in memory while there is more than the bound.
+    /// Drops the viewers that keep the oldest frames in memory, until no more is held than allowed.
     fn bound_held(&mut self) {
         while self.held.is_over() {
             let oldest = self
@@ -191,13 +192,13 @@ impl Server {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.connection.abandon(CloseReason::HeldTooMuch);
             }
-            // Removed when its timer is looked at: somebody may be in the middle of serving it.
+            // The viewer is removed when its timer fires, as it may be in the middle of being served.
             self.timers.set(Timer::Peer(id), Some(Instant::now()));
         }
     }
 }
 
-/// What a frame is to the viewer who wants it.
+/// Whether a frame is new to the viewer that wants it, or a repeat.
 fn begun(want: &Want, shot: &Shot<Frame>) -> Begun {
     let skipped = match want {
         Want::Stream {
@@ -220,7 +221,7 @@ fn begun(want: &Want, shot: &Shot<Frame>) -> Begun {
 #[derive(Debug)]
 pub(super) struct Held {
     max: u64,
-    /// In the order in which they were handed out first.
+    /// In the order in which they were first handed out.
     frames: Vec<HeldFrame>,
 }
 
@@ -241,7 +242,7 @@ impl Held {
         }
     }
 
-    /// Takes note of a frame of a camera that is handed out.
+    /// Records a frame of a camera that is handed out.
     fn note(&mut self, camera: usize, shot: &Shot<Frame>) {
         let file = Rc::downgrade(&shot.file);
         if self.frames.iter().any(|frame| frame.file.ptr_eq(&file)) {
@@ -257,7 +258,7 @@ impl Held {
         });
     }
 
-    /// Bytes of frames in memory, that of the newest among them.
+    /// Bytes of frames in memory, including the newest ones.
     pub(super) fn bytes(&self) -> u64 {
         let held = self.frames.iter();
         held.filter(|frame| frame.file.strong_count() > 0)
@@ -265,7 +266,7 @@ impl Held {
             .sum()
     }
 
-    /// What a camera has published is not the newest any more, or not there any more.
+    /// The frame that a camera last published is no longer the newest, or is no longer there.
     pub(super) fn outdate(&mut self, camera: usize) {
         let frames = self.frames.iter_mut();
         for frame in frames.filter(|frame| frame.camera == camera) {
@@ -273,14 +274,14 @@ impl Held {
         }
     }
 
-    /// Whether more is held than there may be; the newest frame of each camera does not count.
+    /// Whether more is held than allowed. The newest frame of each camera does not count.
     fn is_over(&self) -> bool {
         let counts = |frame: &&HeldFrame| !frame.newest && frame.file.strong_count() > 0;
         let held = self.frames.iter().filter(counts).map(|frame| frame.len);
         held.sum::<u64>() > self.max
     }
 
-    /// Where a frame stands among those that count, the oldest first.
+    /// The position of a frame among those that count, the oldest first.
     fn place(&self, file: &Rc<Frame>) -> Option<usize> {
         let is_it = |frame: &HeldFrame| !frame.newest && frame.file.as_ptr() == Rc::as_ptr(file);
         self.frames.iter().position(is_it)

@@ -1,4 +1,4 @@
-//! Where clients meet the guard: whose credential is proved when, and what follows from it.
+//! Where clients meet the guard: when a client's credential is proved, and what follows from the result.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use super::{Address, PeerId, Server, Timer};
 use crate::activation::{self, Passed};
 use crate::error::{Error, Result};
 
-/// Every word of `--open-socket` must name a socket: a slip of the pen is told at start.
+/// Checks that every word of `--open-socket` names a socket, so that a typing error is reported at start.
 pub(super) fn check_words(words: &[String], listen: &[Address], passed: &[Passed]) -> Result<()> {
     let names_none = |word: &&String| {
         let bound = listen
@@ -32,13 +32,13 @@ pub(super) fn check_words(words: &[String], listen: &[Address], passed: &[Passed
 }
 
 impl Server {
-    /// Whether `--open-socket` names a socket: one of its words `is_its_name`.
+    /// Whether `--open-socket` names a socket, which is so if one of its words `is_its_name`.
     pub(super) fn is_open(&self, is_its_name: impl Fn(&str) -> bool) -> bool {
         let words = &self.options.open_sockets;
         words.iter().any(|word| is_its_name(word))
     }
 
-    /// Sees to it that the credential of a client that waits for that is looked up or proved. Tells whether the client goes on.
+    /// If a client's credential has to be looked up or proved, sees to it. Returns whether the client can continue.
     pub(super) fn examine(&mut self, id: PeerId, now: Instant) -> bool {
         let (Some(peer), Some(checks)) = (self.peers.get_mut(&id), &mut self.checks) else {
             return false;
@@ -65,7 +65,7 @@ impl Server {
         }
     }
 
-    /// Begins the next proof if there is one to begin.
+    /// Begins the next proof, if one is waiting.
     pub(super) fn check_next(&mut self, now: Instant) {
         let Some(checks) = &mut self.checks else {
             return;
@@ -82,7 +82,7 @@ impl Server {
         }
     }
 
-    /// A proof has ended.
+    /// Acts on the result of a proof that has ended.
     pub(super) fn take_outcomes(&mut self, now: Instant) {
         let Some(outcome) = self.checks.as_mut().and_then(Checks::finished) else {
             return;

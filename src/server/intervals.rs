@@ -2,22 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-/// The last few intervals between a frame that was opened at once and the next one: any other gap says more about
-/// the viewers than about the camera. The median, because cameras hiccup.
+/// The last few intervals between a frame that was opened at once and the next one. Any other gap says more about the
+/// viewers than about the camera. The median is used because cameras hiccup.
 #[derive(Debug)]
 pub(super) struct Intervals {
     samples: [Duration; Self::SAMPLES],
     count: usize,
-    /// Kept, because every viewer asks for it with every frame.
+    /// Stored, because every viewer asks for it with every frame.
     median: Option<Duration>,
 }
 
 impl Intervals {
     const SAMPLES: usize = 5;
-    /// Beyond this, 'about one interval old' is not fresh by any standard.
+    /// With a longer interval, a frame that is 'about one interval old' is not fresh by any standard.
     const LONGEST: Duration = Duration::from_secs(2);
     const SHORTEST: Duration = Duration::from_millis(1);
-    /// A frame opened later than this after its arrival may have missed the camera's next step.
+    /// If a frame was opened later than this after its arrival, the camera's next step may have been missed.
     const AT_ONCE: Duration = Duration::from_millis(5);
 
     pub(super) fn new() -> Self {

@@ -1,12 +1,13 @@
 //! `/metrics`: counters for Prometheus, in its text format (version 0.0.4,
-//! <https://prometheus.io/docs/instrumenting/exposition_formats/>), with names after its conventions
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>), with names that follow its conventions
 //! (<https://prometheus.io/docs/practices/naming/>).
 //!
-//! The counters are there already (`stats.rs`), so this is a table of them. The crates for it keep counters of their own in
-//! a registry, behind locks and atomics that one thread does not need, and `prometheus-client` writes OpenMetrics alone.
+//! The counters already exist (`stats.rs`), so this is a table of them. The crates for this purpose keep counters of
+//! their own in a registry, behind locks and atomics that a single thread does not need, and `prometheus-client`
+//! writes only OpenMetrics.
 //!
-//! A time series costs a monitoring system memory for as long as it keeps data, so labels are those whose values can be
-//! counted: cameras, reasons, status codes. Viewers are in `/state`.
+//! A time series costs a monitoring system memory for as long as it keeps data. So labels are used only for values
+//! from a small set: cameras, reasons and status codes. Viewers are in `/state`.
 
 use std::fmt::{Display, Write as _};
 use std::time::Instant;
@@ -19,10 +20,10 @@ use super::stats::{Ages, CloseReason};
 use crate::frames::state;
 use crate::json::number;
 
-/// Of the text format (its "Basic info").
+/// The media type of the text format (from its "Basic info").
 pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The states of a camera, each a series that is 1 or 0.
+/// The states of a camera. Each one is a series that is 1 or 0.
 const PHASES: [Phase; 5] = [
     Phase::Of(state::Phase::Off),
     Phase::Of(state::Phase::Starting),
@@ -32,7 +33,7 @@ const PHASES: [Phase; 5] = [
 ];
 
 impl Server {
-    /// Everything that is counted, as text.
+    /// All counters as text.
     pub(super) fn metrics(&mut self, now: Instant) -> String {
         let mut text = Text::default();
         self.write_process(&mut text);
@@ -201,12 +202,12 @@ fn write_ages(text: &mut Text, ages: &Ages) {
     text.sample(&format!("{name}_count"), &[], below);
 }
 
-/// What is written so far.
+/// The text written so far.
 #[derive(Default)]
 struct Text(String);
 
 impl Text {
-    /// What the samples that follow are.
+    /// Writes what the samples that follow are.
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -224,7 +225,7 @@ impl Text {
     }
 }
 
-/// A label's value: backslash, quote and line break are escaped.
+/// The value of a label, with backslashes, quotes and line breaks escaped.
 fn escaped(value: &str) -> String {
     let value = value.replace('\\', "\\\\").replace('"', "\\\"");
     value.replace('\n', "\\n")

@@ -1,8 +1,8 @@
 //! What a connection still has to send: bytes, then perhaps a frame, then bytes again.
 //!
-//! It never holds a frame's contents, only the frame, shared with every other viewer that is being sent it, and
-//! how far this one has got. Generic over what a frame is, so that the states of a connection can be tested
-//! without a file.
+//! An outbox never holds the contents of a frame. It holds the frame, which is shared with all other viewers that are
+//! being sent it, and how much of it this viewer has been sent. It is generic over the type of the frame's file, so
+//! that the states of a connection can be tested without a file.
 
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use super::quirks::Facts;
 use crate::frames::jpeg::Picture;
 
-/// A buffer of so many bytes is kept for the next frame: the head of a part fits in.
+/// A buffer of at most this size is kept for the next frame; the head of a part fits into it.
 const KEPT: usize = 128;
 
 /// A frame as the server hands it out.
@@ -22,16 +22,16 @@ pub struct Shot<F> {
     pub len: u64,
     /// When it was captured, by the wall clock.
     pub captured: SystemTime,
-    /// The same on the monotonic clock, by which ages are counted.
+    /// When it was captured, by the monotonic clock, from which ages are computed.
     pub taken: Instant,
     /// Its size in pixels.
     pub picture: Picture,
-    /// Grows from frame to frame of a camera.
+    /// A number that grows from frame to frame of a camera.
     pub number: u64,
 }
 
 impl<F> Shot<F> {
-    /// What is told of it.
+    /// The facts that are reported about this frame.
     pub fn facts(&self, online: bool) -> Facts {
         Facts {
             len: self.len,
@@ -54,26 +54,26 @@ impl<F> Clone for Shot<F> {
 /// The next thing to send.
 #[derive(Debug)]
 pub enum Output<'a, F> {
-    /// These bytes; `more` says that something else follows at once, so a small segment need not go out for
-    /// them alone.
+    /// These bytes. `more` says that something else follows at once, so that the kernel need not send a small segment
+    /// for them alone.
     Bytes {
         /// What to send.
         bytes: &'a [u8],
-        /// More follows.
+        /// Whether more follows.
         more: bool,
     },
     /// This much of the file, from this offset on.
     File {
         /// The frame's file.
         file: &'a F,
-        /// Where to go on.
+        /// The offset from which to send.
         offset: u64,
-        /// Bytes left.
+        /// How many bytes are left.
         len: u64,
     },
 }
 
-/// The queue of one connection: never more than one frame long.
+/// The queue of one connection, which is never longer than one frame.
 #[derive(Debug)]
 pub struct Outbox<F> {
     head: Vec<u8>,
@@ -84,7 +84,7 @@ pub struct Outbox<F> {
 }
 
 impl<F> Outbox<F> {
-    /// Nothing to send.
+    /// An outbox with nothing to send.
     pub fn new() -> Self {
         Outbox {
             head: Vec::new(),
@@ -95,7 +95,7 @@ impl<F> Outbox<F> {
         }
     }
 
-    /// Whether all was sent.
+    /// Whether everything was sent.
     pub fn is_empty(&self) -> bool {
         self.head.is_empty() && self.shot.is_none() && self.tail.is_empty()
     }
@@ -105,25 +105,25 @@ impl<F> Outbox<F> {
         self.shot.is_none() && self.tail.is_empty()
     }
 
-    /// The bytes to send before any frame, to append to. Must not be called once a frame was put in.
+    /// The bytes to send before any frame, for appending. Must not be called after a frame was put in.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.takes_a_frame());
         &mut self.head
     }
 
-    /// Appends a frame and what goes out right behind it.
+    /// Appends a frame, and the bytes that are sent right behind it.
     pub fn put(&mut self, shot: Shot<F>, tail: &'static [u8]) {
         debug_assert!(self.takes_a_frame());
         self.shot = Some(shot);
         self.tail = tail;
     }
 
-    /// The frame that is being sent, which is what keeps its memory in use.
+    /// The frame that is being sent. Holding it keeps its memory in use.
     pub fn holds(&self) -> Option<&Rc<F>> {
         self.shot.as_ref().map(|shot| &shot.file)
     }
 
-    /// Bytes that are not sent yet.
+    /// How many bytes have not been sent yet.
     pub fn len(&self) -> u64 {
         let shot = self.shot.as_ref().map_or(0, |shot| shot.len);
         (self.head.len() - self.head_sent + self.tail.len()) as u64 + shot - self.shot_sent
@@ -150,7 +150,7 @@ impl<F> Outbox<F> {
         })
     }
 
-    /// Takes note that `n` bytes of the last [`Outbox::output`] were sent.
+    /// Records that `n` bytes of the last [`Outbox::output`] were sent.
     pub fn sent(&mut self, n: usize) {
         if !self.head.is_empty() {
             self.head_sent += n;
@@ -158,7 +158,7 @@ impl<F> Outbox<F> {
                 self.head_sent = 0;
                 self.head.clear();
                 if self.head.capacity() > KEPT {
-                    // Given back: a viewer that waits shall cost little memory.
+                    // A larger buffer is given back, so that a viewer that waits costs little memory.
                     self.head = Vec::new();
                 }
             }

@@ -1,12 +1,12 @@
 //! From bytes to a request, or to the refusal that they deserve.
 //!
-//! httparse takes the head apart, and refuses what is no grammar: folded lines, bare CR, NUL, blanks where none belong.
-//! What is decided here is what RFC 9112 leaves to the server of a resource: limits, versions, methods; beside this file,
-//! whether the connection can be used again (`framing.rs`), and what hosts and targets may look like (`target.rs`).
-//! `docs/rfc.md` has the rules one by one, with their tests.
+//! httparse parses the head, and rejects what the grammar does not allow: folded lines, bare CR, NUL, and blanks in
+//! the wrong places. This module decides what RFC 9112 leaves to the server of a resource: limits, versions and
+//! methods. Two files next to it decide whether the connection can be used again (`framing.rs`), and what hosts and
+//! targets may look like (`target.rs`). `docs/rfc.md` lists the rules one by one, with their tests.
 //!
-//! This server has no use for bodies. It does not read them: a request that announces one is answered, and then the
-//! connection ends, because what follows on it could not be told from a body.
+//! This server has no use for request bodies and does not read them. A request that announces a body is answered, and
+//! then the connection ends, because a following request could not be told from the body.
 
 mod framing;
 mod target;
@@ -19,62 +19,63 @@ pub(super) use self::target::{escape, is_unreserved, split_absolute};
 use super::preconditions::Preconditions;
 use super::response::Status;
 
-/// A request's head may be this long. Browsers send well under 1 KiB, proxies add cookies of the site they stand
-/// for; and a request line as long as RFC 9112 recommends must have room in it.
+/// The maximum length of a request's head. Browsers send well under 1 KiB, but proxies add cookies of the site that
+/// they serve, and there must be room for a request line as long as RFC 9112 recommends.
 pub const MAX_HEAD: usize = 16 * 1024;
 
-/// A request target may be this long (RFC 9110, 4.1; RFC 9112, 3); ours are short, what people append to them is not.
+/// The maximum length of a request target (RFC 9110, 4.1; RFC 9112, 3). Our own targets are short, but what people
+/// append to them is not.
 pub const MAX_TARGET: usize = 8000;
 
-/// Header fields in a head.
+/// The maximum number of header fields in a head.
 const MAX_FIELDS: usize = 64;
 
-/// What a client may do with a resource.
+/// What a client wants to do with a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Send it.
+    /// Get it.
     Get,
-    /// Send the head of the answer only.
+    /// Get only the head of the answer.
     Head,
-    /// Tell what can be done.
+    /// Ask which methods it has.
     Options,
-    /// As mjpg-streamer takes it for a stream: no other than `Get` there, and refused elsewhere.
+    /// Accepted for a stream, as in mjpg-streamer, where it is the same as `Get`; refused for everything else.
     Post,
-    /// Another one of HTTP, which no resource here has.
+    /// Any other HTTP method; no resource has it.
     Other,
 }
 
 /// A request that can be answered.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// What is asked of the target.
+    /// What to do with the target.
     pub method: Method,
-    /// Path and query as they were sent, but for escapes that need not be there.
+    /// Path and query as they were sent, but with unnecessary escapes decoded.
     pub target: Cow<'a, str>,
-    /// HTTP/1.1: chunks and persistent connections are understood.
+    /// 1 for HTTP/1.1, which means that the client understands chunks and persistent connections.
     pub minor_version: u8,
     /// The connection can serve another request after this one.
     pub keep_alive: bool,
-    /// `Authorization`: who asks.
+    /// `Authorization`: who is asking.
     pub authorization: Option<&'a [u8]>,
-    /// `Origin`: whose page asks.
+    /// `Origin`: which website's page is asking.
     pub origin: Option<&'a [u8]>,
-    /// `Accept`: what for.
+    /// `Accept`: what the client expects.
     pub accept: Option<&'a [u8]>,
-    /// `User-Agent`: with what.
+    /// `User-Agent`: which program is asking.
     pub user_agent: Option<&'a [u8]>,
-    /// `If-Match` and `If-None-Match`: on what terms.
+    /// `If-Match` and `If-None-Match`: the conditions of the request.
     pub preconditions: Preconditions<'a>,
 }
 
-/// The outcome of looking at the bytes received so far.
+/// The result of parsing the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
-    /// The head is not complete; more bytes may make it so.
+    /// The head is not complete yet; more bytes may complete it.
     Partial,
-    /// A request, and how many bytes its head took.
+    /// A request, and the number of bytes in its head.
     Complete(Request<'a>, usize),
-    /// No request, and none can follow: the answer, after which the connection ends.
+    /// Not a request, and none can follow. The connection ends after an answer with this status.
     Refused(Status),
 }
 
@@ -102,7 +103,7 @@ pub fn parse(input: &[u8]) -> Parsed<'_> {
     }
 }
 
-/// Whether HEAD is the method of what has come so far: no answer to it has content (RFC 9110, 9.3.2).
+/// Whether the method in the bytes received so far is HEAD, to which no answer has content (RFC 9110, 9.3.2).
 pub fn asks_for_head(input: &[u8]) -> bool {
     input.trim_ascii_start().starts_with(b"HEAD ")
 }
@@ -114,8 +115,8 @@ fn deserved(error: httparse::Error) -> Status {
     }
 }
 
-/// A head of another version than ours. A later one of HTTP/1 is read like the latest that is known here (RFC 9110,
-/// 6.2); one with another first digit is no rubbish (RFC 9112, 2.3), but not spoken here.
+/// Parses a head of another HTTP version than 1.0 or 1.1. A later version of HTTP/1 is treated like the latest one
+/// known here (RFC 9110, 6.2). A version with another first digit is well-formed (RFC 9112, 2.3), but not supported.
 fn parse_other_version<'a>(
     head: &mut httparse::Request<'_, 'a>,
     input: &'a [u8],
@@ -124,7 +125,7 @@ fn parse_other_version<'a>(
     let blank = input.iter().take_while(|byte| is_line_end(byte)).count();
     let line = input[blank..].split(|byte| *byte == b'\n').next();
     let line = line.unwrap_or_default();
-    // What httparse has read is there with a blank behind each.
+    // The parts that httparse has read are each followed by a blank.
     let read = head.method.map_or(0, str::len) + head.path.map_or(0, str::len) + 2;
     let version = line.get(read..).unwrap_or_default();
     match version.strip_suffix(b"\r").unwrap_or(version) {
@@ -152,7 +153,8 @@ fn parse_other_version<'a>(
 fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
     let minor_version = head.version.unwrap_or(0);
     let fields = &*head.headers;
-    // RFC 9112, 3.2: a 1.1 request has one Host field, any request at most one, and that is a host.
+    // RFC 9112, 3.2: a 1.1 request has exactly one Host field, any other request at most one, and it must be a valid
+    // host.
     let mut hosts = values(fields, "host");
     match (hosts.next(), hosts.next()) {
         (None, _) if minor_version == 0 => {}
@@ -172,7 +174,7 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
         method,
         target: target::normal(head.path.unwrap_or_default()).ok_or(Status::BadRequest)?,
         minor_version,
-        // What another method is about would come in its body.
+        // With other methods, the subject of the request would come in its body.
         keep_alive: !body
             && matches!(method, Method::Get | Method::Head | Method::Options)
             && framing::wants_keep_alive(fields, minor_version),
@@ -187,7 +189,7 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
     })
 }
 
-/// The members of a list that may stand in several fields; empty ones count for nothing (RFC 9110, 5.6.1).
+/// The members of a list that may be spread over several fields; empty members do not count (RFC 9110, 5.6.1).
 fn list<'a>(fields: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     values(fields, name)
         .flat_map(|value| value.split(|byte| *byte == b','))

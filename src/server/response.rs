@@ -1,8 +1,8 @@
-//! The bytes of replies: status lines, header fields, the parts of a stream.
+//! The bytes of replies: status lines, header fields, and the parts of a stream.
 //!
-//! The fields of a stream, their order and the place of each boundary are what clients of mjpg-streamer and
-//! ustreamer were found to need; `docs/http.md` names the client behind each rule. Finite replies are HTTP/1.1 with a
-//! length; a stream is HTTP/1.0 and ends with its connection, which is what proxies take as it comes.
+//! The fields of a stream, their order and the place of each boundary are what clients of mjpg-streamer and ustreamer
+//! were found to need; `docs/http.md` names the client behind each rule. Finite replies are HTTP/1.1 and have a
+//! length. A stream is HTTP/1.0 and ends with its connection, so that proxies pass it on as it comes.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
@@ -11,25 +11,26 @@ use super::date::date_field;
 use super::page;
 use super::quirks::Facts;
 
-/// The delimiter behind every part of a stream, sent at once with the part (RFC 2046, 5.1.1). The first one goes out
-/// with the reply's head and without the line break before it.
+/// The delimiter behind every part of a stream, which is sent together with the part (RFC 2046, 5.1.1). The first one
+/// is sent with the reply's head, without the line break before it.
 pub const DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\n";
 
-/// How long a client that was sent away is asked to wait.
+/// After how many seconds a client that was turned away should try again.
 const RETRY_AFTER_SECS: u32 = 5;
 
-/// Pages that may read a snapshot (`origins.rs`) may read what is told of it.
+/// Pages that may read a snapshot (`origins.rs`) may also read these fields about it.
 const EXPOSED: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age, \
     X-UStreamer-Online, X-UStreamer-Dropped, X-UStreamer-Width, X-UStreamer-Height, \
     X-UStreamer-Grab-Timestamp, X-UStreamer-Send-Timestamp\r\n";
 
-/// Pictures are live: no cache keeps them, no proxy recodes them (`no-transform` keeps haproxy from compressing).
+/// Pictures are live: caches must not keep them, and proxies must not recode them (`no-transform` keeps haproxy from
+/// compressing).
 pub const PICTURE_CACHE: &str = "\
     Cache-Control: no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0\r\n\
     Pragma: no-cache\r\n\
     Expires: Mon, 03 Jan 2000 12:34:56 GMT\r\n";
 
-/// Of what is another thing each time that somebody asks.
+/// For resources that are different each time somebody asks.
 pub const NOT_KEPT: &str = "Cache-Control: no-store\r\n";
 
 /// The status codes of RFC 9110 and RFC 6585 that this server uses.
@@ -65,7 +66,7 @@ impl Status {
         Status::VersionNotSupported,
     ];
 
-    /// Code, reason phrase, and a sentence for the person who sees it.
+    /// The code, the reason phrase, and a sentence for the person who sees it.
     fn texts(self) -> (u16, &'static str, &'static str) {
         match self {
             Status::BadRequest => (
@@ -110,19 +111,19 @@ impl Status {
     }
 }
 
-/// What every reply says of itself: whether the connection goes on after it, and when it was made.
+/// The fields of every reply: whether the connection continues after it, and the date.
 fn general_fields(keep_alive: bool) -> String {
-    // Sent to 1.1 clients too, who know it anyway: 1.0 clients need it (RFC 9112, C.2.2).
+    // `keep-alive` is sent to HTTP/1.1 clients too, which do not need it, because 1.0 clients do (RFC 9112, C.2.2).
     let connection = if keep_alive { "keep-alive" } else { "close" };
     let date = date_field(SystemTime::now());
     format!("Connection: {connection}\r\n{date}")
 }
 
-/// A reply that says no, with its reason as text. `allow` are the methods that the target has.
+/// A refusal, with the reason as text. `allow` lists the methods of the target.
 pub fn refusal(status: Status, allow: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
     let (code, reason, text) = status.texts();
     let more = match status {
-        // RFC 7617, 2: with `charset` browsers encode what is typed as UTF-8.
+        // RFC 7617, 2: with `charset`, browsers encode what is typed as UTF-8.
         Status::Unauthorized => {
             "WWW-Authenticate: Basic realm=\"lazycam\", charset=\"UTF-8\"\r\n".into()
         }
@@ -145,8 +146,8 @@ pub fn refusal(status: Status, allow: &str, keep_alive: bool, with_body: bool) -
     .into_bytes()
 }
 
-/// The reply to OPTIONS of what has these methods, which is also the answer to a CORS preflight (WHATWG Fetch, 3.2.2). `*` does not stand for
-/// `Authorization`, says that standard.
+/// The reply to OPTIONS for a resource with these methods, which is also the answer to a CORS preflight (WHATWG
+/// Fetch, 3.2.2). According to that standard, `*` does not include `Authorization`.
 pub fn options(allow: &str, keep_alive: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
@@ -178,19 +179,19 @@ pub fn page(keep_alive: bool, with_body: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What a cache must know of the page: its version, and that this is to be asked for each time.
+/// The fields that a cache needs for the page: its version, and the instruction to revalidate it each time.
 pub fn page_cache_fields() -> String {
     format!("Cache-Control: no-cache\r\nETag: {}\r\n", page::tag())
 }
 
-/// The client has it: the page, or whatever there is now of something else. What a cache is told is the same as with
-/// the whole answer (RFC 9110, 15.4.5).
+/// Tells the client that it already has the page, or the current state of another resource. The fields for caches are
+/// the same as with the whole answer (RFC 9110, 15.4.5).
 pub fn not_modified(cache_fields: &str, keep_alive: bool) -> Vec<u8> {
     let general = general_fields(keep_alive);
     format!("HTTP/1.1 304 Not Modified\r\n{general}{cache_fields}\r\n").into_bytes()
 }
 
-/// What the server tells about itself, as of now.
+/// A report of the server about itself, as of now.
 pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\n\
@@ -205,7 +206,7 @@ pub fn report(media_type: &str, body: &str, keep_alive: bool, with_body: bool) -
     .into_bytes()
 }
 
-/// It is elsewhere, and `location` says so relative to where it was looked for (RFC 9110, 10.2.2): so it holds behind
+/// A redirect. `location` is relative to the URL of the request (RFC 9110, 10.2.2), so it stays correct behind
 /// a proxy that strips a prefix.
 pub fn moved(location: &str, keep_alive: bool) -> Vec<u8> {
     format!(
@@ -218,7 +219,7 @@ pub fn moved(location: &str, keep_alive: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Nothing to see, and nothing wrong with that.
+/// An empty reply that is not an error.
 pub fn no_content(keep_alive: bool) -> Vec<u8> {
     format!(
         "HTTP/1.1 204 No Content\r\n{}\r\n",
@@ -227,7 +228,7 @@ pub fn no_content(keep_alive: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The head of a snapshot; what is told of the frame, and its age, are known when it is sent, not to HEAD.
+/// The head of a snapshot. The facts about the frame, and its age, are known when it is sent, but not for HEAD.
 pub fn snapshot_head(frame: Option<(Facts, Duration)>, keep_alive: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.1 200 OK\r\n\
@@ -240,7 +241,7 @@ pub fn snapshot_head(frame: Option<(Facts, Duration)>, keep_alive: bool) -> Vec<
     .into_bytes();
     if let Some((frame, age)) = frame {
         write_frame_fields(&mut head, frame.len, frame.captured);
-        // `X-Timestamp` alone tells no age to those whose clock is another one.
+        // `X-Timestamp` alone does not give the age to clients whose clock differs.
         let (secs, micros) = (age.as_secs(), age.subsec_micros());
         let _ = write!(head, "X-Frame-Age: {secs}.{micros:06}\r\n");
         head.extend_from_slice(frame.snapshot_fields().as_bytes());
@@ -249,7 +250,7 @@ pub fn snapshot_head(frame: Option<(Facts, Duration)>, keep_alive: bool) -> Vec<
     head
 }
 
-/// The head of a stream with one more field, and the first boundary behind it: both go out together.
+/// The head of a stream with one more field, and the first boundary behind it. They are sent together.
 pub fn stream_head(field: &str, with_boundary: bool) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.0 200 OK\r\n\
@@ -267,10 +268,10 @@ pub fn stream_head(field: &str, with_boundary: bool) -> Vec<u8> {
     head
 }
 
-/// Enough for the head of any part, so that writing one allocates once.
+/// Enough for the head of any part, so that writing one allocates only once.
 const PART_HEAD: usize = 128;
 
-/// Appends the head of a stream's part, with more fields than usual if there are some in `extra`.
+/// Appends the head of a stream's part, with the additional fields in `extra`.
 pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime, extra: &str) {
     out.reserve(PART_HEAD);
     out.extend_from_slice(b"Content-Type: image/jpeg\r\n");
@@ -279,7 +280,7 @@ pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime, extra:
     out.extend_from_slice(b"\r\n");
 }
 
-/// `X-Timestamp` is the wall clock at capture, in seconds since 1970 with six digits.
+/// `X-Timestamp` is the wall clock at capture, in seconds since 1970 with six decimal places.
 fn write_frame_fields(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
     let since = unix_time(captured);
     // Writing to a Vec cannot fail.
@@ -291,7 +292,7 @@ fn write_frame_fields(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
     );
 }
 
-/// The time since 1970 in whole microseconds: what `X-Timestamp` tells and `after=` gives back.
+/// The time since 1970 in whole microseconds, as in `X-Timestamp` and `after=`.
 pub fn unix_time(time: SystemTime) -> Duration {
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -1,31 +1,33 @@
 //! Which resource a request target names: the URLs that mjpg-streamer, ustreamer and their clients use.
 //!
 //! The action of mjpg-streamer's `/?action=stream` is found anywhere in the query and matched by prefix, because
-//! clients append what they like: `?action=stream&1698`, `?action=stream?nonce=1`. Parameters that nobody here knows are
-//! ignored, never an error; so are values that mean nothing, as what is a word here may be another's there.
+//! clients append various things: `?action=stream&1698`, `?action=stream?nonce=1`. Unknown parameters are ignored and
+//! never cause an error. Values that mean nothing are ignored too, because a parameter may have another meaning for
+//! other software.
 //!
-//! A path may begin with a camera's name. Which cameras there are is not known here (`roster.rs`). Nothing in a path is
-//! decoded: escapes that need not be there are gone already (`request/target.rs`), and what is still encoded is no name.
+//! A path may begin with the name of a camera. Which cameras exist is not known here (`roster.rs`). Nothing in a path
+//! is decoded here: unnecessary escapes have already been decoded (`request/target.rs`), and anything still escaped
+//! cannot be a name.
 
 use std::time::Duration;
 
 use super::request::split_absolute;
 use crate::frames::name::Name;
 
-/// The methods that every resource here has.
+/// The methods that every resource has.
 pub const ALLOW: &str = "GET, HEAD, OPTIONS";
 
-/// A stream is sent its last frame again after 5 s, because clients give up after 10: a new one has to come before that, or the viewer
-/// would be sent old ones in between.
+/// A stream is sent its last frame again after 5 s, because clients give up after 10. A new frame has to come before
+/// that, or the viewer would be sent old ones in between.
 const LOWEST_FPS: f64 = 0.25;
 
-/// Beyond this it makes no difference.
+/// Above this rate, a limit makes no difference.
 const HIGHEST_FPS: f64 = 10_000.0;
 
 /// Which camera a URL means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// None is named: the one that bare URLs mean.
+    /// No camera is named: the one that URLs without a name mean.
     Default,
     /// The one with this number (`?action=stream_1`).
     Number(usize),
@@ -33,24 +35,25 @@ pub enum Which {
     Name(Name),
 }
 
-/// What can be asked for.
+/// What a client can ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resource {
     /// The page with the picture.
     Page {
-        /// Of this camera, if the path has one.
+        /// The camera that the path names, if it names one.
         camera: Option<Which>,
     },
-    /// The page of a camera, under a path without the slash at its end: relative URLs in it would lead elsewhere.
+    /// The page of a camera, at a path without a slash at its end, from which the relative URLs in the page would
+    /// lead elsewhere.
     PageWithoutSlash {
-        /// Of this camera.
+        /// The camera that the path names.
         camera: Which,
     },
-    /// A picture for as long as the client likes, one frame after the other.
+    /// One frame after the other, for as long as the client likes.
     Stream {
         /// Which camera.
         camera: Which,
-        /// `fps=`: at most this many frames per second, as the time between two of them.
+        /// `fps=`: at most this many frames per second, stored as the time between two of them.
         period: Option<Duration>,
     },
     /// One frame.
@@ -60,23 +63,23 @@ pub enum Resource {
         /// How fresh it must be.
         terms: Terms,
     },
-    /// What goes on: cameras and viewers.
+    /// The state of cameras and viewers.
     State {
-        /// With this camera where ustreamer has its only one.
+        /// The camera that the report shows where ustreamer shows its only one.
         camera: Which,
     },
     /// Counters for Prometheus.
     Metrics,
-    /// An icon, which browsers ask for by themselves. There is none.
+    /// An icon, which browsers request by themselves. There is none.
     Icon,
     /// The server as a whole: the target `*` of OPTIONS.
     Server,
 }
 
-/// What a snapshot's client accepts.
+/// Which frames the client of a snapshot accepts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Terms {
-    /// `max_age=` in seconds: a frame that is no older will do.
+    /// `max_age=` in seconds: a frame that is no older than this will do.
     pub max_age: Option<Duration>,
     /// `after=`: not the frame with this `X-Timestamp`, but a later one.
     pub after: Option<Duration>,
@@ -85,9 +88,9 @@ pub struct Terms {
 /// Why a target leads nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoute {
-    /// There is no such thing.
+    /// There is no such resource.
     NotFound,
-    /// mjpg-streamer has it, this server does not: camera controls over HTTP.
+    /// mjpg-streamer has it, but this server does not: camera controls over HTTP.
     NotImplemented,
 }
 
@@ -120,7 +123,7 @@ pub fn route(target: &str) -> Result<Resource, NoRoute> {
 }
 
 impl Resource {
-    /// The camera that it is about.
+    /// The camera that it concerns.
     pub fn camera(&self) -> Option<&Which> {
         match self {
             Resource::Stream { camera, .. }
@@ -132,7 +135,7 @@ impl Resource {
         }
     }
 
-    /// The methods that it has, as for `Allow` (RFC 9110, 10.2.1).
+    /// The methods that it supports, in the format of `Allow` (RFC 9110, 10.2.1).
     pub fn allow(&self) -> &'static str {
         match self {
             Resource::Stream { .. } => "GET, HEAD, OPTIONS, POST",
@@ -140,13 +143,13 @@ impl Resource {
         }
     }
 
-    /// Whether it is there while its camera is away: it says so itself.
+    /// Whether it is available while its camera is away, because it reports the absence itself.
     pub fn tells_of_absence(&self) -> bool {
         matches!(self, Resource::Page { .. } | Resource::State { .. })
     }
 }
 
-/// What a path means that stands alone, or behind a camera's name.
+/// The meaning of a path that stands alone or behind the name of a camera.
 fn of_camera(path: &str, query: &str, camera: Which) -> Option<Result<Resource, NoRoute>> {
     match path {
         "" => Some(by_action(query, camera)),
@@ -173,7 +176,7 @@ fn by_action(query: &str, camera: Which) -> Result<Resource, NoRoute> {
     }
 }
 
-/// The camera that an action's number means. Behind a camera's name there is that one alone, as number 0.
+/// The camera that the number of an action means. Behind the name of a camera, only 0 is valid and means that camera.
 fn numbered(camera: Which, number: Option<usize>) -> Result<Which, NoRoute> {
     match (camera, number) {
         (camera, None) | (camera @ Which::Name(_), Some(0)) => Ok(camera),
@@ -182,7 +185,8 @@ fn numbered(camera: Which, number: Option<usize>) -> Result<Which, NoRoute> {
     }
 }
 
-/// Whether `action` is `verb` or `verb_N`, followed by nothing or by anything but a letter; and N, if it is there.
+/// Whether `action` is `verb` or `verb_N`, followed by nothing or by anything but a letter. Returns N, if it is
+/// there.
 fn action_on(action: &str, verb: &str) -> Option<Result<Option<usize>, NoRoute>> {
     let rest = action.strip_prefix(verb)?;
     if rest.starts_with(char::is_alphabetic) {
@@ -216,20 +220,20 @@ fn snapshot(camera: Which, query: &str) -> Resource {
     Resource::Snapshot { camera, terms }
 }
 
-/// A number of seconds since 1970 has room for a quarter of a microsecond in the 53 bits of an `f64`: nearly, not quite,
-/// the six digits that `X-Timestamp` told.
+/// Rounds to whole microseconds. The 53 bits of an `f64` store seconds since 1970 with a precision of a quarter of a
+/// microsecond, so the value is close to the six decimal places of `X-Timestamp`, but not always equal.
 fn whole_micros(time: Duration) -> Duration {
     let rounded = time.saturating_add(Duration::from_nanos(500));
     Duration::new(rounded.as_secs(), rounded.subsec_micros() * 1000)
 }
 
-/// A parameter's value, if it is there and a number that means something.
+/// The value of a parameter, if it is there and is a number that makes sense.
 fn number(query: &str, name: &str) -> Option<f64> {
     let number = parameter(query, name)?.parse::<f64>().ok()?;
     (number.is_finite() && number >= 0.0).then_some(number)
 }
 
-/// The value of the first parameter of this name, as it stands there.
+/// The raw value of the first parameter with this name.
 pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
         .split(['&', '?', ';'])

@@ -1,7 +1,8 @@
-//! Which frame a viewer gets: the newest, the next one, an old one as a sign of life, or a picture that says what is wrong.
+//! Which frame a viewer gets: the newest, the next one, an old one as a sign of life, or a picture that says what is
+//! wrong.
 //!
-//! A stream is given a frame when its line is free, and one that is fresh then; when that is, `server/pacing.rs` decides. What the
-//! camera has, and asking it, is `camera.rs`.
+//! A stream is given a frame when its line is free, and the frame has to be fresh then; `server/pacing.rs` decides
+//! when that is. What the camera has, and how it is asked, is in `camera.rs`.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,24 +17,24 @@ use crate::server::response::unix_time;
 use crate::server::route::Terms;
 use crate::server::stats::Stats;
 
-/// The interval of a camera of which nothing is known yet.
+/// The interval of a camera about which nothing is known yet.
 const ASSUMED_INTERVAL: Duration = Duration::from_millis(33);
 
-/// A frame is fresh for this part of an interval beyond one: cameras are not punctual.
+/// A frame is fresh until it is one interval and this fraction of an interval old, because cameras are not punctual.
 const FRESHNESS_SLACK: u32 = 4;
 
-/// A camera that was asked, and may have to start for it, has so long to give a fresh frame before an old one is given as a sign of
-/// life. A viewer then waits 7 s at the most, and no client gives up before 10.
+/// How long a camera that was asked, and may have to start first, has to deliver a fresh frame before an old one is
+/// sent as a sign of life. A viewer then waits at most 7 s, and no client gives up before 10.
 pub(super) const FRESH_LIMIT: Duration = Duration::from_secs(2);
 
-/// What the server decided for a waiting viewer.
+/// What the server decided for a viewer that waits.
 #[derive(Debug)]
 pub enum Choice {
     /// This frame, now.
     Give(Shot<Frame>),
     /// This picture, which says why there is no frame.
     Notice(Shot<Frame>),
-    /// No frame now; look again at this time if none has arrived before.
+    /// There is no frame now. Look again at this time if none has arrived before.
     Later(Option<Instant>),
 }
 
@@ -74,9 +75,9 @@ impl Camera {
         }
     }
 
-    /// What is wrong with the camera, if anything is. A producer that says so is believed at once. For a viewer who has waited
-    /// `in_vain` two more things are looked at: whether there is a producer; and, if the viewer has `had` no frame that could be
-    /// repeated, whether the camera was asked for so long that it is mute.
+    /// What is wrong with the camera, if anything is. A producer that reports a loss is believed at once. For a
+    /// viewer that has waited `in_vain`, two more things are checked: whether there is a producer, and, unless the
+    /// viewer has `had` a frame that could be repeated, whether the camera was asked so long ago that it is mute.
     fn trouble(&mut self, in_vain: bool, had: bool, now: Instant) -> Option<Finding> {
         if !in_vain && !self.condition.is_lost() {
             return None;
@@ -91,8 +92,8 @@ impl Camera {
         self.condition.mute(finding, now)
     }
 
-    /// The picture that says so, or when it can be had. It has the number of the newest arrival, of which there is nothing else
-    /// to see.
+    /// The picture that shows what is wrong, or the time from which one can be had. It has the number of the newest
+    /// arrival, of which there is nothing else to see.
     fn notice(
         &mut self,
         trouble: Finding,
@@ -144,7 +145,7 @@ impl Camera {
         }
     }
 
-    /// Sees to it that there is a fresh frame for a viewer whose line is free at `free`. Tells when to see to it again.
+    /// Makes sure that there is a fresh frame for a viewer whose line is free at `free`. Returns when to check again.
     pub(in crate::server) fn prepare(&mut self, free: Instant, now: Instant) -> Option<Instant> {
         let newest = self.newest(None, now).map(|newest| Newest {
             usable: false,
@@ -177,13 +178,13 @@ impl Camera {
     ) -> Choice {
         let newest = self.newest(have, now);
         let turn = match (have, newest) {
-            // Who has nothing yet wants something at once: no patience for a fresher one.
+            // A viewer that has nothing yet wants something at once, and does not wait for a fresher frame.
             (None, Some(newest)) if newest.usable => Turn::Begin,
             _ => pacing::decide(now, free, self.interval(), newest),
         };
         match turn {
             Turn::Begin => match self.open(now, stats) {
-                // The number tells a file that was already seen under an earlier arrival.
+                // The number reveals a file that was already seen under an earlier arrival.
                 Some(shot) if have.is_none_or(|have| have < shot.number) => Choice::Give(shot),
                 _ => Choice::Later(None),
             },
@@ -195,8 +196,9 @@ impl Camera {
         }
     }
 
-    /// The newest there is, however old: a sign of life for clients that would give up. Only if the camera gives nothing: when
-    /// something came since the viewer's last frame, it is asked and given time to give a fresh one.
+    /// The newest frame, however old it is, as a sign of life for clients that would otherwise give up. This is only
+    /// for a camera that gives nothing: if something came since the viewer's last frame, the camera is asked first
+    /// and given time to deliver a fresh one.
     fn repeat(
         &mut self,
         have: u64,
@@ -244,7 +246,7 @@ impl Camera {
         let another = terms
             .after
             .is_none_or(|after| after != unix_time(shot.captured));
-        // Only for a frame whose arrival nobody saw must the wall clock tell the age.
+        // The wall clock is used for the age only if nobody saw the frame arrive.
         let young = self.arrived.is_some()
             || SystemTime::now()
                 .duration_since(shot.captured)

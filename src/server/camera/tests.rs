@@ -1,4 +1,5 @@
-//! Which frame a viewer is given when there is none that it should have: real files, and a clock that only the test moves.
+//! Which frame a viewer is given when there is none that it should have, with real files and a clock that only the
+//! test moves.
 
 use std::fs;
 use std::process;
@@ -10,7 +11,7 @@ use crate::frames::publish::Publisher;
 use crate::server::connection::Want;
 use crate::server::pacing::Path;
 
-/// A frame as far as its markers go.
+/// A frame that consists of hardly more than its markers.
 const JPEG: &[u8] = &[
     0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63,
     0, 0x55, 0xFF, 0xD9,
@@ -21,7 +22,7 @@ const PICTURE: Picture = Picture {
     height: 8,
 };
 
-/// A line that has bytes of a second queued.
+/// A line on which as much is queued as it carries in one second.
 const BUSY: Path = Path {
     queued: 20_000,
     rate: Some(20_000.0),
@@ -60,7 +61,7 @@ impl Scene {
         self.camera.frame_arrived(self.now);
     }
 
-    /// The number of the frame that a stream is given for which it is time to repeat the last one, and which had `have`.
+    /// The number of the frame that is given to a stream which had `have`, when it is time to repeat the last one.
     fn repeat(&mut self, have: u64, path: Path) -> Result<u64, Option<Instant>> {
         self.choose(Some(have), true, path)
     }
@@ -111,7 +112,7 @@ fn a_camera_that_can_give_a_fresh_frame_is_asked_for_it_before_an_old_one_is_giv
     let mut scene = Scene::new("asleep");
     scene.publish();
     let have = scene.choose(None, false, Path::IDLE).unwrap();
-    // The one that follows comes when the viewer may not have it, and is left lying.
+    // The next frame comes when the viewer may not have it yet, and is not opened.
     scene.pass(33);
     scene.publish();
     scene.pass(4967);
@@ -148,7 +149,7 @@ fn nothing_is_repeated_on_top_of_what_a_slow_line_still_carries() {
     assert_eq!(scene.repeat(have, Path::IDLE), Ok(have));
 }
 
-/// Requests may be served before the event that tells of a new directory is read. A frame that they bring would be there
+/// Requests may be served before the event about a new directory is read. A frame that they bring would be there
 /// before the watch is, and nobody would know that it is new.
 #[test]
 fn a_directory_that_is_not_watched_yet_is_asked_when_it_is() {

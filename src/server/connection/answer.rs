@@ -1,4 +1,5 @@
-//! From a request to its answer: at once where nothing is to be waited for, else the state that waits.
+//! From a request to its answer, which is sent at once if there is nothing to wait for; otherwise the connection
+//! enters the state that waits.
 
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::server::route::{self, ALLOW, NoRoute, Resource};
 use crate::server::stats::Stats;
 
 impl<F> Connection<F> {
-    /// Answers the requests that are complete, as far as one can be answered before the next.
+    /// Answers the next request, if it is complete. Further requests stay in the input until it is answered.
     pub(super) fn take_requests(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) {
         let input = std::mem::take(&mut self.input);
         self.cors = Some(settings.origins.fields(None));
@@ -34,7 +35,7 @@ impl<F> Connection<F> {
                     Entry::Known => self.answer(&request, now, settings, stats),
                     Entry::Unproven(credential) => {
                         self.state = State::Trial(Trial::new(credential, &request, len, now));
-                        // The request is answered when it is known whose it is.
+                        // The request is answered when it is known who sent it.
                         self.input = input;
                         return;
                     }
@@ -68,7 +69,7 @@ impl<F> Connection<F> {
         let found = route::route(&request.target);
         let allow = found.as_ref().map_or(ALLOW, Resource::allow);
         let begun = match (&found, request.method) {
-            // Whatever it was to be done to, and also where that is no path: CONNECT has a host and a port.
+            // Refused whatever the target is, even if it is not a path: CONNECT has a host and a port.
             (_, Method::Other) => Err(Status::MethodNotAllowed),
             (Err(none), _) => Err(Status::from(*none)),
             (Ok(resource), _) => self.begin_answer(resource, request, now, settings, stats),
@@ -79,8 +80,8 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Looks at what stands before any resource's own answer: whether it is there, what may be done with it, the
-    /// conditions. `Err` is what the request must be refused with.
+    /// Checks what comes before the answer of any resource: whether it exists, which methods it has, and the
+    /// conditions. `Err` is the status with which to refuse the request.
     fn begin_answer(
         &mut self,
         resource: &Resource,
@@ -95,8 +96,8 @@ impl<F> Connection<F> {
             return Err(Status::NotFound);
         }
         match request.method {
-            // Before anything that may change: to a browser a preflight that fails is the fault of who asked, and its page does
-            // not see the 503.
+            // This comes before anything that can change. When a preflight fails, the browser blames the page that
+            // asked, and the page does not see the 503.
             Method::Options => {
                 self.reply(response::options(resource.allow(), keep_alive), keep_alive);
                 return Ok(());
@@ -150,7 +151,7 @@ impl<F> Connection<F> {
                 let location = format!("{name}/");
                 self.reply(response::moved(&location, keep_alive), keep_alive);
             }
-            // Their heads only, at once: asking what a picture is must not wake a camera.
+            // HEAD gets only the head, at once: asking what kind of picture it is must not wake a camera.
             Resource::Stream { .. } if is_head => {
                 self.reply(response::stream_head("", false), false);
             }
@@ -214,7 +215,7 @@ impl<F> Connection<F> {
         self.state = State::Reply { keep_alive };
     }
 
-    /// Puts a reply's head, and what of the reply is known with it, into the outbox.
+    /// Puts the head of a reply into the outbox, with anything else of the reply that is already known.
     pub(super) fn say(&mut self, reply: Vec<u8>) {
         let cors = self.cors.as_deref().unwrap_or_default();
         let reply = origins::with_fields(reply, cors);
@@ -222,7 +223,8 @@ impl<F> Connection<F> {
     }
 }
 
-/// What the request's conditions come to, where the answer would be 200 without them (RFC 9110, 13.2.1).
+/// The result of the request's conditions, which count only if the answer would be 200 without them (RFC 9110,
+/// 13.2.1).
 fn verdict(resource: &Resource, request: &Request<'_>) -> Verdict {
     let tag = match resource {
         Resource::Page { .. } => Some(page::tag()),

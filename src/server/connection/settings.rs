@@ -1,29 +1,29 @@
-//! Times, bounds and rules that all connections share.
+//! Times, limits and rules that all connections share.
 
 use std::time::Duration;
 
 use crate::server::origins::Origins;
 use crate::server::roster::Roster;
 
-/// Times and bounds of every connection.
+/// The times and limits of every connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The cameras that can be asked for.
     pub cameras: Roster,
-    /// From a request's first byte to the end of its head: 408 after that.
+    /// From the first byte of a request to the end of its head; after that the answer is 408.
     pub head_timeout: Duration,
-    /// For the first byte of a request: closed without a word after that.
+    /// For the first byte of a request; after that the connection is closed without an answer.
     pub idle_timeout: Duration,
-    /// A snapshot that has no frame by then is a 503.
+    /// If there is no frame for a snapshot by then, the answer is 503.
     pub snapshot_timeout: Duration,
-    /// A stream that was sent nothing for so long gets its last frame again. Clients give up after 10 s.
+    /// A stream that was sent nothing for this long gets its last frame again. Clients give up after 10 s.
     pub repeat_after: Duration,
-    /// A stream that has had nothing at all for so long is told why, if the camera cannot give it anything; if it only does not, after
-    /// `repeat_after`.
+    /// A stream that has had nothing at all for this long is told the reason, if the camera cannot deliver a frame.
+    /// If the camera could but does not, the stream is told after `repeat_after`.
     pub patience: Duration,
-    /// For the client to close its side after we closed ours.
+    /// How long the client may take to close its side after we closed ours.
     pub drain_timeout: Duration,
-    /// Whose pages may read what is sent.
+    /// Which websites' pages may read what is sent.
     pub origins: Origins,
 }
 

@@ -1,4 +1,4 @@
-//! A stream that goes on: which frame it had, when it may have the next, when the last is to be repeated.
+//! A stream in progress: which frame it had, when it may have the next, and when the last is to be repeated.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ pub(super) struct Stream {
     pub(super) not_before: Instant,
     pub(super) have: Option<u64>,
     pub(super) picture: Option<Picture>,
-    /// When the last frame, or a picture in its place, is sent again if there is no newer one. Counted from when the
-    /// system has taken all of it: on a slow line that is long after it was begun.
+    /// When the last frame, or a picture in its place, is sent again if there is no newer one. The time counts from
+    /// when the system has taken all of it, which on a slow line is long after it was begun.
     pub(super) repeat_at: Instant,
-    /// The last one was a repeat itself.
+    /// The last frame sent was a repeat itself.
     is_repeat: bool,
     pub(super) ending: bool,
     pub(super) quirks: Box<Quirks>,
-    /// Frames that it is sent.
+    /// The rate of the frames that it is sent.
     pub(super) rate: Rate,
 }
 
@@ -48,7 +48,7 @@ impl Stream {
         }
     }
 
-    /// Heads without frames do not fill the outbox, so they wait until it is empty.
+    /// Heads without frames do not fill the outbox, so the next one waits until the outbox is empty.
     pub(super) fn takes_a_frame<F>(&self, out: &Outbox<F>) -> bool {
         let room = out.takes_a_frame() && (out.is_empty() || !self.quirks.zero_data);
         !self.ending && room
@@ -66,9 +66,9 @@ impl Stream {
         self.repeat_at = now + after;
     }
 
-    /// There was no frame to give, and there is nothing to decide before `later`. If it was time for a repeat, that is tried again
-    /// then, or after the usual time. A viewer without any frame has waited for `patience` by now: its next try comes when a
-    /// stream that has had a frame would get its first repeat.
+    /// There was no frame to give, and there is nothing to decide before `later`. If a repeat was due, it is tried
+    /// again then, or after the usual time. A viewer that has had no frame yet has already waited for `patience`: its
+    /// next try comes when a stream that has had a frame would get its first repeat.
     pub(super) fn give_nothing(
         &mut self,
         later: Option<Instant>,
@@ -88,12 +88,12 @@ impl Stream {
         self.repeat_at = later.map_or(usual, |at| at.min(usual));
     }
 
-    /// Takes note of the next part.
+    /// Records the next part.
     pub(super) fn begin<F>(&mut self, shot: &Shot<F>, now: Instant) {
         self.is_repeat = self.have.replace(shot.number) == Some(shot.number);
         self.rate.add(1, now);
         if let Some(period) = self.period {
-            // On a grid, so that lateness does not add up; but what was missed is not made good.
+            // Times are on a grid, so that lateness does not add up; but what was missed is not made up for.
             self.not_before = (self.not_before + period).max(now);
         }
     }

@@ -1,4 +1,4 @@
-//! The states of a connection, step by step: what goes in, what comes out.
+//! The states of a connection, step by step: what goes in, and what comes out.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -282,7 +282,7 @@ fn a_stream_wants_a_repeat_when_nothing_was_sent_for_a_while() {
 fn a_repeat_is_due_so_long_after_the_system_has_taken_the_last_frame() {
     let mut scene = Scene::after(STREAM);
     scene.give(1, SIZE);
-    // A slow line.
+    // The line is slow.
     scene.pass(6_000);
     scene.take(1000);
     let repeats = |scene: &Scene| match scene.want() {
@@ -294,7 +294,7 @@ fn a_repeat_is_due_so_long_after_the_system_has_taken_the_last_frame() {
     assert!(!repeats(&scene));
     scene.pass(1);
     assert!(repeats(&scene));
-    // The camera is asked first, and is to be waited for until then.
+    // The camera is asked first, and the stream has to wait for it until then.
     let (until, now) = (scene.now + Duration::from_secs(2), scene.now);
     let settings = &scene.settings;
     scene.connection.give_nothing(Some(until), now, settings);

@@ -1,7 +1,7 @@
-//! A request that waits while its credential is proved, and for the time that a wrong one costs.
+//! A request that waits while its credential is proved, and afterwards for the penalty if it was wrong.
 //!
-//! The request stays in the input as it came. If the credential is right (`gate.rs` says so), the request is read once more,
-//! and this time it is answered.
+//! The request stays in the input as it came. If the credential is right (`gate.rs` says so), the request is read
+//! once more, and is answered this time.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use super::super::response::Status;
 use super::super::stats::Stats;
 use super::{Connection, Settings, State};
 
-/// So long a credential waits for its proof at most: behind wrong ones of the same address, or for a thread.
+/// How long a credential waits for its proof at most, either behind wrong ones from the same address or for a thread.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The request, as far as it must be known to refuse it, and when and how that is to be done.
+/// What must be known about the request to refuse it, and when and how to do that.
 #[derive(Debug)]
 pub(super) struct Trial {
     credential: Option<Credential>,
@@ -26,7 +26,7 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// Of a request whose head is so long.
+    /// The trial of a request whose head has this length.
     pub(super) fn new(
         credential: Credential,
         request: &Request<'_>,
@@ -43,14 +43,14 @@ impl Trial {
         }
     }
 
-    /// When it is refused, if nothing else comes.
+    /// When the request is refused, if nothing happens before that.
     pub(super) fn refuse_at(&self) -> Instant {
         self.refuse_at
     }
 }
 
 impl<F> Connection<F> {
-    /// Whether this request may be answered. OPTIONS may: a browser's preflight has no credentials.
+    /// Whether this request may be answered. OPTIONS always may, because a browser's preflight has no credentials.
     pub(super) fn entry(&mut self, request: &Request<'_>) -> Entry {
         let proved = std::mem::take(&mut self.proved);
         if proved || !self.guarded || request.method == Method::Options {
@@ -60,7 +60,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// The credential that has to be proved now; once.
+    /// The credential that has to be proved now. It is returned only once.
     pub fn take_credential(&mut self) -> Option<Credential> {
         match &mut self.state {
             State::Trial(trial) => trial.credential.take(),
@@ -68,7 +68,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// The credential was right.
+    /// The credential was right: answers the request.
     pub fn let_in(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) {
         if matches!(self.state, State::Trial(_)) {
             self.state = State::Request { since: now };
@@ -80,7 +80,7 @@ impl<F> Connection<F> {
         }
     }
 
-    /// The credential was wrong; the client is told so at this time.
+    /// The credential was wrong: the client will be told so at this time.
     pub fn keep_out(&mut self, until: Instant) {
         if let State::Trial(trial) = &mut self.state {
             trial.refuse_at = until;
@@ -88,8 +88,8 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Refuses the request whose credential was not right or is not looked at. In the latter case the connection ends: guesses
-    /// that cost no wait do not go on on it.
+    /// Refuses the request because its credential was wrong or cannot be checked. If it cannot be checked, the
+    /// connection ends as well, so that no further guesses can be made on it without a wait.
     pub fn send_away(&mut self, stats: &mut Stats) {
         if let State::Trial(trial) = &self.state {
             let (head, with_body, status) = (trial.head, trial.with_body, trial.status);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     impl Scene {
-        /// Somebody waits for a proof.
+        /// A connection that waits for a proof.
         fn new() -> Self {
             let now = Instant::now();
             let mut scene = Scene {
@@ -176,7 +176,7 @@ mod tests {
         let (settings, stats) = (&scene.settings, &mut scene.stats);
         scene.connection.let_in(scene.now, settings, stats);
         scene.expect("204", "keep-alive");
-        // Once: the next one is somebody else's perhaps.
+        // Only once: the next request may be from somebody else.
         scene.ask();
     }
 

@@ -1,4 +1,4 @@
-//! What a connection waits for: the words in which it says so to those who can give it.
+//! What a connection waits for, expressed in a form for the parts of the server that can provide it.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::server::route::Terms;
 /// A frame that the connection waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Want {
-    /// The newest, if it is newer than the one that it had.
+    /// The newest frame, if it is newer than the last one that the stream had.
     Stream {
         /// Of this camera.
         camera: usize,
@@ -16,31 +16,31 @@ pub enum Want {
         have: Option<u64>,
         /// Not before this time (`fps=`).
         not_before: Instant,
-        /// It is time to repeat the last frame if there is no newer one.
+        /// Whether it is time to repeat the last frame if there is no newer one.
         repeat: bool,
-        /// The size of the frames so far, if it had any.
+        /// The size of the frames so far, if there were any.
         picture: Option<Picture>,
     },
-    /// One that meets the client's terms.
+    /// A frame that meets the client's terms.
     Snapshot {
         /// Of this camera.
         camera: usize,
-        /// When it was asked for.
+        /// When the snapshot was requested.
         since: Instant,
-        /// What will do.
+        /// Which frames are acceptable.
         terms: Terms,
     },
 }
 
 impl Want {
-    /// The camera that it is about.
+    /// The camera that it concerns.
     pub fn camera(&self) -> usize {
         match self {
             Want::Stream { camera, .. } | Want::Snapshot { camera, .. } => *camera,
         }
     }
 
-    /// The same, with patience.
+    /// The same wish without a repeat.
     pub fn without_repeat(&self) -> Want {
         let mut want = self.clone();
         if let Want::Stream { repeat, .. } = &mut want {
@@ -50,10 +50,10 @@ impl Want {
     }
 }
 
-/// An answer that only the whole server can give.
+/// A report that only the whole server can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// What goes on, as JSON: with the stream of this camera at the place where ustreamer's clients look.
+    /// The state of cameras and viewers as JSON, with this camera where ustreamer's clients look for theirs.
     State {
         /// This camera, if there is any.
         camera: Option<usize>,
@@ -62,11 +62,11 @@ pub enum Report {
     Metrics,
 }
 
-/// What a viewer looks at.
+/// What a viewer is looking at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// A stream of this camera.
     Stream(usize),
-    /// It waits for a snapshot of this camera.
+    /// A snapshot of this camera that it is waiting for.
     Snapshot(usize),
 }
