@@ -14,8 +14,8 @@ use super::{PeerId, Server, Timer};
 use crate::frames::frame::Frame;
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
-/// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once takes
-/// one.
+/// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once
+/// takes one.
 const FAIR_ROUNDS: usize = 8;
 
 /// How long a client rests when the system had no memory for it.

@@ -1,4 +1,4 @@
-//! The page at `/`: a single response that refers to no other file and to no other server.
+//! The page at `/`: a single response, with no further files and nothing from other servers.
 //!
 //! Style and script are part of the page, and its Content-Security-Policy allows them by their hashes. So the page
 //! needs no paths of its own, which the prefix of a proxy would break, and no script but ours can run in it. The

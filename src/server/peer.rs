@@ -94,7 +94,7 @@ struct Progress {
     /// How many bytes were still to be sent or acknowledged at the last look.
     left: u64,
     /// How many bytes had been acknowledged at the last look. Unlike `left`, this does not change when a new frame is
-    /// added, which would look as if nothing had arrived.
+    /// added; if `left` were used instead, it would then look as if nothing had arrived.
     arrived: u64,
     since: Instant,
 }

@@ -11,8 +11,8 @@
 //!   --boundary  head | frame  --boundary  head | frame  …       in advance: heads without length and time
 //! ```
 //!
-//! What stands between two bars goes out together, in up to three calls: bytes, the file, bytes. The call before the file
-//! tells the kernel that more follows.
+//! What stands between two bars goes out together, in up to three calls: bytes, the file, bytes. The call before the
+//! file tells the kernel that more follows.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
