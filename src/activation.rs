@@ -1,11 +1,12 @@
-//! The service manager's side of the process: sockets that it passes, and what it wants to be told.
+//! The service manager's side of the process: the sockets that it passes in, and the notifications that it expects.
 //!
-//! The order of sd_listen_fds(3): the descriptors are ours only if `LISTEN_PID` says so; close-on-exec is set on each;
-//! the variables are cleared in any case, so that no child takes them for its own. What each descriptor *is* the kernel
-//! is asked, not the environment: a listening socket (`Accept=no`), or a connection (`Accept=yes`).
+//! The steps are those of sd_listen_fds(3). The descriptors are ours only if `LISTEN_PID` says so; close-on-exec is
+//! set on each of them; and the variables are always cleared, so that no child mistakes them for its own. What each
+//! descriptor *is* comes from the kernel, not from the environment: a listening socket (`Accept=no`) or a connection
+//! (`Accept=yes`).
 //!
-//! A border with unsafe code: taking over a descriptor by its number, and changing the
-//! environment. Both happen at the beginning of a command, before anything has started a thread.
+//! This module contains unsafe code: it takes over a descriptor by its number and it changes the environment. Both
+//! happen at the beginning of a command, before any thread has been started.
 
 #![allow(unsafe_code)]
 
@@ -26,14 +27,14 @@ use crate::error::{Context, Error, Result};
 /// A socket from the service manager.
 #[derive(Debug)]
 pub enum Passed {
-    /// One that listens.
+    /// A listening socket.
     Listener {
         /// The socket.
         socket: OwnedFd,
         /// Its name from `LISTEN_FDNAMES`, or its number.
         name: String,
     },
-    /// One that is a connection already.
+    /// A connection that has already been accepted.
     Connection {
         /// The socket.
         socket: OwnedFd,
@@ -42,17 +43,17 @@ pub enum Passed {
     },
 }
 
-/// The sockets that were passed to this process. Once: a second call finds none.
+/// The sockets that were passed to this process. It works only once: a second call finds none.
 pub fn passed_sockets() -> Result<Vec<Passed>> {
     let own = std::process::id().to_string();
     let count = std::env::var("LISTEN_FDS").map_or(Ok(0), |count| count.parse::<u32>());
     if std::env::var("LISTEN_PID").as_ref() != Ok(&own) || count == Ok(0) {
-        // Names of somebody else's sockets, such as a wrapper's around this program, or of none: sd-notify would miss their
-        // sockets and fail.
+        // The names belong to somebody else's sockets, such as those of a wrapper around this program, or to none at
+        // all. sd-notify would look for sockets to go with them and fail.
         // SAFETY: as below.
         unsafe { std::env::remove_var("LISTEN_FDNAMES") };
     }
-    // SAFETY: changes the environment, which is sound while there is one thread; the commands call this before
+    // SAFETY: changing the environment is sound while there is only one thread; the commands call this before
     // anything that starts one.
     let passed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() }
         .doing(|| "take over the sockets of LISTEN_FDS".into())?;
@@ -71,7 +72,7 @@ pub fn passed_sockets() -> Result<Vec<Passed>> {
         .collect()
 }
 
-/// Whether `word` is what `LISTEN_FDNAMES` calls the socket of this name.
+/// Whether `LISTEN_FDNAMES` refers to the socket `name` as `word`.
 pub fn is_named(name: &str, word: &str) -> bool {
     let label = name
         .split_once(" (")
@@ -104,38 +105,38 @@ fn classify(socket: OwnedFd, name: String) -> Result<Passed> {
     })
 }
 
-/// What the service manager wants to be told (sd_notify(3)), and how often (sd_watchdog_enabled(3)). Says nothing
-/// where there is none.
+/// What the service manager wants to be notified of (sd_notify(3)), and how often (sd_watchdog_enabled(3)). Without a
+/// service manager, nothing is sent.
 #[derive(Debug)]
 pub struct Manager {
     ping_every: Option<Duration>,
 }
 
 impl Manager {
-    /// Finds out what the manager of this process wants.
+    /// Finds out which notifications this process's manager expects.
     pub fn of_this_process() -> Self {
         Manager {
-            // Twice per interval, as the manual advises.
+            // Twice per interval, as the man page recommends.
             ping_every: sd_notify::watchdog_enabled().map(|interval| interval / 2),
         }
     }
 
-    /// Start-up is finished.
+    /// Reports that start-up is finished.
     pub fn ready(&self) {
         tell(&[NotifyState::Ready]);
     }
 
-    /// The process ends.
+    /// Reports that the process is about to end.
     pub fn stopping(&self) {
         tell(&[NotifyState::Stopping]);
     }
 
-    /// The loop turns.
+    /// Reports that the loop is still running.
     pub fn ping(&self) {
         tell(&[NotifyState::Watchdog]);
     }
 
-    /// When to ping next, if at all.
+    /// When the next ping is due, if any is.
     pub fn next_ping(&self, now: Instant) -> Option<Instant> {
         self.ping_every.map(|every| now + every)
     }
@@ -147,8 +148,8 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// A directory on a tmpfs that this process may write: the service's own, the system's, the user's; if there is none of these,
-/// one that is made in `/dev/shm`.
+/// A directory on a tmpfs that this process can write to: the service's, the system's or the user's runtime
+/// directory, or if there is none of these, a new one in `/dev/shm`.
 pub fn runtime_directory() -> Result<PathBuf> {
     let own = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
     let users = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("lazycam"));
@@ -167,8 +168,8 @@ pub fn runtime_directory() -> Result<PathBuf> {
     Ok(shared)
 }
 
-/// Makes a directory where all users may make some, for this one alone. Whoever made it first could put other pictures
-/// there, or a link to somewhere else.
+/// Makes a directory that belongs to this user alone, in a place where all users may create some. If it were left to
+/// whoever created it first, that user could put other pictures there, or a link to somewhere else.
 fn make_own(dir: &Path) -> Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -214,7 +215,7 @@ mod tests {
         for other in [link, file] {
             assert!(matches!(make_own(&other), Err(Error::Usage(_))));
         }
-        // Only root can give one away.
+        // Only root can change the owner.
         if chown(&own, Some(1), None).is_ok() {
             assert!(matches!(make_own(&own), Err(Error::Usage(_))));
         }

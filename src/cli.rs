@@ -1,7 +1,8 @@
-//! Commands and flags. Each flag is also an environment variable, for `EnvironmentFile=` and
-//! `/etc/default/lazycam`; there is no configuration file of our own.
+//! Commands and flags. Each flag can also be given as an environment variable, for `EnvironmentFile=` and
+//! `/etc/default/lazycam`. lazycam has no configuration file of its own.
 //!
-//! clap parses and explains; what comes out is checked values in the types that the rest of the program uses.
+//! clap does the parsing and the help texts. The result is checked values, in the types that the rest of the program
+//! uses.
 
 mod camera;
 
@@ -235,7 +236,7 @@ pub struct Snapshot {
 }
 
 impl Source {
-    /// What the flags say, as they are called without their dashes.
+    /// The settings that were given as flags, under the flags' names without the dashes.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let size = self.size.map(|(width, height)| format!("{width}x{height}"));
         let controls = self
@@ -252,7 +253,7 @@ impl Source {
         settings
     }
 
-    /// The arguments of a `capture` command that captures this into `frames`.
+    /// The arguments of a `capture` command that captures this source into the directory `frames`.
     pub fn capture_arguments(&self, frames: &Path, log: LevelFilter) -> Vec<OsString> {
         let mut arguments = vec!["capture".into(), "--frames".into(), frames.into()];
         arguments.extend(["--log".into(), log.to_string().into()]);
@@ -281,7 +282,7 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        // A deadline is a moment on the system's clock; a century from now is never.
+        // A deadline is a point in time on the system's clock, so a duration of a century or more counts as "never".
         .filter(|duration| duration.as_secs() < 100 * 365 * 24 * 3600)
         .ok_or_else(|| "a time is a number of seconds, such as 5 or 0.5".into())
 }

@@ -1,4 +1,4 @@
-//! What each command does: puts the parts together that its flags name.
+//! What each command does: it puts together the parts that its flags ask for.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,16 +27,17 @@ use crate::server::{self, Address, Alone, Server};
 use crate::snapshot;
 use crate::supervise::{self, Capture, Supervisor};
 
-/// Where `run` listens if nobody says: the port of mjpg-streamer and ustreamer, or the next one that is free.
+/// The ports that `run` tries when none is given: that of mjpg-streamer and ustreamer, and if it is taken, the
+/// following ones.
 const DEFAULT_PORTS: std::ops::Range<u16> = 8080..8090;
 
-/// Frames are held back for exposure to settle for so long at the most.
+/// The longest time for which frames are held back while the exposure settles.
 const SETTLE: Duration = Duration::from_secs(1);
 
 const DEFAULT_SIZE: (u16, u16) = (640, 480);
 const DEFAULT_FPS: f64 = 30.0;
 
-/// Does what the command line says.
+/// Executes the command line.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let sandbox = Sandbox::basic();
     match cli.command {
@@ -68,7 +69,7 @@ fn run_capture(flags: &cli::Capture, sandbox: Sandbox) -> Result<()> {
     capture::run(source.as_mut(), &options)
 }
 
-/// What processes are held to that capture these sources, or start processes that do.
+/// The restrictions for processes that capture from these sources, or that start such processes.
 fn capture_sandbox(
     sandbox: Sandbox,
     frames: &[&Path],
@@ -104,7 +105,7 @@ fn unix_sockets(listen: &[Address]) -> Vec<&Path> {
     paths.collect()
 }
 
-/// Refuses settings that the source has no use for.
+/// Refuses settings that do not apply to the source.
 fn check_source(flags: &cli::Source) -> Result<()> {
     let kind = &flags.source;
     if !kind.takes("control") && (flags.format.is_some() || !flags.control.is_empty()) {
@@ -225,7 +226,8 @@ fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> 
     server.within(sandbox).run(&mut supervisor)
 }
 
-/// What each `--camera` captures, as far as it makes sense: better found here than by a process of several.
+/// What each `--camera` captures. Settings that make no sense are refused here, before any of the processes is
+/// started.
 fn check_cameras(flags: &cli::Run) -> Result<Vec<(Name, cli::Source)>> {
     let mut sources = Vec::new();
     for camera in &flags.camera {
@@ -244,7 +246,8 @@ fn check_cameras(flags: &cli::Run) -> Result<Vec<(Name, cli::Source)>> {
     Ok(sources)
 }
 
-/// The capture processes and their frame directories: of one camera `frames` itself, of several each its own in there.
+/// The capture processes and their frame directories: a single camera uses `frames` itself; with several, each gets a
+/// directory of its own inside it.
 fn captures(
     flags: &cli::Run,
     sources: Vec<(Name, cli::Source)>,
@@ -270,7 +273,8 @@ fn captures(
     sources.into_iter().map(of_several).collect()
 }
 
-/// A frame directory that no other `lazycam run` of this system uses: named after the socket, of which there is one.
+/// A frame directory that no other `lazycam run` on this system uses: it is named after the listening socket, which
+/// only one process can have.
 fn own_frames(listen: &[Address]) -> Result<PathBuf> {
     let name = listen.first().map_or("camera".into(), |address| {
         let name = address.to_string();
@@ -280,7 +284,8 @@ fn own_frames(listen: &[Address]) -> Result<PathBuf> {
     Ok(base.join(name.trim_matches('-')))
 }
 
-/// The first port that nobody else listens on. Somebody else may take it before the server does, and then it says so.
+/// The first port that nobody else is listening on. If another program takes it before the server does, the server
+/// reports that.
 fn free_port() -> Result<Address> {
     let mut ports = DEFAULT_PORTS.map(Address::Port);
     ports.find(server::can_listen).ok_or_else(|| {
@@ -288,7 +293,7 @@ fn free_port() -> Result<Address> {
     })
 }
 
-/// The one line on standard output, for people and scripts: it is there when connections are taken.
+/// Prints the one line on standard output, for people and scripts. It appears once connections are accepted.
 fn say_where(port: u16) -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "http://localhost:{port}/")

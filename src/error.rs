@@ -1,37 +1,38 @@
-//! The one error type: what was tried, on which thing, and the cause.
+//! The crate's only error type: what was attempted, on what, and the cause.
 //!
-//! A program of this size has few places that react to an error otherwise than by telling it, so there
-//! is one type with few kinds, which differ in what the caller should do: try again later
-//! ([`Error::Io`], [`Error::Input`]), call again with other words ([`Error::Usage`]), look at another process
-//! ([`Error::Busy`]), or nothing any more ([`Error::Ended`]). What a viewer does wrong is not an `Error`: it is an answer or a counted event.
+//! In a program of this size, few places react to an error other than by reporting it. So there is one type with few
+//! variants, which differ in what the caller should do: try again later ([`Error::Io`], [`Error::Input`]), call again
+//! with other arguments ([`Error::Usage`]), look at another process ([`Error::Busy`]), or give up ([`Error::Ended`]).
+//! A viewer's mistake is not an `Error`: it is an HTTP response or a counted event.
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-/// Exit status of a command that cannot work as it was given.
+/// Exit status of a command that cannot work with the arguments that it was given.
 pub const USAGE_STATUS: u8 = 2;
 
-/// Exit status of a command whose input has ended in the middle of something.
+/// Exit status of a command whose input ended in the middle of something.
 pub const ENDED_STATUS: u8 = 3;
 
-/// What went wrong, ready to be shown: lower case, no full stop, naming the path, device or peer.
+/// What went wrong, ready to be shown: in lower case, without a full stop, and with the name of the path, device or
+/// peer.
 #[derive(Debug)]
 pub enum Error {
-    /// The system refused something.
+    /// The system refused an operation.
     Io {
-        /// What was tried, on what: `open frame directory /run/lazycam/front`.
+        /// What was attempted, and on what: `open frame directory /run/lazycam/front`.
         doing: String,
-        /// The system's answer.
+        /// The error that the system returned.
         source: io::Error,
     },
-    /// The command's words contradict each other or name something that does not exist.
+    /// The command's arguments contradict each other or name something that does not exist.
     Usage(String),
     /// Another process holds what this one needs.
     Busy(String),
-    /// Something came that cannot be used, or nothing in time.
+    /// What arrived cannot be used, or nothing arrived in time.
     Input(String),
-    /// The input has ended, and not as it should: there will never be more.
+    /// The input has ended, and not in the proper way: there will never be more.
     Ended(String),
 }
 
@@ -39,7 +40,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The exit status that tells a supervisor whether another try makes sense: 2 and 3 say that it does not.
+    /// The exit status, which tells a supervisor whether another attempt makes sense: with 2 and 3 it does not.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Error::Usage(_) => ExitCode::from(USAGE_STATUS),
@@ -70,7 +71,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// Says what was tried, where a system call failed.
+/// Adds to a failed call what was being attempted.
 pub trait Context<T> {
     /// Wraps the failure; `doing` completes the sentence 'cannot …'.
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T>;

@@ -1,18 +1,19 @@
-//! The loop's three kinds of input: readiness of descriptors, deadlines, signals.
+//! The three kinds of input of a loop: ready descriptors, deadlines and signals.
 //!
-//! [`Poll`] is epoll(7) that hands out *names*: whoever registers a descriptor says what its events
-//! shall be called, so handlers match on an enum of their own and never see a number. Under the name
-//! lies a token that is never used again; a descriptor's number is, and comes back within one batch of
-//! events when connections come and go in a storm. An event whose registration is gone is dropped here.
+//! [`Poll`] is epoll(7), but it hands out *names*: whoever registers a descriptor chooses a name for its events, so
+//! handlers match on an enum of their own and never deal with numbers. Internally each name has a token that is never
+//! reused. A descriptor's number is reused, and when many connections come and go it can be reused within one batch
+//! of events. Events for registrations that no longer exist are dropped here.
 //!
-//! [`Deadlines`] is a queue with one deadline per key: setting a key again moves it. Without a deadline
-//! and without readiness the loop sleeps for ever, which is half of what lazycam promises.
+//! [`Deadlines`] is a queue with one deadline per key; setting a key again moves its deadline. With no deadline and
+//! no ready descriptor the loop sleeps for ever, which is half of what lazycam promises.
 //!
-//! [`Signals`] turns signals into readiness by signal-hook's self-pipe. The pipe is emptied before the
-//! flags are read: the other way round a signal that comes in between would be lost until the next.
+//! [`Signals`] turns signals into readiness of a descriptor, using signal-hook's self-pipe. The pipe is emptied
+//! before the flags are read. In the opposite order, a signal that arrives in between would go unnoticed until the
+//! next one.
 //!
-//! What is not here: timers as descriptors (the timeout of epoll_wait serves, at no system call) and
-//! anything that knows what a camera or a viewer is.
+//! This module has no timer descriptors (the timeout of epoll_wait does the same without extra system calls), and it
+//! knows nothing about cameras or viewers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -30,21 +31,22 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Context, Result};
 
-/// Events taken from the kernel in one call. More wait for the next call; none is lost.
+/// The number of events taken from the kernel in one call. Any further ones are returned by the next call; none is
+/// lost.
 const BATCH: usize = 128;
 
-/// A map by numbers that this program counts up itself.
+/// A map whose keys are numbers that this program assigns itself by counting up.
 pub type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 
 /// What to wait for on a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Input, told again until it is read (level-triggered).
+    /// Input, reported again until it has been read (level-triggered).
     Readable,
-    /// Input and room for output, each told once when it arises (edge-triggered): the owner must go on
-    /// until the call would block before it waits again. Set once, it needs no further system call.
+    /// Input and room for output, each reported once when it becomes available (edge-triggered). The owner must
+    /// continue until the call would block before it waits again. Once set, this needs no further system calls.
     Edges,
-    /// Nothing but errors: the descriptor rests, registered.
+    /// Only errors: the descriptor stays registered, but its input and output are not watched.
     Nothing,
 }
 
@@ -59,8 +61,7 @@ impl Interest {
     }
 }
 
-/// What a descriptor is ready for. Errors and hang-ups count as both: the next read or write tells
-/// which it is.
+/// What a descriptor is ready for. Errors and hang-ups count as both; the next read or write shows which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// A read would not block.
@@ -69,12 +70,12 @@ pub struct Readiness {
     pub writable: bool,
 }
 
-/// The handle to a registration. Closing the descriptor ends the kernel's part alone, so a registration
-/// is removed before that, or its name stays here.
+/// The handle of a registration. Closing the descriptor removes only the kernel's part, so the registration has to be
+/// removed before that; otherwise its name stays in the table.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Registration(u64);
 
-/// An epoll instance whose events carry the names `T` that they were registered with.
+/// An epoll instance whose events carry the names `T` that were given at registration.
 pub struct Poll<T> {
     epoll: OwnedFd,
     names: NumberMap<u64, T>,
@@ -83,7 +84,7 @@ pub struct Poll<T> {
 }
 
 impl<T: Copy> Poll<T> {
-    /// An empty instance.
+    /// Creates an instance with nothing registered.
     pub fn new() -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .doing(|| "create an epoll instance".into())?;
@@ -95,7 +96,7 @@ impl<T: Copy> Poll<T> {
         })
     }
 
-    /// Registers `fd`; its events are handed out as `name`.
+    /// Registers `fd`; its events will be handed out as `name`.
     pub fn add(&mut self, fd: impl AsFd, interest: Interest, name: T) -> io::Result<Registration> {
         let token = self.next_token;
         let data = epoll::EventData::new_u64(token);
@@ -105,7 +106,7 @@ impl<T: Copy> Poll<T> {
         Ok(Registration(token))
     }
 
-    /// Changes what is waited for.
+    /// Changes what a descriptor is watched for.
     pub fn modify(
         &self,
         fd: impl AsFd,
@@ -116,17 +117,16 @@ impl<T: Copy> Poll<T> {
         Ok(epoll::modify(&self.epoll, fd, data, interest.flags())?)
     }
 
-    /// Ends a registration: no event with its name is handed out after this, not even one of the batch
-    /// at hand.
+    /// Removes a registration. After this no event with its name is handed out, not even one from the current batch.
     pub fn remove(&mut self, fd: impl AsFd, registration: Registration) {
         self.names.remove(&registration.0);
-        // Fails only for a descriptor that is not registered, and that is what was asked for.
+        // This fails only if the descriptor is not registered, which is the state that was asked for.
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Sleeps until something is ready, `until` has come, or a signal was caught. An elapsed deadline is an empty batch. After an
-    /// interruption, which may also be the end of a stop (signal(7)), the batch has what is ready by then: it goes before
-    /// deadlines that have passed meanwhile.
+    /// Sleeps until something is ready, until the time `until`, or until a signal is caught. When the deadline has
+    /// passed, the batch is empty. After an interruption, which may also be the end of a stop (signal(7)), the batch
+    /// contains what is ready by then: ready descriptors go before deadlines that have passed in the meantime.
     pub fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
         self.batch.clear();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -145,8 +145,8 @@ impl<T: Copy> Poll<T> {
         epoll::wait(&self.epoll, batch, timeout.as_ref()).map(drop)
     }
 
-    /// The next event of the batch that [`Poll::wait`] brought. One by one, because handling an event may
-    /// remove the registration of a later one.
+    /// The next event of the batch that [`Poll::wait`] fetched. Events are handed out one by one because handling one
+    /// may remove the registration of a later one.
     pub fn next_event(&mut self) -> Option<(T, Readiness)> {
         while let Some(event) = self.batch.pop() {
             let (data, flags) = (event.data, event.flags);
@@ -165,8 +165,8 @@ impl<T: Copy> Poll<T> {
     }
 }
 
-/// Rounded up to whole milliseconds, the unit of epoll_wait(2): rounded down, a deadline less than a
-/// millisecond away would be met by spinning until it has come.
+/// Rounds up to whole milliseconds, the unit of epoll_wait(2). Rounding down would make the loop spin until a
+/// deadline less than a millisecond away has come.
 fn timeout(left: Duration) -> Timespec {
     let millis = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
     Timespec {
@@ -175,7 +175,7 @@ fn timeout(left: Duration) -> Timespec {
     }
 }
 
-/// One deadline per key, the earliest first.
+/// One deadline per key, ordered by time, the earliest first.
 #[derive(Debug)]
 pub struct Deadlines<K> {
     queue: BTreeSet<(Instant, K)>,
@@ -183,7 +183,7 @@ pub struct Deadlines<K> {
 }
 
 impl<K: Copy + Ord + Hash> Deadlines<K> {
-    /// An empty queue.
+    /// Creates an empty queue.
     pub fn new() -> Self {
         Deadlines {
             queue: BTreeSet::new(),
@@ -191,7 +191,7 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
         }
     }
 
-    /// Sets, moves or (`None`) removes the key's deadline.
+    /// Sets, moves or (with `None`) removes the deadline of a key.
     pub fn set(&mut self, key: K, at: Option<Instant>) {
         let before = match at {
             Some(at) => self.set.insert(key, at),
@@ -208,21 +208,21 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
         }
     }
 
-    /// Sets a deadline unless an earlier one is set. For deadlines that mostly move away: the early one comes, and its
-    /// owner sets it anew, which is cheaper than moving it each time.
+    /// Sets a deadline unless an earlier one is already set. This is for deadlines that mostly move further away:
+    /// when the early one comes, its owner sets a new one, which is cheaper than moving it every time.
     pub fn bring_forward(&mut self, key: K, at: Instant) {
         if self.set.get(&key).is_none_or(|set| at < *set) {
             self.set(key, Some(at));
         }
     }
 
-    /// The earliest deadline: what to hand to [`Poll::wait`].
+    /// The earliest deadline, to be passed to [`Poll::wait`].
     pub fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// Takes out the keys whose deadlines have come. One that is set again for a moment that has passed comes with
-    /// the next call: between them the loop hears everybody else.
+    /// Removes and returns the keys whose deadlines have come. If one is set again to a time that has already passed,
+    /// it is returned by the next call, so that the loop can handle all other events in between.
     pub fn take_due(&mut self, now: Instant) -> Vec<K> {
         let mut due = Vec::new();
         while let Some(&(_, key)) = self.queue.first().filter(|(at, _)| *at <= now) {
@@ -240,8 +240,9 @@ impl<K: Copy + Ord + Hash> Default for Deadlines<K> {
     }
 }
 
-/// Spreads numbers out by one multiplication (Knuth, TAOCP 6.4). The standard library's hasher keeps strangers from
-/// choosing keys that collide; nobody chooses these, and a viewer's frame takes a dozen lookups.
+/// Spreads numbers out with a single multiplication (Knuth, TAOCP 6.4). The standard library's hasher prevents
+/// strangers from choosing colliding keys; nobody outside can choose these, and each frame for each viewer takes a
+/// dozen lookups.
 #[derive(Debug, Default)]
 pub struct NumberHasher(u64);
 
@@ -266,7 +267,7 @@ impl Hasher for NumberHasher {
     }
 }
 
-/// Signals as readiness of a descriptor.
+/// Signals, reported as readiness of a descriptor.
 #[derive(Debug)]
 pub struct Signals {
     wake: UnixStream,
@@ -274,7 +275,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches `signals` from now on.
+    /// Starts catching `signals`.
     pub fn catch(signals: &[i32]) -> Result<Self> {
         let catch = || -> io::Result<Self> {
             let (wake, write) = UnixStream::pair()?;
@@ -282,7 +283,7 @@ impl Signals {
             let mut caught = Vec::new();
             for &signal in signals {
                 let flag = Arc::new(AtomicBool::new(false));
-                // In this order, so that the flag is set when the wake-up is seen.
+                // The order matters: the flag must already be set when the wake-up is seen.
                 signal_hook::flag::register(signal, Arc::clone(&flag))?;
                 signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
                 caught.push((signal, flag));
@@ -292,8 +293,8 @@ impl Signals {
         catch().doing(|| format!("catch the signals {signals:?}"))
     }
 
-    /// Catches what asks a process to end, and the `others`. SIGHUP does when a terminal is closed; who was started to
-    /// ignore it (nohup(1)) goes on ignoring it.
+    /// Catches the signals that ask a process to end, and the `others`. SIGHUP counts among the former, because it is
+    /// sent when a terminal is closed; a process that was started with SIGHUP ignored (nohup(1)) goes on ignoring it.
     pub fn catch_ends(others: &[i32]) -> Result<Self> {
         let mut signals = vec![SIGTERM, SIGINT];
         if !is_ignored(SIGHUP) {
@@ -303,7 +304,7 @@ impl Signals {
         Signals::catch(&signals)
     }
 
-    /// The signals caught since the last call, each once.
+    /// The signals caught since the last call, each listed once.
     pub fn take(&mut self) -> Vec<i32> {
         let mut bytes = [0; 64];
         while matches!(self.wake.read(&mut bytes), Ok(n) if n == bytes.len()) {}
@@ -322,7 +323,8 @@ impl AsFd for Signals {
     }
 }
 
-/// Whether this process ignores `signal`, by the mask that proc_pid_status(5) has. Without /proc none is.
+/// Whether this process ignores `signal`, according to the mask in proc_pid_status(5). Without /proc the answer is
+/// always no.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -352,7 +354,8 @@ mod tests {
         let (first, _) = poll.next_event().unwrap();
         let (other, socket) = if first == 'a' { ('b', &b) } else { ('a', &a) };
         poll.remove(socket, registrations.remove(&other).unwrap());
-        // Registered anew under the same descriptor number: the old event must not be taken for it.
+        // Registered again under the same descriptor number: the old event must not be attributed to the new
+        // registration.
         poll.add(socket, Interest::Edges, 'c').unwrap();
         assert_eq!(poll.next_event().map(|(name, _)| name), None);
     }
@@ -369,7 +372,7 @@ mod tests {
     fn numbers_in_a_row_do_not_collide() {
         use std::hash::BuildHasher;
         let build = BuildHasherDefault::<NumberHasher>::default();
-        // The map takes the place from the low bits, and tells neighbours apart by the high ones.
+        // The map takes the position from the low bits and distinguishes entries in a group by the high bits.
         let hashes = (1000..1128_u64).map(|number| build.hash_one(number));
         let places: BTreeSet<_> = hashes.clone().map(|hash| hash % 128).collect();
         let tags: BTreeSet<_> = hashes.map(|hash| hash >> 57).collect();

@@ -1,14 +1,14 @@
-//! JSON by hand (RFC 8259): what `lazycam list --json` and `/state` write.
+//! JSON written by hand (RFC 8259), for `lazycam list --json` and `/state`.
 //!
-//! Their shapes are fixed, so a few functions that put text together do; serde with its derives would weigh more than
-//! everything that is written with it. Nothing here reads JSON.
+//! The structure of both is fixed, so a few functions that assemble text are enough; serde with its derives would be
+//! larger than all the code that uses these. Nothing here reads JSON.
 
 use std::fmt::{Display, Write as _};
 
-/// Nothing is known.
+/// Stands for a value that is not known.
 pub const NULL: &str = "null";
 
-/// A string. Devices and producers name themselves; anything may stand there.
+/// A string, with any character allowed: devices and producers choose their own names.
 pub fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
@@ -24,13 +24,13 @@ pub fn quoted(text: &str) -> String {
     quoted
 }
 
-/// An array of what `json` makes of each item.
+/// An array with the result of `json` for each item.
 pub fn list<T>(items: impl IntoIterator<Item = T>, json: impl FnMut(T) -> String) -> String {
     let items: Vec<_> = items.into_iter().map(json).collect();
     format!("[{}]", items.join(","))
 }
 
-/// An object of members whose values are JSON already.
+/// An object whose members' values are already JSON.
 pub fn object<N: AsRef<str>>(members: impl IntoIterator<Item = (N, String)>) -> String {
     let members = members.into_iter();
     let members: Vec<_> = members
@@ -39,12 +39,12 @@ pub fn object<N: AsRef<str>>(members: impl IntoIterator<Item = (N, String)>) -> 
     format!("{{{}}}", members.join(","))
 }
 
-/// A whole number or a boolean, which are written as they are shown; null for one that is not known.
+/// A whole number or a boolean, written as `Display` shows it, or null if it is not known.
 pub fn plain<T: Display>(value: Option<T>) -> String {
     value.map_or(NULL.into(), |value| value.to_string())
 }
 
-/// A number with at most `digits` behind the point. JSON has no infinity and no NaN: they are null.
+/// A number with at most `digits` decimal places. JSON has neither infinity nor NaN; both are written as null.
 pub fn number(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return NULL.into();

@@ -1,30 +1,29 @@
-//! lazycam: cameras as MJPEG over HTTP, where every viewer gets the newest frame and nothing runs when
-//! nobody looks.
+//! lazycam serves cameras as MJPEG over HTTP. Every viewer gets the newest frame, and when nobody is watching,
+//! nothing runs.
 //!
-//! Two halves meet in a directory on a tmpfs and know nothing else of each other:
-//!
+//! It has two halves, which meet in a directory on a tmpfs and know nothing else about each other:
 //! ```text
 //!   camera ─► source ─► capture ──rename──► current.jpg ──open, sendfile──► server ─► viewers
 //!                          ▲                                                   │
 //!                          └──────────── opening it asks for the next ◄────────┘
 //! ```
 //!
-//! | module | is |
+//! | module | what it is |
 //! | --- | --- |
-//! | [`frames`] | the directory: publishing, watching, asking, checking |
-//! | [`capture`] | camera to directory, on demand; a file per source |
-//! | [`server`] | directory to HTTP: the loop, connections, who gets which frame when |
-//! | [`picture`] | drawing and encoding, for both |
-//! | [`supervise`] | the capture process beside the server, for `lazycam run` |
-//! | [`snapshot`] | one fresh frame to a file |
-//! | [`list`] | the cameras there are |
-//! | [`sandbox`] | what a process gives up before strangers speak to it |
-//! | [`activation`] | sockets and notifications of the service manager |
+//! | [`frames`] | the frame directory: publishing, watching, requesting and checking frames |
+//! | [`capture`] | from the camera to the directory, on demand; each source has its own file |
+//! | [`server`] | from the directory to HTTP: the loop, the connections, and which viewer gets which frame when |
+//! | [`picture`] | drawing and encoding, used by both halves |
+//! | [`supervise`] | runs the capture processes beside the server, for `lazycam run` |
+//! | [`snapshot`] | writes one fresh frame to a file |
+//! | [`list`] | lists the cameras of this machine |
+//! | [`sandbox`] | what a process gives up before strangers can talk to it |
+//! | [`activation`] | sockets from the service manager, and notifications to it |
 //! | [`event`] | what a loop waits for: descriptors, deadlines, signals |
-//! | [`cli`], [`commands`] | flags, and what each command does with them |
-//! | [`error`], [`logging`], [`json`] | how failures, events and facts are told |
+//! | [`cli`], [`commands`] | the flags, and what each command does with them |
+//! | [`error`], [`logging`], [`json`] | how failures, events and facts are reported |
 //!
-//! `capture` and `server` share `frames` and `picture` and never use each other; `commands` and `cli` know both.
+//! `capture` and `server` both use `frames` and `picture`, but never each other; `commands` and `cli` know both.
 
 pub mod activation;
 pub mod capture;

@@ -1,8 +1,8 @@
-//! Log lines on standard error, and a brake for those that strangers can cause.
+//! Log lines on standard error, with a rate limit for those that strangers can cause.
 //!
-//! Under systemd standard error is the journal, which reads a leading `<N>` as the priority
-//! (sd-daemon(3)); elsewhere the level is a word. No time is written: the journal and syslog have
-//! their own, and reading a clock to say nothing new costs a system call.
+//! Under systemd, standard error goes to the journal, which reads a leading `<N>` as the priority (sd-daemon(3));
+//! elsewhere the level is written as a word. Lines have no time stamp: the journal and syslog add their own, and
+//! reading a clock to say nothing new would cost a system call.
 
 use std::env;
 use std::io::{self, Write};
@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// In the environment of one of several capture processes: what to begin its lines with, to tell whose they are.
+/// An environment variable for capture processes when there are several: the text that their log lines begin with, so
+/// that it is clear which process they come from.
 pub const SPEAKER: &str = "LAZYCAM_SPEAKER";
 
 struct Stderr {
-    /// Standard error is the journal.
+    /// Whether standard error is the journal.
     journal: bool,
     /// The beginning of each line.
     speaker: String,
@@ -35,7 +36,7 @@ impl Log for Stderr {
         } else {
             format!("lazycam: {}{speaker}{text}\n", word(level))
         };
-        // Whoever closed our standard error does not want to hear about it.
+        // If standard error has been closed, there is nobody to report this to.
         let _ = io::stderr().write_all(line.as_bytes());
     }
 
@@ -61,17 +62,17 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-/// Starts logging at `level`. Called once, first thing in `main`.
+/// Starts logging at `level`. Called once, as the first step of `main`.
 pub fn start(level: LevelFilter) {
     let journal = env::var_os("JOURNAL_STREAM").is_some();
     let speaker = env::var(SPEAKER).map_or(String::new(), |name| format!("{name}: "));
-    // Fails only if a logger is set already, and then that one is as good.
+    // This fails only if a logger is already set, and then that one will do.
     let _ = log::set_boxed_logger(Box::new(Stderr { journal, speaker }));
     log::set_max_level(level);
 }
 
-/// Lets one line through per interval and counts what it held back, so that nobody who can cause a
-/// line can fill the journal with it.
+/// Lets one line through per interval and counts those that it held back, so that nobody who can cause a line can
+/// fill the journal with it.
 #[derive(Debug)]
 pub struct Brake {
     interval: Duration,
@@ -80,7 +81,7 @@ pub struct Brake {
 }
 
 impl Brake {
-    /// A brake that passes one line per `interval`.
+    /// Creates a brake that lets one line through per `interval`.
     pub fn new(interval: Duration) -> Self {
         Brake {
             interval,
@@ -89,8 +90,7 @@ impl Brake {
         }
     }
 
-    /// Whether a line may be written now; the number says how many like it were not written since the
-    /// last one.
+    /// Whether a line may be written now; the number says how many similar lines were suppressed since the last one.
     pub fn pass(&mut self, now: Instant) -> Option<u64> {
         if self.open_at.is_some_and(|open_at| now < open_at) {
             self.held_back += 1;

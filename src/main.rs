@@ -1,4 +1,4 @@
-//! The command `lazycam`: parse, dispatch, exit status.
+//! The command `lazycam`: parses the command line, dispatches to the command, and sets the exit status.
 
 use std::process::ExitCode;
 

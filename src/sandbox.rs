@@ -1,33 +1,42 @@
-//! Fences from inside: what a process gives up before it hears from strangers, for good, whoever started it.
+//! Restrictions that a process puts on itself, permanently, before it hears from strangers, whoever started it.
 //!
 //! | | `serve` | `capture`, `run` |
 //! | --- | --- | --- |
-//! | no new privileges: setuid files and file capabilities are worth nothing (prctl(2), `PR_SET_NO_NEW_PRIVS`) | yes | yes, and every other command |
-//! | no core dumps, which would hold pictures | yes | the same |
-//! | no new processes and threads (`RLIMIT_NPROC` 0; root and who has `CAP_SYS_ADMIN` or `CAP_SYS_RESOURCE` are not held to it, fork(2)) | without `--auth`, whose proofs run on threads | |
-//! | reading files (landlock(7)) | only below where frames are | |
-//! | changing files | not at all | only below where frames are; with V4L2 also in `/dev` |
-//! | TCP of its own, signals to others, abstract sockets (as far as the kernel's ABI goes) | none | none |
+//! | no new privileges: setuid files and file capabilities have no effect (prctl(2), `PR_SET_NO_NEW_PRIVS`) | yes | yes, as in every other command |
+//! | no core dumps, which would contain pictures | yes | yes, as in every other command |
+//! | no new processes and threads (`RLIMIT_NPROC` 0; does not bind root or processes with `CAP_SYS_ADMIN` or `CAP_SYS_RESOURCE`, fork(2)) | without `--auth`, whose checks run on threads | |
+//! | reading files (landlock(7)) | only below the directories that contain frames | |
+//! | changing files | not at all | only below the directories that contain frames; with V4L2 also in `/dev` |
+//! | TCP connections of its own and new TCP listeners, signals to other processes, abstract sockets (as far as the kernel's ABI supports it) | none | none |
 //!
-//! `run` starts the capture processes, and they inherit what it is held to: so it is held to no more than they are. Neither is held to any
-//! of Landlock with libcamera, which unpacks files and starts processes where it likes.
+//! `run` starts the capture processes, and they inherit its restrictions, so it is not restricted more than they are.
+//! With libcamera neither uses Landlock at all, because libcamera unpacks files and starts processes wherever it
+//! likes.
 //!
-//! It is best effort: what the kernel does not have is left out, told once in the log and in `/state`, and is no error. Landlock holds
-//! for a thread and those that it starts, so it comes before any other.
+//! All of this is best effort: what the kernel does not support is left out, reported once in the log and in
+//! `/state`, and is not an error. Landlock applies to a thread and to those that it starts later, so it is set up
+//! before any other thread exists.
 //!
-//! A rule of Landlock is tied to a directory, not to its path, while frame directories are removed and made again: so the rule is on the
-//! directory that they lie in (`holder`).
+//! A Landlock rule is tied to a directory, not to its path, but frame directories can be removed and made again. The
+//! rule is therefore set on the directory that contains them (`holder`).
 //!
-//! A device has a new inode each time that it is plugged in, so a rule on `/dev/video0` would lose the camera with its cable. Hence all of
-//! `/dev`: which devices are opened the user's groups decide, and in a unit `DeviceAllow=`.
+//! A device gets a new inode each time it is plugged in, so a rule on `/dev/video0` would no longer match the camera
+//! after it has been unplugged and plugged in again. Hence the rule covers all of `/dev`; which devices can be opened
+//! is decided by the user's groups and, in a unit, by `DeviceAllow=`.
 //!
-//! `RLIMIT_CORE` is 1, not 0: of a limit of 0 programs that the kernel pipes cores into are told, and may heed it or not; at 1
-//! the kernel does not even start them (fs/coredump.c), and for a file it is too little as well. `PR_SET_DUMPABLE` would do it too, but makes
-//! /proc/PID root's: htop and BusyBox's ps would call the process root's, and its own user could not look into it.
+//! `RLIMIT_CORE` is 1, not 0. If the kernel pipes core dumps into a program, that program learns of a limit of 0 and
+//! may or may not respect it; with 1 the kernel does not even start it (fs/coredump.c), and for a file 1 is too small
+//! as well. `PR_SET_DUMPABLE` would also prevent dumps, but it makes root the owner of /proc/PID: htop and BusyBox's
+//! ps would show the process as root's, and its own user could not inspect it.
 //!
-//! What is not here. `RLIMIT_FSIZE` 0: standard error may be a file, and the picture of a lost camera is one (memfd_create(2)).
-//! `RLIMIT_AS`: an allocation that fails ends the process, for all viewers at once; what a client can hold is bounded where it
-//! is held. `RLIMIT_NOFILE` is `server/places.rs`'s. A seccomp filter: SECURITY.md has the reason. UDP: Landlock cannot yet.
+//! What is deliberately not used:
+//!
+//! - `RLIMIT_FSIZE` 0: standard error may be a file, and the picture of a lost camera is one (memfd_create(2)).
+//! - `RLIMIT_AS`: a failed allocation ends the process, for all viewers at once; what a client can occupy is limited
+//!   where it is allocated.
+//! - `RLIMIT_NOFILE`: it is handled in `server/places.rs`.
+//! - A seccomp filter: SECURITY.md gives the reason.
+//! - UDP: Landlock cannot restrict it yet.
 
 use std::fmt;
 use std::fs;
@@ -44,31 +53,31 @@ use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
 use crate::json::{NULL, list, object, plain, quoted};
 
-/// The newest version of Landlock whose rights are asked for: nothing later was tried.
+/// The newest version of Landlock whose access rights are requested; later ones have not been tried.
 const TRIED: ABI = ABI::V7;
 
-/// Since this version TCP can be forbidden.
+/// The first ABI version that can forbid TCP.
 const SINCE_TCP: i32 = 4;
-/// Signals and abstract unix sockets.
+/// The first ABI version that can forbid signals and abstract Unix sockets.
 const SINCE_SCOPES: i32 = 6;
 
-/// What a producer does to its frame directory.
+/// The access rights that a producer needs in its frame directory.
 const PUBLISH: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | RemoveFile | RemoveDir | MakeDir | MakeReg | Refer | Truncate});
 
-/// Why there is less if all files lie beneath a rule.
+/// Why files are not restricted when a rule would cover the whole file system.
 const EVERYWHERE: &str = "no fence around files: the directory around a frame directory was not there at the start, or / was named";
 
-/// As many symlinks as the kernel follows in one path (path_resolution(7)).
+/// The number of symlinks that the kernel follows in one path (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// What a process is held to.
+/// The restrictions that are in force for a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sandbox {
     no_new_privs: bool,
     no_core_dumps: bool,
     no_new_processes: bool,
     landlock: Option<Enforced>,
-    /// Why it is not held to more.
+    /// Why there are no further restrictions.
     why: Option<String>,
 }
 
@@ -76,35 +85,35 @@ pub struct Sandbox {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Enforced {
     abi: i32,
-    /// Reading is forbidden but for what is granted.
+    /// Reading is forbidden except where it was granted.
     reads: bool,
-    /// The same for changing.
+    /// Changing files is forbidden except where it was granted.
     changes: bool,
     grants: Grants,
 }
 
-/// What a process may do to files: beneath which directory which rights.
+/// What a process may do to files: directories, and the access rights that apply beneath each of them.
 type Grants = Vec<(PathBuf, BitFlags<AccessFs>)>;
 
-/// What a process needs after its start.
+/// What a process still needs after its start.
 #[derive(Clone, Debug, Default)]
 pub struct Needs<'a> {
-    /// Frame directories.
+    /// The frame directories.
     pub frames: Vec<&'a Path>,
-    /// A directory of frame directories.
+    /// A directory that contains frame directories.
     pub root: Option<&'a Path>,
-    /// A directory below which it may read as well.
+    /// Another directory below which the process may read.
     pub also_read: Option<&'a Path>,
-    /// Devices to open, which may come and go.
+    /// Devices that the process opens; they may come and go.
     pub devices: Vec<&'a Path>,
-    /// Unix sockets that it removes at its end.
+    /// Unix sockets that the process removes when it ends.
     pub sockets: Vec<&'a Path>,
-    /// It starts threads.
+    /// Whether the process starts threads.
     pub threads: bool,
 }
 
 impl Sandbox {
-    /// What every process can do without. First thing in each command.
+    /// Applies the restrictions that suit every process. Each command does this first.
     pub fn basic() -> Self {
         Sandbox {
             no_new_privs: told(set_no_new_privs(true), "PR_SET_NO_NEW_PRIVS"),
@@ -113,7 +122,8 @@ impl Sandbox {
         }
     }
 
-    /// Holds a server to reading frames. After it listens, and before it takes the first connection.
+    /// Restricts a server to reading frames. To be called once it is listening, and before it accepts the first
+    /// connection.
     pub fn serve(mut self, needs: &Needs<'_>) -> Self {
         if !needs.threads {
             let set = told(limit(Resource::Nproc, 0), "RLIMIT_NPROC");
@@ -135,7 +145,8 @@ impl Sandbox {
         self
     }
 
-    /// Holds a capture process, or one that starts some, to changing its frame directories and opening cameras. Before it opens them.
+    /// Restricts a process that captures, or that starts such processes, to changing its frame directories and
+    /// opening cameras. To be called before it opens them.
     pub fn capture(mut self, needs: &Needs<'_>) -> Self {
         let mut grants = Grants::new();
         for dir in &needs.frames {
@@ -145,26 +156,27 @@ impl Sandbox {
             grant(&mut grants, holder(device), AccessFs::WriteFile);
         }
         grant_sockets(&mut grants, needs);
-        // Before ABI 2 whoever is held to anything cannot rename from one directory to another, and that is how frames are published.
+        // Before ABI 2, any restricted process was unable to rename files between directories, which is how frames
+        // are published.
         let changes = AccessFs::from_write(TRIED) & !make_bitflags!(AccessFs::{IoctlDev});
         self.enforce(changes, grants, CompatLevel::SoftRequirement);
         self
     }
 
-    /// Says why there is no more than this.
+    /// Records why there are no further restrictions.
     pub fn because(mut self, why: &str) -> Self {
         self.why.get_or_insert_with(|| why.into());
         self
     }
 
-    /// Tells it in the log, in one line.
+    /// Reports the restrictions in the log, in one line.
     pub fn tell(self) -> Self {
         info!("sandbox: {self}");
         self
     }
 
-    /// Forbids `files` everywhere but for what is granted, and what else Landlock can. `renames` says how much it matters that
-    /// files can be renamed between directories.
+    /// Forbids `files` everywhere except where it is granted, and whatever else Landlock can forbid. `renames` says
+    /// how important it is that files can still be renamed between directories.
     fn enforce(&mut self, files: BitFlags<AccessFs>, grants: Grants, renames: CompatLevel) {
         let status = match restrict(files, &grants, renames) {
             Ok(status) => status,
@@ -195,7 +207,7 @@ impl Sandbox {
         }
     }
 
-    /// Each with its name in `/state` and in the log.
+    /// The restrictions by their names in `/state` and in the log.
     fn enforced(&self) -> Vec<&'static str> {
         let abi = self.landlock.as_ref().map_or(0, |it| it.abi);
         let reads = self.landlock.as_ref().is_some_and(|it| it.reads);
@@ -214,7 +226,8 @@ impl Sandbox {
         enforced.map(|one| one.1).collect()
     }
 
-    /// As a member of `/state`. No paths: whoever may see pictures need not know where they lie.
+    /// The value for `/state`. It contains no paths: those who may see the pictures need not know where the files
+    /// are.
     pub fn json(&self) -> String {
         let abi = self.landlock.as_ref().map(|it| it.abi);
         object([
@@ -246,7 +259,7 @@ impl fmt::Display for Sandbox {
     }
 }
 
-/// Best effort: what could not be done is told, and is no error.
+/// Best effort: a restriction that could not be applied is logged, and is not an error.
 fn told(done: rustix::io::Result<()>, what: &str) -> bool {
     if let Err(error) = &done {
         warn!("sandbox: cannot set {what}: {error}");
@@ -254,7 +267,7 @@ fn told(done: rustix::io::Result<()>, what: &str) -> bool {
     done.is_ok()
 }
 
-/// Sets both limits of a resource; a hard limit that is lower stays.
+/// Sets both limits of a resource; a hard limit that is already lower is kept.
 fn limit(resource: Resource, to: u64) -> rustix::io::Result<()> {
     let hard = getrlimit(resource).maximum;
     let to = Some(hard.map_or(to, |hard| hard.min(to)));
@@ -265,19 +278,19 @@ fn limit(resource: Resource, to: u64) -> rustix::io::Result<()> {
     setrlimit(resource, both)
 }
 
-/// Whether `RLIMIT_NPROC` holds this process (fork(2), EAGAIN).
+/// Whether `RLIMIT_NPROC` applies to this process (fork(2), EAGAIN).
 fn is_held_to_nproc() -> bool {
     let exempt = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RESOURCE;
     !getuid().is_root() && capabilities(None).is_ok_and(|it| !it.effective.intersects(exempt))
 }
 
-/// The rights that are granted beneath the root of the file system, and with it everywhere.
+/// The access rights that are granted beneath the root of the file system, and therefore everywhere.
 fn everywhere(grants: &Grants) -> BitFlags<AccessFs> {
     let root = grants.iter().find(|(place, _)| place.parent().is_none());
     root.map_or(BitFlags::EMPTY, |(_, rights)| *rights)
 }
 
-/// Adds rights beneath `place` to those that are there.
+/// Adds access rights beneath `place` to those that were already granted.
 fn grant(grants: &mut Grants, place: PathBuf, rights: impl Into<BitFlags<AccessFs>>) {
     let rights = rights.into();
     match grants.iter_mut().find(|(other, _)| *other == place) {
@@ -286,7 +299,8 @@ fn grant(grants: &mut Grants, place: PathBuf, rights: impl Into<BitFlags<AccessF
     }
 }
 
-/// Sockets are removed out of their directories; one in the root of the file system stays.
+/// Grants the right to remove sockets from their directories; a socket directly in the root of the file system cannot
+/// be removed.
 fn grant_sockets(grants: &mut Grants, needs: &Needs<'_>) {
     let places = needs.sockets.iter().map(|socket| holder(socket));
     for place in places.filter(|place| place.is_dir()) {
@@ -294,7 +308,7 @@ fn grant_sockets(grants: &mut Grants, needs: &Needs<'_>) {
     }
 }
 
-/// Holds this thread, and whatever it starts, for good.
+/// Applies the restrictions to this thread and everything that it starts, permanently.
 fn restrict(
     files: BitFlags<AccessFs>,
     grants: &Grants,
@@ -326,8 +340,9 @@ fn missing(status: LandlockStatus) -> &'static str {
     }
 }
 
-/// The directory that `path` lies in, which outlives it; of a path that is not there, the nearest above that is. Never the root of
-/// the file system for something that is there: too much would lie beneath it.
+/// The directory that contains `path` and that remains when `path` is removed; if `path` does not exist, the nearest
+/// existing directory above it. For an existing `path` this is never the root of the file system, because a rule on
+/// it would cover too much.
 fn holder(path: &Path) -> PathBuf {
     let mut real = nearest(path);
     let above = real.parent().and_then(Path::parent);
@@ -337,7 +352,8 @@ fn holder(path: &Path) -> PathBuf {
     real
 }
 
-/// Where `path` leads, free of symlinks; if that is not there (yet), the nearest directory above.
+/// The place that `path` leads to, with symlinks resolved; if it does not exist (yet), the nearest existing directory
+/// above.
 fn nearest(path: &Path) -> PathBuf {
     let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut links = 0..MAX_LINKS;
@@ -345,7 +361,7 @@ fn nearest(path: &Path) -> PathBuf {
         if let Ok(real) = fs::canonicalize(&path) {
             return real;
         }
-        // A link that leads to nothing yet is followed all the same.
+        // A link whose target does not exist yet is followed too.
         let link = fs::read_link(&path).ok().filter(|_| links.next().is_some());
         if !path.pop() {
             return PathBuf::from("/");

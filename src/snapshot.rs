@@ -1,7 +1,7 @@
-//! One fresh frame: ask, wait, write it out.
+//! Takes one fresh frame: requests it, waits for it and writes it out.
 //!
-//! Fresh means published after the request. What `current.jpg` holds when the command starts is never
-//! taken, however new it may be: opening it is the request, and the frame is the one renamed over it.
+//! Fresh means published after the request. Whatever `current.jpg` holds when the command starts is never used,
+//! however new it is: opening that file is the request, and the answer is the frame that is renamed over it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,8 +15,8 @@ use crate::frames::frame::{self, Frame, Links, NoFrame};
 use crate::frames::state::{Phase, State};
 use crate::frames::watch::{Change, Watcher};
 
-/// Waits up to `timeout` for the next frame of `dir`, which need not exist yet, and writes it to `output`:
-/// a file, replaced by rename when the frame is complete in it, or standard output.
+/// Waits up to `timeout` for the next frame of `dir`, which need not exist yet, and writes it to `output`: a file,
+/// which is replaced by a rename once the frame is complete, or standard output.
 pub fn run(dir: &Path, output: Option<&Path>, timeout: Duration) -> Result<()> {
     let frame = next_frame(dir, timeout)?;
     match output {
@@ -35,7 +35,7 @@ fn next_frame(dir: &Path, timeout: Duration) -> Result<Frame> {
     let mut poll = Poll::new()?;
     let wait = || format!("wait for a frame in {}", dir.display());
     poll.add(&watcher, Interest::Readable, ()).doing(wait)?;
-    // Only now: the frame that answers must not come before the watch.
+    // Only after the watch is set, so that the frame that answers the request cannot arrive before it.
     let mut reason = frame::ask(dir).err();
     let mut changes = Vec::new();
     loop {
@@ -58,8 +58,8 @@ fn next_frame(dir: &Path, timeout: Duration) -> Result<Frame> {
     }
 }
 
-/// The frame that a change brought, or why it brought none. In a directory that has only just appeared a
-/// frame may be of any age, so there its time of capture counts.
+/// The frame that a change brought, or the reason why there is none. In a directory that has only just appeared, the
+/// frame may be of any age, so there the time of capture is checked.
 fn look(dir: &Path, change: Change, asked: SystemTime) -> Result<Frame, Option<NoFrame>> {
     match change {
         Change::Gone => Err(Some(NoFrame::NotYet)),
@@ -93,16 +93,17 @@ fn timed_out(dir: &Path, timeout: Duration, reason: Option<NoFrame>) -> Error {
     ))
 }
 
-/// To a file beside it and by rename, so that nobody sees a part of it; straight into what is not a regular
-/// file, such as a device or a FIFO, for it must not be replaced.
+/// Writes to a file beside the target and renames it, so that nobody sees an incomplete file. A target that is not a
+/// regular file, such as a device or a FIFO, must not be replaced and is written to directly.
 fn write(frame: &Frame, path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::metadata(&path).is_ok_and(|about| !about.is_file()) {
         return copy(frame, &mut fs::OpenOptions::new().write(true).open(&path)?);
     }
     let temporary = beside(&path)?;
-    // One may be left by a process that was killed and had the same number. What somebody puts there meanwhile, a link perhaps,
-    // is not followed: the file is made here or not at all.
+    // A process that had the same number and was killed may have left such a file behind. If somebody puts something
+    // else there in the meantime, such as a link, it is not followed: either the file is created here, or the command
+    // fails.
     let _ = fs::remove_file(&temporary);
     let mut file = File::create_new(&temporary)?;
     let written = copy(frame, &mut file).and_then(|()| fs::rename(&temporary, &path));

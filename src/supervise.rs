@@ -1,16 +1,18 @@
-//! `lazycam run`: the capture processes beside the server, one per camera, started again when they end unasked.
+//! `lazycam run`: the capture processes beside the server, one per camera, which are restarted when they end
+//! unexpectedly.
 //!
-//! Capture is a process of its own even here, because camera stacks crash and pictures go on. Nobody is left behind
-//! when this process dies, however it dies: each child asks the kernel for a signal at its parent's death
-//! (prctl(2), `PR_SET_PDEATHSIG`), in [`follow_supervisor`], and then checks that the parent is still the one that
-//! started it.
+//! Capture is a separate process even here, because camera stacks crash and the server has to survive that. No child
+//! is left behind when this process dies, however it dies: each child asks the kernel for a signal on its parent's
+//! death (prctl(2), `PR_SET_PDEATHSIG`), in [`follow_supervisor`], and then checks that its parent is still the
+//! process that started it.
 //!
-//! A child that ends with status 0 or 3 has come to the end of its input, and one that ends with 2 was called wrongly:
-//! none of them is started again. Its camera is gone for the server, and the others go on; with the last of them the server
-//! ends too. A restart that fails, for lack of memory for instance, is tried again after the same pauses.
+//! A child that ends with status 0 or 3 has reached the end of its input, and one that ends with 2 was given wrong
+//! arguments; neither is restarted. The server then treats its camera as gone while the others continue, and when the
+//! last child has ended, the server ends too. A restart that fails, for example for lack of memory, is tried again
+//! after the same pauses.
 //!
-//! What is started is `/proc/self/exe` (proc_pid_exe(5)), the file that runs here, and not its path: an upgrade may have put
-//! another version there, or nothing yet.
+//! The program that is started is `/proc/self/exe` (proc_pid_exe(5)), which is the file that is running now, and not
+//! its path: an upgrade may have replaced the file at the path with another version, or just removed it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -26,30 +28,30 @@ use crate::frames::name::Name;
 use crate::logging::SPEAKER;
 use crate::server::{Attendant, Verdict};
 
-/// The file of this program, whatever has become of its path.
+/// The file of this program, whatever is at its path by now.
 const PROGRAM: &str = "/proc/self/exe";
 
-/// Tells a child who started it.
+/// The environment variable that tells a child which process started it.
 const SUPERVISOR: &str = "LAZYCAM_SUPERVISOR";
 
-/// The first pause before a restart; it doubles with each one.
+/// The pause before the first restart; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A child that ran for so long was not broken from the start: the next pause is a short one again.
+/// A child that ran for this long was not broken from the start, so the next pause is a short one again.
 const GOOD_RUN: Duration = Duration::from_secs(60);
 
-/// How long a child may take to end when asked.
+/// The time that a child gets to end after it was asked to.
 const END_LIMIT: Duration = Duration::from_secs(3);
 
-/// What to capture, in a process of its own.
+/// What to capture in a process of its own.
 #[derive(Clone, Debug)]
 pub struct Capture {
     /// The camera's name.
     pub name: Name,
     /// The arguments of `lazycam`.
     pub arguments: Vec<OsString>,
-    /// It reads our standard input.
+    /// Whether it reads our standard input.
     pub stdin: bool,
 }
 
@@ -58,27 +60,27 @@ pub struct Capture {
 pub struct Supervisor {
     /// In the order of the cameras' numbers.
     children: Vec<Supervised>,
-    /// How those ended that are not started again, the worst of it.
+    /// How the children that are not restarted have ended; the worst case counts.
     outcome: Outcome,
 }
 
-/// How a child ended for good; a later one outweighs an earlier one.
+/// How a child ended for good; a variant further down outweighs those above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
-    /// At the end of its input.
+    /// It reached the end of its input.
     Done,
-    /// In the middle of something.
+    /// Its input ended in the middle of something.
     Cut,
-    /// It was called wrongly.
+    /// It was given wrong arguments.
     Wrong,
 }
 
 #[derive(Debug)]
 struct Supervised {
     capture: Capture,
-    /// There is no other.
+    /// Whether this is the only child.
     alone: bool,
-    /// What to call it in the log.
+    /// The name for it in the log.
     title: String,
     child: Option<(Child, Instant)>,
     pause: Duration,
@@ -86,7 +88,7 @@ struct Supervised {
 }
 
 impl Supervisor {
-    /// Starts them all; `captures` are in the order of the cameras' numbers.
+    /// Starts all children; `captures` is in the order of the cameras' numbers.
     pub fn start(captures: Vec<Capture>) -> Result<Self> {
         let alone = captures.len() == 1;
         let captures = captures.into_iter();
@@ -102,7 +104,8 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// One of them has ended: it is started again later, or the server goes on without it, or ends with the last one.
+    /// One of the children has ended: it is restarted later, or the server continues without it, or it was the last
+    /// one and the server ends.
     fn ended(
         &mut self,
         index: usize,
@@ -131,7 +134,7 @@ impl Supervisor {
     }
 }
 
-/// They are asked to end all at once, and waited for together.
+/// All children are asked to end at once, and then waited for together.
 impl Drop for Supervisor {
     fn drop(&mut self) {
         for child in &self.children {
@@ -194,12 +197,12 @@ impl Supervised {
 
     fn spawn(&mut self, now: Instant) -> Result<()> {
         let mut command = Command::new(PROGRAM);
-        // As `ps` has ours.
+        // Under the name by which this process appears in `ps`.
         if let Some(called) = std::env::args_os().next() {
             command.arg0(called);
         }
-        // What flags and their variables said is all in its arguments; what they did not say for this camera must not
-        // come in by a variable.
+        // The child's arguments already contain everything that our flags and their environment variables said. A
+        // setting that does not apply to this camera must not reach it through a variable.
         let ours = std::env::vars_os().filter(|(name, _)| is_ours(name));
         for (name, _) in ours {
             command.env_remove(name);
@@ -226,7 +229,7 @@ impl Supervised {
         Ok(())
     }
 
-    /// A restart that is due. If it fails, viewers stay, and the next one may not.
+    /// Performs a restart that is due. If it fails, the viewers stay connected, and the next attempt may succeed.
     fn start_again(&mut self, now: Instant) {
         if let Err(error) = self.spawn(now) {
             let pause = self.start_later(now);
@@ -234,7 +237,7 @@ impl Supervised {
         }
     }
 
-    /// Sets the time of the next restart; each pause is longer than the one before. How long it is.
+    /// Schedules the next restart and returns the pause until then; each pause is longer than the one before.
     fn start_later(&mut self, now: Instant) -> Duration {
         let pause = self.pause;
         self.restart_at = Some(now + pause);
@@ -242,7 +245,7 @@ impl Supervised {
         pause
     }
 
-    /// Takes leave of the child if it has ended: its status, and how long it ran.
+    /// Collects the child's status if it has ended; returns it together with the time for which the child ran.
     fn reap(&mut self, now: Instant) -> Result<Option<(ExitStatus, Duration)>> {
         let Some((child, started)) = &mut self.child else {
             return Ok(None);
@@ -257,7 +260,7 @@ impl Supervised {
         Ok(status.map(|status| (status, ran)))
     }
 
-    /// The child has ended: for good, or it is started again later.
+    /// Handles the end of the child: it has ended for good, or a restart is scheduled.
     fn ended(&mut self, status: ExitStatus, ran: Duration, now: Instant) -> Option<Outcome> {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         let outcome = match code {
@@ -286,7 +289,7 @@ impl Supervised {
         None
     }
 
-    /// Whether it will never run again.
+    /// Whether the child will never run again.
     fn is_over(&self) -> bool {
         self.child.is_none() && self.restart_at.is_none()
     }
@@ -294,12 +297,12 @@ impl Supervised {
     fn ask_to_end(&self) {
         let pid = self.child.as_ref().map(|(child, _)| child.id());
         if let Some(pid) = pid.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
-            // It cannot have been reaped by anybody else, so the number is still its own.
+            // Nobody else can have reaped the child, so the process number is still its own.
             let _ = kill_process(pid, Signal::TERM);
         }
     }
 
-    /// Waits for the child that was asked to end, and makes it.
+    /// Waits for the child that was asked to end, and kills it if it does not.
     fn end(&mut self, limit: Instant) {
         let Some((mut child, _)) = self.child.take() else {
             return;
@@ -321,12 +324,13 @@ fn is_ours(variable: &OsStr) -> bool {
     variable.as_encoded_bytes().starts_with(b"LAZYCAM_")
 }
 
-/// In a supervised child: ends with its supervisor. Called first thing in `lazycam capture`, before a camera is opened.
+/// In a supervised child: makes sure that it ends when its supervisor does. `lazycam capture` calls this first,
+/// before it opens a camera.
 pub fn follow_supervisor() -> Result<()> {
     let Some(supervisor) = std::env::var_os(SUPERVISOR) else {
         return Ok(());
     };
-    // The kernel names it after the file that was started: `ps`, `top` and `pgrep` would call it `exe`.
+    // The kernel takes the process name from the file that was started, so `ps`, `top` and `pgrep` would show `exe`.
     let _ = set_name(c"lazycam");
     set_parent_process_death_signal(Some(Signal::TERM))
         .doing(|| "ask for a signal at the supervisor's death".into())?;
@@ -391,7 +395,7 @@ mod tests {
     fn the_server_ends_with_the_last_of_several_children_and_tells_the_worst() {
         let now = Instant::now();
         let mut supervisor = idle(&["a", "b", "c"]);
-        // They run, or wait to be started again.
+        // Each of them is running, or waiting to be restarted.
         for child in &mut supervisor.children {
             child.restart_at = Some(now);
         }

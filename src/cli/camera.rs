@@ -1,7 +1,7 @@
-//! One of several cameras as flags name it: `--camera NAME=SOURCE,SETTING=VALUE,...` and `--frames NAME=DIR`.
+//! One of several cameras, as the flags `--camera NAME=SOURCE,SETTING=VALUE,...` and `--frames NAME=DIR` describe it.
 //!
-//! A setting is called as the flag of `capture` and has the same values: both are read by the same code, so that there is
-//! no second list of what can be set.
+//! A setting has the name and the values of the corresponding flag of `capture`. The same code parses both, so there
+//! is no second list of settings to maintain.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,14 +13,14 @@ use crate::capture::source::Kind;
 use crate::error::{Error, Result};
 use crate::frames::name::Name;
 
-/// A camera of `run`.
+/// A camera of the command `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Camera {
-    /// What it is called.
+    /// The camera's name.
     pub name: Name,
-    /// Where its pictures come from.
+    /// Where the camera's pictures come from.
     pub source: Kind,
-    /// What is different for it: names of flags without their dashes, and their values.
+    /// The settings that are specific to this camera: names of flags without their dashes, and their values.
     pub settings: Vec<(String, String)>,
 }
 
@@ -48,7 +48,7 @@ impl FromStr for Camera {
     }
 }
 
-/// A whole `capture` command's flags of the source.
+/// All flags of a `capture` command that describe the source.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 struct Words {
@@ -57,19 +57,21 @@ struct Words {
 }
 
 impl Camera {
-    /// What to capture: its own settings, and for the rest those of `defaults` that its source has a use for.
+    /// What to capture: the camera's own settings and, where it has none, those from `defaults` that apply to its
+    /// source.
     pub fn over(&self, defaults: &Source) -> Result<Source> {
         let own = |name: &str| self.settings.iter().any(|(key, _)| key == name);
         let kept = defaults.settings().into_iter().filter(|(name, _)| {
-            // Controls add up, the later of two for one thing is the one that holds.
+            // Controls accumulate; of two that set the same control, the later one wins.
             *name != "source" && self.source.takes(name) && (*name == "control" || !own(name))
         });
         let kept = kept.map(|(name, value)| (name.to_owned(), value));
         let source = ("source".to_owned(), self.source.to_string());
         let all = kept.chain([source]).chain(self.settings.iter().cloned());
-        // In one word, so that a value cannot be taken for a flag.
+        // As a single word, so that a value cannot be mistaken for a flag.
         let words = all.map(|(name, value)| format!("--{name}={value}"));
-        // What variables say is in the defaults, as far as it is kept; here no variable has a say.
+        // The defaults already include the values of environment variables, where they apply, so no variable may be
+        // read here.
         let command = Words::command().mut_args(|flag| flag.env(""));
         let matches = command.try_get_matches_from(words);
         let words = matches.and_then(|matches| Words::from_arg_matches(&matches));
@@ -85,16 +87,16 @@ impl Camera {
 /// A frame directory of `serve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frames {
-    /// What the camera is called.
+    /// The camera's name.
     pub name: Name,
-    /// Where its frames are.
+    /// The directory that holds its frames.
     pub dir: PathBuf,
 }
 
 impl FromStr for Frames {
     type Err = String;
 
-    /// A directory whose path has a `=` in its first part is written with `./` in front.
+    /// A path with a `=` in its first component has to be written with `./` in front.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("a frame directory has a name".into());
