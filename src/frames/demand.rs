@@ -1,15 +1,15 @@
-//! Demand: somebody opened `current.jpg`, and so asked for the next frame.
+//! Demand: somebody has opened `current.jpg`, and thereby asked for the next frame.
 //!
-//! IN_OPEN on the directory tells it, for `current.jpg` and for whichever inode bears that name. It is
-//! never IN_ACCESS: read(2) and sendfile(2) from a frame that was replaced long ago still report
-//! IN_ACCESS under the name `current.jpg` (tried on Linux 6.18), so one slow reader of one old frame
-//! would keep the camera busy. stat(2), readdir(3) and O_PATH are no demand: they report nothing.
+//! IN_OPEN on the directory reports this, for the name `current.jpg` and for whichever inode has that name. IN_ACCESS
+//! is of no use: read(2) and sendfile(2) from a frame that was replaced long ago still report IN_ACCESS under the
+//! name `current.jpg` (tried on Linux 6.18), so one slow reader of one old frame would keep the camera busy. stat(2),
+//! readdir(3) and O_PATH do not count as demand: they cause no event.
 //!
-//! The watch is the directory's and stays. A watch on each frame's inode has a gap between frames in which
-//! requests are lost.
+//! The watch is on the directory and stays there. With a watch on each frame's inode there would be a gap between
+//! frames in which requests are lost.
 //!
-//! Whoever publishes drains when a frame comes due, without waiting for this descriptor while frames are
-//! coming: then requests wake nobody, and are known when the decision about the frame is made.
+//! While frames are coming, the publishing side does not wait for this descriptor; it reads all events when a frame
+//! comes due. In this way requests wake nobody, and they are known when the decision about the frame is made.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,14 +26,14 @@ use crate::logging::Brake;
 /// What happened since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Somebody opened `current.jpg`, or may have: events were lost.
+    /// Somebody opened `current.jpg`, or may have done so because events were lost.
     pub asked: bool,
     /// The directory was deleted, moved, unmounted or replaced, or may have been: see
     /// [`super::publish::Publisher::in_place`].
     pub lost: bool,
 }
 
-/// A producer's ear at one frame directory.
+/// Listens for requests in one frame directory.
 #[derive(Debug)]
 pub struct Demand {
     follower: Follower,
@@ -41,7 +41,7 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// Watches `dir`, which exists. What is opened before this returns is not seen; see
+    /// Watches `dir`, which must exist. Anything that is opened before this returns is not noticed; see
     /// [`super::publish::Publisher::announce`].
     pub fn new(dir: &Path) -> Result<Self> {
         let mut follower = Follower::new(WatchFlags::OPEN, Some(CURRENT))?;
@@ -53,8 +53,8 @@ impl Demand {
         })
     }
 
-    /// Takes in all events so far, without blocking. A directory that was made again is watched from here
-    /// on.
+    /// Handles all events so far, without blocking. If the directory has been made again, the new one is watched from
+    /// here on.
     pub fn drain(&mut self, now: Instant) -> io::Result<Seen> {
         let (mut seen, brake) = (Seen::default(), &mut self.brake);
         let failed = |_, error: Error| complain(brake, now, &error);
@@ -63,9 +63,9 @@ impl Demand {
         Ok(seen)
     }
 
-    /// Watches what stands at the path now, and tells what that shows: where there was no watch before, or on another directory,
-    /// anything may have happened. After a new directory was made there, and before it is announced, so that no request
-    /// falls between.
+    /// Watches the directory that is at the path now, and reports what that shows: if there was no watch before, or
+    /// it was on another directory, anything may have happened. To be called after a new directory has been made
+    /// there and before it is announced, so that no request is missed in between.
     pub fn follow(&mut self, now: Instant) -> Seen {
         let (mut seen, brake) = (Seen::default(), &mut self.brake);
         let failed = |_, error: Error| complain(brake, now, &error);
@@ -74,7 +74,7 @@ impl Demand {
         seen
     }
 
-    /// When to call [`Demand::follow`] because the directory could not be watched.
+    /// When to call [`Demand::follow`] again because the directory could not be watched.
     pub fn retry_at(&self) -> Option<Instant> {
         self.follower.retry_at()
     }
@@ -90,7 +90,7 @@ impl Seen {
     fn note(&mut self, happened: Happened) {
         match happened {
             Happened::Current => self.asked = true,
-            // A reader that reads it wants to know, not to see.
+            // Reading the state is not a request for a frame.
             Happened::State => {}
             Happened::Gone => self.lost = true,
             Happened::Returned => (self.asked, self.lost) = (true, true),

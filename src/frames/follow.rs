@@ -1,30 +1,31 @@
-//! Follows directories by their paths: tells what happens in them, and when they come, go or are
-//! replaced. Both sides of the frame directory stand on it ([`super::watch`], [`super::demand`]).
+//! Follows directories by their paths: reports what happens in them, and when they appear, disappear or are replaced.
+//! Both sides of the frame directory are built on it ([`super::watch`], [`super::demand`]).
 //!
-//! inotify(7) watches inodes, while a frame directory is a path: it may not exist yet, may be deleted
-//! and made again, or another directory may be moved into its place. So the directory itself is watched,
-//! and beside it every directory that the path leads through:
+//! inotify(7) watches inodes, but a frame directory is a path: it may not exist yet, it may be deleted and made
+//! again, or another directory may be moved into its place. So the directory itself is watched, and so is every
+//! directory that the path leads through:
 //!
 //! | role | watched for |
 //! | --- | --- |
-//! | home, the directory itself | what the owner wants, and its own end |
-//! | signpost, where the next name is missing, is the last one, or is a symlink; the parent of one where it is missing | that name made, deleted, moved |
-//! | way, any other directory on the path | being moved itself |
+//! | home: the directory itself | what the owner wants to know, and its own end |
+//! | signpost: a directory in which the next name of the path is missing, is the last one, or is a symlink; also the parent of a signpost whose next name is missing | that name being made, deleted or moved |
+//! | way: any other directory on the path | being moved itself |
 //!
-//! A watch is set first and what it guards is looked at afterwards; a change before the look is seen by
-//! the look, one after it is an event. Any event that concerns the path leads to a new walk along it, and
-//! what the walk finds is compared with what was there: nothing is concluded from the event itself.
+//! A watch is set first, and what it guards is looked at afterwards: a change before the look is seen by the look,
+//! and one after it causes an event. Any event that concerns the path leads to a new walk along the path, whose
+//! result is compared with what was there before. Nothing is concluded from the event itself.
 //!
-//! Why the signpost of a directory that is there: IN_DELETE_SELF comes only when the last descriptor of
-//! the directory, *or of any deleted file that was in it*, is closed (tried on Linux 6.18, tmpfs and
-//! ext4). A producer holds the directory, a reader holds frames; both would learn of a deletion too late. The
-//! directories above, too, are held like that: hence the parent of a signpost that waits for a missing name.
+//! The signpost is needed even while the directory exists, because IN_DELETE_SELF comes only once the last descriptor
+//! of the directory, *or of any deleted file that was in it*, is closed (tried on Linux 6.18, tmpfs and ext4). A
+//! producer holds the directory open and a reader holds frames open, so both would learn of a deletion too late. The
+//! directories above can be held open in the same way, which is why the parent of a signpost with a missing name is
+//! watched too.
 //!
-//! A directory is known again by its watch descriptor, not by its inode number: numbers come back, watch
-//! descriptors do not.
+//! A directory is recognised by its watch descriptor and not by its inode number: inode numbers are reused, watch
+//! descriptors are not.
 //!
-//! What the kernel does not tell, and so is not noticed: a file system mounted over the directory or its
-//! path, and changes of permission.
+//! Two changes are not reported by the kernel and therefore go unnoticed: a file system mounted over the directory or
+//! its path, and changed permissions.
 
 mod watches;
 
@@ -46,25 +47,26 @@ use crate::frames::state::STATE;
 use crate::logging::Brake;
 use watches::{Role, Use, Watches};
 
-/// As many symlinks as the kernel follows in one path (path_resolution(7)).
+/// The number of symlinks that the kernel follows in one path (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// Walks begun anew because the path changed under way, before it is left for later.
+/// How often a walk is started again because the path changed meanwhile, before the next attempt is put off.
 const MAX_WALKS: usize = 16;
 
-/// First and longest wait for what inotify cannot tell of: a watch limit raised, a permission given.
+/// The first and the longest wait before another attempt, for changes that inotify cannot report: a raised watch
+/// limit, a permission that was granted.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Names a directory that is followed.
+/// Identifies a directory that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DirId(pub u32);
 
 /// What happened to a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
-    /// The event that the follower was made for, on the name that it was made for.
+    /// The event that the follower was made for, on the file name that it was made for.
     Current,
-    /// The same on `state`.
+    /// The same event on `state`.
     State,
     /// The directory appeared, or events were lost: anything may have happened in it.
     Returned,
@@ -72,11 +74,11 @@ pub(super) enum Happened {
     Gone,
 }
 
-/// Any number of directories on one inotify instance.
+/// Follows any number of directories with one inotify instance.
 #[derive(Debug)]
 pub(super) struct Follower {
     watches: Watches,
-    /// The name that the wanted events are about; without one, any name.
+    /// The file name that the wanted events are about; `None` stands for any name.
     name: Option<&'static str>,
     places: BTreeMap<DirId, Place>,
     next_id: u32,
@@ -84,9 +86,9 @@ pub(super) struct Follower {
 
 #[derive(Debug)]
 struct Place {
-    /// Absolute; not resolved, for what it resolves to may change.
+    /// Absolute but not resolved, because what it resolves to may change.
     path: PathBuf,
-    /// The watch on the directory itself, while it is there.
+    /// The watch on the directory itself, while the directory exists.
     home: Option<i32>,
     retry: Option<Retry>,
 }
@@ -98,7 +100,8 @@ struct Retry {
 }
 
 impl Follower {
-    /// A follower that tells of `wanted` events of files called `name`, or of any file without a name.
+    /// Creates a follower that reports the events `wanted` for files called `name`, or for any file if there is no
+    /// name.
     pub(super) fn new(wanted: WatchFlags, name: Option<&'static str>) -> Result<Self> {
         Ok(Follower {
             watches: Watches::new(wanted)?,
@@ -108,13 +111,13 @@ impl Follower {
         })
     }
 
-    /// Follows `dir` from now on. `Ok(false)` says that it is not there yet; an error says what was
-    /// refused, and [`Follower::retry`] goes on trying.
+    /// Follows `dir` from now on. `Ok(false)` means that it does not exist yet. An error says what was refused;
+    /// [`Follower::retry`] keeps trying.
     pub(super) fn add(&mut self, dir: &Path, now: Instant) -> (DirId, Result<bool>) {
         let id = DirId(self.next_id);
         self.next_id += 1;
         let place = Place {
-            // Fails for an empty path and without a current directory; the walk then says so.
+            // This fails for an empty path, or without a current directory; the walk then reports the error.
             path: std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()),
             home: None,
             retry: None,
@@ -124,22 +127,22 @@ impl Follower {
         (id, walked.map(|()| self.places[&id].home.is_some()))
     }
 
-    /// Whether the directory was there at the last look.
+    /// Whether the directory existed at the last look.
     pub(super) fn is_there(&self, id: DirId) -> bool {
         self.places
             .get(&id)
             .is_some_and(|place| place.home.is_some())
     }
 
-    /// Ends following; nothing with this name is told after it.
+    /// Stops following the directory; nothing is reported under this id afterwards.
     pub(super) fn remove(&mut self, id: DirId) {
         if self.places.remove(&id).is_some() {
             self.watches.assign(id, Vec::new());
         }
     }
 
-    /// Takes in everything that has happened, without blocking. A directory that could not be followed
-    /// further is told to `failed` and tried again by [`Follower::retry`].
+    /// Handles everything that has happened, without blocking. A directory that can no longer be followed is reported
+    /// to `failed`, and [`Follower::retry`] tries it again.
     pub(super) fn read(
         &mut self,
         now: Instant,
@@ -155,7 +158,7 @@ impl Follower {
         if news.overflow {
             news.stale.extend(self.places.keys());
         }
-        // First: what the producer says explains the frames that come or do not come.
+        // The state goes first: what the producer says explains why frames come or do not come.
         for &id in &news.state {
             told(id, Happened::State);
         }
@@ -166,13 +169,13 @@ impl Follower {
         events
     }
 
-    /// When [`Follower::retry`] is due; `None` while inotify tells everything.
+    /// When [`Follower::retry`] is due; `None` while inotify reports everything.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         let retries = self.places.values().filter_map(|place| place.retry);
         retries.map(|retry| retry.at).min()
     }
 
-    /// Tries again to follow the directories that could not be followed and are due.
+    /// Tries again those directories that could not be followed and whose next attempt is due.
     pub(super) fn retry(
         &mut self,
         now: Instant,
@@ -220,7 +223,7 @@ impl Follower {
         }
     }
 
-    /// Walks along the path and sets the watches that it needs as it is now.
+    /// Walks along the path and sets the watches that it needs in its present state.
     fn look(&mut self, id: DirId, now: Instant) -> Result<()> {
         let Some(place) = self.places.get(&id) else {
             return Ok(());
@@ -243,14 +246,14 @@ impl AsFd for Follower {
     }
 }
 
-/// Logs that a directory cannot be followed for now.
+/// Logs that a directory cannot be followed for the time being.
 pub(super) fn complain(brake: &mut Brake, now: Instant, error: &Error) {
     if let Some(held_back) = brake.pass(now) {
         warn!("{error}; trying again ({held_back} more such failures since the last message)");
     }
 }
 
-/// The sense of one batch of events.
+/// The outcome of one batch of events.
 #[derive(Default)]
 struct News {
     current: BTreeSet<DirId>,
@@ -262,7 +265,7 @@ struct News {
 impl News {
     fn take(&mut self, uses: &[Use], flags: ReadFlags, name: Option<&OsStr>, is_wanted: bool) {
         self.overflow |= flags.contains(ReadFlags::QUEUE_OVERFLOW);
-        // The watched directory itself has gone or moved, or the kernel ended the watch.
+        // The watched directory itself has gone or moved, or the kernel has ended the watch.
         let own_end =
             ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::IGNORED;
         for one in uses {
@@ -294,8 +297,8 @@ fn next_retry(before: Option<Retry>, now: Instant) -> Retry {
     }
 }
 
-/// Walks along `path` and notes in `uses` which watches it takes; gives the watch on the directory itself,
-/// or `None` while some part of the path does not exist.
+/// Walks along `path` and notes in `uses` which watches it needs. Returns the watch on the directory itself, or
+/// `None` while some part of the path does not exist.
 fn walk(
     watches: &mut Watches,
     path: &Path,
@@ -312,7 +315,7 @@ fn walk(
             links: 0,
         };
         match walk.all_the_way() {
-            // Another directory, or none, stands where one was a moment ago.
+            // A directory that existed a moment ago is gone, or another one is in its place.
             Err((_, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => uses.clear(),
             Err((at, errno)) => {
                 return Err(errno).doing(|| format!("watch {} ({})", at.display(), hint(errno)));
@@ -323,7 +326,7 @@ fn walk(
     Err(Errno::AGAIN).doing(|| format!("watch {}, which keeps changing", path.display()))
 }
 
-/// What an administrator can do about a refusal.
+/// What an administrator can do when the system refuses.
 fn hint(errno: Errno) -> &'static str {
     match errno {
         Errno::NOSPC => "see fs.inotify.max_user_watches, inotify(7)",
@@ -332,7 +335,7 @@ fn hint(errno: Errno) -> &'static str {
     }
 }
 
-/// The names of a path, the next one last.
+/// The components of a path in reverse order, so that the next one is last.
 fn ahead(path: &Path) -> Vec<OsString> {
     let names = path.components().rev().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
@@ -342,7 +345,7 @@ fn ahead(path: &Path) -> Vec<OsString> {
     names.collect()
 }
 
-/// Where a walk has come to. `at` is free of symlinks, so that its parent is the one its text says.
+/// The position of a walk. `at` contains no symlinks, so its parent is the one that its text shows.
 struct Walk<'a> {
     watches: &'a mut Watches,
     id: DirId,
@@ -366,12 +369,12 @@ impl Walk<'_> {
         self.watch(Role::Home).map(Some)
     }
 
-    /// Goes on by one name; false where there is nothing to go on to.
+    /// Goes on by one name; returns false if there is nothing to go on to.
     fn step(&mut self, name: OsString) -> Result<bool, Refused> {
         let next = self.at.join(&name);
         let plain = !self.ahead.is_empty() && kind(&next)? == Kind::Directory;
         if plain {
-            // Without the right to watch it, all that goes unnoticed is that it is moved.
+            // Without permission to watch this directory, only one thing goes unnoticed: that it is moved.
             match self.watch(Role::Way) {
                 Err((_, Errno::ACCESS)) | Ok(_) => {}
                 Err(refused) => return Err(refused),
@@ -380,10 +383,10 @@ impl Walk<'_> {
             return Ok(true);
         }
         let guarded = self.watch(Role::Signpost(name.clone()));
-        // Only now, with the watch in place.
+        // Only now that the watch is set.
         let kind = kind(&next)?;
         let signpost = match guarded {
-            // The directory is there and tells of its own moves; it is its parent that cannot be read.
+            // The directory exists and reports when it is moved itself; only its parent cannot be read.
             Err((_, Errno::ACCESS)) if kind == Kind::Directory => None,
             guarded => Some(guarded?),
         };
@@ -395,7 +398,7 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Sees to it that the end of a directory in which a name is missing is told at once, by its parent.
+    /// Makes sure that the end of a directory in which a name is missing is reported at once, by its parent.
     fn guard_signpost(&mut self, before: Option<i32>, missing: OsString) -> Result<(), Refused> {
         let waiting = self.at.clone();
         let (Some(name), true) = (waiting.file_name(), self.at.pop()) else {
@@ -404,16 +407,16 @@ impl Walk<'_> {
         let guarded = self.watch(Role::Signpost(name.to_owned()));
         self.at.clone_from(&waiting);
         match guarded {
-            // As of any directory on the way.
+            // As for any directory on the way.
             Err((_, Errno::ACCESS)) => return Ok(()),
             guarded => drop(guarded?),
         }
-        // Only now: is it still the same?
+        // Only now, with its parent watched: is it still the same directory?
         let same = Some(self.watch(Role::Signpost(missing))?) == before;
         same.then_some(()).ok_or((waiting, Errno::NOENT))
     }
 
-    /// Goes on where a symlink leads. One that leads round in a circle leads nowhere.
+    /// Goes on where a symlink leads. One that leads back to itself leads nowhere.
     fn turn_off(&mut self, link: &Path) -> Result<bool, Refused> {
         self.links += 1;
         if self.links > MAX_LINKS {
@@ -439,7 +442,7 @@ impl Walk<'_> {
 enum Kind {
     Directory,
     Link,
-    /// Nothing, or something that no path leads through.
+    /// Nothing, or something that a path cannot lead through.
     Other,
 }
 

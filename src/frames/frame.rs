@@ -1,11 +1,11 @@
-//! A frame as a reader has it: an open file that nothing can change any more.
+//! A frame as a reader has it: an open file that can no longer change.
 //!
-//! Producers rename, they do not write in place, so what was opened stays whole, whatever is renamed over
-//! it; the kernel frees it with its last descriptor. That it is a JPEG is checked all the same, because
-//! anybody with access to the directory can be a producer: the marker chain at the front, EOI at the end,
-//! and that it is a file at all. What is between is the viewer's to decode.
+//! Producers rename and do not write in place, so an opened file stays complete, whatever is renamed over it; the
+//! kernel frees it when its last descriptor is closed. It is checked all the same, because anybody with access to the
+//! directory can be a producer: that it is a regular file, that it begins with a chain of markers, and that it ends
+//! with EOI. Decoding what is in between is left to the viewer.
 //!
-//! Opening is also the request for the next frame, so nothing here opens a frame twice.
+//! Opening a frame is also the request for the next one, so nothing here opens a frame twice.
 
 use std::fmt;
 use std::fs::File;
@@ -21,31 +21,32 @@ use crate::error::{Context, Error, Result};
 use crate::frames::CURRENT;
 use crate::frames::jpeg::{self, Defect, Picture};
 
-/// Larger files are not frames: 32 MiB, in bytes. A picture of 16 megapixels at full quality has about 16.
+/// Files larger than this are not frames: 32 MiB, in bytes. A picture of 16 megapixels at full quality has about 16
+/// MiB.
 pub const LARGEST: u64 = 32 << 20;
 
-/// Bytes read at first to find the scan: the headers of all cameras tried fit in.
+/// The number of bytes read at first to find the scan. The headers of all cameras tried fit in it.
 const PREFIX: usize = 2 << 10;
 
-/// Bytes read if they do not, for a frame with a thumbnail or a colour profile.
+/// The number of bytes read if they do not fit, for a frame with a thumbnail or a colour profile.
 const LONG_PREFIX: usize = 128 << 10;
 
-/// Tells one published file from another, without opening both.
+/// Distinguishes one published file from another, without opening both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
     inode: u64,
-    /// A number comes back when its file is gone; the time of capture does not.
+    /// The inode number can be reused once its file is gone; the time of capture is not.
     captured: SystemTime,
 }
 
 /// Whether a frame directory's path may end in a symlink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// It may. For directories that the user named.
+    /// It may end in a symlink. For directories that the user named.
     Follow,
-    /// It may not, and this is checked each time a file in it is opened. For directories that were found in a root: whoever can
-    /// write there could replace one by a link to files from elsewhere.
+    /// It may not, and this is checked each time a file in it is opened. For directories that were found in a root:
+    /// whoever can write there could replace one by a link to files from elsewhere.
     Refuse,
 }
 
@@ -59,29 +60,29 @@ pub struct Frame {
     captured: SystemTime,
 }
 
-/// Why there is no frame to be had now.
+/// Why no frame is available now.
 #[derive(Debug)]
 pub enum NoFrame {
-    /// There is no file yet, or the empty one of a producer that has no frame yet.
+    /// There is no file yet, or only the empty one of a producer that has no frame yet.
     NotYet,
     /// It is not a whole JPEG.
     Broken(Defect),
     /// It is a FIFO, a device, a directory, a socket or a symlink.
     NotAFile,
-    /// It has more bytes than [`LARGEST`]: so many.
+    /// It has this many bytes, which is more than [`LARGEST`].
     TooLarge(u64),
-    /// The system refused.
+    /// The system refused an operation.
     Io(io::Error),
 }
 
 impl Frame {
-    /// Opens the current frame of `dir`, and by that asks for the next one: open, fstat, and a pread each
-    /// for the front and the end.
+    /// Opens the current frame of `dir`, and thereby asks for the next one. This takes open, fstat, and one pread
+    /// each for the beginning and the end.
     pub fn open(dir: &Path) -> Result<Frame, NoFrame> {
         Frame::open_with(dir, Links::Follow)
     }
 
-    /// The same, and says whether the path of the directory may end in a symlink.
+    /// Like [`Frame::open`]; `links` says whether the path of the directory may end in a symlink.
     pub fn open_with(dir: &Path, links: Links) -> Result<Frame, NoFrame> {
         let file = open(dir, links)?;
         let about = sys::fstat(&file)?;
@@ -102,7 +103,7 @@ impl Frame {
         }
     }
 
-    /// A frame that never was in a directory: `jpeg` in a file without a name (memfd_create(2)).
+    /// Makes a frame that was never in a directory: `jpeg` in a file without a name (memfd_create(2)).
     pub fn in_memory(jpeg: &[u8], captured: SystemTime) -> Result<Frame> {
         let what = || "keep a picture in memory".into();
         let flags = sys::MemfdFlags::CLOEXEC;
@@ -137,31 +138,32 @@ impl Frame {
         self.id
     }
 
-    /// The moment of capture as the producer told it: the file's modification time.
+    /// The time of capture as given by the producer: the file's modification time.
     pub fn captured(&self) -> SystemTime {
         self.captured
     }
 }
 
-/// The file, to be read from offset 0: its own offset has not moved.
+/// The file, to be read from offset 0: its own file offset has not moved.
 impl AsFd for Frame {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 }
 
-/// Asks for the next frame of `dir` without wanting the current one. `Ok` says that there was something to
-/// open, be it empty.
+/// Asks for the next frame of `dir` without using the current one. `Ok` means that there was something to open, even
+/// if it was empty.
 pub fn ask(dir: &Path) -> Result<(), NoFrame> {
     ask_with(dir, Links::Follow)
 }
 
-/// The same, and says whether the path of the directory may end in a symlink.
+/// Like [`ask`]; `links` says whether the path of the directory may end in a symlink.
 pub fn ask_with(dir: &Path, links: Links) -> Result<(), NoFrame> {
     open(dir, links).map(drop)
 }
 
-/// Without waiting for a FIFO's other end, and not through a symlink: it could lead anywhere.
+/// Opens the file without waiting for the other end of a FIFO, and without following a symlink, which could lead
+/// anywhere.
 fn open(dir: &Path, links: Links) -> Result<OwnedFd, NoFrame> {
     match open_file(dir, CURRENT, links) {
         Ok(file) => Ok(file),
@@ -172,19 +174,20 @@ fn open(dir: &Path, links: Links) -> Result<OwnedFd, NoFrame> {
     }
 }
 
-/// Opens a file of a frame directory to read it, as whatever it is.
+/// Opens a file of a frame directory for reading, whatever kind of file it is.
 pub(super) fn open_file(dir: &Path, name: &str, links: Links) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     match links {
         Links::Follow => sys::open(dir.join(name), flags, Mode::empty()),
-        // In two steps, so that nothing can be put in the directory's place between a look and the opening.
+        // In two steps, so that nothing can take the directory's place between the check and the opening.
         Links::Refuse => {
             directory_itself(dir).and_then(|dir| sys::openat(dir, name, flags, Mode::empty()))
         }
     }
 }
 
-/// A handle that only leads to what is in the directory. A symlink is ENOTDIR here (open(2)), and that is no directory.
+/// A handle that is good only for reaching what is in the directory. For a symlink this fails with ENOTDIR (open(2)),
+/// since a symlink is no directory.
 fn directory_itself(dir: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     sys::open(dir, flags, Mode::empty()).map_err(|errno| match errno {

@@ -1,9 +1,9 @@
 //! What makes a file a JPEG: SOI, a chain of marker segments up to the first scan, EOI.
 //!
-//! Both sides look: capture, because cameras deliver broken frames; the server, because anybody may have
-//! written the file, and one undecodable part ends a stream for good in Chromium. The check costs the
-//! head of the file, a few hundred bytes, and its last two: what lies between is entropy-coded data, and
-//! whether that decodes only a decoder can tell. That is left to the viewer's.
+//! Both sides check this: capture, because cameras deliver broken frames; the server, because anybody may have
+//! written the file, and a single part that cannot be decoded ends a stream for good in Chromium. The check reads the
+//! head of the file, a few hundred bytes, and its last two bytes. Between them is entropy-coded data, which only a
+//! decoder can check; that is left to the viewer's.
 //!
 //! Marker codes and the order of segments are those of ITU-T T.81, annex B; table B.1 lists the codes.
 
@@ -14,11 +14,11 @@ use std::ops::Range;
 pub mod marker {
     /// Temporary private use in arithmetic coding; stands alone.
     pub const TEM: u8 = 0x01;
-    /// Start of frame, baseline: the first of sixteen codes, three of which mean something else.
+    /// Start of frame, baseline: the first of sixteen codes, three of which have other meanings.
     pub const SOF0: u8 = 0xC0;
     /// Huffman tables.
     pub const DHT: u8 = 0xC4;
-    /// Reserved for extensions, among the start-of-frame codes.
+    /// Reserved for extensions; lies among the start-of-frame codes.
     pub const JPG: u8 = 0xC8;
     /// Conditioning of arithmetic coding.
     pub const DAC: u8 = 0xCC;
@@ -36,7 +36,7 @@ pub mod marker {
     pub const SOS: u8 = 0xDA;
     /// Quantization tables: the first of the segments that may stand between scans.
     pub const DQT: u8 = 0xDB;
-    /// Restart interval: the last of those.
+    /// Restart interval: the last of those segments.
     pub const DRI: u8 = 0xDD;
     /// First of the application segments.
     pub const APP0: u8 = 0xE0;
@@ -45,30 +45,30 @@ pub mod marker {
     /// Comment.
     pub const COM: u8 = 0xFE;
 
-    /// Starts a frame, so its segment tells the picture's size.
+    /// Whether the marker starts a frame, so that its segment contains the picture's size.
     pub fn is_sof(code: u8) -> bool {
         matches!(code, SOF0..=SOF15) && !matches!(code, DHT | JPG | DAC)
     }
 
-    /// Has no segment behind it: no length follows.
+    /// Whether the marker has no segment: no length follows it.
     pub fn stands_alone(code: u8) -> bool {
         matches!(code, TEM | RST0..=EOI)
     }
 
-    /// May begin a segment at all: not stuffing, not fill, and not one of the codes 0x02 to 0xBF, which
-    /// are reserved and in practice a sign of damage.
+    /// Whether the marker may begin a segment: it is not stuffing, not fill, and not one of the codes 0x02 to 0xBF,
+    /// which are reserved and in practice a sign of damage.
     pub fn is_segment(code: u8) -> bool {
         code >= SOF0 && code != 0xFF && !stands_alone(code)
     }
 
-    /// May begin a segment between two scans (T.81, B.2.1 and B.2.4): tables, another scan, the number of
-    /// lines, application data, a comment.
+    /// Whether the marker may begin a segment between two scans (T.81, B.2.1 and B.2.4): tables, another scan, the
+    /// number of lines, application data, a comment.
     pub fn is_between_scans(code: u8) -> bool {
         matches!(code, DHT | DAC | SOS..=DRI | APP0..=APP15 | COM)
     }
 }
 
-/// The size of a picture in pixels, as its frame header has it.
+/// The size of a picture in pixels, as given in its frame header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// Samples per line, at least 1.
@@ -83,27 +83,27 @@ impl fmt::Display for Picture {
     }
 }
 
-/// Why bytes are not a JPEG. Offsets count from the first byte given.
+/// Why a sequence of bytes is not a JPEG. Offsets count from the first byte given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
-    /// The bytes end before the first scan does begin: with more of them this may be a JPEG.
+    /// The bytes end before the first scan begins; with more bytes this may be a JPEG.
     Short,
     /// There is no SOI at the start.
     NoStart,
     /// There is no EOI at the end.
     NoEnd,
-    /// At this offset a marker should stand and none does, or one that cannot stand there.
+    /// At this offset there should be a marker, and there is none, or one that is not allowed there.
     BadMarker(usize),
-    /// The segment at this offset is too short for what it is.
+    /// The segment at this offset is too short for its kind.
     BadLength(usize),
-    /// The scan begins and no frame header told the size before.
+    /// The scan begins without a frame header before it that gives the size.
     NoSize,
-    /// Width or height is 0. A height of 0 is allowed by T.81 if a DNL segment tells it later (B.2.5);
-    /// no camera does that and browsers refuse it.
+    /// Width or height is 0. T.81 allows a height of 0 if a DNL segment gives it later (B.2.5), but no camera does
+    /// that and browsers refuse it.
     ZeroSize,
     /// The image ends before any scan.
     NoScan,
-    /// A frame grew beyond so many bytes without an end.
+    /// A frame has grown beyond this many bytes without an end.
     TooLong(usize),
 }
 
@@ -125,20 +125,21 @@ impl fmt::Display for Defect {
 
 impl std::error::Error for Defect {}
 
-/// What the bytes before the first entropy-coded one tell.
+/// What is known from the bytes before the first entropy-coded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The picture's size.
     pub picture: Picture,
     /// Offset of the first entropy-coded byte.
     pub scan: usize,
-    /// Where Huffman tables are missing: the offset of the first scan header's marker, if no table stands before it. Motion
-    /// JPEG leaves them out and means the typical ones of T.81, K.3.3; a decoder of single pictures has to be told.
+    /// Set if Huffman tables are missing: the offset of the first scan header's marker, if there is no table before
+    /// it. Motion JPEG leaves the tables out and implies the typical ones of T.81, K.3.3; a decoder of single
+    /// pictures needs them written out.
     pub missing_tables: Option<usize>,
 }
 
-/// Reads the chain of segments from SOI through the first scan header. [`Defect::Short`] says that a
-/// longer prefix of the same file may be whole; every other defect stays one.
+/// Reads the chain of segments from SOI through the first scan header. [`Defect::Short`] means that a longer prefix
+/// of the same file may be valid; any other defect is final.
 pub fn head(bytes: &[u8]) -> Result<Head, Defect> {
     let (mut picture, mut tables) = (None, false);
     for segment in Segments::of(bytes)? {
@@ -148,7 +149,7 @@ pub fn head(bytes: &[u8]) -> Result<Head, Defect> {
                 return Ok(Head {
                     picture: picture.ok_or(Defect::NoSize)?,
                     scan: segment.end,
-                    // One byte before its code; fill before that belongs to nothing.
+                    // The marker begins one byte before its code; fill bytes before that belong to nothing.
                     missing_tables: (!tables).then_some(segment.start - 1),
                 });
             }
@@ -160,8 +161,9 @@ pub fn head(bytes: &[u8]) -> Result<Head, Defect> {
     Err(Defect::Short)
 }
 
-/// Segments of the head, markers and all, that a viewer can take for the picture's beginning or end: application data and
-/// comments with the bytes of SOI or EOI in them, as a thumbnail has. In order; what is damaged ends it.
+/// The segments of the head, including their markers, that a viewer can mistake for the beginning or end of the
+/// picture: application data and comments that contain the bytes of SOI or EOI, as a thumbnail does. They are in
+/// order; the iterator ends at damage.
 pub fn hidden_pictures(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let is_data = |code| matches!(code, marker::APP0..=marker::APP15 | marker::COM);
     let limit = |two: &[u8]| matches!(two, [0xFF, marker::SOI | marker::EOI]);
@@ -174,7 +176,7 @@ pub fn hidden_pictures(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
         .map(|segment| segment.start - 1..segment.end)
 }
 
-/// Whether a file with these last bytes ends as a JPEG does. Two bytes are enough.
+/// Whether a file with these last bytes ends like a JPEG. Two bytes are enough.
 pub fn ends(tail: &[u8]) -> bool {
     tail.ends_with(&[0xFF, marker::EOI])
 }
@@ -189,7 +191,7 @@ pub fn check(bytes: &[u8]) -> Result<Picture, Defect> {
     }
 }
 
-/// The comments (COM segments) of the head, in order, without their lengths. What is damaged ends it.
+/// The comments (COM segments) of the head, in order, without their length fields. The iterator ends at damage.
 pub fn comments(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     Segments::of(bytes)
         .into_iter()
@@ -223,8 +225,8 @@ struct Segment<'a> {
     end: usize,
 }
 
-/// The segments of a head. It goes on after SOS as if no entropy-coded data followed, so the caller
-/// stops there.
+/// The segments of a head. After SOS the iterator goes on as if no entropy-coded data followed, so the caller has to
+/// stop there.
 struct Segments<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -248,7 +250,7 @@ impl<'a> Segments<'a> {
         self.bytes.get(at).copied().ok_or(Defect::Short)
     }
 
-    /// The next marker's code and its offset. Any number of 0xFF may come before it as fill (B.1.1.2).
+    /// The code of the next marker, and its offset. Any number of 0xFF bytes may precede it as fill (B.1.1.2).
     fn code(&mut self) -> Result<(u8, usize), Defect> {
         if self.byte(self.at)? != 0xFF {
             return Err(Defect::BadMarker(self.at));
@@ -409,7 +411,7 @@ mod tests {
     fn pictures_in_application_data_and_comments_are_found_and_nothing_else_is() {
         let exif = [&[0xFF, 0xE1, 0, 8], SOI, b"xy", EOI].concat();
         let end_only = [&[0xFF, 0xFE, 0, 4], EOI].concat();
-        // Values of a table may look the same; without it there is no picture.
+        // Values in a table may look the same, but without the table there is no picture.
         let table = [&[0xFF, 0xDB, 0, 4], SOI].concat();
         let bytes = [SOI, COM, &exif, &table, SOF, &end_only, SOS, &exif, EOI].concat();
         let found: Vec<_> = hidden_pictures(&bytes).map(|at| &bytes[at]).collect();

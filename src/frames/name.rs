@@ -1,33 +1,33 @@
-//! The name of a camera: what its frame directory is called under a root, and the first part of its URLs.
+//! The name of a camera: the name of its frame directory in a root, and the first part of its URLs.
 //!
-//! Few characters, and none that a path, a URL or a list of flags gives a meaning to: a name can be no way out of the
-//! root, needs no percent-encoding, and looks the same everywhere.
+//! Only a few characters are allowed, none of which has a meaning in a path, a URL or a list of flags: a name cannot
+//! lead out of the root, needs no percent-encoding, and looks the same everywhere.
 
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// The longest name, in bytes: as long as a label of a host's name may be (RFC 1035, 2.3.4).
+/// The longest name, in bytes: the limit for a label of a host name (RFC 1035, 2.3.4).
 const LONGEST: usize = 63;
 
-/// What URLs say already.
+/// Words that already have a meaning in URLs.
 const TAKEN: [&str; 7] = [
     "stream", "snapshot", "state", "metrics", "favicon", "robots", "static",
 ];
 
-/// A valid name: 1 to 63 of `A-Z`, `a-z`, `0-9`, `-` and `_`, of which the first is a letter or a digit.
+/// A valid name: 1 to 63 of the characters `A-Z`, `a-z`, `0-9`, `-` and `_`, beginning with a letter or a digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<str>);
 
 impl Name {
-    /// The name of a camera that was given by its directory alone: what that is called, if it is a name.
+    /// The name of a camera for which only a directory was given: the directory's name, if that is a valid one.
     pub fn of_directory(dir: &Path) -> Self {
         let last = dir.file_name().and_then(|name| name.to_str());
         last.and_then(|name| name.parse().ok())
             .unwrap_or_else(|| Name("camera".into()))
     }
 
-    /// As text.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,18 +1,20 @@
-//! The producer's hold on a frame directory: the lock, and frames put in place by rename(2).
+//! The producer's side of a frame directory: the lock, and frames put in place by rename(2).
 //!
-//! A frame becomes visible whole or not at all: it is written under a name that nobody reads and renamed
-//! onto `current.jpg`. Everything happens relative to the directory's descriptor, so a directory that was
-//! moved away takes its producer's frames with it, and whatever stands at its path by then is not
-//! written to; [`Publisher::in_place`] tells that it is time to open it anew.
+//! A frame becomes visible as a whole or not at all: it is written under a name that nobody reads and then renamed
+//! onto `current.jpg`. All operations are relative to the directory's descriptor. If the directory is moved away, its
+//! producer's frames go with it, and whatever is at its path by then is not written to; [`Publisher::in_place`] tells
+//! when it is time to open the path again.
 //!
-//! The name is in a subdirectory, so that a frame is one event to whoever watches the directory, the rename. Readers
-//! in use take only the first event that they find (mjpg-streamer's `input_file`), and would miss a rename behind
-//! the opening and closing of its temporary; and the producer itself would be woken by its own.
+//! The temporary name is in a subdirectory, so that those who watch the directory see a frame as one event, the
+//! rename. Some readers in use process only the first event that they find (mjpg-streamer's `input_file`), and would
+//! miss a rename that follows the opening and closing of its temporary file; the producer itself would also be woken
+//! by its own temporaries.
 //!
-//! One producer per directory: flock(2) on the file `lock`, which the kernel lets go of when the process
-//! ends in whatever way. What it held then, temporaries and an old frame, the next producer cleans up.
+//! There is one producer per directory: it holds flock(2) on the file `lock`, which the kernel releases when the
+//! process ends, however it ends. What it leaves behind, temporaries and an old frame, is cleaned up by the next
+//! producer.
 //!
-//! No fsync: a frame directory lives in memory, and an old frame is worth nothing after a crash.
+//! There is no fsync: a frame directory is in memory, and an old frame is worth nothing after a crash.
 
 use std::env;
 use std::fs::{self, File, Metadata};
@@ -31,43 +33,44 @@ use crate::error::{Context, Error, Result};
 use crate::frames::state::{STATE, State};
 use crate::frames::{CURRENT, LOCK, TEMPORARY};
 
-/// Ours. There is one producer, so there is one name, in a subdirectory of its own.
+/// The subdirectory for our temporary file. There is only one producer, so one name is enough.
 const STAGING: &str = ".new";
 const STAGED: &str = ".new/current.jpg";
 const STAGED_STATE: &str = ".new/state";
 
-/// For the producer alone.
+/// Only the producer may use it.
 const STAGING_MODE: Mode = Mode::from_raw_mode(0o700);
 
-/// For everybody to read, less the umask.
+/// Everybody may read it, subject to the umask.
 const MODE: Mode = Mode::from_raw_mode(0o644);
 
-/// A lock that is taken is tried again so often, after so long each time.
+/// How often another attempt is made at a lock that is taken, and the pause before each.
 const LOCK_TRIES: u32 = 3;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// tv_nsec that leaves a time as it is (utimensat(2)).
+/// The tv_nsec value that leaves a time unchanged (utimensat(2)).
 const OMIT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: sys::UTIME_OMIT,
 };
 
-/// Held by the one producer of a directory.
+/// The directory as its one producer holds it.
 #[derive(Debug)]
 pub struct Publisher {
     path: PathBuf,
     dir: OwnedFd,
-    /// Device and inode of the directory; the inode cannot be reused while `dir` holds it.
+    /// Device and inode of the directory; the inode cannot be reused while `dir` is open.
     identity: (u64, u64),
-    /// Its descriptor is the lock.
+    /// The lock belongs to this descriptor.
     lock: File,
 }
 
 impl Publisher {
-    /// Takes the directory `dir`: makes it (and its parents) if missing, locks it, and removes the
-    /// temporaries and the state of a killed predecessor. [`Error::Busy`] names the producer that has it.
+    /// Takes over the directory `dir`: makes it (and its parents) if it does not exist, locks it, and removes the
+    /// temporaries and the state that a killed predecessor left. If another producer holds it, [`Error::Busy`] names
+    /// that producer.
     ///
-    /// `current.jpg` is left as it is, until [`Publisher::announce`].
+    /// `current.jpg` is left as it is until [`Publisher::announce`].
     pub fn open(dir: &Path) -> Result<Publisher> {
         let what = || format!("open frame directory {}", dir.display());
         fs::create_dir_all(dir).doing(|| format!("make frame directory {}", dir.display()))?;
@@ -84,28 +87,30 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Renames an empty file onto `current.jpg`: there is something to open, and no frame yet.
+    /// Renames an empty file onto `current.jpg`: there is something to open, but no frame yet.
     ///
-    /// To be called when the demand watch is set. Whoever wants a frame and opened the file before that
-    /// sees the rename and opens again, so no request is lost; and a frame that a predecessor left behind
-    /// is not taken for a new one.
+    /// To be called once the demand watch is set. Those who want a frame and opened the file before that see the
+    /// rename and open it again, so no request is lost; and a frame that a predecessor left behind is not mistaken
+    /// for a new one.
     pub fn announce(&mut self) -> io::Result<()> {
         self.replace(STAGED, CURRENT, &[], None)
     }
 
-    /// Tells what the camera does. To be called when that changes, not for each frame: it wakes readers.
+    /// Publishes what the camera is doing. To be called when that changes, not for each frame, because it wakes
+    /// readers.
     ///
-    /// Readers take a state that is older than the lock for a predecessor's; ours is not, even if the clock was set back since.
+    /// Readers attribute a state that is older than the lock to a predecessor. Ours is never older, even if the clock
+    /// has been set back meanwhile.
     pub fn tell(&mut self, state: &State) -> io::Result<()> {
         let locked = self.lock.metadata()?.modified()?;
         let at = SystemTime::now().max(locked);
         self.replace(STAGED_STATE, STATE, state.to_string().as_bytes(), Some(at))
     }
 
-    /// Puts a frame in place, captured at `captured`. Whoever watches the directory is told by the rename.
+    /// Puts a frame in place that was captured at `captured`. The rename notifies those who watch the directory.
     ///
-    /// On any error (no space, first of all) the frame before stays, nothing is left behind, and the next
-    /// frame can be tried as if nothing had happened.
+    /// On any error (most likely: no space) the previous frame stays, nothing is left behind, and the next frame can
+    /// be tried as if nothing had happened.
     pub fn publish(&mut self, jpeg: &[u8], captured: SystemTime) -> io::Result<()> {
         self.replace(STAGED, CURRENT, jpeg, Some(captured))
     }
@@ -128,7 +133,7 @@ impl Publisher {
             sys::renameat(&self.dir, staged, &self.dir, name).map_err(io::Error::from)
         });
         if replaced.is_err() {
-            // Best effort: the next one truncates what cannot be removed.
+            // Best effort: what cannot be removed is truncated by the next frame.
             let _ = sys::unlinkat(&self.dir, staged, AtFlags::empty());
         }
         replaced
@@ -187,7 +192,7 @@ impl Publisher {
     }
 }
 
-/// Locks `dir` and writes into the lock file who has it.
+/// Locks `dir` and writes into the lock file which process holds it.
 fn lock(dir: &OwnedFd, path: &Path) -> Result<File> {
     let what = || format!("lock frame directory {}", path.display());
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -196,7 +201,7 @@ fn lock(dir: &OwnedFd, path: &Path) -> Result<File> {
         let mut file = File::from(sys::openat(dir, LOCK, flags, MODE).doing(what)?);
         match sys::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            // A reader that looks whether there is a producer has it for a moment (`state.rs`).
+            // A reader that checks whether there is a producer holds it for a moment (`state.rs`).
             Err(Errno::WOULDBLOCK) if tries > 0 => {
                 tries -= 1;
                 thread::sleep(LOCK_PAUSE);
@@ -210,11 +215,11 @@ fn lock(dir: &OwnedFd, path: &Path) -> Result<File> {
             file.write_all(holder().as_bytes()).doing(what)?;
             return Ok(file);
         }
-        // Somebody removed the file between open and flock: a lock that nobody else would meet.
+        // Somebody removed the file between open and flock, so nobody else would ever encounter this lock.
     }
 }
 
-/// Whether `file` is what the name `lock` stands for.
+/// Whether `file` is the file that the name `lock` refers to.
 fn is_named(file: &File, dir: &OwnedFd) -> io::Result<bool> {
     let own = sys::fstat(file)?;
     match sys::statat(dir.as_fd(), LOCK, AtFlags::SYMLINK_NOFOLLOW) {
@@ -250,7 +255,7 @@ fn held_by(file: &mut File, path: &Path) -> String {
     )
 }
 
-/// A moment as utimensat(2) takes it, before 1970 too.
+/// A time as utimensat(2) takes it, also before 1970.
 fn timespec(at: SystemTime) -> Timespec {
     let (since, sign) = match at.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => (since, 1),

@@ -1,11 +1,11 @@
 //! A root: the directory in which cameras have their frame directories, each under its name.
 //!
 //! Cameras come and go with those directories, and so may the root itself: it is followed like a frame directory
-//! (`frames/follow.rs`). An event only says that it is time to look; what is there is read from the directory, so
-//! that a lost event costs nothing but the time until the next one.
+//! (`frames/follow.rs`). An event only says that it is time to look. Which cameras there are is read from the
+//! directory, so a lost event only delays the result until the next one.
 //!
-//! A camera is a *directory* with a valid name. Symlinks are none, wherever they lead: who may write into the root
-//! could have the server show what it can read elsewhere. See also [`super::frame::Links`].
+//! A camera is a *directory* with a valid name. A symlink is never one, wherever it leads: otherwise, whoever may
+//! write into the root could make the server show files that it can read elsewhere. See also [`super::frame::Links`].
 
 use std::fs;
 use std::io;
@@ -20,25 +20,25 @@ use crate::frames::follow::{Follower, complain};
 use crate::frames::name::Name;
 use crate::logging::Brake;
 
-/// Tells when there may be other cameras in a directory, and which there are.
+/// Reports when the cameras in a directory may have changed, and which there are.
 #[derive(Debug)]
 pub struct Root {
     dir: PathBuf,
     follower: Follower,
-    /// When to look again, because it could not be read.
+    /// When to look again, because the directory could not be read.
     again: Option<Instant>,
     brake: Brake,
 }
 
-/// Entries beyond which a root is not read: whoever may write into it could keep the server busy with nothing else. The cameras
-/// that there are stay.
+/// A root with more entries than this is not read, because whoever may write into it could keep the server busy with
+/// nothing else. The cameras that are already known stay.
 const MOST_ENTRIES: usize = 4096;
 
-/// The wait before another try to read it, where no event tells when that makes sense.
+/// The wait before another attempt to read it, where no event says when that makes sense.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Root {
-    /// Watches `dir`, which need not exist yet. What it holds already is not told: look after this.
+    /// Watches `dir`, which need not exist yet. What is already in it is not reported, so look at it after this call.
     pub fn new(dir: &Path) -> Result<Self> {
         let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
         let mut root = Root {
@@ -55,12 +55,12 @@ impl Root {
         Ok(root)
     }
 
-    /// Where the cameras are.
+    /// The directory that contains the cameras' directories.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Takes in what has happened, without blocking. True: look again.
+    /// Handles what has happened, without blocking. True means that it is time to look again.
     pub fn read(&mut self, now: Instant) -> io::Result<bool> {
         let (mut changed, brake) = (false, &mut self.brake);
         self.follower.read(
@@ -71,13 +71,13 @@ impl Root {
         Ok(changed)
     }
 
-    /// When to call [`Root::retry`]; `None`, as nearly always, means never.
+    /// When to call [`Root::retry`]; `None`, the usual case, means never.
     pub fn retry_at(&self) -> Option<Instant> {
         let follower = self.follower.retry_at();
         follower.into_iter().chain(self.again).min()
     }
 
-    /// Tries again to watch what could not be watched. True: look again.
+    /// Tries again to watch what could not be watched. True means that it is time to look again.
     pub fn retry(&mut self, now: Instant) -> bool {
         let due = self.again.take_if(|at| *at <= now).is_some();
         let (mut changed, brake) = (due, &mut self.brake);
@@ -89,8 +89,8 @@ impl Root {
         changed
     }
 
-    /// The cameras that there are now, by name; a root that is missing has none. `None` says that it could not be read, or has
-    /// too many entries, and that [`Root::retry`] tells when to look again.
+    /// The cameras that exist now, by name; a root that is missing has none. `None` means that the root could not be
+    /// read, or has too many entries; [`Root::retry`] then tells when to look again.
     pub fn cameras(&mut self, now: Instant) -> Option<Vec<Name>> {
         self.again = None;
         match cameras_in(&self.dir) {
@@ -120,7 +120,8 @@ fn cameras_in(dir: &Path) -> Result<Vec<Name>> {
             )));
         }
         let entry = entry.doing(doing)?;
-        // Of the entry itself, not of what a symlink leads to. One that has just gone is none.
+        // The type of the entry itself, not of a symlink's target. An entry that has just gone counts as no
+        // directory.
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let name = entry.file_name();
         let name = name.to_str().and_then(|name| name.parse().ok());

@@ -1,13 +1,15 @@
-//! What a producer tells about itself: the file `state` of a frame directory, and whether there is a producer at all.
+//! What a producer says about itself, in the file `state` of a frame directory, and whether there is a producer at
+//! all.
 //!
-//! The file has a line per fact, `key value`, and is renamed into place when the phase changes, never per frame: with the
-//! camera off nobody writes and nobody is woken. It is optional. Who reads it must do without, must not believe
-//! it too much (any program with access to the directory can have written it), and must not take a dead producer's for
-//! the word of the next one: it counts only if it is no older than the line that the producer wrote into `lock`.
+//! The file has one line per fact, `key value`, and is renamed into place when the phase changes, never for each
+//! frame: while the camera is off, nobody writes and nobody is woken. It is optional. A reader has to manage without
+//! it, must not trust it too much (any program with access to the directory may have written it), and must not
+//! mistake a dead producer's file for the next producer's: the file counts only if it is no older than the line that
+//! the producer wrote into `lock`.
 //!
-//! A producer that was killed says nothing, but the kernel lets go of its lock. [`Holder`] asks for that by trying a
-//! shared lock, and gives it back at once. Opening `lock` would be an event for whoever watches the directory, so it is
-//! opened once and kept; trying is none.
+//! A producer that was killed says nothing, but the kernel releases its lock. [`Holder`] checks for that by trying to
+//! take a shared lock, which it releases at once. Opening `lock` would cause an event for those who watch the
+//! directory, so the file is opened once and kept open; trying the lock causes none.
 
 use std::fmt;
 use std::fs::File;
@@ -27,27 +29,27 @@ use crate::frames::jpeg::Picture;
 /// The name of the file.
 pub const STATE: &str = "state";
 
-/// Bytes of it that are read; it has a few hundred.
+/// The number of bytes of it that are read; it has a few hundred.
 const LARGEST: u64 = 4096;
 
-/// Characters of a text (`why`, `source`) that are kept.
+/// The number of characters of a text (`why`, `source`) that are kept.
 const LONGEST_TEXT: usize = 300;
 
-/// What a camera does.
+/// What a camera is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// It stands still: nobody looks.
+    /// It is stopped: nobody is watching.
     Off,
-    /// It was asked for a frame and has none yet.
+    /// A frame was requested, and there is none yet.
     Starting,
-    /// Frames come, or would if somebody asked.
+    /// Frames are coming, or would come if somebody asked for them.
     Live,
-    /// It is gone, or failed.
+    /// It is gone or has failed.
     Lost,
 }
 
 impl Phase {
-    /// As it is written.
+    /// The word for it in the file.
     pub fn word(self) -> &'static str {
         match self {
             Phase::Off => "off",
@@ -67,33 +69,33 @@ impl FromStr for Phase {
     }
 }
 
-/// The facts of the file. Counters are as they were when it was written.
+/// The facts in the file. Counters have the values that they had when it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
-    /// What the camera does.
+    /// What the camera is doing.
     pub phase: Phase,
-    /// Since when, by the wall clock.
+    /// Since when it has been doing that, by the wall clock.
     pub since: SystemTime,
-    /// What is wrong, if it is lost.
+    /// What is wrong, if the camera is lost.
     pub why: Option<String>,
-    /// What the camera is, for people.
+    /// A description of the camera, for people.
     pub source: Option<String>,
-    /// Width and height in pixels, if they are known before a frame is.
+    /// Width and height in pixels, if they are known before there is a frame.
     pub size: Option<Picture>,
-    /// Frames per second that it was set to.
+    /// The frame rate that it is set to, in frames per second.
     pub fps: Option<f64>,
-    /// JPEG quality, 1 to 100, where frames are encoded by the producer.
+    /// JPEG quality, 1 to 100, if the producer encodes the frames.
     pub quality: Option<u8>,
-    /// Frames put in place.
+    /// The number of frames put in place.
     pub published: u64,
-    /// Frames that nobody had asked for.
+    /// The number of frames that nobody had asked for.
     pub dropped: u64,
-    /// Frames that were no whole JPEG.
+    /// The number of frames that were not complete JPEGs.
     pub broken: u64,
 }
 
 impl State {
-    /// A state without further facts.
+    /// A state with no other facts.
     pub fn new(phase: Phase, since: SystemTime) -> Self {
         State {
             phase,
@@ -109,7 +111,8 @@ impl State {
         }
     }
 
-    /// Reads the file's text. A line that means nothing is passed over; without a phase and its time there is no state.
+    /// Parses the file's text. Lines that it does not understand are ignored; without a phase and its time there is
+    /// no state.
     pub fn parse(text: &str) -> Option<State> {
         let lines = || text.lines().filter_map(|line| line.split_once(' '));
         let value = |key: &str| lines().find(|(k, _)| *k == key).map(|(_, value)| value);
@@ -135,8 +138,8 @@ impl State {
         })
     }
 
-    /// What the producer of `dir` says; `None` if there is no file, if it says nothing that can be understood, or if
-    /// somebody else is the producer by now.
+    /// What the producer of `dir` says; `None` if there is no file, if nothing in it can be understood, or if another
+    /// process is the producer by now.
     pub fn read(dir: &Path, links: Links) -> Option<State> {
         let file = frame::open_file(dir, STATE, links).ok()?;
         let about = sys::fstat(&file).ok()?;
@@ -154,14 +157,15 @@ impl State {
         State::parse(&String::from_utf8_lossy(&bytes))
     }
 
-    /// Whether the file is (still) that of the directory's producer. It is not opened: looking wakes nobody.
+    /// Whether the file is (still) from the directory's present producer. The file is not opened, so checking wakes
+    /// nobody.
     pub fn is_current(dir: &Path) -> bool {
         let about = sys::statat(CWD, dir.join(STATE), AtFlags::SYMLINK_NOFOLLOW);
         about.is_ok_and(|about| is_current(dir, &about))
     }
 }
 
-/// Who takes a directory writes into `lock`: a state from before that is somebody else's.
+/// A producer that takes over a directory writes into `lock`, so a state from before that is another producer's.
 fn is_current(dir: &Path, state: &sys::Stat) -> bool {
     let time = |about: &sys::Stat| (about.st_mtime, about.st_mtime_nsec);
     let lock = sys::statat(CWD, dir.join(LOCK), AtFlags::SYMLINK_NOFOLLOW);
@@ -195,14 +199,14 @@ impl fmt::Display for State {
     }
 }
 
-/// What people are told stays on one line, and has an end.
+/// Makes sure that a text for people stays on one line and is not too long.
 fn one_line(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     let text: String = text.chars().map(plain).take(LONGEST_TEXT).collect();
     text.trim().to_owned()
 }
 
-/// Seconds since 1970 with at most six digits behind the point.
+/// Parses seconds since 1970 with at most six decimal places.
 fn parse_time(text: &str) -> Option<SystemTime> {
     let (secs, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -220,7 +224,7 @@ fn parse_size(text: &str) -> Option<Picture> {
     (width > 0 && height > 0).then_some(Picture { width, height })
 }
 
-/// Who has the lock of a frame directory: somebody, or nobody.
+/// Finds out whether some process holds the lock of a frame directory.
 #[derive(Debug, Default)]
 pub struct Holder {
     lock: Option<(Identity, OwnedFd)>,
@@ -229,8 +233,8 @@ pub struct Holder {
 type Identity = (u64, u64);
 
 impl Holder {
-    /// Whether a process holds the lock of `dir` now. `None`: nobody knows, because there is no such file (a
-    /// producer need not lock) or it cannot be opened.
+    /// Whether a process holds the lock of `dir` now. `None` means that this is not known, because there is no such
+    /// file (a producer need not lock) or it cannot be opened.
     pub fn is_there(&mut self, dir: &Path, links: Links) -> Option<bool> {
         let named = sys::statat(CWD, dir.join(LOCK), AtFlags::SYMLINK_NOFOLLOW);
         let named = named.ok().map(|about| identity(&about));
@@ -243,7 +247,7 @@ impl Holder {
         is_locked(file).ok()
     }
 
-    /// Closes what was kept open.
+    /// Closes the file that was kept open.
     pub fn forget(&mut self) {
         self.lock = None;
     }
@@ -254,7 +258,7 @@ fn identity(about: &sys::Stat) -> Identity {
     (about.st_dev as u64, about.st_ino as u64)
 }
 
-/// For a moment nobody else can lock it exclusively: a producer that finds it locked tries again shortly.
+/// For this moment nobody else can lock it exclusively; a producer that finds it locked soon tries again.
 fn is_locked(file: &OwnedFd) -> io::Result<bool> {
     match sys::flock(file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => {

@@ -1,12 +1,12 @@
-//! The reader's side of a frame directory: tells that a frame arrived, in any of several directories.
+//! The reader's side of a frame directory: reports that a frame has arrived, in any of several directories.
 //!
-//! A frame arrives by being renamed onto `current.jpg` (IN_MOVED_TO); a file of that name that is written
-//! in place is not one. The same goes for `state`. Nobody needs to be there first: a directory that does not exist is waited for
-//! at the nearest ancestor that does, and one that is deleted, moved away or replaced is waited for again.
-//! Nothing is polled; only where inotify has no event to give (its limits, permissions) is there a
-//! retry, which the owner's loop calls when [`Watcher::retry_at`] has come.
+//! A frame arrives by being renamed onto `current.jpg` (IN_MOVED_TO); a file of that name that is written in place
+//! does not count. The same applies to `state`. The producer need not be there first: for a directory that does not
+//! exist, the nearest existing ancestor is watched until it appears, and a directory that is deleted, moved away or
+//! replaced is waited for again. Nothing is polled. Only where inotify cannot report anything (its limits,
+//! permissions) are there retries, which the owner's loop makes when the time [`Watcher::retry_at`] has come.
 //!
-//! How paths are followed is in `frames/follow.rs`. What is not noticed is said there too.
+//! `frames/follow.rs` describes how paths are followed, and what goes unnoticed.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,16 +21,16 @@ pub use crate::frames::follow::DirId;
 use crate::frames::follow::{Follower, Happened, complain};
 use crate::logging::Brake;
 
-/// What a reader is told about a directory.
+/// What is reported to a reader about a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A file was renamed onto `current.jpg`: a frame, or the empty file that says 'not yet'.
+    /// A file was renamed onto `current.jpg`: a frame, or the empty file that means 'not yet'.
     Frame,
-    /// The producer has put another `state` in place.
+    /// The producer has put a new `state` in place.
     State,
-    /// The directory appeared, also in place of another one, or events were lost: look at `current.jpg`.
+    /// The directory appeared, possibly in place of another one, or events were lost: look at `current.jpg`.
     Returned,
-    /// The directory is no longer there; it is waited for.
+    /// The directory no longer exists; it is being waited for.
     Gone,
 }
 
@@ -42,7 +42,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Watches nothing yet.
+    /// Creates a watcher that watches nothing yet.
     pub fn new() -> Result<Self> {
         Ok(Watcher {
             follower: Follower::new(WatchFlags::MOVED_TO, Some(CURRENT))?,
@@ -50,8 +50,8 @@ impl Watcher {
         })
     }
 
-    /// Watches `dir` from now on. If it is there, what it holds already is not told: look after this.
-    /// If it is missing it is waited for, and if it cannot be watched that is logged and tried again.
+    /// Watches `dir` from now on. If it exists, what is already in it is not reported, so look at it after this call.
+    /// If it does not exist, it is waited for; if it cannot be watched, that is logged and tried again.
     pub fn add(&mut self, dir: &Path) -> DirId {
         let now = Instant::now();
         let (id, followed) = self.follower.add(dir, now);
@@ -61,19 +61,19 @@ impl Watcher {
         id
     }
 
-    /// Whether the directory is there and watched, as far as events were read: whoever opens a frame in it now is told of
-    /// the next one by [`Change::Frame`].
+    /// Whether the directory exists and is watched, according to the events read so far. If so, whoever opens a frame
+    /// in it now will be notified of the next one by [`Change::Frame`].
     pub fn is_watched(&self, dir: DirId) -> bool {
         self.follower.is_there(dir)
     }
 
-    /// Ends watching; nothing is told of this directory after it.
+    /// Stops watching; nothing is reported about this directory afterwards.
     pub fn remove(&mut self, dir: DirId) {
         self.follower.remove(dir);
     }
 
-    /// Appends what has happened, without blocking. Several frames since the last call are one
-    /// [`Change::Frame`]: only the newest can be opened.
+    /// Appends what has happened, without blocking. Several frames since the last call are reported as one
+    /// [`Change::Frame`], because only the newest can be opened.
     pub fn read(&mut self, now: Instant, changes: &mut Vec<(DirId, Change)>) -> io::Result<()> {
         let brake = &mut self.brake;
         let told = |id, happened: Happened| changes.push((id, happened.into()));
@@ -81,13 +81,13 @@ impl Watcher {
             .read(now, told, |_, error| complain(brake, now, &error))
     }
 
-    /// When to call [`Watcher::retry`]; `None`, as nearly always, means never.
+    /// When to call [`Watcher::retry`]; `None`, the usual case, means never.
     pub fn retry_at(&self) -> Option<Instant> {
         self.follower.retry_at()
     }
 
-    /// Tries again what could not be watched, and appends what that shows. The wait between two tries grows
-    /// from 1 to 30 seconds.
+    /// Tries again to watch what could not be watched, and appends what that reveals. The wait between two attempts
+    /// grows from 1 to 30 seconds.
     pub fn retry(&mut self, now: Instant, changes: &mut Vec<(DirId, Change)>) {
         let brake = &mut self.brake;
         let told = |id, happened: Happened| changes.push((id, happened.into()));

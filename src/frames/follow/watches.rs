@@ -1,9 +1,9 @@
-//! One inotify instance, its watches, and who uses each of them for what.
+//! One inotify instance, its watches, and who uses each watch for what.
 //!
-//! Watching an inode a second time gives the same watch descriptor (inotify_add_watch(2)), so paths that
-//! share ancestors, or lead to one directory, share watches. A watch asks for what its users need
-//! together: events are added while users come and taken away when they go, so that nobody is woken for
-//! something that only a former user wanted.
+//! Watching an inode a second time returns the same watch descriptor (inotify_add_watch(2)), so paths that share
+//! ancestors, or lead to the same directory, share watches. Each watch asks for the events that its users need
+//! together. Events are added when users come and removed when users go, so that nobody is woken for something that
+//! only a former user wanted.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -22,13 +22,13 @@ use crate::event::NumberMap;
 /// Room for the events of one read(2).
 const BUFFER: usize = 8192;
 
-/// The most that one event can take: the header and a name of NAME_MAX bytes with its NUL (inotify(7)).
+/// The largest size of one event: the header and a name of NAME_MAX bytes with its NUL (inotify(7)).
 const LARGEST_EVENT: usize = 16 + 256;
 
-/// What a watched directory is to a followed one.
+/// The role that a watched directory has for a followed one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It is the directory.
+    /// It is the followed directory itself.
     Home,
     /// The path goes on, or would go on, with this name.
     Signpost(OsString),
@@ -45,7 +45,7 @@ pub(super) struct Use {
 
 #[derive(Debug)]
 struct Watch {
-    /// Where the inode was found, to change the mask by; the kernel knows no other way.
+    /// The path at which the inode was found. It is needed to change the mask: the kernel offers no other way.
     path: PathBuf,
     mask: WatchFlags,
     uses: Vec<Use>,
@@ -56,12 +56,12 @@ struct Watch {
 pub(super) struct Watches {
     inotify: OwnedFd,
     wanted: WatchFlags,
-    /// By watch descriptor: the kernel counts them up.
+    /// Keyed by watch descriptor: the kernel assigns them by counting up.
     all: NumberMap<i32, Watch>,
 }
 
 impl Watches {
-    /// An instance without watches; homes will be watched for `wanted`.
+    /// Creates an instance without watches; directories with the role `Home` will be watched for `wanted`.
     pub(super) fn new(wanted: WatchFlags) -> Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
             .doing(|| "create an inotify instance (see fs.inotify.max_user_instances)".into())?;
@@ -72,8 +72,8 @@ impl Watches {
         })
     }
 
-    /// Sets the watch that `role` takes on the directory `path`, on top of what is watched there already.
-    /// It is unused, and told of to nobody, until [`Watches::assign`].
+    /// Sets the watch that `role` requires on the directory `path`, in addition to what is already watched there. It
+    /// has no users, and nobody is notified of its events, until [`Watches::assign`].
     pub(super) fn watch(&mut self, path: &Path, role: &Role) -> Result<i32, Errno> {
         let mask = self.mask(role);
         let wd = set(&self.inotify, path, mask | WatchFlags::MASK_ADD)?;
@@ -87,7 +87,7 @@ impl Watches {
         Ok(wd)
     }
 
-    /// Replaces all uses of the followed directory `dir`, and gives up what nobody needs any more.
+    /// Replaces all uses of the followed directory `dir`, and removes watches that nobody needs any more.
     pub(super) fn assign(&mut self, dir: DirId, uses: Vec<(i32, Use)>) {
         for watch in self.all.values_mut() {
             watch.uses.retain(|one| one.dir != dir);
@@ -104,7 +104,7 @@ impl Watches {
         let unused = self.all.iter().filter(|(_, watch)| watch.uses.is_empty());
         for wd in unused.map(|(wd, _)| *wd).collect::<Vec<_>>() {
             self.all.remove(&wd);
-            // Fails only if the kernel has ended the watch already.
+            // This fails only if the kernel has already ended the watch.
             let _ = inotify::remove_watch(&self.inotify, wd);
         }
         let mut needed = Vec::new();
@@ -120,8 +120,8 @@ impl Watches {
         }
     }
 
-    /// Watches for less. If another directory has taken the path meanwhile, the mask stays as it is (an
-    /// event about that is on its way), and the watch that was just set on the other one goes.
+    /// Reduces what is watched for. If another directory has taken the path in the meantime, the mask stays as it is
+    /// (an event about that is on its way), and the watch that was just set on the other directory is removed.
     fn narrow(&mut self, wd: i32, mask: WatchFlags) {
         let Some(watch) = self.all.get_mut(&wd) else {
             return;
@@ -136,7 +136,7 @@ impl Watches {
         }
     }
 
-    /// Gives a watch back the mask that was taken from it by mistake.
+    /// Restores the mask of a watch that was reduced by mistake.
     fn widen(&mut self, wd: i32) {
         if let Some(watch) = self.all.get(&wd) {
             let _ = set(
@@ -157,8 +157,8 @@ impl Watches {
         }
     }
 
-    /// Hands out all queued events, each with the uses of its watch, the file's name if it is about a file.
-    /// Usually one read(2): what it leaves room for, the queue did not have.
+    /// Hands out all queued events, each with the uses of its watch and, if it is about a file, that file's name.
+    /// This usually takes one read(2): if the buffer has room left, the queue is empty.
     pub(super) fn read(
         &mut self,
         mut each: impl FnMut(&[Use], ReadFlags, Option<&OsStr>),
