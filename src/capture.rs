@@ -1,17 +1,18 @@
-//! The capture side: one camera into one frame directory, while somebody looks.
+//! The capture side: brings frames from one camera into one frame directory, while somebody is watching.
 //!
-//! What to do is decided in [`lifecycle`]; this file is the loop around it. It waits for
+//! [`lifecycle`] decides what to do; this file is the loop around it. The loop waits for
 //!
 //! - signals: SIGTERM, SIGINT and SIGHUP stop the camera and end the process;
-//! - the frame directory, while frames are not coming. While they are, its descriptor rests: what happened
-//!   there is read when a frame comes due, right before the decision about it, so that one published frame
-//!   is one wake-up;
+//! - the frame directory, while no frames are coming. While they are, its descriptor is not watched; its events are
+//!   read when a frame comes due, right before the decision about that frame, so that one published frame costs one
+//!   wake-up;
 //! - the source, while it is started;
-//! - where cameras come and go (/dev), if the source knows such a place: hardly ever, so at all times;
-//! - deadlines: the source's tick, the lifecycle's, and tries to get back a lost directory.
+//! - the place where cameras come and go (/dev), if the source knows one. This hardly ever happens, so it is watched
+//!   at all times;
+//! - deadlines: those of the source and of the lifecycle, and attempts to get back a lost directory.
 //!
-//! With the camera off there is no deadline and nothing registered but signals, directory and /dev, and the process
-//! sleeps until one of them speaks.
+//! With the camera off there are no deadlines, and only signals, the directory and /dev are watched: the process
+//! sleeps until one of them has something to report.
 
 #[cfg(feature = "libcamera")]
 pub mod libcamera;
@@ -45,10 +46,10 @@ use pace::Pace;
 use report::Report;
 use source::{Source, Trouble};
 
-/// Between two log lines of one kind that viewers, coming and going, or a failing camera can cause.
+/// The interval between two log lines of one kind that viewers coming and going, or a failing camera, can cause.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// A camera asked for 30 frames a second may well give 30.3.
+/// A camera that is asked for 30 frames per second may well deliver 30.3.
 const INEXACT: f64 = 1.02;
 
 /// What the user can choose.
@@ -56,17 +57,17 @@ const INEXACT: f64 = 1.02;
 pub struct Options {
     /// The frame directory.
     pub dir: PathBuf,
-    /// How long the camera goes on streaming after the last frame that nobody opened.
+    /// How long the camera continues to stream after the last frame that nobody opened.
     pub linger: Duration,
-    /// The longest that frames are held back after a start while exposure settles.
+    /// The longest time for which frames are held back after a start while the exposure settles.
     pub settle: Duration,
-    /// Frames per second that are published at the most, from 0.01 to 1000; without, as many as come. A source that
-    /// itself promises no more is not held to it, so that its jitter costs no frame.
+    /// The maximum number of frames published per second, from 0.01 to 1000; `None` publishes as many as come. If the
+    /// source itself promises no more than this, the limit is not applied, so that its jitter costs no frames.
     pub fps: Option<f64>,
 }
 
-/// Runs `source` into its frame directory until a signal comes or its input ends. An input that was cut off
-/// is [`Error::Ended`].
+/// Captures from `source` into its frame directory until a signal arrives or the input ends. If the input was cut
+/// off, the result is [`Error::Ended`].
 pub fn run(source: &mut dyn Source, options: &Options) -> Result<()> {
     let mut capture = Capture::new(source, options)?;
     let what = capture.source.describe();
@@ -86,7 +87,7 @@ pub fn run(source: &mut dyn Source, options: &Options) -> Result<()> {
     ended
 }
 
-/// Whose events the loop gets.
+/// Identifies the origin of an event.
 #[derive(Clone, Copy)]
 enum Name {
     Signals,
@@ -95,13 +96,13 @@ enum Name {
     Presence,
 }
 
-/// Why the loop ends in good order, for the log; `None` while it goes on.
+/// Why the loop ends in an orderly way, for the log; `None` while it goes on.
 type Done = Option<String>;
 
 struct Capture<'a> {
     source: &'a mut dyn Source,
     lifecycle: Lifecycle,
-    /// Frames per second at the most.
+    /// The maximum number of frames per second.
     fps: Option<f64>,
     outlet: Outlet,
     signals: Signals,
@@ -110,7 +111,7 @@ struct Capture<'a> {
     directory_rests: bool,
     started: bool,
     frames: Option<Registration>,
-    /// The newest frame's moment of capture.
+    /// When the newest frame was captured.
     captured: SystemTime,
     report: Report,
     broken_brake: Brake,
@@ -152,7 +153,7 @@ impl<'a> Capture<'a> {
         })
     }
 
-    /// Sleeps until something happens, and deals with all of it.
+    /// Sleeps until something happens, and handles all of it.
     fn turn(&mut self) -> Result<Done> {
         let sleep = self.poll.wait(self.deadline());
         sleep.doing(|| "wait for events".into())?;
@@ -200,7 +201,7 @@ impl<'a> Capture<'a> {
         others.into_iter().chain([source]).flatten().min()
     }
 
-    /// Hears requests, and starts the camera for the first.
+    /// Checks for requests, and starts the camera on the first one.
     fn look(&mut self, now: Instant) -> Result<Done> {
         if !self.outlet.look(now)? {
             return Ok(None);
@@ -209,7 +210,7 @@ impl<'a> Capture<'a> {
         self.act(action, now)
     }
 
-    /// Takes in what the source has, and decides about its newest frame.
+    /// Handles what the source has delivered, and decides about its newest frame.
     fn advance(&mut self, now: Instant) -> Result<Done> {
         match self.source.advance(now) {
             Ok(None) => Ok(None),
@@ -259,7 +260,7 @@ impl<'a> Capture<'a> {
         Ok(None)
     }
 
-    /// The limit of frames per second, if the source may exceed it by more than cameras are inexact.
+    /// The limit of frames per second, if the source may exceed it by more than the usual inaccuracy of cameras.
     fn excess(&self) -> Option<f64> {
         let promised = self.source.facts().fps;
         self.fps
@@ -267,7 +268,7 @@ impl<'a> Capture<'a> {
     }
 
     fn stop(&mut self) {
-        // First: closing its descriptor is the source's right.
+        // This comes first because the source may close its descriptor.
         if let (Some(frames), Some(fd)) = (self.frames.take(), self.source.fd()) {
             self.poll.remove(fd, frames);
         }
@@ -277,7 +278,7 @@ impl<'a> Capture<'a> {
     }
 
     fn publish(&mut self, now: Instant) -> Result<Done> {
-        // Before the frame: who sees that is to know already that the camera is live.
+        // Before the frame: whoever sees the frame should already know that the camera is live.
         self.tell_state(now);
         match self.source.jpeg() {
             Ok(jpeg) => {
@@ -321,7 +322,8 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// The camera is gone. The frame it left goes too, and who waits is made to ask again.
+    /// Handles the loss of the camera. The frame that it left is removed too, and those who are waiting are made to
+    /// ask again.
     fn lose(&mut self, message: &str, now: Instant) {
         self.stop();
         let announced = self.tell_lost(message, now);
@@ -336,15 +338,15 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// Puts the empty file into place, and says whether it is.
+    /// Puts the empty file into place; returns whether that succeeded.
     fn tell_lost(&mut self, message: &str, now: Instant) -> bool {
         self.report.lose(message);
-        // Before the empty file: who is woken by that is to know why.
+        // Before the empty file: whoever is woken by that file should already know the reason.
         self.tell_state_of(Phase::Lost, now);
         self.outlet.announce(now)
     }
 
-    /// Writes the state file, if it would say something new or could not be written before.
+    /// Writes the state file if it would say something new, or if it could not be written before.
     fn tell_state(&mut self, now: Instant) {
         self.tell_state_of(self.lifecycle.phase(), now);
     }
@@ -356,7 +358,7 @@ impl<'a> Capture<'a> {
         self.outlet.tell_state(now);
     }
 
-    /// Lingering comes and goes with every frame that nobody opened, so it is for the curious.
+    /// Lingering begins and ends with every frame that nobody opened, so it is logged only at a detailed level.
     fn tell_phase(&mut self, now: Instant) {
         let phase = self.lifecycle.phase();
         if std::mem::replace(&mut self.told, phase) == phase {
@@ -375,7 +377,7 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// While frames come, the directory is read when they do; otherwise it has to wake the loop.
+    /// While frames are coming, the directory is read when one arrives; otherwise the directory has to wake the loop.
     fn rest_or_listen(&mut self) -> Result<()> {
         let rests = matches!(self.lifecycle.phase(), Phase::Live | Phase::Lingering);
         if rests == self.directory_rests {

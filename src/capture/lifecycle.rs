@@ -1,4 +1,4 @@
-//! When the camera runs and which frames are published: the decisions, without any I/O.
+//! Decides when the camera runs and which frames are published, without doing any I/O.
 //!
 //! ```text
 //!                 asked                       frame settled, or deadline
@@ -17,36 +17,37 @@
 //! | state | camera | frames | sleeps until |
 //! | --- | --- | --- | --- |
 //! | Off | stopped | none | asked |
-//! | Starting | streams | held back until settled, or the deadline | a frame, the deadline |
-//! | Live | streams | published if asked since the last one was | a frame |
-//! | Lingering | streams | dropped unencoded | asked (seen at a frame), the linger's end |
-//! | Lost | gone | none | asked; then the retry's time |
+//! | Starting | streams | held back until settled, or until the deadline | a frame, or the deadline |
+//! | Live | streams | published if somebody asked since the last one was | a frame |
+//! | Lingering | streams | dropped without being encoded | asked (noticed when a frame arrives), or the linger time is over |
+//! | Lost | gone | none | asked, then until the time of the retry |
 //!
-//! *Asked* means that `current.jpg` was opened since a frame was last put there. It is used up by the
-//! decision to publish, before the rename, so that whoever opens the new frame asks for the next.
+//! *Asked* means that `current.jpg` has been opened since a frame was last put there. The decision to publish uses up
+//! the request before the rename, so opening the new frame is a request for the next one.
 //!
-//! A camera may be faster than wanted (`Lifecycle::limit`). Frames that come before one is due are dropped as if they had not
-//! come; requests stand until then. Only what is published moves the grid on, so whoever asks after a pause
-//! gets the next frame there is.
+//! A camera may be faster than wanted (`Lifecycle::limit`). Frames that come before one is due are dropped as if they
+//! had not come, and requests remain pending until then. Only a published frame advances the time grid, so a request
+//! after a pause is answered with the next frame that arrives.
 //!
-//! A lost camera is tried again only while somebody asks, and one request does not last for ever: at each
-//! failure the owner renames the empty file into place. Readers that still wait see it and open it; that
+//! A lost camera is tried again only while somebody is asking, and a single request does not last for ever: at each
+//! failure the owner renames the empty file into place. Readers that are still waiting see it and open it, which is a
+//! new request. Those that have left do not, and the camera is left alone until the next request.
 //! is asking again. Those who left do not, and the camera rests until the next request.
 
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
 
-/// The first wait after the camera was lost; each further one is twice as long.
+/// The first wait after the camera was lost; each further one is twice as long as the one before.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
 /// The longest wait.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// What the owner has to do now.
+/// What the owner has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Go on waiting; a frame at hand is dropped.
+    /// Continue to wait; if there is a frame at hand, drop it.
     Nothing,
     /// Start the source.
     Start,
@@ -56,16 +57,16 @@ pub enum Action {
     Publish,
 }
 
-/// The state, as told to people.
+/// The state as it is reported to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Configured, not streaming.
+    /// Configured but not streaming.
     Off,
-    /// Streaming, no frame published since.
+    /// Streaming, but no frame has been published since the start.
     Starting,
-    /// Streaming, each demanded frame is published.
+    /// Streaming, and each frame that is asked for is published.
     Live,
-    /// Streaming, nobody asked.
+    /// Streaming, but nobody is asking.
     Lingering,
     /// The camera is gone.
     Lost,
@@ -76,7 +77,7 @@ enum State {
     Off,
     Starting {
         settled_by: Instant,
-        /// A frame has come that is not settled.
+        /// Whether a frame has come that is not settled.
         held: bool,
     },
     Live,
@@ -96,12 +97,12 @@ pub struct Lifecycle {
     linger: Duration,
     settle: Duration,
     pace: Pace,
-    /// The wait after the next loss.
+    /// The wait that will follow the next loss.
     next_wait: Duration,
 }
 
 impl Lifecycle {
-    /// A camera that is off. `linger` and `settle` are those of [`super::Options`].
+    /// Creates a camera that is off. `linger` and `settle` are those of [`super::Options`].
     pub fn new(linger: Duration, settle: Duration) -> Self {
         Lifecycle {
             state: State::Off,
@@ -113,13 +114,13 @@ impl Lifecycle {
         }
     }
 
-    /// From now on frames are published at this pace at the most.
+    /// From now on, publishes frames no faster than this pace.
     pub(super) fn limit(&mut self, now: Instant, mut pace: Pace) {
         pace.start(now);
         self.pace = pace;
     }
 
-    /// What people call the state.
+    /// The state as it is reported to people.
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Off => Phase::Off,
@@ -130,7 +131,7 @@ impl Lifecycle {
         }
     }
 
-    /// Somebody opened `current.jpg`.
+    /// Reports that somebody opened `current.jpg`.
     pub fn asked(&mut self, now: Instant) -> Action {
         self.asked = true;
         match self.state {
@@ -144,7 +145,8 @@ impl Lifecycle {
         }
     }
 
-    /// The source has a new frame, and all requests before it have been told by [`Lifecycle::asked`].
+    /// Reports that the source has a new frame. All requests before it must have been reported by
+    /// [`Lifecycle::asked`].
     pub fn frame(&mut self, now: Instant, settled: bool) -> Action {
         match &mut self.state {
             State::Starting { settled_by, held } if !settled && now < *settled_by => {
@@ -170,7 +172,7 @@ impl Lifecycle {
         }
     }
 
-    /// The deadline may have come, and all requests before it have been told.
+    /// Reports that the deadline may have come. All requests before it must have been reported.
     pub fn tick(&mut self, now: Instant) -> Action {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return Action::Nothing;
@@ -186,13 +188,13 @@ impl Lifecycle {
         }
     }
 
-    /// The frame that was to be published was not: it could not be written, or was none.
+    /// Reports that the frame to be published was not published: it could not be written, or was not a valid frame.
     pub fn unpublished(&mut self) {
         self.asked = true;
     }
 
-    /// The camera was lost, or did not start. `announced` says that the empty file is in place, so that
-    /// requests from before will be made again by those who still have them. Tells the wait.
+    /// Reports that the camera was lost, or did not start. `announced` says that the empty file is in place, so that
+    /// earlier requests will be repeated by those who are still waiting. Returns the time until the retry.
     pub fn lost(&mut self, now: Instant, announced: bool) -> Duration {
         let wait = self.next_wait;
         self.next_wait = (wait * 2).min(LAST_RETRY);
@@ -203,7 +205,7 @@ impl Lifecycle {
         wait
     }
 
-    /// The device has come back, or may have: nothing is left to wait for.
+    /// Reports that the device has come back, or may have: there is no reason to wait any longer.
     pub fn returned(&mut self, now: Instant) -> Action {
         let State::Lost { .. } = self.state else {
             return Action::Nothing;

@@ -1,17 +1,19 @@
-//! What cameras call MJPEG, made into what everybody calls JPEG. Nearly always that is nothing: the driver's bytes
-//! are passed on where they lie.
+//! Turns what cameras call MJPEG into what everybody calls JPEG. In nearly all cases nothing has to be done, and the
+//! driver's bytes are passed on where they are.
 //!
-//! - **Padding.** A buffer may hold more than the picture: devices fill up transfers. What stands behind EOI is left out.
-//! - **Huffman tables.** The scheme comes from AVI files, whose frames (with `AVI1` in APP0) have no tables of their own
-//!   and mean the typical ones of ITU-T T.81, K.3.3. Some decoders of single pictures refuse such a frame, so the tables
-//!   are put in once, here, and not by each viewer.
+//! - **Padding.** A buffer may hold more than the picture, because devices fill up their transfers. Anything after
+//!   EOI is removed.
+//! - **Huffman tables.** The format comes from AVI files, whose frames (with `AVI1` in APP0) have no tables of their
+//!   own and imply the typical ones of ITU-T T.81, K.3.3. Some decoders of single pictures refuse such a frame, so
+//!   the tables are added once, here, instead of by each viewer.
 
 use crate::frames::jpeg::{self, Defect, marker};
 
-/// The JPEG among what a driver or a program gave; `spare` is the memory for one that has to be completed.
+/// The JPEG in the bytes from a driver or a program; `spare` is the memory for one that has to be completed.
 pub(super) fn clean<'a>(bytes: &'a [u8], spare: &'a mut Vec<u8>) -> Result<&'a [u8], Defect> {
     let head = jpeg::head(bytes)?;
-    // From the back, where it stands but for the padding. Entropy-coded data cannot contain it (T.81, B.1.1.5).
+    // EOI is searched for from the end, where it is unless there is padding. Entropy-coded data cannot contain it
+    // (T.81, B.1.1.5).
     let scan = bytes.get(head.scan..).unwrap_or_default();
     let end = scan
         .windows(2)
@@ -44,7 +46,8 @@ fn write_tables(into: &mut Vec<u8>) {
     }
 }
 
-/// Class (0 DC, 1 AC) and number, how many codes of 1 to 16 bits there are, and their values: T.81, tables K.3 to K.6.
+/// Class (0 for DC, 1 for AC) and number of a table, how many codes of 1 to 16 bits it has, and their values: T.81,
+/// tables K.3 to K.6.
 const TABLES: [(u8, [u8; 16], &[u8]); 4] = [
     (0x00, [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0], &DC),
     (
@@ -93,7 +96,7 @@ mod tests {
     use super::*;
     use crate::picture::encode::{Encoder, Planes};
 
-    /// A picture with something in it, and the same without its tables.
+    /// A picture that is not empty, and the same without its tables.
     fn pictures() -> (Vec<u8>, Vec<u8>) {
         let noise = |seed: usize| -> Vec<u8> {
             let at = |i: usize| ((i * i * seed + i / 7 * seed) >> 3) as u8;

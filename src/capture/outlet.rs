@@ -1,8 +1,8 @@
-//! Where frames go out and requests come in: the publisher and the demand watch of one directory, kept
-//! together through its deletion and replacement.
+//! The place where frames go out and requests come in: the publisher and the demand watch of one directory, which are
+//! kept together when the directory is deleted or replaced.
 //!
-//! The order in which a directory is taken over is part of the contract: make and lock it, watch it, then
-//! announce. A request made before the watch was set is made again at the announcement.
+//! The order of the steps by which a directory is taken over is part of the contract: make and lock it, watch it,
+//! then announce. A request made before the watch was set is repeated at the announcement.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,28 +18,28 @@ use crate::frames::publish::Publisher;
 use crate::frames::state::State;
 use crate::logging::Brake;
 
-/// Waits between two tries to take the directory over again: the first, and the longest.
+/// The first and the longest wait between two attempts to take over the directory again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// One producer's end of a frame directory.
+/// The producer's end of a frame directory.
 #[derive(Debug)]
 pub(super) struct Outlet {
     dir: PathBuf,
     publisher: Publisher,
     demand: Demand,
-    /// The directory is not ours now: when to try again, and the wait after that.
+    /// Set while the directory is not ours: when to try again, and the wait after that.
     retry: Option<(Instant, Duration)>,
-    /// What the camera does.
+    /// What the camera is doing.
     state: Option<State>,
-    /// That is in place.
+    /// Whether that state has been written.
     told: bool,
     brake: Brake,
-    /// For frames that do not go out as they came.
+    /// The memory for frames that are changed before they are published.
     spare: Vec<u8>,
 }
 
 impl Outlet {
-    /// Takes over `dir`, which must succeed at first.
+    /// Takes over `dir`. The first time this must succeed.
     pub(super) fn open(dir: PathBuf) -> Result<Self> {
         let mut outlet = Outlet {
             publisher: Publisher::open(&dir)?,
@@ -56,8 +56,8 @@ impl Outlet {
         Ok(outlet)
     }
 
-    /// Whether somebody asked since the last call. A directory that was lost is made again; only that
-    /// another producer was faster is an error.
+    /// Whether somebody has asked since the last call. A directory that was lost is made again; only if another
+    /// producer was faster is this an error.
     pub(super) fn look(&mut self, now: Instant) -> Result<bool> {
         let what = || format!("read the events of {}", self.dir.display());
         let mut seen = self.demand.drain(now).doing(what)?;
@@ -73,33 +73,35 @@ impl Outlet {
         Ok(seen.asked)
     }
 
-    /// When [`Outlet::look`] has something to do although nothing has happened.
+    /// When [`Outlet::look`] has something to do even though nothing has happened.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let retry = self.retry.map(|(at, _)| at);
         retry.into_iter().chain(self.demand.retry_at()).min()
     }
 
-    /// Publishes a frame, without the pictures in it; a failure is logged, with a brake. Says whether it is in place.
+    /// Publishes a frame, without any pictures hidden in it; a failure is logged, at a limited rate. Returns whether
+    /// the frame is in place.
     pub(super) fn publish(&mut self, jpeg: &[u8], captured: SystemTime, now: Instant) -> bool {
         let jpeg = without_hidden_pictures(jpeg, &mut self.spare);
         let published = self.publisher.publish(jpeg, captured);
         self.tell(published, now)
     }
 
-    /// Puts the empty file in place: nothing to see now; who waits, ask again.
+    /// Puts the empty file in place, which means that there is nothing to see now, and that those who are waiting
+    /// should ask again.
     pub(super) fn announce(&mut self, now: Instant) -> bool {
         let announced = self.publisher.announce();
         self.tell(announced, now)
     }
 
-    /// Takes note of what the camera does now, to be told by [`Outlet::tell_state`].
+    /// Records what the camera is doing now; [`Outlet::tell_state`] publishes it.
     pub(super) fn set_state(&mut self, state: State) {
         self.state = Some(state);
         self.told = false;
     }
 
-    /// Tells what the camera does, unless it is told already. What could not be written is told with the next call, and all of it again
-    /// when the directory was made anew.
+    /// Publishes what the camera is doing, unless that has already been done. If writing fails, the next call tries
+    /// again, and when the directory has been made anew, the whole state is written again.
     pub(super) fn tell_state(&mut self, now: Instant) {
         if let (Some(state), false) = (&self.state, self.told) {
             let told = self.publisher.tell(state);
@@ -124,7 +126,8 @@ impl Outlet {
             Ok(publisher) => {
                 info!("frame directory {dir} was removed or replaced: made it ours again");
                 self.publisher = publisher;
-                // Whoever has asked in it asks again when it is announced. But it may have been replaced once more.
+                // Requests made in the new directory are repeated when it is announced. But it may have been replaced
+                // once more.
                 self.demand.follow(now);
                 self.retry = (!self.publisher.in_place()).then_some((now, RETRY.0));
                 self.told = false;
@@ -145,8 +148,9 @@ impl Outlet {
     }
 }
 
-/// The frame without thumbnails and what else looks like a picture's limits: Mainsail and Home Assistant go by the bytes of
-/// SOI and EOI, wherever they are. Nearly always that is the frame itself, where it lies.
+/// The frame without thumbnails and anything else that contains the bytes of a picture's beginning or end: Mainsail
+/// and Home Assistant look for the bytes of SOI and EOI, wherever they are. Nearly always the result is the frame
+/// itself, without copying it.
 fn without_hidden_pictures<'a>(jpeg: &'a [u8], spare: &'a mut Vec<u8>) -> &'a [u8] {
     let mut kept = 0;
     spare.clear();

@@ -1,27 +1,27 @@
-//! How often a frame is let through.
+//! Limits how often a frame is let through.
 
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// How much too early a frame comes that comes early: more, and it is another one.
+/// The most by which a frame can be early; if it comes even earlier, it is a different frame.
 const JITTER: Duration = Duration::from_millis(20);
 
-/// Lets something happen so many times a second: on average not more often, and after a pause of an interval or more
-/// not twice in a row.
+/// Lets something happen a given number of times per second: on average no more often than that, and never twice in a
+/// row after a pause of an interval or more.
 ///
-/// The times lie on a grid, so 25 frames a second become 15 by leaving out two of five, and not 12.5 by
-/// leaving out every second one.
+/// The times are on a grid, so 25 frames per second are reduced to 15 by leaving out two of every five, and not to
+/// 12.5 by leaving out every second one.
 #[derive(Debug)]
 pub(super) struct Pace {
     interval: Option<Duration>,
-    /// How much before its time a frame is let through: the jitter of a camera or of the scheduler.
+    /// How much before its time a frame is let through, to allow for the jitter of a camera or of the scheduler.
     tolerance: Duration,
     due: Option<Instant>,
 }
 
 impl Pace {
-    /// For frames that come by themselves: so many a second are let through.
+    /// For frames that arrive by themselves: lets `fps` of them through per second.
     pub(super) fn limit(fps: f64) -> Result<Self> {
         let interval = interval(fps)?;
         Ok(Pace {
@@ -31,7 +31,7 @@ impl Pace {
         })
     }
 
-    /// Each frame is let through.
+    /// Lets every frame through.
     pub(super) fn unlimited() -> Self {
         Pace {
             interval: None,
@@ -49,7 +49,7 @@ impl Pace {
         })
     }
 
-    /// The first frame is due now.
+    /// Makes the first frame due now.
     pub(super) fn start(&mut self, now: Instant) {
         self.due = Some(now);
     }
@@ -59,9 +59,9 @@ impl Pace {
         self.due
     }
 
-    /// Frames per second; `None` without a limit.
+    /// Frames per second; `None` if there is no limit.
     pub(super) fn fps(&self) -> Option<f64> {
-        // Rounded to thousandths: the interval has whole nanoseconds.
+        // Rounded to thousandths, because the interval is in whole nanoseconds.
         let fps = |interval: Duration| (1e3 / interval.as_secs_f64()).round() / 1e3;
         self.interval.map(fps)
     }
@@ -72,8 +72,8 @@ impl Pace {
         due.is_none_or(|due| now + self.tolerance >= due)
     }
 
-    /// A frame passes: the next one is due an interval after this one was, or half an interval from now if this one was
-    /// late by more than half of one.
+    /// Records that a frame passes. The next one is due one interval after this one was due, or half an interval from
+    /// now if this one was late by more than half an interval.
     pub(super) fn pass(&mut self, now: Instant) {
         if let Some(interval) = self.interval {
             let due = self.due.unwrap_or(now);
@@ -81,7 +81,7 @@ impl Pace {
         }
     }
 
-    /// Lets a frame pass, if it may.
+    /// Lets a frame pass if it may, and returns whether it did.
     pub(super) fn admit(&mut self, now: Instant) -> bool {
         let due = self.is_due(now);
         if due {
@@ -103,7 +103,7 @@ fn interval(fps: f64) -> Result<Duration> {
 mod tests {
     use super::*;
 
-    /// How many of `count` frames pass that come at `rate` per second, every other one early by `jitter`.
+    /// How many of `count` frames pass that arrive at `rate` per second, every other one of them early by `jitter`.
     fn passed(limit: f64, rate: f64, count: u32, jitter: Duration) -> usize {
         let mut pace = Pace::limit(limit).unwrap();
         let start = Instant::now() + jitter;

@@ -1,16 +1,16 @@
-//! The source `pattern`: a test picture that moves, with a clock and a frame number for people and for
-//! programs. It needs no hardware.
+//! The source `pattern`: a moving test picture with a clock and a frame number, readable for people and for programs.
+//! It needs no hardware.
 //!
-//! Frames lie on a fixed grid, start + k/fps, like those of a camera. A frame number counts the points of
-//! the grid, whether or not somebody looked, so that a viewer sees by the gaps what it did not get; a
-//! tick that comes late takes the newest point and the ones before it are left out. While the source is stopped
-//! there is no grid, no clock and no deadline; the next start goes on with the next number.
+//! Frames are on a fixed time grid, start + k/fps, like those of a camera. The frame number counts the points of the
+//! grid, whether or not somebody was watching, so that a viewer can tell from the gaps which frames it did not get. A
+//! tick that comes late produces the newest point, and the points before it are skipped. While the source is stopped
+//! there is no grid, no clock and no deadline; the next start continues with the next number.
 //!
-//! [`Source::advance`] notes number and time, nothing else. Drawing and encoding are left to
-//! [`Source::jpeg`], so a frame that nobody wants costs a look at the clock.
+//! [`Source::advance`] only notes the number and the time. Drawing and encoding happen in [`Source::jpeg`], so a
+//! frame that nobody wants costs no more than reading the clock.
 //!
-//! Each frame tells its number and time three times: in letters, in the [`strip`] of cells, and in a comment
-//! ([`stamp`](crate::capture::stamp)), which is there at every size.
+//! Each frame contains its number and time in three forms: in letters, in the [`strip`] of cells, and in a comment
+//! ([`stamp`](crate::capture::stamp)), which is present at every size.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -32,14 +32,14 @@ const SIZES: std::ops::RangeInclusive<u16> = 16..=4096;
 /// Frames per second.
 const RATES: std::ops::RangeInclusive<f64> = 0.1..=240.0;
 
-/// While it runs: where the grid begins and what its next point is.
+/// While the source is running: where the grid begins, and its next point.
 #[derive(Clone, Copy, Debug)]
 struct Grid {
     start: Instant,
     next: u64,
 }
 
-/// A frame that was told, and its place on the grid.
+/// A frame that was reported, and its place on the grid.
 #[derive(Clone, Copy, Debug)]
 struct Tick {
     stamp: Stamp,
@@ -53,14 +53,14 @@ pub struct Pattern {
     fps: f64,
     encoder: Encoder,
     grid: Option<Grid>,
-    /// The number of the first frame of the grid.
+    /// The frame number of the grid's first point.
     first: u64,
     newest: Option<Tick>,
     jpeg: Vec<u8>,
 }
 
 impl Pattern {
-    /// A picture of 16x16 to 4096x4096 pixels, 0.1 to 240 frames per second, JPEG quality 1 to 100.
+    /// Makes a picture of 16x16 to 4096x4096 pixels, at 0.1 to 240 frames per second, in JPEG quality 1 to 100.
     pub fn new((width, height): (u16, u16), fps: f64, quality: u8) -> Result<Self> {
         if !SIZES.contains(&width) || !SIZES.contains(&height) {
             let message = format!("pattern: {width}x{height} is not between 16x16 and 4096x4096");
@@ -82,9 +82,9 @@ impl Pattern {
         })
     }
 
-    /// How far point `n` is from the beginning of the grid.
+    /// The time from the beginning of the grid to point `n`.
     fn offset(&self, n: u64) -> Duration {
-        // Past 2^53 points, some million years, this would lose whole ones.
+        // Beyond 2^53 points, which takes some million years, whole points would be lost.
         Duration::try_from_secs_f64(n as f64 / self.fps).unwrap_or(Duration::MAX)
     }
 
@@ -136,7 +136,7 @@ impl Source for Pattern {
         if self.due(grid).is_none_or(|due| now < due) {
             return Ok(None);
         }
-        // Rounding may place this a point too low, never below the one that is due.
+        // Rounding may make this one point too low, but never lower than the point that is due.
         let reached = (now.saturating_duration_since(grid.start).as_secs_f64() * self.fps) as u64;
         let n = reached.max(grid.next);
         grid.next = n + 1;
@@ -190,7 +190,7 @@ mod tests {
         Some(Stamp::find(pattern.jpeg().unwrap()).unwrap().frame)
     }
 
-    /// The luma of a decoded picture: green alone, as the documentation tells browsers.
+    /// The luma of a decoded picture: the green channel alone, as the documentation recommends for browsers.
     fn green(jpeg: &[u8]) -> Vec<u8> {
         let mut decoder = jpeg_decoder::Decoder::new(jpeg);
         let pixels = decoder.decode().unwrap();

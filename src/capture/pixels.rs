@@ -1,28 +1,29 @@
-//! From the raw formats of cameras to the planes that JPEG works in.
+//! Converts the raw formats of cameras into the planes that JPEG works with.
 //!
-//! A picture becomes planar YCbCr 4:2:0 of full range (0 to 255), and no more is done than that takes. Samples that
-//! have full range and lie in planes already go to the encoder where the driver wrote them; interleaved ones are taken
-//! apart; limited range (16 to 235, chroma 16 to 240, as V4L2 has it for YUV unless told otherwise) is stretched by a
-//! table on the way. RGB alone is computed. Lines of chroma that 4:2:0 does not keep go into the mean.
+//! A picture becomes planar YCbCr 4:2:0 with full range (0 to 255), with as little work as possible. Samples that
+//! have full range and are already in planes go to the encoder from where the driver wrote them; interleaved ones are
+//! separated; limited range (16 to 235, chroma 16 to 240, which is V4L2's default for YUV) is stretched by a table on
+//! the way. Only RGB has to be computed. Lines of chroma that 4:2:0 does not keep are averaged in.
 //!
-//! JFIF has the matrix of BT.601 alone, so frames in that of BT.709 are computed over as well.
+//! JFIF knows only the matrix of BT.601, so frames in that of BT.709 are converted as well.
 //!
-//! The layouts: <https://docs.kernel.org/userspace-api/media/v4l/yuv-formats.html>. Not done: the matrices of BT.2020 and
-//! SMPTE 240M, whose colours come out a little off, and chroma's place between the pixels.
+//! The layouts: <https://docs.kernel.org/userspace-api/media/v4l/yuv-formats.html>. Not supported: the matrices of
+//! BT.2020 and SMPTE 240M, whose colours come out slightly wrong, and the position of chroma samples between the
+//! pixels.
 
 use super::v4l2::{Format, Fourcc};
 use crate::picture::encode::Planes;
 
-/// How the bytes of a frame are to be read.
+/// How to interpret the bytes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pixels {
     /// JPEG files.
     Jpeg,
-    /// 4:2:2, packed, with Y at this offset of each pair of bytes: 0 for YUYV, 1 for UYVY.
+    /// 4:2:2, packed, with Y at this offset in each pair of bytes: 0 for YUYV, 1 for UYVY.
     Packed {
         luma: usize,
     },
-    /// 4:2:0, a plane of Y and one of chroma pairs, Cb at this offset: 0 for NV12, 1 for NV21.
+    /// 4:2:0, one plane of Y and one of chroma pairs, with Cb at this offset: 0 for NV12, 1 for NV21.
     Pairs {
         cb: usize,
     },
@@ -32,7 +33,8 @@ pub(super) enum Pixels {
     Grey,
 }
 
-/// What is taken, the best first: JPEG costs nothing, then by what there is to do and to move.
+/// The supported formats, the best first: JPEG costs nothing, and the others are ordered by how much has to be
+/// computed and moved.
 pub(super) const PREFERENCE: [(Fourcc, Pixels); 9] = [
     (Fourcc(*b"MJPG"), Pixels::Jpeg),
     (Fourcc(*b"JPEG"), Pixels::Jpeg),
@@ -46,14 +48,14 @@ pub(super) const PREFERENCE: [(Fourcc, Pixels); 9] = [
 ];
 
 impl Pixels {
-    /// How frames of a format are read, if they can be.
+    /// How frames of a format are interpreted, if the format is supported.
     pub(super) fn of(fourcc: Fourcc) -> Option<Self> {
         let mut known = PREFERENCE.iter();
         known.find(|(code, _)| *code == fourcc).map(|(_, it)| *it)
     }
 }
 
-/// Brings raw frames of one format into planes. Its memory is used again for each.
+/// Converts raw frames of one format into planes. It reuses its memory for each frame.
 pub(super) struct Unpacker {
     pixels: Pixels,
     size: (u16, u16),
@@ -65,7 +67,7 @@ pub(super) struct Unpacker {
     cr: Vec<u8>,
 }
 
-/// Tables from limited range to full: what is outside of the range is cut off.
+/// Tables from limited to full range; values outside of the limited range are clipped.
 struct Ranges {
     luma: [u8; 256],
     chroma: [u8; 256],
@@ -89,7 +91,7 @@ impl Ranges {
     }
 }
 
-/// A table, or nothing to do.
+/// Applies a table; without one there is nothing to do.
 fn map(table: Option<&[u8; 256]>, samples: &mut [u8]) {
     if let Some(table) = table {
         for sample in samples {
@@ -111,7 +113,7 @@ fn mean(a: u8, b: u8) -> u8 {
 }
 
 impl Unpacker {
-    /// For frames of `format`; `None` for JPEG, and for sizes that no JPEG has.
+    /// For frames of `format`; `None` for JPEG, and for sizes that a JPEG cannot have.
     pub(super) fn new(format: &Format) -> Option<Self> {
         let pixels = Pixels::of(format.fourcc)?;
         let (width, height) = (
@@ -138,7 +140,7 @@ impl Unpacker {
         })
     }
 
-    /// The planes of a frame whose own planes lie one behind the other; `None` if it has too few bytes.
+    /// The planes of a frame whose own planes follow one another; `None` if it has too few bytes.
     pub(super) fn unpack<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Planes<'a>> {
         let luma = self.stride * self.height();
         match self.pixels {
@@ -155,8 +157,9 @@ impl Unpacker {
         }
     }
 
-    /// The planes of a frame whose own planes may lie anywhere; `None` if they are not as many as the format has, or
-    /// have too few bytes. Planes of chroma have the stride of that of luma, or half of it where Cb and Cr are apart.
+    /// The planes of a frame whose own planes may be anywhere; `None` if their number is not that of the format, or
+    /// if they have too few bytes. Chroma planes have the stride of the luma plane, or half of it if Cb and Cr are
+    /// separate.
     pub(super) fn unpack_planes<'a>(&'a mut self, planes: &[&'a [u8]]) -> Option<Planes<'a>> {
         match (self.pixels, planes) {
             (Pixels::Packed { luma }, &[bytes]) => self.packed(bytes, luma),
@@ -176,7 +179,7 @@ impl Unpacker {
         usize::from(self.size.1)
     }
 
-    /// Width and height of a plane of chroma.
+    /// Width and height of a chroma plane.
     fn chroma_size(&self) -> (usize, usize) {
         (self.width().div_ceil(2), self.height().div_ceil(2))
     }
@@ -187,7 +190,7 @@ impl Unpacker {
         self.cr.clear();
     }
 
-    /// All three from our own memory, without padding.
+    /// All three planes from our own memory, without padding.
     fn own(&self) -> Option<Planes<'_>> {
         let (width, half) = (self.width(), self.width().div_ceil(2));
         Planes::new(
@@ -203,7 +206,7 @@ impl Unpacker {
         let (width, half) = (self.width(), self.width().div_ceil(2));
         let stride = self.stride;
         for line in 0..usize::from(self.size.1) {
-            // The last pair of an odd width is whole.
+            // With an odd width, the last pair is still complete.
             let row = bytes.get(line * stride..)?.get(..half * 4)?;
             self.y
                 .extend(row.chunks_exact(2).map(|pair| pair[luma]).take(width));
@@ -278,7 +281,7 @@ impl Unpacker {
         Planes::new(self.size, (&self.y, self.width()), none, none)
     }
 
-    /// The plane of Y that begins the frame, stretched.
+    /// The Y plane at the beginning of the frame, stretched.
     fn copy_luma(&mut self, bytes: &[u8]) -> Option<()> {
         let width = self.width();
         for line in 0..self.height() {
@@ -289,8 +292,9 @@ impl Unpacker {
         Some(())
     }
 
-    /// Our own planes from the matrix of BT.709 to that of BT.601, if they are in it. From R, G and B of the one (Rec.
-    /// ITU-R BT.709-6, 3) into the other's formulas, in full range with Cb and Cr around 0:
+    /// Converts our own planes from the matrix of BT.709 to that of BT.601, if they are in the former. The R, G and B
+    /// of the one (Rec. ITU-R BT.709-6, 3) are inserted into the formulas of the other, in full range with Cb and Cr
+    /// around 0:
     /// Y' = Y + 0.1016 Cb + 0.1961 Cr, Cb' = 0.9899 Cb - 0.1107 Cr, Cr' = -0.0725 Cb + 0.9834 Cr.
     fn convert_bt709(&mut self) {
         if !self.bt709 {
@@ -314,7 +318,7 @@ impl Unpacker {
         }
     }
 
-    /// By the formulas of JFIF 1.02, in 16 bits behind the point; chroma of the mean of 2x2 pixels.
+    /// Uses the formulas of JFIF 1.02 with 16 fractional bits; chroma is the mean of 2x2 pixels.
     fn rgb(&mut self, bytes: &[u8]) -> Option<Planes<'_>> {
         self.clear();
         let (width, height) = (self.width(), self.height());
@@ -329,14 +333,14 @@ impl Unpacker {
         for line in (0..height).step_by(2) {
             let (upper, lower) = (row(line)?, row((line + 1).min(height - 1))?);
             for (upper, lower) in upper.chunks(6).zip(lower.chunks(6)) {
-                // The last of an odd width stands for both.
+                // With an odd width, the last pixel stands for both.
                 let second = upper.len() - 3;
                 let sum = |i: usize| {
                     let four = [upper[i], upper[second + i], lower[i], lower[second + i]];
                     four.map(i32::from).iter().sum::<i32>()
                 };
                 let [r, g, b] = [sum(0), sum(1), sum(2)];
-                // Four pixels, so two bits more; the constant is 128 and a half to round.
+                // The sum of four pixels has two more bits; the constant is 128 plus one half for rounding.
                 let sample =
                     |value: i32| ((value + (128 << 18) + (1 << 17)) >> 18).clamp(0, 255) as u8;
                 self.cb.push(sample(-11059 * r - 21709 * g + 32768 * b));

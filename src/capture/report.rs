@@ -1,9 +1,9 @@
-//! What the camera's state file says and when it is written: on a change of phase, never per frame.
+//! What the camera's state file says, and when it is written: on a change of phase, never for each frame.
 //!
-//! Three simplifications for those who read it. Live and lingering are both `live`: the camera runs, and which of the two
-//! it is changes with every frame that nobody opened. A lost camera that is tried again stays `lost` until it has given
-//! a frame, and since its first loss: a try every half minute is no news. What is wrong may change meanwhile, and is told
-//! anew then.
+//! Three things are simplified for readers. Live and lingering are both `live`: the camera is running, and which of
+//! the two applies changes with every frame that nobody opened. A lost camera stays `lost` during new attempts until
+//! it has delivered a frame, and its state dates from the first loss, because an attempt every half minute is no
+//! news. If the reason changes in the meantime, the new one is reported.
 
 use std::time::SystemTime;
 
@@ -11,16 +11,16 @@ use super::lifecycle::Phase;
 use super::source::Source;
 use crate::frames::state::{self, State};
 
-/// Counters, and what was told last.
+/// Counters, and what was reported last.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// Frames put in place.
+    /// The number of frames put in place.
     pub(super) published: u64,
-    /// Frames that nobody had asked for.
+    /// The number of frames that nobody had asked for.
     pub(super) dropped: u64,
-    /// Frames that were no whole JPEG.
+    /// The number of frames that were not complete JPEGs.
     pub(super) broken: u64,
-    /// What is wrong, from a loss to the next usable frame.
+    /// What is wrong, from a loss until the next usable frame.
     why: Option<String>,
     told: Option<(state::Phase, Option<String>)>,
     since: SystemTime,
@@ -38,12 +38,12 @@ impl Report {
         }
     }
 
-    /// The camera is lost, for this reason.
+    /// Records that the camera is lost, and why.
     pub(super) fn lose(&mut self, why: &str) {
         self.why = Some(why.to_owned());
     }
 
-    /// What to write now, if it is anything new.
+    /// What to write now, if there is anything new.
     pub(super) fn news(&mut self, phase: Phase, source: &dyn Source) -> Option<State> {
         let phase = self.public(phase);
         if let Some((told, why)) = &self.told {

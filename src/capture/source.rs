@@ -1,9 +1,9 @@
-//! What the capture loop asks of a camera.
+//! The interface between the capture loop and a camera.
 //!
-//! A source is configured when it is made, then started and stopped any number of times; it never runs
-//! a thread that wakes up while it is stopped. The loop asks it for frames when its descriptor is
-//! readable or its deadline has come, and for the JPEG of a frame only when that frame is going to be
-//! published: a raw frame that nobody wants is never encoded.
+//! A source is configured when it is created, and then started and stopped any number of times. It never has a thread
+//! that wakes up while the source is stopped. The loop asks it for frames when its descriptor is readable or its
+//! deadline has come, and for the JPEG of a frame only when that frame is going to be published: a raw frame that
+//! nobody wants is never encoded.
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -13,23 +13,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::frames::jpeg::Picture;
 
-/// The sources there are, as `--source` names them.
+/// The kinds of source, as `--source` names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A test picture made here.
+    /// A test picture that is made here.
     Pattern,
     /// An MJPEG stream on standard input.
     Stdin,
-    /// A video device; without a path, the first camera there is.
+    /// A video device; without a path, the first camera found.
     V4l2(Option<PathBuf>),
-    /// A camera of libcamera; without a name, the first one.
+    /// A camera of libcamera; without a name, the first one found.
     Libcamera(Option<CameraName>),
 }
 
-/// Which of libcamera's cameras.
+/// Identifies one of libcamera's cameras.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CameraName {
-    /// By its place in the list, from 0.
+    /// By its position in the list, counted from 0.
     Index(usize),
     /// By its id: `/base/soc/i2c0mux/i2c@1/imx219@10`.
     Id(String),
@@ -45,7 +45,7 @@ impl fmt::Display for CameraName {
 }
 
 impl Kind {
-    /// Whether the flag called `setting` (without its dashes) says anything to this source.
+    /// Whether the flag `setting` (without its dashes) applies to this source.
     pub fn takes(&self, setting: &str) -> bool {
         match setting {
             "size" => !matches!(self, Kind::Stdin),
@@ -92,88 +92,89 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A frame that the source holds as its newest.
+/// The frame that the source holds as its newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Captured {
-    /// The moment of capture, as far as the source can tell: it becomes the file's modification time.
+    /// The time of capture, as far as the source knows it; it becomes the file's modification time.
     pub at: SystemTime,
-    /// Exposure and white balance have settled, or the source has none.
+    /// Exposure and white balance have settled, or the source does not have any.
     pub settled: bool,
 }
 
-/// What is known of a source's pictures before there is one, for the file `state`.
+/// What is known about a source's pictures before there is one, for the file `state`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Width and height in pixels.
     pub size: Option<Picture>,
-    /// Frames per second that it is set to.
+    /// The rate that it is set to, in frames per second.
     pub fps: Option<f64>,
-    /// JPEG quality, where frames are encoded here.
+    /// JPEG quality, if the frames are encoded here.
     pub quality: Option<u8>,
 }
 
-/// How long to wait for the next frame of a camera that streams, before it is given up: 5 s and three frames' time. A cable that is
-/// bad or a bus that is full may leave one streaming and mute.
+/// How long to wait for the next frame of a streaming camera before it is given up: 5 s and the time of three frames.
+/// With a bad cable or a saturated bus, a camera may be streaming without delivering anything.
 pub(super) fn patience(frame: Option<Duration>) -> Duration {
     Duration::from_secs(5) + 3 * frame.unwrap_or_default()
 }
 
-/// Why a source gives no frame, by what the loop must do about it.
+/// Why a source delivers no frame, distinguished by what the loop has to do about it.
 #[derive(Debug)]
 pub enum Trouble {
-    /// This frame cannot be used; the next one may. Counted.
+    /// This frame cannot be used, but the next one may be. It is counted.
     Broken(String),
-    /// The device is gone or failed: stop, and try again after a while.
+    /// The device is gone or has failed: stop, and try again after a while.
     Lost(String),
-    /// The device failed in a way that only a new process gets over.
+    /// The device has failed in a way from which only a new process can recover.
     Failed(String),
-    /// There will never be another frame (end of input). `clean` says that nothing was cut off.
+    /// There will never be another frame (end of input). `clean` says whether the input ended between frames.
     Ended {
         /// What happened, for the log.
         message: String,
-        /// The input ended between two frames, not within one.
+        /// Whether the input ended between two frames, and not within one.
         clean: bool,
     },
 }
 
-/// A camera, or something that stands for one.
+/// A camera, or something that takes the place of one.
 pub trait Source {
-    /// What it is, for people: `pattern 640x480 at 30 fps`.
+    /// A description for people: `pattern 640x480 at 30 fps`.
     fn describe(&self) -> String;
 
-    /// What is known of its pictures; it may change with a start.
+    /// What is known about its pictures; this may change with a start.
     fn facts(&self) -> Facts {
         Facts::default()
     }
 
-    /// Begins to deliver frames. No frame from before this call is delivered after it.
+    /// Starts to deliver frames. After this call, no frame from before it is delivered.
     fn start(&mut self, now: Instant) -> Result<(), Trouble>;
 
-    /// Ends delivery without giving up the device: starting again needs no configuring.
+    /// Stops delivery without giving up the device, so that it can be started again without configuring it.
     fn stop(&mut self);
 
-    /// The descriptor that becomes readable when there may be a frame; asked after each start, and the same until the
-    /// stop after it. It is watched only while the source is started.
+    /// The descriptor that becomes readable when there may be a frame. It is asked for after each start and stays the
+    /// same until the next stop. It is watched only while the source is started.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// When to call [`Source::advance`] next without the descriptor having become readable.
+    /// When to call [`Source::advance`] next even if the descriptor has not become readable.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Takes in what has arrived, without blocking. `Some` says that there is a frame newer than the last
-    /// one told; older ones that nobody took are dropped.
+    /// Handles what has arrived, without blocking. `Some` means that there is a frame newer than the last one
+    /// reported; older frames that nobody took are dropped.
     fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble>;
 
-    /// The JPEG of the frame last told by [`Source::advance`], encoded now if it was not one already.
+    /// The JPEG of the frame last reported by [`Source::advance`]; it is encoded now if it was not a JPEG already.
     fn jpeg(&mut self) -> Result<&[u8], Trouble>;
 
-    /// The descriptor that becomes readable when the device may have come or gone; the same for the source's whole life.
-    /// It is watched all the time, also while nobody looks. None for what cannot be unplugged.
+    /// The descriptor that becomes readable when the device may have come or gone; it stays the same for the source's
+    /// whole life. It is watched all the time, even while nobody is watching the camera. `None` for devices that
+    /// cannot be unplugged.
     fn presence(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Takes in what [`Source::presence`] has to tell, without blocking. `true` says that a device that was lost can be
-    /// tried again now.
+    /// Handles what [`Source::presence`] has to report, without blocking. `true` means that another attempt can be
+    /// made now at a device that was lost.
     fn look(&mut self) -> bool {
         false
     }

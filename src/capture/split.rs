@@ -1,8 +1,8 @@
-//! Takes a byte stream apart into JPEGs.
+//! Splits a byte stream into JPEGs.
 //!
-//! Programs that write MJPEG write one JPEG behind the other, some with padding, multipart headers or
-//! line ends in between. Searching for EOI would cut frames at the end of a thumbnail in APP1, so the
-//! structure is followed instead (ITU-T T.81, annex B), with one state for each thing to wait for:
+//! Programs that write MJPEG write one JPEG after another, some with padding, multipart headers or line ends in
+//! between. A search for EOI would end a frame at the end of a thumbnail in APP1, so the structure is followed
+//! instead (ITU-T T.81, annex B), with one state for each thing that can be expected next:
 //!
 //! ```text
 //!           FF D8 FF            SOS                      EOI
@@ -12,14 +12,14 @@
 //!    +--- broken -------+<------------------------------+--+
 //! ```
 //!
-//! Segments are skipped by their length, whatever they contain. In entropy-coded data 0xFF is followed by
-//! 0 (stuffing), a restart marker, or the marker that ends the scan; progressive files have several scans.
-//! What does not fit is a broken frame, and the hunt for the next SOI begins at the byte that did not fit:
-//! earlier bytes are not searched again, because they may hold a thumbnail's SOI. After damage inside a
-//! frame head a thumbnail can still be taken for a frame, once; a stream that is whole has no such case.
+//! Segments are skipped by their length, whatever they contain. In entropy-coded data 0xFF is followed by 0
+//! (stuffing), by a restart marker, or by the marker that ends the scan; progressive files have several scans.
+//! Anything that does not fit makes the frame a broken one, and the hunt for the next SOI begins at the byte that did
+//! not fit. Earlier bytes are not searched again, because they may contain a thumbnail's SOI. After damage within the
+//! head of a frame, a thumbnail can still be mistaken for a frame, once; this cannot happen in an undamaged stream.
 //!
-//! Each byte is looked at once, however the stream is cut into reads. Frames are handed out as slices of
-//! the buffer they were read into, or with that buffer itself ([`Splitter::take`]).
+//! Each byte is examined once, however the stream is divided into reads. Frames are returned as slices of the buffer
+//! that they were read into, or together with that buffer ([`Splitter::take`]).
 
 use std::mem;
 use std::ops::Range;
@@ -27,19 +27,20 @@ use std::ops::Range;
 use crate::frames::frame::LARGEST;
 use crate::frames::jpeg::{self, Defect, Picture, marker};
 
-/// Bytes of the longest frame, as for whoever reads it. Past it the end was missed.
+/// The maximum length of a frame in bytes, the same as for readers of frames. A longer one means that the end was
+/// missed.
 pub const LIMIT: usize = LARGEST as usize;
 
-/// What comes out of the stream, in its order.
+/// What is found in the stream, in the stream's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A whole JPEG.
+    /// A complete JPEG.
     Frame(Found),
-    /// The beginning of a frame that is none. It was dropped.
+    /// The beginning of something that turned out not to be a frame. It was dropped.
     Broken(Defect),
 }
 
-/// Where in the stream a frame lies. Its bytes stay in the buffer until more is read.
+/// The place of a frame in the stream. Its bytes stay in the buffer until more is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Offset of its first byte from the start of the stream.
@@ -50,36 +51,36 @@ pub struct Found {
     pub picture: Picture,
 }
 
-/// What the next byte should be.
+/// What the next byte is expected to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Anything: looking for the start of a frame.
+    /// Anything: the start of a frame is being looked for.
     Hunt,
-    /// The 0xFF of a marker, in the head.
+    /// The 0xFF of a marker in the head.
     Head,
     /// Entropy-coded data.
     Entropy,
-    /// The 0xFF of a marker, with a scan already behind.
+    /// The 0xFF of a marker after at least one scan.
     BetweenScans,
 }
 
-/// A byte stream on its way to becoming frames.
+/// A byte stream that is being split into frames.
 #[derive(Debug)]
 pub struct Splitter {
     limit: usize,
     buffer: Vec<u8>,
-    /// Offset in the stream of the buffer's first byte.
+    /// The offset in the stream of the first byte in the buffer.
     base: u64,
-    /// Where the current frame begins; only meaningful outside of [`State::Hunt`].
+    /// Where in the buffer the current frame begins; only meaningful outside of [`State::Hunt`].
     start: usize,
-    /// The next byte to look at. Beyond the end of the buffer while a segment is skipped.
+    /// The next byte to examine. It is beyond the end of the buffer while a segment is being skipped.
     at: usize,
     state: State,
     between: u64,
 }
 
 impl Splitter {
-    /// A splitter at the start of a stream that drops frames longer than `limit` bytes.
+    /// Creates a splitter at the start of a stream. It drops frames that are longer than `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Splitter {
             limit,
@@ -92,20 +93,20 @@ impl Splitter {
         }
     }
 
-    /// Lets `read` append to the buffer, which has room for `room` bytes more. Frames found before are
-    /// gone after this, so it is called when [`Splitter::next_event`] has nothing more to tell.
+    /// Lets `read` append to the buffer, which has room for `room` more bytes. Frames found earlier are no longer
+    /// available after this, so it should be called only when [`Splitter::next_event`] has nothing more to report.
     pub fn read_by<T>(&mut self, room: usize, read: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         self.forget();
         self.buffer.reserve(room);
         read(&mut self.buffer)
     }
 
-    /// Appends bytes. Frames found before are gone after this.
+    /// Appends bytes. Frames found earlier are no longer available after this.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.read_by(bytes.len(), |buffer| buffer.extend_from_slice(bytes));
     }
 
-    /// What the bytes at hand amount to; `None` when it takes more of them.
+    /// The next event in the bytes read so far; `None` when more bytes are needed.
     pub fn next_event(&mut self) -> Option<Event> {
         let event = match self.walk() {
             Ok(end) => self.finish(end?),
@@ -115,13 +116,13 @@ impl Splitter {
         Some(event)
     }
 
-    /// The bytes of a frame, until more are read. Empty for a frame that is gone.
+    /// The bytes of a frame, until more are read. Empty for a frame that is no longer available.
     pub fn frame(&self, found: &Found) -> &[u8] {
         self.range(found).map_or(&[], |range| &self.buffer[range])
     }
 
-    /// Swaps the frame into `into`, buffer and all: what is copied is not the frame, only what was read
-    /// behind it. Frames found before are gone after this.
+    /// Swaps the frame into `into` together with its buffer, so that only the bytes read after the frame are copied,
+    /// not the frame. Frames found earlier are no longer available after this.
     pub fn take(&mut self, found: Found, into: &mut Vec<u8>) {
         into.clear();
         let Some(Range { start, end }) = self.range(&found) else {
@@ -134,30 +135,30 @@ impl Splitter {
         self.shift(end);
     }
 
-    /// Offset in the stream of the frame whose beginning has been read and whose end has not.
+    /// The offset in the stream of a frame that has begun but whose end has not been read yet.
     pub fn unfinished(&self) -> Option<u64> {
         (self.state != State::Hunt).then(|| self.base + self.start as u64)
     }
 
-    /// How many bytes of the stream were read.
+    /// The number of bytes read from the stream.
     pub fn position(&self) -> u64 {
         self.base + self.buffer.len() as u64
     }
 
-    /// How many bytes before and between frames belonged to none: padding, part headers, rubbish. The
-    /// bytes of broken frames are not among them.
+    /// The number of bytes before and between frames that belong to no frame: padding, part headers, garbage. The
+    /// bytes of broken frames are not included.
     pub fn between(&self) -> u64 {
         self.between
     }
 
-    /// Where the buffer has a frame, if it still has it.
+    /// Where in the buffer a frame is, if it is still there.
     fn range(&self, found: &Found) -> Option<Range<usize>> {
         let start = usize::try_from(found.offset.checked_sub(self.base)?).ok()?;
         let end = start.checked_add(found.len)?;
         (end <= self.buffer.len()).then_some(start..end)
     }
 
-    /// Goes on until a frame ends; its end in the buffer, if it does.
+    /// Proceeds until a frame ends; returns the frame's end in the buffer if there is one.
     fn walk(&mut self) -> Result<Option<usize>, Defect> {
         loop {
             let went_on = match self.state {
@@ -181,7 +182,7 @@ impl Splitter {
         }
     }
 
-    /// Looks for SOI and the 0xFF of the marker after it: two bytes alone turn up in any rubbish.
+    /// Looks for SOI followed by the 0xFF of the next marker, since SOI's two bytes alone occur in any garbage.
     fn hunt(&mut self) -> bool {
         let ahead = &self.buffer[self.at..];
         let skipped = until_marker(ahead);
@@ -216,8 +217,7 @@ impl Splitter {
         true
     }
 
-    /// The code of the marker that stands here, behind any fill bytes; `self.at` is then the 0xFF right
-    /// before it.
+    /// The code of the marker at this position, after any fill bytes; `self.at` is then at the 0xFF right before it.
     fn code(&mut self) -> Result<Option<u8>, Defect> {
         while let Some([0xFF, code]) = self.buffer.get(self.at..self.at + 2) {
             if *code != 0xFF {
@@ -232,7 +232,7 @@ impl Splitter {
         }
     }
 
-    /// Steps over the marker that stands here and what belongs to it; false if its length is not there
+    /// Skips the marker at this position and its segment; returns false if the segment's length has not been read
     /// yet.
     fn segment(&mut self, code: u8) -> Result<bool, Defect> {
         if code != marker::SOI && marker::stands_alone(code) {
@@ -253,7 +253,8 @@ impl Splitter {
         if length < 2 {
             return Err(Defect::BadLength(self.at - self.start));
         }
-        // Not stepped over, so that the hunt goes on from here, however much of it has arrived.
+        // A segment beyond the limit is not skipped, so that the hunt continues from here, however much of it has
+        // arrived.
         let end = self.at + 2 + length;
         self.within_limit(end)?;
         self.at = end;
@@ -263,7 +264,8 @@ impl Splitter {
         Ok(true)
     }
 
-    /// Takes out the frame that ends at `end`. The chain is whole; its head must tell a size as well.
+    /// Extracts the frame that ends at `end`. Its chain of markers is complete, but its head must contain a size as
+    /// well.
     fn finish(&mut self, end: usize) -> Event {
         let bytes = &self.buffer[self.start..end];
         self.at = end;
@@ -281,7 +283,7 @@ impl Splitter {
         Defect::BadMarker(self.at - self.start)
     }
 
-    /// A frame that reaches to `end` may still be one.
+    /// Checks that a frame that extends to `end` is not too long.
     fn within_limit(&self, end: usize) -> Result<(), Defect> {
         if end - self.start > self.limit {
             return Err(Defect::TooLong(self.limit));
@@ -289,7 +291,7 @@ impl Splitter {
         Ok(())
     }
 
-    /// Drops what no frame in the making needs.
+    /// Drops what is not needed for the unfinished frame.
     fn forget(&mut self) {
         let keep_from = match self.state {
             State::Hunt => self.at,
@@ -299,7 +301,7 @@ impl Splitter {
         self.shift(keep_from);
     }
 
-    /// The first `gone` bytes left the buffer.
+    /// Adjusts the positions after the first `gone` bytes were removed from the buffer.
     fn shift(&mut self, gone: usize) {
         self.base += gone as u64;
         self.at = self.at.saturating_sub(gone);
@@ -307,9 +309,9 @@ impl Splitter {
     }
 }
 
-/// How many bytes come before the next 0xFF. The plain loop takes 31 ms for 100 MB of entropy-coded data
-/// on an x86 server core in the size-minded release build, the crate memchr 8 ms: at the 3 MB/s of a camera
-/// not worth a dependency.
+/// The number of bytes before the next 0xFF. For 100 MB of entropy-coded data on an x86 server core, the plain loop
+/// takes 31 ms in the release build, which is optimised for size, and the crate memchr 8 ms. At a camera's 3 MB/s
+/// that is not worth a dependency.
 fn until_marker(bytes: &[u8]) -> usize {
     let found = bytes.iter().position(|&byte| byte == 0xFF);
     found.unwrap_or(bytes.len())

@@ -1,15 +1,15 @@
-//! The stamp that `pattern` puts into each JPEG: which frame it is and when it was captured.
+//! The stamp that `pattern` puts into each JPEG: the frame's number and the time of its capture.
 //!
-//! It travels as text in a comment (COM, ITU-T T.81, B.2.4.5), which every program hands on and no
-//! decoder minds, so the age of a frame can be told wherever its bytes arrive:
+//! It is text in a comment segment (COM, ITU-T T.81, B.2.4.5), which every program passes on and every decoder
+//! ignores, so the age of a frame can be determined wherever its bytes arrive:
 //!
 //! ```text
 //! lazycam frame=123 captured=1733918400.123456 monotonic=8642.123456
 //! ```
 //!
-//! Both times are in seconds with exactly six digits behind the point. `captured` is the wall clock since
-//! the Unix epoch, for people and other machines. `monotonic` is CLOCK_MONOTONIC (clock_gettime(2)), which
-//! all processes of one machine share and which nobody sets: the one to compute ages with.
+//! Both times are in seconds with exactly six decimal places. `captured` is the wall clock since the Unix epoch, for
+//! people and other machines. `monotonic` is CLOCK_MONOTONIC (clock_gettime(2)), which is common to all processes of
+//! a machine and is never set: use this one to compute ages.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,19 +18,19 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::frames::jpeg;
 
-/// Which frame, and when.
+/// The number of a frame and the time of its capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Number of the frame; a frame that was never published leaves a gap.
+    /// The frame's number; a frame that was never published leaves a gap.
     pub frame: u64,
-    /// Wall clock at capture. Microseconds survive; a time before 1970 becomes 1970.
+    /// The wall clock at capture, with a precision of microseconds; a time before 1970 becomes 1970.
     pub captured: SystemTime,
-    /// CLOCK_MONOTONIC at capture. Microseconds survive.
+    /// CLOCK_MONOTONIC at capture, with a precision of microseconds.
     pub monotonic: Duration,
 }
 
 impl Stamp {
-    /// A stamp of this moment. The two clocks are read one behind the other.
+    /// A stamp for the present moment. The two clocks are read one after the other.
     pub fn now(frame: u64) -> Self {
         Stamp {
             frame,
@@ -39,7 +39,7 @@ impl Stamp {
         }
     }
 
-    /// Reads a stamp's text. Anything but the exact form is `None`.
+    /// Parses a stamp's text. Anything that is not exactly in this form gives `None`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let rest = text.strip_prefix("lazycam frame=")?;
@@ -73,13 +73,14 @@ impl fmt::Display for Stamp {
     }
 }
 
-/// CLOCK_MONOTONIC, as other processes of this machine see it: std's `Instant` does not give it away.
+/// CLOCK_MONOTONIC as other processes on this machine see it; std's `Instant` does not reveal its value.
 pub fn monotonic() -> Duration {
     since_start_of(ClockId::Monotonic)
 }
 
-/// `SystemTime::now()` without a system call. The standard library asks the C library, and musl does not find the vDSO
-/// of arm64 (tried on Linux 6.12), so that each look at a clock there enters the kernel; rustix finds it.
+/// `SystemTime::now()` without a system call. The standard library asks the C library, and musl does not find the
+/// vDSO of arm64 (tried on Linux 6.12), so there each reading of a clock would enter the kernel; rustix does find the
+/// vDSO.
 pub fn realtime() -> SystemTime {
     UNIX_EPOCH + since_start_of(ClockId::Realtime)
 }
@@ -87,11 +88,12 @@ pub fn realtime() -> SystemTime {
 fn since_start_of(clock: ClockId) -> Duration {
     let now = clock_gettime(clock);
     let (secs, nanos) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
-    // Neither is ever negative but the wall clock of a machine set to before 1970, and nanoseconds stay below a second: clock_gettime(2).
+    // Seconds are negative only for the wall clock of a machine set to before 1970, and nanoseconds stay below a
+    // second: clock_gettime(2).
     Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
 }
 
-/// Digits only: the standard library's parser would take a sign as well.
+/// Accepts digits only; the standard library's parser would accept a sign as well.
 fn whole(digits: &str) -> Option<u64> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()

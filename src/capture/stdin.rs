@@ -1,33 +1,32 @@
 //! The source `stdin`: an MJPEG byte stream from any program, through a pipe.
 //!
-//! `rpicam-vid --codec mjpeg -o -`, `ffmpeg -f mjpeg -`, `gst-launch-1.0 ... ! jpegenc ! fdsink`: what they
-//! write is taken apart by [`split`](crate::capture::split) and passed on untouched. Thumbnails in it are left out
-//! later, as with every source.
+//! The output of `rpicam-vid --codec mjpeg -o -`, `ffmpeg -f mjpeg -` or `gst-launch-1.0 ... ! jpegenc ! fdsink` is
+//! split into frames by [`split`](crate::capture::split), which are passed on unchanged. Thumbnails in them are left
+//! out later, as with every source.
 //!
-//! **Stopped** means that nothing is read. The pipe fills up, 64 KiB by default (pipe(7)), and the program
-//! at its other end sleeps in write(2).
+//! **Stopped** means that nothing is read. The pipe fills up, 64 KiB by default (pipe(7)), and the program at its
+//! other end sleeps in write(2).
 //!
-//! **Started again**, there is old material in three places: in the pipe, in the hands of the writer that
-//! sleeps, and in queues of its own behind that. All of it comes out faster than the camera makes new
-//! frames, as fast as we read. So whatever comes is read and dropped until the pipe has been empty for
-//! 10 ms (`QUIET`): then the writer has nothing left and waits for its camera, and frames count whose first byte
-//! comes after that. Emptiness for a moment would not do: right behind a read the pipe is always empty,
-//! because the writer that it wakes has not run yet. A writer that never pauses (one that is slower than its
-//! camera, or reads a file) is believed after 500 ms or 4 MiB. A pipe that was empty
-//! at the start holds nobody up, and its next frame counts.
+//! **Started again**, there is old material in three places: in the pipe, in the buffer of the sleeping writer, and
+//! in queues of its own before that. All of it comes out as fast as we read, faster than the camera makes new frames.
+//! So everything that comes is read and dropped until the pipe has been empty for 10 ms (`QUIET`): then the writer
+//! has nothing left and is waiting for its camera, and frames count if their first byte comes after that. It would
+//! not do if the pipe were empty for just a moment: right after a read it always is, because the writer that the read
+//! woke has not run yet. A writer that never pauses (because it is slower than its camera, or reads a file) is taken
+//! to be up to date after 500 ms or 4 MiB. If the pipe was empty at the start, no writer was held up, and the next
+//! frame counts.
 //!
-//! What cannot be told from outside: a writer that takes longer than those 10 ms for each frame of its backlog,
-//! because it encodes raw frames that it queued, looks like a live camera. Its frames then are as much older
-//! as its queue is long.
+//! One case cannot be recognised from outside: a writer that takes longer than those 10 ms for each frame of its
+//! backlog, because it encodes raw frames that it has queued, looks like a live camera. Its frames are then older by
+//! the length of its queue.
 //!
-//! **Never blocking** comes from asking first: FIONREAD tells how much is there (ioctl_tty(2), pipe(7)), poll(2)
-//! whether the end is. O_NONBLOCK is not set: it belongs to the open file description, which other
-//! processes share, such as the shell that started us, and would outlive us there. Should another
-//! process read from the same pipe, a read can still block; such a stream is of no use to either.
+//! **Reads never block** because we check first: FIONREAD returns the number of bytes available (ioctl_tty(2),
+//! pipe(7)), and poll(2) reports the end. O_NONBLOCK is not set: it belongs to the open file description, which other
+//! processes share, such as the shell that started us, and it would stay set after our end. If another process reads
+//! from the same pipe, a read can still block, but such a stream is of no use to either process.
 //!
-//! **Something epoll does not take** (epoll_ctl(2): EPERM for regular files, and for /dev/null) has no descriptor
-//! to wait for; a clock calls for one frame per interval instead, 30 times a second unless asked
-//! otherwise.
+//! **Descriptors that epoll does not accept** (epoll_ctl(2): EPERM for regular files and for /dev/null) cannot be
+//! waited for. For these a clock requests one frame per interval, 30 times per second unless another rate is set.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
@@ -43,32 +42,32 @@ use crate::capture::split::{Event, Found, LIMIT, Splitter};
 use crate::error::{Context, Result};
 use crate::frames::jpeg::Defect;
 
-/// A pipe empty for so long has no writer that waits for us. ffmpeg, held up for 1.5 s and encoding 1280x720 in
-/// 6.5 ms per frame on a server core, got its whole backlog of 45 frames dropped with 10 ms, and with 5 ms
+/// If the pipe is empty for this long, its writer is not waiting for us. ffmpeg was held up for 1.5 s while encoding
+/// 1280x720 in 6.5 ms per frame on a server core: with 10 ms its whole backlog of 45 frames was dropped, with 5 ms
 /// only 2 of them. At 60 fps the pipe is still empty for longer than this between two frames.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// After so much time a writer that never pauses is believed.
+/// After this time a writer that never pauses is taken to be up to date.
 const CATCH_UP_TIME: Duration = Duration::from_millis(500);
 
-/// After so many bytes too: more than all queues behind a pipe are likely to hold.
+/// The same after this many bytes, which is more than all queues before a pipe are likely to hold.
 const CATCH_UP_BYTES: u64 = 4 << 20;
 
-/// Taken by one read: the largest pipe that an unprivileged process can make, pipe(7).
+/// The most that is taken by one read: the size of the largest pipe that an unprivileged process can make, pipe(7).
 const READ_MOST: u64 = 1 << 20;
 
-/// Taken from a file by one read.
+/// The amount taken from a file by one read.
 const FILE_READ: usize = 64 << 10;
 
-/// Frames per second out of a file when nothing else was asked for.
+/// The frame rate for a file if no other was asked for.
 const FILE_FPS: f64 = 30.0;
 
-/// Whether frames that come are new.
+/// Whether the frames that arrive are new.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     /// Nothing is read.
     Stopped,
-    /// What comes may be old: dropped.
+    /// What arrives may be old and is dropped.
     CatchingUp {
         since: Instant,
         last_bytes: Instant,
@@ -78,7 +77,7 @@ enum Phase {
     Live { from: u64 },
 }
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Debug, PartialEq)]
 enum Arrival {
     Nothing,
@@ -86,7 +85,7 @@ enum Arrival {
     End,
 }
 
-/// Frames counted since the beginning, for the closing words.
+/// The numbers of frames since the beginning, for the final message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     whole: u64,
@@ -95,30 +94,30 @@ struct Counts {
     old: u64,
 }
 
-/// An MJPEG stream out of a descriptor: standard input, or a pipe.
+/// An MJPEG stream from a descriptor: standard input, or a pipe.
 pub struct Stdin<F> {
     fd: F,
-    /// The descriptor can be waited for.
+    /// Whether epoll can wait for the descriptor.
     pollable: bool,
     splitter: Splitter,
     phase: Phase,
-    /// For what cannot be waited for.
+    /// The clock for a descriptor that cannot be waited for.
     clock: Option<Pace>,
-    /// When the last read happened, and where in the stream it began.
+    /// Where in the stream the last read began, and when it happened.
     read_at: (u64, SystemTime),
-    /// The frame in the making: where it began and when that was read.
+    /// The unfinished frame: where it began, and when that part was read.
     begun: (u64, SystemTime),
     counts: Counts,
-    /// Broken frames not told yet, and what was wrong with the last of them.
+    /// The number of broken frames that have not been reported yet, and the defect of the last one.
     untold: Option<(u64, Defect)>,
     newest: Vec<u8>,
-    /// The same, if something had to be put in.
+    /// The newest frame in its completed form, if something had to be added to it.
     completed: Vec<u8>,
 }
 
 impl<F: AsFd> Stdin<F> {
-    /// A stream that is read from `fd` on from where it stands. `fps` is how many frames a second
-    /// are taken out of a file, 30 without; a pipe's are all told.
+    /// Creates a stream that is read from the current position of `fd`. From a file, `fps` frames are taken per
+    /// second, 30 if `None`; from a pipe, every frame is reported.
     pub fn new(fd: F, fps: Option<f64>) -> Result<Self> {
         let pollable = is_pollable(fd.as_fd()).doing(|| "watch standard input".into())?;
         let clock = match pollable {
@@ -141,7 +140,7 @@ impl<F: AsFd> Stdin<F> {
         })
     }
 
-    /// Reads what is there, once, and takes it apart.
+    /// Reads once what is available, and splits it.
     fn advance_pipe(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
         let arrival = self.read_pipe()?;
         self.catch_up(now, &arrival);
@@ -161,7 +160,7 @@ impl<F: AsFd> Stdin<F> {
         self.tell_broken(told)
     }
 
-    /// One frame per interval, reading on until there is one.
+    /// Takes one frame per interval, and reads until there is one.
     fn advance_file(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
         if !self.clock.as_mut().is_some_and(|clock| clock.admit(now)) {
             return Ok(None);
@@ -180,7 +179,7 @@ impl<F: AsFd> Stdin<F> {
         }
     }
 
-    /// Keeps a frame as the newest.
+    /// Keeps a frame as the newest one.
     fn tell(&mut self, found: Found) -> Captured {
         let (begun, since) = self.begun;
         let at = match begun == found.offset {
@@ -191,7 +190,7 @@ impl<F: AsFd> Stdin<F> {
         Captured { at, settled: true }
     }
 
-    /// The next whole frame of what was read. Broken ones are counted on the way.
+    /// The next complete frame in what was read. Broken ones on the way are counted.
     fn next_frame(&mut self) -> Option<Found> {
         while let Some(event) = self.splitter.next_event() {
             match event {
@@ -209,7 +208,7 @@ impl<F: AsFd> Stdin<F> {
         None
     }
 
-    /// A good frame goes first; the broken ones are told when there is none.
+    /// A good frame takes precedence; broken ones are reported when there is none.
     fn tell_broken(&mut self, told: Option<Captured>) -> Result<Option<Captured>, Trouble> {
         if told.is_some() {
             return Ok(told);
@@ -240,7 +239,7 @@ impl<F: AsFd> Stdin<F> {
         }
     }
 
-    /// Decides whether the writer has caught up, after a read: what that brought is not new either.
+    /// Decides after a read whether the writer has caught up. What that read returned does not count as new yet.
     fn catch_up(&mut self, now: Instant, arrival: &Arrival) {
         let Phase::CatchingUp {
             since,
@@ -268,13 +267,14 @@ impl<F: AsFd> Stdin<F> {
         };
     }
 
-    /// Reads what the pipe holds, without waiting for more.
+    /// Reads what is in the pipe, without waiting for more.
     fn read_pipe(&mut self) -> Result<Arrival, Trouble> {
         let there = ioctl_fionread(&self.fd).unwrap_or(0);
         if there == 0 && !is_readable(self.fd.as_fd()) {
             return Ok(Arrival::Nothing);
         }
-        // With nothing there and yet readable it is the end, or a device that does not tell how much.
+        // If it is readable with no bytes available, this is the end, or a device that does not report the number of
+        // bytes.
         self.read(there.clamp(4096, READ_MOST) as usize)
     }
 
@@ -288,7 +288,7 @@ impl<F: AsFd> Stdin<F> {
             Ok(0) => Ok(Arrival::End),
             Ok(_) => Ok(Arrival::Bytes),
             Err(Errno::INTR | Errno::AGAIN) => Ok(Arrival::Nothing),
-            // Standard input cannot be opened again, so no error of it passes.
+            // Standard input cannot be opened again, so none of its errors is temporary.
             Err(errno) => Err(Trouble::Ended {
                 message: format!("stdin: cannot read: {errno}"),
                 clean: false,
@@ -392,7 +392,7 @@ impl<F: AsFd> Source for Stdin<F> {
     }
 }
 
-/// Whether epoll takes the descriptor: asked of epoll itself, because the answer depends on the driver.
+/// Whether epoll accepts the descriptor. epoll itself is asked, because the answer depends on the driver.
 fn is_pollable(fd: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     let probe = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let data = epoll::EventData::new_u64(0);
@@ -403,7 +403,7 @@ fn is_pollable(fd: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     }
 }
 
-/// Whether a read would not block now, be it for bytes, the end or an error.
+/// Whether a read would return at once now, with bytes, the end or an error.
 fn is_readable(fd: BorrowedFd<'_>) -> bool {
     let at_once = Timespec {
         tv_sec: 0,

@@ -1,15 +1,19 @@
-//! The tuning files of libcamera's modules, in a lazycam that has libcamera inside (feature `libcamera-static`).
+//! The tuning files of libcamera's modules, in a lazycam that has libcamera built in (feature `libcamera-static`).
 //!
-//! What libcamera needs to know of an image sensor (its noise, colours, lens shading) stands in a file per sensor, which a distribution
-//! puts into /usr/share/libcamera/ipa. Without one, rpi cameras fail. An image without libcamera has none, so the static file carries
-//! all of them, packed as one LZMA stream: for each a line `NAME BYTES` and the bytes (`cross/libcamera` makes it).
+//! What libcamera needs to know about an image sensor (its noise, colours, lens shading) is in one file per sensor,
+//! which distributions put into /usr/share/libcamera/ipa. Without its file, a camera of the rpi pipelines fails. A
+//! system image without libcamera has none of these files, so the static executable carries all of them, packed as
+//! one LZMA stream that contains, for each file, a line `NAME BYTES` followed by the bytes (made by
+//! `cross/libcamera`).
 //!
-//! libcamera reads a camera's file once, when it finds the camera, while a CameraManager starts. So [`offer`] unpacks them for that
-//! time alone, into a directory of its own in memory (some 0.7 MB), and tells the place in LIBCAMERA_IPA_CONFIG_PATH:
-//! <https://libcamera.org/docs.html>, Documentation/environment_variables.rst. What the user has set there comes first,
-//! then the places where an image would have its own, and ours last.
+//! libcamera reads a camera's file only once, when it finds the camera while a CameraManager starts. So [`offer`]
+//! unpacks the files for that time only, into a directory of its own in memory (some 0.7 MB), and puts the directory
+//! into LIBCAMERA_IPA_CONFIG_PATH: <https://libcamera.org/docs.html>, Documentation/environment_variables.rst.
+//! Whatever the user has set there comes first, then the places where the system image would have its own files, and
+//! our directory last.
 //!
-//! Not here: choosing another file for a sensor (LIBCAMERA_RPI_TUNING_FILE does that), and which sensor there is.
+//! Two things are not done here: choosing another file for a sensor (LIBCAMERA_RPI_TUNING_FILE does that), and
+//! finding out which sensor there is.
 #![allow(unsafe_code)] // for the environment: see `announce`
 
 use std::ffi::OsString;
@@ -23,10 +27,10 @@ use log::warn;
 
 use crate::error::{Context, Error, Result};
 
-/// Where libcamera itself would look without the variable; whoever put files there means them.
+/// Where libcamera itself would look without the variable. Files in these places were put there on purpose.
 const OF_THE_IMAGE: [&str; 2] = ["/etc/libcamera/ipa", "/usr/share/libcamera/ipa"];
 
-/// Unpacked files, which go with this.
+/// Unpacked files, which are removed when this is dropped.
 pub(crate) struct Offered(PathBuf);
 
 impl Drop for Offered {
@@ -37,15 +41,17 @@ impl Drop for Offered {
     }
 }
 
-/// Unpacks the files that this program carries, until what is returned is dropped. Without a place for them that is a warning: a
-/// camera that needs none still works, and libcamera tells which file another one misses.
+/// Unpacks the files that this program carries; they are removed when the returned value is dropped. If there is no
+/// place for them, a warning is logged: a camera that needs no such file still works, and for others libcamera
+/// reports which file is missing.
 #[cfg(feature = "libcamera-static")]
 pub(crate) fn offer() -> Option<Offered> {
     let packed = include_bytes!(env!(
         "LAZYCAM_TUNING",
         "the feature libcamera-static is for cross/build --libcamera, which names the packed tuning files"
     ));
-    // The same place every time: the variable is set once, before libcamera starts the first thread beside ours.
+    // The place is the same every time, because the variable is set only once, before libcamera starts its first
+    // thread.
     static PLACE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let offered = match PLACE.get() {
         Some(place) => unpack_into(place.clone(), packed),
@@ -59,7 +65,7 @@ pub(crate) fn offer() -> Option<Offered> {
         .ok()
 }
 
-/// Directories that are in memory, then the one for temporary files.
+/// Directories that are in memory, followed by the one for temporary files.
 #[cfg(feature = "libcamera-static")]
 fn places() -> Vec<PathBuf> {
     let given = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"].map(env::var_os);
@@ -68,7 +74,7 @@ fn places() -> Vec<PathBuf> {
     places
 }
 
-/// Into a new directory in the first of `places` that takes it.
+/// Unpacks into a new directory in the first of `places` where that works.
 fn unpack(packed: &[u8], places: &[PathBuf]) -> Result<Offered> {
     let mut last = Error::Input("no place for libcamera's tuning files".into());
     for place in places {
@@ -83,7 +89,7 @@ fn unpack(packed: &[u8], places: &[PathBuf]) -> Result<Offered> {
     Err(last)
 }
 
-/// Into a directory that must not be there: whatever lies in such a place under our name is somebody else's.
+/// Unpacks into a directory that must not exist yet: anything already there under our name is somebody else's.
 fn unpack_into(dir: PathBuf, packed: &[u8]) -> Result<Offered> {
     let doing = || format!("unpack tuning files into {}", dir.display());
     DirBuilder::new().mode(0o700).create(&dir).doing(doing)?;
@@ -116,7 +122,7 @@ fn write_all(dir: &Path, packed: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The variable's value: what the user has set, the image's own places, and `dir`.
+/// The value of the variable: what the user has set, the system image's own places, and `dir`.
 fn search_path(set: Option<OsString>, dir: &Path) -> OsString {
     let mut path = set.filter(|path| !path.is_empty()).unwrap_or_default();
     for place in OF_THE_IMAGE.map(Path::new).into_iter().chain([dir]) {
@@ -132,8 +138,8 @@ fn search_path(set: Option<OsString>, dir: &Path) -> OsString {
 fn announce(dir: &Path) {
     const VARIABLE: &str = "LIBCAMERA_IPA_CONFIG_PATH";
     let path = search_path(env::var_os(VARIABLE), dir);
-    // SAFETY: no other thread reads or writes the environment. Neither `capture` nor `list` starts threads of its own, and
-    // libcamera's first one starts with the first CameraManager, which is made behind this.
+    // SAFETY: no other thread reads or writes the environment. Neither `capture` nor `list` starts threads of its
+    // own, and libcamera's first thread starts with the first CameraManager, which is created after this.
     unsafe { env::set_var(VARIABLE, path) }
 }
 

@@ -49,8 +49,8 @@ fn every_frame_that_was_opened_is_followed_by_another() {
     assert_eq!(camera.deadline(), None);
 }
 
-/// A live camera of 30 fps whose frames are published `fps` times a second at the most, and somebody who asks for each.
-/// Tells the numbers of the frames published.
+/// A live camera at 30 fps from which at most `fps` frames per second are published, with somebody asking for each
+/// one. Returns the numbers of the published frames.
 fn published(fps: f64, frames: u32) -> Vec<u32> {
     let (mut camera, now) = live();
     camera.limit(now, Pace::limit(fps).unwrap());

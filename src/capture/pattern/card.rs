@@ -16,8 +16,8 @@
 //!   +----------------------------------+
 //! ```
 //!
-//! Bars, labels and the box are drawn once; per frame the strip, the text and the lane. A picture too small
-//! for the strip or the text goes without.
+//! Bars, labels and the box are drawn once; the strip, the text and the lane are drawn for each frame. If the picture
+//! is too small for the strip or the text, they are left out.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -37,21 +37,21 @@ const BARS: [[u8; 3]; 7] = [
     [0, 0, 191],
 ];
 
-/// Letters of `12:34:56.789`.
+/// The number of characters in `12:34:56.789`.
 const CLOCK_LETTERS: usize = 12;
 
-/// How long the sweeping bar takes there and back.
+/// How long the sweeping bar takes to go there and back.
 const SWEEP: Duration = Duration::from_secs(4);
 
-/// The lane's luma, and that of the marks on it.
+/// The luma of the lane, followed by that of the marks on it.
 const LANE: Colour = Colour::grey(24);
 const MARK: Colour = Colour::grey(96);
 
-/// Where the text stands, and how large it is.
+/// The position and the size of the text.
 #[derive(Clone, Copy)]
 struct Text {
     area: Area,
-    /// Of the clock; the line below it has two thirds of that.
+    /// The scale of the clock; the line below it has two thirds of that.
     scale: usize,
 }
 
@@ -61,7 +61,7 @@ impl Text {
     }
 }
 
-/// The picture and where its moving parts are.
+/// The picture, and the positions of its moving parts.
 pub(super) struct Card {
     canvas: Canvas,
     cell: Option<usize>,
@@ -70,7 +70,7 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// Draws what does not move.
+    /// Draws the parts that do not move.
     pub(super) fn new(width: u16, height: u16) -> Self {
         let canvas = Canvas::new(width, height);
         let (width, height) = (canvas.width, canvas.height);
@@ -105,7 +105,7 @@ impl Card {
         card
     }
 
-    /// Draws what moves. `elapsed` is the time that the sweeping bar has been under way.
+    /// Draws the parts that move. `elapsed` is the time for which the sweeping bar has been moving.
     pub(super) fn draw(&mut self, stamp: &Stamp, elapsed: Duration) -> Option<Planes<'_>> {
         let captured = stamp.captured.duration_since(UNIX_EPOCH);
         let captured = captured.unwrap_or_default();
@@ -135,7 +135,7 @@ impl Card {
                 height: lower,
                 ..upper
             };
-            // The lower row has the bars from right to left, each second one black.
+            // The lower row shows the bars from right to left, with every second one replaced by black.
             let reversed = match n % 2 {
                 0 => Colour::rgb(BARS[BARS.len() - 1 - n]),
                 _ => Colour::grey(16),
@@ -145,7 +145,7 @@ impl Card {
         }
     }
 
-    /// The picture's size, to the right of the strip, where there is room.
+    /// Writes the picture's size to the right of the strip, if there is room.
     fn draw_label(&mut self) {
         let label = format!("{}x{}", self.canvas.width, self.canvas.height);
         let Some(cell) = self.cell else { return };
@@ -193,8 +193,7 @@ impl Card {
     }
 }
 
-/// A box in the middle, three quarters as wide as the picture at most; `None` if glyphs of 8 pixels do
-/// not fit.
+/// A box in the middle, at most three quarters as wide as the picture; `None` if glyphs of 8 pixels do not fit.
 fn layout(around: Area) -> Option<Text> {
     let width = |scale| CLOCK_LETTERS * GLYPH * scale + 2 * pad(scale);
     let height = |scale| {
@@ -208,7 +207,7 @@ fn layout(around: Area) -> Option<Text> {
         width(*scale) <= around.width * 7 / 8 && height(*scale) <= around.height * 5 / 8
     };
     let scale = (1..64).take_while(fits).last()?;
-    // On even pixels, as chroma is, so that no colour bleeds into the box.
+    // At even pixel positions, like the chroma samples, so that no colour bleeds into the box.
     let centre = |room: usize, size: usize| (room - size) / 2 / 2 * 2;
     let area = Area {
         x: centre(around.width, width(scale)),
@@ -224,7 +223,7 @@ fn pad(scale: usize) -> usize {
     4 * scale
 }
 
-/// The line below the clock, as wide as that: the frame's number, and the zone as long as it has room.
+/// The line below the clock, which has the same width: the frame's number, and the time zone if there is room for it.
 fn numbered(frame: u64, letters: usize) -> String {
     let number = format!("#{frame:06}");
     match letters.checked_sub(number.len()) {

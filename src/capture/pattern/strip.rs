@@ -1,25 +1,25 @@
-//! The strip: frame number and capture time as black and white cells, for programs that have only pixels.
+//! The strip: frame number and capture time as black and white cells, for programs that have only the pixels.
 //!
-//! It stands in the top left corner, four rows of 32 square cells, black for 0 and white for 1, the
+//! It is in the top left corner and consists of four rows of 32 square cells, black for 0 and white for 1, the
 //! highest bit on the left:
 //!
 //! | row | 32 bits |
 //! | --- | --- |
-//! | 0 | `0x1ACFFC1D`, by which the strip is known (the sync marker of CCSDS 131.0-B) |
-//! | 1 | the frame's number, its lowest 32 bits |
+//! | 0 | `0x1ACFFC1D`, which identifies the strip (the sync marker of CCSDS 131.0-B) |
+//! | 1 | the lowest 32 bits of the frame's number |
 //! | 2 | capture time in milliseconds since the Unix epoch, bits 47 to 16 |
-//! | 3 | bits 15 to 0 of it, then a CRC-16 |
+//! | 3 | bits 15 to 0 of the capture time, then a CRC-16 |
 //!
-//! The CRC is CRC-16/CCITT-FALSE (polynomial 0x1021, start 0xFFFF, nothing reflected, nothing added) over
-//! ten bytes: the number and the time, big-endian.
+//! The CRC is CRC-16/CCITT-FALSE (polynomial 0x1021, initial value 0xFFFF, nothing reflected, no final XOR) over ten
+//! bytes: the number and the time, big-endian.
 //!
-//! A cell is 16 pixels wide and high in pictures of 512x256 and more, 8 in those of 256x128 and more; in
-//! smaller ones there is no strip. Cells so lie on the 8x8 blocks of JPEG: each block has one value, its DC
+//! A cell is 16 pixels wide and high in pictures of 512x256 and larger, and 8 in those of 256x128 and larger; smaller
+//! pictures have no strip. This aligns the cells with the 8x8 blocks of JPEG: each block has a single value, its DC
 //! coefficient, which survives the lowest quality, and the chroma under the strip is neutral.
 //!
-//! To read it in a browser: draw the picture on a canvas of its natural size (`naturalWidth`), take the
-//! green channel (it equals luma where there is no colour) at the middle of each cell, at `(column + 0.5) *
-//! cell` and `(row + 0.5) * cell`, compare with 128, check row 0 and the CRC.
+//! To read it in a browser: draw the picture on a canvas of its natural size (`naturalWidth`), take the green channel
+//! (which equals luma where there is no colour) at the centre of each cell, at `(column + 0.5) * cell` and `(row +
+//! 0.5) * cell`, compare it with 128, and check row 0 and the CRC.
 
 use crate::picture::canvas::{Area, Canvas, Colour};
 
@@ -31,12 +31,12 @@ pub const ROWS: usize = 4;
 
 const SYNC: u32 = 0x1ACF_FC1D;
 
-/// What the strip says.
+/// The information in the strip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Strip {
-    /// The frame's number, its lowest 32 bits.
+    /// The lowest 32 bits of the frame's number.
     pub frame: u32,
-    /// Capture time in milliseconds since the Unix epoch; 48 bits last until the year 10889.
+    /// Capture time in milliseconds since the Unix epoch; 48 bits are enough until the year 10889.
     pub millis: u64,
 }
 
@@ -48,8 +48,8 @@ impl Strip {
             .find(|cell| width >= COLUMNS * cell && height >= 4 * ROWS * cell)
     }
 
-    /// Reads the strip of a picture: `luma` has its samples, 0 for black and 255 for white, a row every
-    /// `stride` bytes. `None` if there is no strip, or it is damaged.
+    /// Reads the strip of a picture. `luma` contains its samples, 0 for black and 255 for white, with a row every
+    /// `stride` bytes. `None` means that there is no strip, or that it is damaged.
     pub fn read(luma: &[u8], stride: usize, width: usize, height: usize) -> Option<Self> {
         let cell = Self::cell(width, height)?;
         let mut rows = [0u32; ROWS];
@@ -76,7 +76,7 @@ impl Strip {
         [SYNC, self.frame, (self.millis >> 16) as u32, low]
     }
 
-    /// Draws the cells. Chroma is left as it is.
+    /// Draws the cells. Chroma is not changed.
     pub(super) fn draw(self, canvas: &mut Canvas, cell: usize) {
         for (row, bits) in self.to_rows().into_iter().enumerate() {
             for column in 0..COLUMNS {
@@ -94,7 +94,7 @@ impl Strip {
     }
 }
 
-/// CRC-16/CCITT-FALSE, bit by bit: ten bytes a frame are not worth a table.
+/// CRC-16/CCITT-FALSE, computed bit by bit: a table would not be worth it for ten bytes per frame.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xFFFF, |crc, &byte| {
         (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| {

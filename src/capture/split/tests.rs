@@ -47,7 +47,7 @@ enum Seen {
     Broken(Defect),
 }
 
-/// What comes out if the chunks are read one by one.
+/// The result of reading the chunks one by one.
 fn split<'a>(limit: usize, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
     let mut splitter = Splitter::new(limit);
     let mut seen = Vec::new();
@@ -67,7 +67,7 @@ fn whole(frames: &[Vec<u8>]) -> Vec<Seen> {
     frames.iter().cloned().map(Seen::Frame).collect()
 }
 
-/// xorshift64: the same rubbish in each run.
+/// xorshift64: the same garbage in each run.
 struct Dice(u64);
 
 impl Dice {

@@ -8,7 +8,7 @@ use rustix::pipe::pipe;
 
 use super::*;
 
-/// A small JPEG that tells its number by a comment.
+/// A small JPEG that contains its number in a comment.
 fn frame(number: u8) -> Vec<u8> {
     let head = [0xFF, 0xD8, 0xFF, 0xFE, 0, 3, number];
     let tables = [0xFF, 0xC4, 0, 3, 0];
@@ -47,7 +47,7 @@ impl Piped {
         self.writer.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    /// The number of the frame told, if one is.
+    /// The number of the frame that was reported, if any was.
     fn advance(&mut self) -> Result<Option<u8>, Trouble> {
         let told = self.source.advance(self.now)?;
         Ok(told.map(|_| self.source.jpeg().unwrap()[6]))
@@ -128,7 +128,7 @@ fn while_stopped_nothing_is_read() {
 #[test]
 fn what_was_written_before_the_start_is_never_told() {
     let mut piped = Piped::new(None);
-    // The pipe holds a frame and a half; the writer sleeps with the rest and one more frame in hand.
+    // The pipe holds a frame and a half; the writer sleeps with the remaining half and one more frame still to write.
     piped.write(&[frame(1), frame(2)[..9].to_vec()].concat());
     piped.source.start(piped.now).unwrap();
     assert!(matches!(piped.advance(), Ok(None)));
@@ -139,7 +139,7 @@ fn what_was_written_before_the_start_is_never_told() {
         piped.later(Duration::from_millis(1)).advance(),
         Ok(None)
     ));
-    // Now it waits for its camera, in the middle of a frame that it began too early.
+    // Now the writer waits for its camera, in the middle of a frame that it began too early.
     assert!(piped.source.deadline().is_some());
     assert!(matches!(piped.later(QUIET).advance(), Ok(None)));
     assert_eq!(piped.source.deadline(), None);
@@ -267,7 +267,7 @@ fn no_input_at_all_ends_at_once() {
     assert!(!clean);
 }
 
-/// A file in memory, gone with its descriptor.
+/// A file in memory, which disappears with its descriptor.
 fn memory_file() -> File {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     rustix::fs::memfd_create("stream", flags).unwrap().into()
