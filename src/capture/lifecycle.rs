@@ -32,7 +32,6 @@
 //! A lost camera is tried again only while somebody is asking, and a single request does not last for ever: at each
 //! failure the owner renames the empty file into place. Readers that are still waiting see it and open it, which is a
 //! new request. Those that have left do not, and the camera is left alone until the next request.
-//! is asking again. Those who left do not, and the camera rests until the next request.
 
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,7 @@
 //! A picture becomes planar YCbCr 4:2:0 with full range (0 to 255), with as little work as possible. Samples that
 //! have full range and are already in planes go to the encoder from where the driver wrote them; interleaved ones are
 //! separated; limited range (16 to 235, chroma 16 to 240, which is V4L2's default for YUV) is stretched by a table on
-//! the way. Only RGB has to be computed. Lines of chroma that 4:2:0 does not keep are averaged in.
+//! the way. Only RGB has to be computed. Where 4:2:0 keeps one line of chroma out of two, the two are averaged.
 //!
 //! JFIF knows only the matrix of BT.601, so frames in that of BT.709 are converted as well.
 //!
