@@ -1,25 +1,29 @@
-//! The source `v4l2`: a camera behind a video device of the kernel, mostly on USB.
+//! The source `v4l2`: a camera behind one of the kernel's video devices, mostly on USB.
 //!
-//! <https://docs.kernel.org/userspace-api/media/v4l/v4l2.html>; frames come through mapped buffers, as its chapter
-//! "Streaming I/O (Memory Mapping)" has it.
+//! <https://docs.kernel.org/userspace-api/media/v4l/v4l2.html>; frames come through mapped buffers, as described in
+//! its chapter "Streaming I/O (Memory Mapping)".
 //!
-//! **Open** from the beginning, so that what cannot work (no such size, no such control) is told at once. Format, rate and
-//! controls are set when the device is opened. **Stopped** is VIDIOC_STREAMOFF: device and buffers stay, and the
-//! next start is one ioctl per buffer and VIDIOC_STREAMON. A camera that cannot be used yet, because it is not plugged
-//! in, somebody else has it or permission is missing, is told in the log and tried again when somebody asks.
+//! **Open** from the beginning, so that anything that cannot work (no such size, no such control) is reported at
+//! once. Format, rate and controls are set when the device is opened. **Stopped** means VIDIOC_STREAMOFF: the device
+//! stays open and the buffers stay allocated, and the next start takes one ioctl per buffer and VIDIOC_STREAMON. If a
+//! camera cannot be used yet, because it is not plugged in, another program is using it or permission is missing,
+//! this is logged, and another attempt is made when somebody asks for a frame.
 //!
-//! **The newest frame wins.** At each wake-up the buffers that are filled are taken, and all but the last go back at once. That one
-//! stays with us until a newer one has come: it is encoded, or handed on where it lies, only when it is asked for.
+//! **The newest frame wins.** At each wake-up all filled buffers are taken, and all but the last are returned at
+//! once. The last one stays with us until a newer one has come. It is encoded, or passed on from where it is, only
+//! when it is asked for.
 //!
-//! **Unplugged**, the device answers ENODEV. It is closed then, also while stopped, because its node's number is free
-//! for its return only after the last descriptor has gone. inotify on /dev tells when it is back.
+//! **Unplugged**, the device returns ENODEV. It is then closed, even while stopped, because the number of its node
+//! becomes available for its return only after the last descriptor is closed. inotify on /dev reports when it is
+//! back.
 //!
-//! Not here: hardware encoders (memory-to-memory devices), the multi-planar API, and cameras whose frames are raw Bayer
-//! data: these need libcamera.
+//! Not supported: hardware encoders (memory-to-memory devices), the multi-planar API, and cameras whose frames are
+//! raw Bayer data, which need libcamera.
 //!
-//! The ioctls are our own, in `v4l2/ioctl.rs`: `v4l` and `v4l2r` generate theirs by bindgen, which wants libclang and the
-//! kernel's headers of the target on the building machine; `rscam` and `linux-video` have structures written by hand as
-//! well, without checks of their layout, and the former with the C library's `timeval`, whose width is not the kernel's.
+//! The ioctls are our own, in `v4l2/ioctl.rs`. The crates `v4l` and `v4l2r` generate theirs with bindgen, which needs
+//! libclang and the target's kernel headers on the build machine. `rscam` and `linux-video` have hand-written
+//! structures as well, but do not check their layout, and the former uses the C library's `timeval`, whose width
+//! differs from the kernel's.
 
 mod choice;
 mod controls;
@@ -52,15 +56,16 @@ use ioctl::{Buffers, Filled};
 pub(in crate::capture) use nodes::Watch;
 pub use nodes::video_nodes;
 
-/// One with us, one that the driver fills, and two that wait: for the loop while it is busy with the first, and so that
-/// the driver is never without one.
+/// One buffer that we hold, one that the driver fills, and two that wait: they give the loop time while it works on
+/// the first, and make sure that the driver always has a buffer.
 const BUFFERS: u32 = 4;
 
-/// With fewer there is no buffer for the driver while we hold one.
+/// With fewer than this, the driver has no buffer while we hold one.
 const FEWEST_BUFFERS: usize = 2;
 
-/// Frames after a start that are not yet settled. V4L2 does not tell when automatic exposure has; the deadline of the capture
-/// loop bounds this at low rates. A choice, not a measurement: no camera was at hand.
+/// The number of frames after a start that are not yet settled. V4L2 does not report when automatic exposure has
+/// settled; at low rates the deadline of the capture loop limits the wait. The number is a choice, not a measurement:
+/// no camera was available.
 const WARM_UP: u32 = 8;
 
 /// A camera that is open and configured.
@@ -68,27 +73,27 @@ struct Camera {
     device: Device,
     format: Format,
     fps: Option<f64>,
-    /// For raw formats.
+    /// Present for raw formats.
     unpacker: Option<Unpacker>,
-    /// From the first start on.
+    /// Present from the first start on.
     buffers: Option<Buffers>,
 }
 
 /// A camera behind a video device.
 pub struct V4l2 {
-    /// The one to take; `None` stands for the first camera there is.
+    /// The device to use; `None` stands for the first camera found.
     path: Option<PathBuf>,
     settings: Settings,
     encoder: Encoder,
     watch: Option<Watch>,
     camera: Option<Camera>,
-    /// It streams: when it was started, or has given its last frame.
+    /// Set while it streams: the time of the start or of the last frame.
     streaming: Option<Instant>,
-    /// The last start by CLOCK_MONOTONIC.
+    /// The time of the last start, by CLOCK_MONOTONIC.
     began: Duration,
-    /// Nothing but closing helps.
+    /// Whether closing the device is the only remedy.
     failed: bool,
-    /// The newest frame: a buffer that the driver gets back for the next one.
+    /// The newest frame, in a buffer that is returned to the driver when the next one has come.
     held: Option<Filled>,
     encoded: bool,
     since_start: u32,
@@ -96,7 +101,7 @@ pub struct V4l2 {
 }
 
 impl V4l2 {
-    /// Opens and configures the camera, or waits for one. What will not work later either is an error.
+    /// Opens and configures the camera, or waits for one. Anything that will not work later either is an error.
     pub fn new(path: Option<PathBuf>, settings: Settings, quality: u8) -> Result<Self> {
         let watch = Watch::new(path.as_deref());
         if let Err(error) = &watch {
@@ -106,7 +111,7 @@ impl V4l2 {
             path,
             settings,
             encoder: Encoder::new(quality)?,
-            // Before the camera is looked for, so that it cannot come in between.
+            // Before the camera is looked for, so that it cannot appear unnoticed in between.
             watch: watch.ok(),
             camera: None,
             streaming: None,
@@ -175,17 +180,18 @@ impl V4l2 {
         patience(self.camera.as_ref().and_then(Camera::interval))
     }
 
-    /// Takes all that is filled. Gives the newest good frame, and how many were broken.
+    /// Takes all filled buffers. Returns the newest good frame, and the number of broken ones.
     fn collect(&mut self) -> Result<(Option<Filled>, u32), Errno> {
         let (mut newest, mut broken) = (None, 0);
-        // Only where a turn costs next to nothing: while one encodes, a camera that is faster than it says fills several buffers.
+        // Only if an iteration costs next to nothing: during encoding, a camera that is faster than it says fills
+        // several buffers.
         let passed_on = |camera: &&Camera| camera.unpacker.is_none();
         let interval = self.camera.as_ref().filter(passed_on);
         let interval = interval.and_then(Camera::interval);
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
             return Ok((None, 0));
         };
-        // Bounded, should a device fill them faster than this loop turns.
+        // Limited, in case a device fills buffers faster than this loop takes them.
         for _ in 0..2 * buffers.count() {
             let Some(filled) = buffers.dequeue(fd)? else {
                 break;
@@ -210,7 +216,7 @@ impl V4l2 {
 }
 
 impl Camera {
-    /// The descriptor and the buffers, once there are some.
+    /// The descriptor and the buffers, once the buffers exist.
     fn stream(&mut self) -> Option<(BorrowedFd<'_>, &mut Buffers)> {
         Some((self.device.as_fd(), self.buffers.as_mut()?))
     }
@@ -238,7 +244,7 @@ impl Camera {
         started.map_err(|errno| device.refused("start", errno))
     }
 
-    /// From one frame to the next, as far as the driver told.
+    /// The time from one frame to the next, if the driver reports it.
     fn interval(&self) -> Option<Duration> {
         Duration::try_from_secs_f64(1.0 / self.fps?).ok()
     }
@@ -379,7 +385,7 @@ impl Source for V4l2 {
             return false;
         }
         match &self.camera {
-            // While it streams, its own descriptor tells.
+            // While it streams, its own descriptor reports this.
             Some(_) if self.streaming.is_some() => false,
             Some(camera) if camera.device.is_there() => false,
             Some(_) => {
@@ -393,8 +399,8 @@ impl Source for V4l2 {
 }
 
 impl V4l2 {
-    /// Whether there may be something to open. A name of udev's comes after its node: then the try right now fails, and the next one
-    /// is made soon.
+    /// Whether there may be something to open. A name made by udev appears after its node, so an attempt at once
+    /// fails, and the next one is made soon.
     fn may_be_there(&self) -> bool {
         match &self.path {
             Some(path) => !nodes::is_node(path) || path.exists(),
@@ -403,14 +409,16 @@ impl V4l2 {
     }
 }
 
-/// Younger than an interval, it is the newest frame: asking the driver for the next is a system call per frame that nearly always
-/// gives nothing. Where a camera is faster than it says, epoll tells of the next one at once.
+/// Whether the frame is the newest one because it is younger than the interval. Asking the driver for the next one
+/// would be a system call per frame that nearly always returns nothing. If a camera is faster than it says, epoll
+/// reports the next frame at once.
 fn has_no_successor(frame: &Filled, interval: Option<Duration>) -> bool {
     let age = frame.monotonic.and_then(|at| monotonic().checked_sub(at));
     matches!((age, interval), (Some(age), Some(interval)) if age < interval)
 }
 
-/// The moment of capture. The kernel stamps frames by CLOCK_MONOTONIC; without a stamp that can be right, it is now.
+/// The time of capture. The kernel stamps frames by CLOCK_MONOTONIC; without a plausible stamp, the present time is
+/// used.
 fn wall_clock(stamp: Option<Duration>, began: Duration) -> SystemTime {
     let since_start = stamp.filter(|at| *at >= began);
     let age = since_start.map(|at| monotonic().saturating_sub(at));

@@ -1,7 +1,7 @@
 use super::*;
 use crate::picture::encode::Encoder;
 
-/// Two pixels of each colour beside each other, as in 4:2:2: white, yellow, cyan, green, magenta, red, blue, black.
+/// Two adjacent pixels of each colour, as in 4:2:2: white, yellow, cyan, green, magenta, red, blue, black.
 const BARS: [[u8; 3]; 8] = [
     [255, 255, 255],
     [255, 255, 0],
@@ -14,7 +14,7 @@ const BARS: [[u8; 3]; 8] = [
 ];
 const PER_BAR: usize = 16;
 
-/// Y, Cb, Cr of a colour by BT.601 (Rec. ITU-R BT.601-7, 2.5) or BT.709, in either range.
+/// Y, Cb, Cr of a colour according to BT.601 (Rec. ITU-R BT.601-7, 2.5) or BT.709, in either range.
 fn ycbcr(rgb: [u8; 3], full: bool, bt709: bool) -> [u8; 3] {
     let [r, g, b] = rgb.map(|channel| f64::from(channel) / 255.0);
     let (of_r, of_b) = if bt709 {

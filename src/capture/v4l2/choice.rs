@@ -1,15 +1,15 @@
-//! Which camera, and in which format and size: what was asked for, else what costs least.
+//! Chooses the camera, its format and its size: what was asked for, or else what costs least.
 
 use super::{Device, Fourcc, video_nodes};
 use crate::capture::pixels::{PREFERENCE, Pixels, Unpacker};
 use crate::capture::settings::Settings;
 use crate::error::{Error, Result};
 
-/// Asked for when no size is given: every camera has it or something near it.
+/// The size to ask for when none is given: every camera has it or something close to it.
 const USUAL_SIZE: (u32, u32) = (640, 480);
 
-/// The first camera that can be used; those on USB first, because on boards with a camera port of their own its nodes
-/// have the low numbers.
+/// The first camera that can be used. Those on USB come first, because on boards with a camera port, that port's
+/// nodes have the low numbers.
 pub fn first_camera() -> Result<Device> {
     let nodes = video_nodes().unwrap_or_default();
     let mut refused = None;
@@ -41,7 +41,7 @@ pub fn first_camera() -> Result<Device> {
     }))
 }
 
-/// The formats of a device that can be read, the best first.
+/// The formats of a device that lazycam can read, the best first.
 pub fn readable_formats(device: &Device) -> Vec<Fourcc> {
     let offered = device.formats();
     let known = PREFERENCE.iter().map(|(fourcc, _)| *fourcc);

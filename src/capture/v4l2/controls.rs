@@ -1,11 +1,11 @@
-//! Controls by name: what a camera can be told besides format, size and rate.
+//! Controls by name: the settings of a camera besides format, size and rate.
 //!
-//! Names are made from the driver's as v4l2-ctl makes them, so that what is found in its list or on the web can be used
-//! as it stands: letters and digits in lower case, an underscore for whatever stands between ("White Balance,
-//! Automatic" is `white_balance_automatic`).
+//! The names are derived from the driver's in the same way as v4l2-ctl does it, so names found in its output or on
+//! the web can be used unchanged: letters and digits in lower case, and an underscore for whatever is between them
+//! ("White Balance, Automatic" is `white_balance_automatic`).
 //!
-//! Taken: integers, booleans, menus, bitmasks, buttons. Not taken: 64-bit integers, strings and arrays, which no camera
-//! needs to be told.
+//! Supported are integers, booleans, menus, bitmasks and buttons. 64-bit integers, strings and arrays are not,
+//! because no camera needs them.
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -28,18 +28,19 @@ const INACTIVE: u32 = 0x10;
 /// V4L2_CTRL_FLAG_WRITE_ONLY
 const WRITE_ONLY: u32 = 0x40;
 
-/// More controls than any driver has.
+/// A number of controls that no driver exceeds.
 const MOST: usize = 1024;
 
-/// V4L2_CID_BASE and V4L2_CID_CAMERA_CLASS_BASE: where the numbers of a camera's controls begin, and more than there are of each.
+/// V4L2_CID_BASE and V4L2_CID_CAMERA_CLASS_BASE, where the numbers of a camera's controls begin, each with a number
+/// of controls that no class exceeds.
 const CLASSES: [(u32, u32); 2] = [(0x0098_0900, 64), (0x009A_0900, 64)];
 
-/// A control to set, as the command line has it: `NAME=VALUE`.
+/// A control to set, as given on the command line: `NAME=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The normalised name.
     pub name: String,
-    /// The value, or the name of a menu's item.
+    /// The value, or the name of a menu item.
     pub value: String,
 }
 
@@ -63,7 +64,7 @@ impl fmt::Display for Assignment {
     }
 }
 
-/// enum v4l2_ctrl_type, as far as it is taken.
+/// enum v4l2_ctrl_type, as far as it is supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// V4L2_CTRL_TYPE_INTEGER
@@ -96,28 +97,28 @@ pub struct Control {
     id: u32,
     /// The normalised name.
     pub name: String,
-    /// What its value is.
+    /// The type of its value.
     pub kind: Kind,
     /// The least value.
     pub minimum: i32,
     /// The greatest value.
     pub maximum: i32,
-    /// From one value to the next.
+    /// The distance between two values.
     pub step: i32,
-    /// What the driver starts with.
+    /// The driver's initial value.
     pub default: i32,
-    /// What it is now; `None` if it cannot be read.
+    /// The present value; `None` if it cannot be read.
     pub value: Option<i32>,
-    /// It cannot be set.
+    /// Whether it cannot be set.
     pub read_only: bool,
-    /// It has no effect now, because of another control.
+    /// Whether it has no effect now, because of another control.
     pub inactive: bool,
     /// The items of a menu by index.
     pub items: Vec<(i32, String)>,
 }
 
 impl Control {
-    /// The number that a value's text stands for.
+    /// The number that the text of a value stands for.
     fn number(&self, value: &str) -> Result<i32, String> {
         let name = &self.name;
         let number = match self.kind {
@@ -146,7 +147,7 @@ impl Control {
         number.ok_or_else(|| format!("{name} is {}, not '{value}'", self.range()))
     }
 
-    /// What it can be set to, for people.
+    /// The values that it can be set to, for people.
     pub fn range(&self) -> String {
         match self.kind {
             Kind::Integer if self.step > 1 => {
@@ -165,7 +166,7 @@ impl Control {
 }
 
 impl Device {
-    /// The controls that are taken, in the driver's order. (VIDIOC_QUERYCTRL, VIDIOC_QUERYMENU, VIDIOC_G_CTRL)
+    /// The supported controls, in the driver's order. (VIDIOC_QUERYCTRL, VIDIOC_QUERYMENU, VIDIOC_G_CTRL)
     pub fn controls(&self) -> Vec<Control> {
         let found = enumerate(|id| {
             let mut query = ioctl::QueryCtrl::zeroed();
@@ -214,7 +215,7 @@ impl Device {
         })
     }
 
-    /// Indices that the driver does not name are left out by it on purpose.
+    /// The items of a menu. Indices for which the driver has no name are left out on purpose.
     fn items(&self, query: &ioctl::QueryCtrl) -> Vec<(i32, String)> {
         let last = query.maximum.min(query.minimum.saturating_add(MOST as i32));
         let item = |index: i32| {
@@ -233,11 +234,11 @@ impl Device {
         (query.minimum..=last).filter_map(item).collect()
     }
 
-    /// Sets controls, in the given order: what is automatic has to be switched off before it can be set by hand.
-    /// (VIDIOC_S_CTRL)
+    /// Sets controls in the given order: an automatic mode has to be switched off before the value can be set by
+    /// hand. (VIDIOC_S_CTRL)
     pub fn set_controls(&self, assignments: &[Assignment]) -> Result<()> {
         for assignment in assignments {
-            // Anew each time: setting one changes which others are active.
+            // Read again each time, because setting a control changes which others are active.
             let controls = self.controls();
             self.set_control(&controls, assignment)?;
         }
@@ -271,8 +272,9 @@ impl Device {
     }
 }
 
-/// All that `ask` knows. A camera that does not answer about one control ends no list: uvcvideo passes its error on (EIO), without
-/// telling which control it was, so those behind it are asked for by number until one is found.
+/// All controls that `ask` knows. If the camera does not answer about one control, the list does not end there:
+/// uvcvideo passes on the error (EIO) without saying which control it was, so the following numbers are tried until a
+/// control is found.
 fn enumerate(mut ask: impl FnMut(u32) -> Result<ioctl::QueryCtrl, Errno>) -> Vec<ioctl::QueryCtrl> {
     let mut found: Vec<ioctl::QueryCtrl> = Vec::new();
     while found.len() < MOST {
@@ -284,7 +286,7 @@ fn enumerate(mut ask: impl FnMut(u32) -> Result<ioctl::QueryCtrl, Errno>) -> Vec
                 let mut behind = ids.filter(|id| *id > last);
                 behind.find_map(|id| ask(id).ok())
             }
-            // EINVAL: there is none behind it.
+            // EINVAL: no control follows.
             Err(_) => None,
         };
         let Some(query) = next else { break };
@@ -310,7 +312,7 @@ fn bitmask(value: &str) -> Option<i32> {
     Some(bits as i32)
 }
 
-/// A name as v4l2-ctl writes it.
+/// The form in which v4l2-ctl writes a name.
 fn normalised(name: &str) -> String {
     let mut words = String::new();
     let mut between = false;
@@ -348,7 +350,7 @@ mod tests {
         }
     }
 
-    /// A driver with controls of these numbers, which fails for some of them.
+    /// The numbers found with a driver that has controls of these numbers and fails for some of them.
     fn numbers(ids: &[u32], failing: &[u32]) -> Vec<u32> {
         let found = enumerate(|asked| {
             let behind = |id: &&u32| match asked & NEXT_CTRL {

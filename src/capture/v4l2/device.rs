@@ -1,7 +1,8 @@
-//! One video device: what it is, what it can do, what it is set to.
+//! One video device: what it is, what it can do, and what it is set to.
 //!
-//! Only the single-planar API is spoken (V4L2_BUF_TYPE_VIDEO_CAPTURE): that of USB cameras. Nodes of media pipelines that
-//! speak only the multi-planar one are no cameras by themselves either; libcamera is the way to those.
+//! Only the single-planar API is used (V4L2_BUF_TYPE_VIDEO_CAPTURE), which is that of USB cameras. Nodes of media
+//! pipelines that support only the multi-planar API are not cameras by themselves either; libcamera is the way to use
+//! those.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -17,33 +18,35 @@ use crate::error::{Error, Result};
 const CAP_VIDEO_CAPTURE: u32 = 0x1;
 /// V4L2_CAP_STREAMING
 const CAP_STREAMING: u32 = 0x0400_0000;
-/// V4L2_CAP_DEVICE_CAPS: device_caps tells of this node, capabilities of all nodes of the device together.
+/// V4L2_CAP_DEVICE_CAPS: device_caps describes this node, while capabilities describes all nodes of the device
+/// together.
 const CAP_DEVICE_CAPS: u32 = 0x8000_0000;
-/// V4L2_CAP_IO_MC: what leads to this node is set up through the media controller, by somebody else.
+/// V4L2_CAP_IO_MC: what leads to this node is set up through the media controller, by another program.
 const CAP_IO_MC: u32 = 0x2000_0000;
 /// V4L2_CAP_TIMEPERFRAME
 const CAP_TIMEPERFRAME: u32 = 0x1000;
 
-/// More of anything than a driver that ends its lists would tell.
+/// A limit for any list; drivers that end their lists properly have fewer entries.
 const MOST: u32 = 1024;
 
-/// What a device says of itself.
+/// What a device says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
     /// The driver's name.
     pub driver: String,
     /// The device's name.
     pub card: String,
-    /// Where it is: `usb-0000:01:00.0-1.2`.
+    /// Where it is connected: `usb-0000:01:00.0-1.2`.
     pub bus: String,
-    /// It delivers pictures, into mapped buffers.
+    /// Whether it delivers pictures into mapped buffers.
     pub captures: bool,
-    /// It delivers only what others put into a chain of devices, as an ISP does: no camera by itself, though it may look like one.
+    /// Whether it delivers only what others feed into a chain of devices, as an ISP does. This is not a camera by
+    /// itself, though it may look like one.
     pub is_part: bool,
 }
 
 impl Card {
-    /// It is what people call a camera.
+    /// Whether it is what people call a camera.
     pub fn is_camera(&self) -> bool {
         self.captures && !self.is_part
     }
@@ -57,7 +60,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens a node, without blocking on anything it does later. (VIDIOC_QUERYCAP, VIDIOC_ENUMINPUT)
+    /// Opens a node in such a way that no later operation on it blocks. (VIDIOC_QUERYCAP, VIDIOC_ENUMINPUT)
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = open(path, flags, Mode::empty()).map_err(|errno| refused(path, "open", errno))?;
@@ -67,7 +70,7 @@ impl Device {
                 "{path} is not a video device: `lazycam list` shows those there are"
             ))
         };
-        // An ordinary file or a terminal opens as well.
+        // Ordinary files and terminals can be opened too.
         let about = rustix::fs::fstat(&fd).map_err(|errno| refused(path, "open", errno))?;
         if rustix::fs::FileType::from_raw_mode(about.st_mode)
             != rustix::fs::FileType::CharacterDevice
@@ -77,7 +80,7 @@ impl Device {
         let mut caps = ioctl::Capability::zeroed();
         match ioctl::querycap(fd.as_fd(), &mut caps) {
             Ok(()) => {}
-            // The last of them from qemu's user mode, which has no V4L2.
+            // The last of these comes from qemu's user mode, which has no V4L2.
             Err(Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => return Err(no_camera()),
             Err(errno) => return Err(refused(path, "query", errno)),
         }
@@ -101,12 +104,12 @@ impl Device {
         })
     }
 
-    /// What it says of itself.
+    /// What the device says about itself.
     pub fn card(&self) -> &Card {
         &self.card
     }
 
-    /// Where it was opened.
+    /// The path at which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -130,7 +133,7 @@ impl Device {
         formats
     }
 
-    /// The sizes of a format; `None` if the driver does not tell. (VIDIOC_ENUM_FRAMESIZES)
+    /// The sizes of a format; `None` if the driver does not report them. (VIDIOC_ENUM_FRAMESIZES)
     pub fn sizes(&self, fourcc: Fourcc) -> Option<Sizes> {
         let mut discrete = Vec::new();
         for index in 0..MOST {
@@ -150,7 +153,7 @@ impl Device {
         (!discrete.is_empty()).then_some(Sizes::Discrete(discrete))
     }
 
-    /// The frame intervals of a format and size; of a range, its two ends. (VIDIOC_ENUM_FRAMEINTERVALS)
+    /// The frame intervals of a format and size; for a range, its two ends. (VIDIOC_ENUM_FRAMEINTERVALS)
     pub fn intervals(&self, fourcc: Fourcc, (width, height): (u32, u32)) -> Vec<Interval> {
         let mut intervals = Vec::new();
         for index in 0..MOST {
@@ -170,7 +173,7 @@ impl Device {
         intervals
     }
 
-    /// What [`Device::set_format`] would give. (VIDIOC_TRY_FMT)
+    /// What [`Device::set_format`] would result in. (VIDIOC_TRY_FMT)
     pub fn try_format(&self, fourcc: Fourcc, size: (u32, u32)) -> Result<Format> {
         let mut format = wanted(fourcc, size);
         let tried = ioctl::try_fmt(self.as_fd(), &mut format);
@@ -178,7 +181,7 @@ impl Device {
         Ok(given(&format.fmt.pix))
     }
 
-    /// Sets format and size, as near as the driver can. (VIDIOC_S_FMT)
+    /// Sets format and size, as closely as the driver can. (VIDIOC_S_FMT)
     pub fn set_format(&self, fourcc: Fourcc, size: (u32, u32)) -> Result<Format> {
         let mut format = wanted(fourcc, size);
         let set = ioctl::s_fmt(self.as_fd(), &mut format);
@@ -192,7 +195,8 @@ impl Device {
         Ok(given(&format.fmt.pix))
     }
 
-    /// What is set now: some controls change it (V4L2_CTRL_FLAG_MODIFY_LAYOUT), turning the picture for one. (VIDIOC_G_FMT)
+    /// What is set now: some controls change it (V4L2_CTRL_FLAG_MODIFY_LAYOUT), for example by rotating the picture.
+    /// (VIDIOC_G_FMT)
     pub fn format(&self) -> Result<Format> {
         let mut format = wanted(Fourcc([0; 4]), (0, 0));
         let got = ioctl::g_fmt(self.as_fd(), &mut format);
@@ -200,8 +204,8 @@ impl Device {
         Ok(given(&format.fmt.pix))
     }
 
-    /// Sets the rate, as near as the driver can, or only asks for it; tells what it is now, if the driver does.
-    /// (VIDIOC_S_PARM, VIDIOC_G_PARM)
+    /// Sets the rate, as closely as the driver can, or with `None` only reads it. Returns the present rate if the
+    /// driver reports it. (VIDIOC_S_PARM, VIDIOC_G_PARM)
     pub fn set_rate(&self, fps: Option<f64>) -> Option<f64> {
         let mut parm = ioctl::StreamParm::zeroed();
         parm.kind = ioctl::CAPTURE;
@@ -210,7 +214,7 @@ impl Device {
             if let Some(fps) = fps {
                 let Interval(numerator, denominator) = Interval::of(fps);
                 (parm.numerator, parm.denominator) = (numerator, denominator);
-                // A driver that refuses goes on at its own rate, which is told below all the same.
+                // A driver that refuses continues at its own rate, which is read below in any case.
                 let _ = ioctl::s_parm(self.as_fd(), &mut parm);
                 ioctl::g_parm(self.as_fd(), &mut parm).ok()?;
             }
@@ -218,7 +222,7 @@ impl Device {
         Interval(parm.numerator, parm.denominator).fps()
     }
 
-    /// An error of this device.
+    /// Makes an error for this device.
     pub(super) fn refused(&self, doing: &str, errno: Errno) -> Error {
         refused(&self.path, doing, errno)
     }
@@ -230,13 +234,14 @@ impl AsFd for Device {
     }
 }
 
-/// By its capabilities, and by the answer to VIDIOC_ENUMINPUT for the first input. A camera has one, and the kernel's v4l2-compliance
-/// holds its driver to telling it; a driver that does not know the call feeds the node from its other nodes (bcm2835-isp).
+/// Decides by the capabilities, and by the answer to VIDIOC_ENUMINPUT for the first input. A camera has an input, and
+/// the kernel's v4l2-compliance requires its driver to report it; a driver that does not support the call feeds the
+/// node from its other nodes (bcm2835-isp).
 fn is_part(capabilities: u32, input: Result<(), Errno>) -> bool {
     capabilities & CAP_IO_MC != 0 || input == Err(Errno::NOTTY)
 }
 
-/// What was tried, on which device, the cause, and what to do about it.
+/// An error with what was attempted, the device, the cause, and what to do about it.
 fn refused(path: &Path, doing: &str, errno: Errno) -> Error {
     let path = path.display();
     let advice = match errno {
@@ -265,7 +270,7 @@ fn refused(path: &Path, doing: &str, errno: Errno) -> Error {
     Error::Input(format!("cannot {doing} {path}: {advice} ({errno})"))
 }
 
-/// A string of the kernel's, up to its NUL.
+/// A string from the kernel, up to its NUL.
 pub(super) fn text(bytes: &[u8]) -> String {
     let len = bytes.iter().position(|&byte| byte == 0);
     let bytes = &bytes[..len.unwrap_or(bytes.len())];
@@ -282,7 +287,7 @@ mod tests {
         assert!(!is_part(usual, Ok(())));
         assert!(is_part(usual, Err(Errno::NOTTY)));
         assert!(is_part(usual | CAP_IO_MC, Ok(())));
-        // Something is wrong with it, but it knows the call.
+        // Something is wrong with the device, but its driver supports the call.
         assert!(!is_part(usual, Err(Errno::IO)));
     }
 

@@ -1,4 +1,4 @@
-//! Pixel formats, sizes and rates in V4L2's terms, and what is asked of a driver and read of its answer.
+//! Pixel formats, sizes and rates in V4L2's terms; what is requested from a driver, and how its answer is read.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,10 @@ use super::ioctl::{self, Plain};
 
 /// V4L2_FIELD_NONE: whole frames.
 const FIELD_NONE: u32 = 1;
-/// V4L2_FIELD_SEQ_TB, V4L2_FIELD_SEQ_BT, V4L2_FIELD_ALTERNATE: both fields of interlaced video, one after the other. One field alone
-/// (V4L2_FIELD_TOP) is a picture of half as many lines.
+/// V4L2_FIELD_SEQ_TB, V4L2_FIELD_SEQ_BT, V4L2_FIELD_ALTERNATE: the two fields of interlaced video, one after the
+/// other. A single field (V4L2_FIELD_TOP) is a picture with half as many lines.
 const HALVES: [u32; 3] = [5, 6, 7];
-/// V4L2_PIX_FMT_PRIV_MAGIC: the members behind `priv` are used.
+/// V4L2_PIX_FMT_PRIV_MAGIC: says that the members after `priv` are used.
 const PRIV_MAGIC: u32 = 0xFEED_CAFE;
 /// V4L2_COLORSPACE_JPEG
 const COLORSPACE_JPEG: u32 = 7;
@@ -27,7 +27,7 @@ const FULL_RANGE: u32 = 1;
 /// V4L2_QUANTIZATION_LIM_RANGE
 const LIM_RANGE: u32 = 2;
 
-/// A pixel format, four characters as the header has them.
+/// A pixel format: four characters, as in the kernel's header.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fourcc(pub [u8; 4]);
 
@@ -48,7 +48,7 @@ impl FromStr for Fourcc {
             "YUV420" | "I420" => "YU12",
             code => code,
         };
-        // Short ones end in spaces, which nobody has to say: Y16 is 'Y', '1', '6', ' '.
+        // Short codes are padded with spaces, which need not be typed: Y16 is 'Y', '1', '6', ' '.
         let code = code.trim_end_matches(' ');
         let plain = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let bytes = <[u8; 4]>::try_from(format!("{code:4}").as_bytes());
@@ -75,9 +75,9 @@ impl fmt::Debug for Fourcc {
 /// The sizes of one format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sizes {
-    /// These and no others.
+    /// Only these sizes.
     Discrete(Vec<(u32, u32)>),
-    /// From the first to the second, by steps of the third.
+    /// From the first to the second, in steps of the third.
     Stepwise([(u32, u32); 3]),
 }
 
@@ -117,12 +117,12 @@ impl fmt::Display for Sizes {
     }
 }
 
-/// A frame interval in seconds: numerator, denominator.
+/// A frame interval in seconds, as numerator and denominator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval(pub u32, pub u32);
 
 impl Interval {
-    /// Of a rate in frames per second.
+    /// The interval for a rate in frames per second.
     pub(super) fn of(fps: f64) -> Self {
         if fps.fract() == 0.0 {
             Interval(1, fps as u32)
@@ -131,14 +131,14 @@ impl Interval {
         }
     }
 
-    /// Frames per second; `None` if the driver does not tell.
+    /// Frames per second; `None` if the driver does not report them.
     pub fn fps(self) -> Option<f64> {
         let Interval(numerator, denominator) = self;
         (numerator > 0 && denominator > 0).then(|| f64::from(denominator) / f64::from(numerator))
     }
 }
 
-/// What the driver has set after a format was asked for.
+/// What the driver has set in response to a request for a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// The pixel format.
@@ -147,16 +147,18 @@ pub struct Format {
     pub width: u32,
     /// Lines.
     pub height: u32,
-    /// From one line to the next, of the first plane. 0 if the format has no lines.
+    /// The distance in bytes from one line to the next, in the first plane. 0 if the format has no lines.
     pub stride: u32,
-    /// Samples go from 0 to 255 and not from 16 to 235. What the driver leaves open is decided as the kernel's
-    /// V4L2_MAP_QUANTIZATION_DEFAULT does for YUV; grey counts as full, which is how the kernel's vivid makes it.
+    /// Whether samples go from 0 to 255 instead of from 16 to 235. If the driver leaves this open, it is decided in
+    /// the same way as by the kernel's V4L2_MAP_QUANTIZATION_DEFAULT for YUV; grey counts as full range, as the
+    /// kernel's vivid produces it.
     pub full_range: bool,
-    /// YUV by the matrix of BT.709 and not of BT.601, as V4L2_MAP_YCBCR_ENC_DEFAULT where the driver leaves it open.
+    /// Whether YUV uses the matrix of BT.709 instead of that of BT.601. If the driver leaves this open, it is decided
+    /// as by V4L2_MAP_YCBCR_ENC_DEFAULT.
     pub bt709: bool,
 }
 
-/// What to ask for, in VIDIOC_TRY_FMT and VIDIOC_S_FMT.
+/// The request for VIDIOC_TRY_FMT and VIDIOC_S_FMT.
 pub(super) fn wanted(fourcc: Fourcc, (width, height): (u32, u32)) -> ioctl::Format {
     let mut format = ioctl::Format::zeroed();
     format.kind = ioctl::CAPTURE;
@@ -166,7 +168,7 @@ pub(super) fn wanted(fourcc: Fourcc, (width, height): (u32, u32)) -> ioctl::Form
     format
 }
 
-/// What an answer says.
+/// The format that an answer describes.
 pub(super) fn given(pix: &ioctl::PixFormat) -> Format {
     Format {
         fourcc: Fourcc(pix.pixelformat.to_le_bytes()),
@@ -188,7 +190,7 @@ pub(super) fn given(pix: &ioctl::PixFormat) -> Format {
     }
 }
 
-/// Whether buffers hold frames, and not the fields of interlaced video one by one.
+/// Whether buffers contain frames, and not the individual fields of interlaced video.
 pub(super) fn has_frames(pix: &ioctl::PixFormat) -> bool {
     !HALVES.contains(&pix.field)
 }
@@ -208,7 +210,7 @@ mod tests {
             assert_eq!(text.parse::<Fourcc>().unwrap().to_string(), code);
         }
         assert_eq!(Fourcc(*b"Y16 ").to_string(), "Y16");
-        // As `run` tells it to a capture process.
+        // In the form in which `run` passes it to a capture process.
         assert_eq!("y16".parse(), Ok(Fourcc(*b"Y16 ")));
         for bad in ["webp5", "", "   ", "s\\:8", "a b"] {
             assert!(bad.parse::<Fourcc>().is_err(), "{bad:?}");

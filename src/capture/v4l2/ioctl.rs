@@ -1,14 +1,17 @@
-//! The border to the kernel's video devices: structures, ioctls and mapped buffers of V4L2.
+//! The interface to the kernel's video devices: structures, ioctls and mapped buffers of V4L2.
 //!
-//! Everything here is the kernel's own, by its own names: <https://docs.kernel.org/userspace-api/media/v4l/v4l2.html>
-//! and its header `linux/videodev2.h`. Only what lazycam calls is here. A border with unsafe code; what
-//! it gives away is safe: a buffer's bytes can be read only while the driver does not own it.
+//! Everything here is defined by the kernel and has the kernel's names:
+//! <https://docs.kernel.org/userspace-api/media/v4l/v4l2.html> and its header `linux/videodev2.h`. Only what lazycam
+//! uses is included. The module contains unsafe code, but the interface that it offers is safe: a buffer's bytes can
+//! be read only while the driver does not own the buffer.
 //!
-//! Layouts differ with the word size in two places, a union that holds pointers in [`Format`] and in [`Buffer`], and an
-//! ioctl's number contains the size of its structure, so a wrong one is refused (ENOTTY). They are checked at compile time.
+//! Layouts depend on the word size in two places, a union that contains pointers in [`Format`] and in [`Buffer`]. An
+//! ioctl's number contains the size of its structure, so a wrong size is refused (ENOTTY). The layouts are checked at
+//! compile time.
 //!
-//! Time is 64 bits wide everywhere, also where the C library's `struct timeval` is not: on 32-bit machines the kernel
-//! takes either form of `v4l2_buffer`, told apart by the ioctl's number, since Linux 5.6. Older 32-bit kernels are left out.
+//! Time is 64 bits wide everywhere, even where the C library's `struct timeval` is not: since Linux 5.6 the kernel
+//! accepts both forms of `v4l2_buffer` on 32-bit machines and distinguishes them by the ioctl's number. Older kernels
+//! are not supported on 32-bit machines.
 
 #![allow(unsafe_code)]
 
@@ -25,22 +28,23 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 pub(super) const CAPTURE: u32 = 1;
 /// V4L2_MEMORY_MMAP
 const MEMORY_MMAP: u32 = 1;
-/// V4L2_BUF_FLAG_ERROR: the data may be corrupted, streaming goes on.
+/// V4L2_BUF_FLAG_ERROR: the data may be corrupted, but streaming continues.
 const BUF_FLAG_ERROR: u32 = 0x40;
 /// V4L2_BUF_FLAG_TIMESTAMP_MASK
 const TIMESTAMP_MASK: u32 = 0xE000;
 /// V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC: CLOCK_MONOTONIC.
 const TIMESTAMP_MONOTONIC: u32 = 0x2000;
 
-/// Data that any bytes are a valid value of, with or without padding.
+/// Data for which any sequence of bytes is a valid value, with or without padding.
 ///
 /// # Safety
 ///
-/// All-zero bytes, and whatever the kernel writes, must be a value of the type: integers and arrays of them alone.
+/// All-zero bytes, and whatever the kernel writes, must be a valid value of the type: only integers and arrays of
+/// them qualify.
 pub(super) unsafe trait Plain: Sized {
-    /// V4L2 asks for zeroes in everything reserved.
+    /// V4L2 requires zeroes in everything reserved.
     fn zeroed() -> Self {
-        // SAFETY: zeroes are a value of the type; whoever implements the trait says so.
+        // SAFETY: zeroes are a valid value of the type, as promised by the implementation of the trait.
         unsafe { std::mem::zeroed() }
     }
 }
@@ -77,7 +81,8 @@ plain! {
         width: u32, height: u32, pixelformat: u32, field: u32, bytesperline: u32, sizeimage: u32, colorspace: u32,
         private: u32, flags: u32, ycbcr_enc: u32, quantization: u32, xfer_func: u32,
     }
-    /// The union in struct v4l2_format, as far as it is for single-planar video. It holds pointers for another type.
+    /// The union in struct v4l2_format, as far as it concerns single-planar video. It contains pointers for another
+    /// type.
     struct FormatUnion { alignment: [usize; 0], pix: PixFormat, raw_data: [u8; 152] }
     /// struct v4l2_format
     struct Format { kind: u32, fmt: FormatUnion }
@@ -114,7 +119,7 @@ plain! {
 // SAFETY: an integer.
 unsafe impl Plain for i32 {}
 
-/// What the kernel's header gives for this word size and alignment of 64-bit integers.
+/// The sizes that the kernel's header gives for this word size and alignment of 64-bit integers.
 const _: () = {
     let word = size_of::<usize>();
     assert!(size_of::<Capability>() == 104);
@@ -129,7 +134,7 @@ const _: () = {
     assert!(size_of::<QueryMenu>() == 44);
     assert!(size_of::<Control>() == 8);
     assert!(size_of::<Input>() == 76_usize.next_multiple_of(align_of::<Input>()));
-    // 20 bytes, and 4 of padding where 64-bit integers are aligned to 8: everywhere but on 32-bit x86.
+    // 20 bytes, plus 4 of padding where 64-bit integers are aligned to 8, which is everywhere but on 32-bit x86.
     let time = if align_of::<i64>() == 8 { 24 } else { 20 };
     assert!(offset_of!(Buffer, tv_sec) == time && offset_of!(Buffer, sequence) == time + 32);
     assert!(offset_of!(Buffer, m) == time + 40 && offset_of!(Buffer, length) == time + 40 + word);
@@ -143,9 +148,9 @@ macro_rules! calls {
         $(#[$about])*
         pub(super) fn $name(fd: BorrowedFd<'_>, value: &mut $kind) -> Result<(), Errno> {
             const OPCODE: Opcode = opcode::$direction::<$kind>(b'V', $number);
-            // SAFETY: the number is that of an ioctl whose argument points to this structure (videodev2.h, with the
-            // size above), and any bytes that the kernel writes into it are a value of it. None that is called here
-            // follows pointers within.
+            // SAFETY: the number belongs to an ioctl whose argument points to this structure (videodev2.h, with the
+            // size above), and any bytes that the kernel writes into it are a valid value. None of the ioctls called
+            // here follows pointers within it.
             unsafe { ioctl(fd, Updater::<OPCODE, $kind>::new(value)) }
         }
     )*};
@@ -194,7 +199,7 @@ calls! {
     fn enum_frameintervals(read_write, 75, FrmIvalEnum);
 }
 
-/// A buffer of the driver's, mapped for reading.
+/// One of the driver's buffers, mapped for reading.
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
@@ -219,21 +224,21 @@ impl Drop for Mapping {
     }
 }
 
-/// A buffer that the driver has filled and given back.
+/// A buffer that the driver has filled and returned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Filled {
     pub(super) index: u32,
     pub(super) bytesused: u32,
-    /// V4L2_BUF_FLAG_ERROR was set.
+    /// Whether V4L2_BUF_FLAG_ERROR was set.
     pub(super) error: bool,
-    /// CLOCK_MONOTONIC at capture, if that is the clock of the driver's time stamps.
+    /// CLOCK_MONOTONIC at capture, if the driver's time stamps use that clock.
     pub(super) monotonic: Option<Duration>,
 }
 
-/// The driver's buffers, and who owns which.
+/// The driver's buffers, and who owns each of them.
 pub(super) struct Buffers {
     mappings: Vec<Mapping>,
-    /// By index: not in the driver's queue, so nobody writes to it.
+    /// By index: whether the buffer is outside of the driver's queue, so that nobody writes to it.
     ours: Vec<bool>,
 }
 
@@ -262,12 +267,12 @@ impl Buffers {
         let Some(ours) = self.ours.get_mut(index as usize) else {
             return Err(Errno::INVAL);
         };
-        // Before the call: from within it on the driver may write.
+        // Before the call, because the driver may write to it as soon as the call is under way.
         *ours = false;
         qbuf(fd, &mut blank(index))
     }
 
-    /// The next buffer that was filled; `None` if there is none yet. (VIDIOC_DQBUF)
+    /// The next filled buffer; `None` if there is none yet. (VIDIOC_DQBUF)
     pub(super) fn dequeue(&mut self, fd: BorrowedFd<'_>) -> Result<Option<Filled>, Errno> {
         let mut buffer = blank(0);
         match dqbuf(fd, &mut buffer) {
@@ -285,21 +290,22 @@ impl Buffers {
         }))
     }
 
-    /// What the driver wrote into a buffer; nothing if it owns that again.
+    /// What the driver wrote into a buffer; empty if the driver owns the buffer again.
     pub(super) fn bytes(&self, filled: Filled) -> &[u8] {
         let index = filled.index as usize;
         match (self.mappings.get(index), self.ours.get(index)) {
             (Some(mapping), Some(true)) => {
                 let len = mapping.len.min(filled.bytesused as usize);
-                // SAFETY: within the mapping, which lives as long as `self`. The driver writes to buffers in its
-                // queue alone; to put this one there takes `&mut self`, so this slice has ended before.
+                // SAFETY: the slice is within the mapping, which lives as long as `self`. The driver writes only to
+                // buffers in its queue, and putting this one there takes `&mut self`, so this slice has ended by
+                // then.
                 unsafe { std::slice::from_raw_parts(mapping.start.as_ptr(), len) }
             }
             _ => &[],
         }
     }
 
-    /// Queues every buffer and begins. (VIDIOC_STREAMON)
+    /// Queues every buffer and starts streaming. (VIDIOC_STREAMON)
     pub(super) fn stream_on(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         for index in 0..self.count() as u32 {
             self.queue(fd, index)?;
@@ -307,7 +313,7 @@ impl Buffers {
         streamon(fd, &mut (CAPTURE as i32))
     }
 
-    /// Ends; the driver gives all buffers back, unfilled ones too. (VIDIOC_STREAMOFF)
+    /// Stops streaming; the driver returns all buffers, including unfilled ones. (VIDIOC_STREAMOFF)
     pub(super) fn stream_off(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         streamoff(fd, &mut (CAPTURE as i32))?;
         self.ours.fill(true);
@@ -332,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_numbers_are_those_of_the_kernels_header() {
-        // As a C program prints them on x86_64 and aarch64; on 32-bit ARM the last two sizes differ.
+        // The values that a C program prints on x86_64 and aarch64; on 32-bit ARM the last two sizes differ.
         assert_eq!(opcode::read::<Capability>(b'V', 0), 0x8068_5600);
         assert_eq!(opcode::write::<i32>(b'V', 18), 0x4004_5612);
         assert_eq!(opcode::read_write::<QueryCtrl>(b'V', 36), 0xC044_5624);

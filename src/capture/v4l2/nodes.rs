@@ -1,9 +1,9 @@
-//! The nodes in /dev: which there are, and when they come and go.
+//! The device nodes in /dev: which ones exist, and when they come and go.
 //!
-//! The kernel makes and removes them itself (devtmpfs), so inotify on /dev tells of a camera that is plugged in, with or
-//! without udev. Where udev runs, it gives the node to its group a moment later, which is IN_ATTRIB: a camera that could
-//! not be opened for lack of permission is tried again then. Names of udev's come a moment later still, and those in directories
-//! below /dev are not watched. No other event of /dev leads to anything.
+//! The kernel makes and removes them itself (devtmpfs), so inotify on /dev reports a camera that is plugged in, with
+//! or without udev. Where udev runs, it assigns the node to its group a moment later, which causes IN_ATTRIB: a
+//! camera that could not be opened for lack of permission is then tried again. The names that udev makes appear
+//! another moment later; those in directories below /dev are not watched. All other events in /dev are ignored.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ use crate::error::{Context, Result};
 
 const DEV: &str = "/dev";
 
-/// The video nodes of this system, by number: /dev/video0 before /dev/video10.
+/// The video nodes of this system, ordered by number: /dev/video0 before /dev/video10.
 pub fn video_nodes() -> io::Result<Vec<PathBuf>> {
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir(DEV)?
         .filter_map(|entry| {
@@ -30,7 +30,7 @@ pub fn video_nodes() -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Whether a path is that of a node itself and no other name of one.
+/// Whether a path is that of a node itself and not another name for one.
 pub(super) fn is_node(path: &Path) -> bool {
     name_in_dev(path).is_some_and(|name| number(name).is_some())
 }
@@ -46,26 +46,27 @@ fn number(name: &str) -> Option<u32> {
     name.strip_prefix("video")?.parse().ok()
 }
 
-/// Tells when nodes may have come or gone.
+/// Reports when nodes may have come or gone.
 #[derive(Debug)]
 pub(in crate::capture) struct Watch {
     inotify: OwnedFd,
     /// Whether a name in /dev is of interest.
     concerns: fn(&str) -> bool,
-    /// One more that is.
+    /// One more name that is.
     link: Option<String>,
 }
 
 impl Watch {
-    /// Watches /dev for video nodes from now on, and for `path`, if that is a name of its own there.
+    /// Watches /dev for video nodes from now on, and for `path` if that is a different name in /dev.
     pub(super) fn new(path: Option<&Path>) -> Result<Self> {
-        // `v4l` is udev's directory of names that stay the same: v4l/by-id, v4l/by-path.
+        // `v4l` is udev's directory of persistent names: v4l/by-id, v4l/by-path.
         let mut watch = Watch::of(|name| number(name).is_some() || name == "v4l")?;
         watch.link = path.and_then(name_in_dev).map(str::to_owned);
         Ok(watch)
     }
 
-    /// Watches /dev for all that libcamera needs of a camera: its media device comes last but for permissions.
+    /// Watches /dev for everything that libcamera needs from a camera: apart from permissions, its media device comes
+    /// last.
     #[cfg(feature = "libcamera")]
     pub(in crate::capture) fn for_media() -> Result<Self> {
         Watch::of(|name| {
@@ -90,7 +91,7 @@ impl Watch {
         })
     }
 
-    /// Whether anything of interest happened since the last call. Never blocks.
+    /// Whether anything of interest has happened since the last call. Never blocks.
     pub(in crate::capture) fn drain(&mut self) -> bool {
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.inotify, &mut space);
@@ -104,7 +105,8 @@ impl Watch {
                     news |= name.is_some() && name == self.link.as_deref();
                 }
                 Err(Errno::INTR) => {}
-                // Nothing more; other errors do not pass by reading again, and retries are made without us too.
+                // There is nothing more. Reading again would not make other errors go away, and retries are made
+                // without this watch too.
                 Err(_) => return news,
             }
         }
@@ -148,7 +150,7 @@ mod tests {
         let Ok(mut watch) = Watch::new(None) else {
             return;
         };
-        // Anything may happen in /dev while this runs, but to a camera hardly.
+        // Anything may happen in /dev while this test runs, but hardly to a camera.
         assert!(!watch.drain());
     }
 

@@ -80,6 +80,6 @@ fn only_a_frame_younger_than_an_interval_is_known_to_be_the_newest() {
     assert!(!has_no_successor(&frame(Some(now - moment)), Some(moment)));
     assert!(!has_no_successor(&frame(None), Some(hour)));
     assert!(!has_no_successor(&frame(Some(now)), None));
-    // From a camera's own clock that goes wrong.
+    // A stamp from a camera's own clock that is wrong.
     assert!(!has_no_successor(&frame(Some(now + hour)), Some(hour)));
 }
