@@ -1,8 +1,9 @@
-//! `lazycam list`: the cameras of this machine, with what to say to `--source`, `--size`, `--fps`, `--format` and `--control`.
+//! `lazycam list`: the cameras of this machine, with the values to use for `--source`, `--size`, `--fps`, `--format`
+//! and `--control`.
 //!
-//! For people as text, for programs as JSON. Video devices that are no cameras (metadata, encoders, outputs, parts of an ISP) are left
-//! out; cameras of which lazycam can read no format are shown, and said to be. Nothing is started, set or woken for it beyond
-//! being opened. Where libcamera is built in, its cameras follow.
+//! The output is text for people or JSON for programs. Video devices that are not cameras (metadata, encoders,
+//! outputs, parts of an ISP) are left out; cameras that have no format that lazycam can read are shown and marked as
+//! such. Devices are only opened; nothing is started or changed. If libcamera is built in, its cameras follow.
 
 #[cfg(feature = "libcamera")]
 mod libcamera;
@@ -28,12 +29,12 @@ pub fn run(json: bool) -> Result<()> {
 #[derive(Default)]
 struct Found {
     cameras: Vec<Camera>,
-    /// Nodes that could not be opened, and why.
+    /// Device nodes that could not be opened, and the reasons.
     refused: Vec<(String, String)>,
 }
 
 struct Camera {
-    /// What `--source` takes.
+    /// The value for `--source`.
     source: String,
     device: String,
     card: String,
@@ -43,19 +44,20 @@ struct Camera {
     controls: Vec<ListedControl>,
 }
 
-/// A control, in both forms.
+/// A control, in both forms of output.
 struct ListedControl {
     text: String,
     json: String,
 }
 
 struct Format {
-    /// What `--format` takes.
+    /// The value for `--format`.
     name: String,
-    /// lazycam can read it.
+    /// Whether lazycam can read it.
     readable: bool,
     sizes: Vec<Size>,
-    /// Sizes by steps; the rates in `sizes` are then those of the smallest and the largest.
+    /// Set if the sizes are a range with steps; the rates in `sizes` are then those of the smallest and the largest
+    /// size.
     range: Option<[(u32, u32); 3]>,
 }
 
@@ -268,7 +270,7 @@ fn control_json(control: &Control) -> String {
     )
 }
 
-/// At most two digits behind the point: 30, 29.97.
+/// With at most two decimal places: 30, 29.97.
 fn rounded(fps: f64) -> String {
     ((fps * 100.0).round() / 100.0).to_string()
 }

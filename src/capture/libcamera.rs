@@ -1,29 +1,34 @@
-//! The source `libcamera`: cameras whose pictures come out of libcamera's processing, such as those on the camera connector of
-//! a Raspberry Pi. Built in with the cargo feature of the same name.
+//! The source `libcamera`: cameras whose pictures libcamera processes, such as those on the camera connector of a
+//! Raspberry Pi. It is built in with the cargo feature of the same name.
 //!
-//! <https://libcamera.org/api-html/>, through the crate `libcamera`. **Open** means acquired, configured and with buffers mapped.
-//! **Stopped** is Camera::stop(): all of that stays, exposure and white balance are remembered, and the next start is
-//! Camera::start() and a request per buffer. Stopped, libcamera's threads sleep.
+//! <https://libcamera.org/api-html/>, used through the crate `libcamera`. **Open** means acquired, configured and
+//! with its buffers mapped. **Stopped** means Camera::stop(): all of that is kept, exposure and white balance are
+//! remembered, and the next start takes Camera::start() and one request per buffer. While stopped, libcamera's
+//! threads sleep.
 //!
-//! **The callback** runs on a thread of libcamera, with a lock held that queueing a request takes too. So it does nothing but put the
-//! completed request into a channel and ring an eventfd, and everything else happens in the capture loop.
+//! **The callback** runs on a thread of libcamera that holds a lock, which is also needed to queue a request. So the
+//! callback only puts the completed request into a channel and signals an eventfd; everything else happens in the
+//! capture loop.
 //!
-//! **The newest frame wins**, as in the source `v4l2`: of all completed requests but the last is queued again at once, and the
-//! last one stays with us until a newer one has come. Planes go to the encoder where the camera wrote them.
+//! **The newest frame wins**, as in the source `v4l2`: all completed requests but the last are queued again at once,
+//! and the last one stays with us until a newer one has come. The encoder reads the planes from where the camera
+//! wrote them.
 //!
-//! **One manager per process**: libcamera aborts the program at a second CameraManager, so a process has one camera source. A camera
-//! that is not there, in use or forbidden is tried again with a new manager, when somebody asks and when something
-//! happened in /dev: libcamera's own hot-plug needs udev, this does not.
+//! **One manager per process**: libcamera aborts the program when a second CameraManager is created, so a process has
+//! only one camera source. A camera that is missing, in use or forbidden is tried again with a new manager, when
+//! somebody asks for a frame and when something has happened in /dev. libcamera's own hot-plug support needs udev;
+//! this does not.
 //!
-//! **A camera that goes silent** while it streams cannot be helped from here, and stopping it may hang as well. Nor can one that
-//! libcamera itself has given up: the Raspberry Pi's pipeline does after a time-out of its own (`CameraData::cameraTimeout()` in
-//! `pipeline/rpi/common/pipeline_base.cpp`), cancels all requests, and from then on each one that is queued. Either is reported, and the
-//! process ends with status 1 without touching the camera again: the kernel cleans up, and the supervisor of `lazycam run` or
-//! the service manager starts anew.
+//! **A camera that goes silent** while it streams cannot be recovered from here, and stopping it may hang as well.
+//! The same is true of a camera that libcamera itself has given up: after a time-out of its own, the Raspberry Pi's
+//! pipeline (`CameraData::cameraTimeout()` in `pipeline/rpi/common/pipeline_base.cpp`) cancels all requests, and from
+//! then on every request that is queued. In either case the fact is reported and the process ends with status 1
+//! without touching the camera again. The kernel cleans up, and the supervisor of `lazycam run` or the service
+//! manager starts a new process.
 //!
-//! Not here: several streams of one camera, raw sensor data, and noticing that a camera was unplugged while it is stopped (its
-//! next start fails, and that is noticed). The crate maps buffers without DMA_BUF_IOCTL_SYNC; the memory that
-//! libcamera allocates for Raspberry Pis is coherent for readers.
+//! Not supported: several streams from one camera, raw sensor data, and noticing that a camera was unplugged while it
+//! is stopped (its next start fails, and that is noticed). The crate maps buffers without DMA_BUF_IOCTL_SYNC; the
+//! memory that libcamera allocates for Raspberry Pis is coherent for readers.
 
 mod camera;
 mod configure;
@@ -48,20 +53,21 @@ use camera::{Camera, Completed};
 pub use controls::Control;
 pub use find::{Listed, ListedFormat, list};
 
-/// Frames after a start that are not yet settled, for cameras that do not tell (AeState). As in the source `v4l2`.
+/// The number of frames after a start that are not yet settled, for cameras that do not report it (AeState). The same
+/// as in the source `v4l2`.
 const WARM_UP: u32 = 8;
 
 /// A camera behind libcamera.
 pub struct Libcamera {
-    /// The one to take; `None` stands for the first there is.
+    /// The camera to use; `None` stands for the first one found.
     name: Option<CameraName>,
     settings: Settings,
     encoder: Encoder,
     watch: Option<Watch>,
     camera: Option<Camera>,
-    /// It streams, and the last good frame or the start was then.
+    /// Set while it streams: the time of the last good frame, or of the start.
     streaming: Option<Instant>,
-    /// Nothing but ending the process helps.
+    /// Whether ending the process is the only remedy.
     failed: bool,
     encoded: bool,
     since_start: u32,
@@ -69,7 +75,7 @@ pub struct Libcamera {
 }
 
 impl Libcamera {
-    /// Opens and configures the camera, or waits for one. What will not work later either is an error.
+    /// Opens and configures the camera, or waits for one. Anything that will not work later either is an error.
     pub fn new(name: Option<CameraName>, settings: Settings, quality: u8) -> Result<Self> {
         let watch = Watch::for_media();
         if let Err(error) = &watch {
@@ -224,7 +230,7 @@ impl Source for Libcamera {
     }
 }
 
-/// What happened to a camera that nothing but a new process helps.
+/// What happened to a camera that only a new process can recover.
 fn given_up(cancelled: bool, silence: Duration, patience: Duration) -> Option<String> {
     if cancelled {
         return Some(
@@ -240,8 +246,9 @@ fn given_up(cancelled: bool, silence: Duration, patience: Duration) -> Option<St
     })
 }
 
-/// A moment of the sensor's clock as one of the wall clock. By the documentation the sensor is stamped by CLOCK_BOOTTIME, by
-/// what most drivers do it is CLOCK_MONOTONIC, which is behind by the time that the machine was suspended.
+/// Converts a time of the sensor's clock to the wall clock. According to the documentation the stamps are from
+/// CLOCK_BOOTTIME, but most drivers use CLOCK_MONOTONIC, which is behind by the time for which the machine was
+/// suspended.
 fn wall_clock(stamp: Duration) -> SystemTime {
     let boot = clock_gettime(ClockId::Boottime);
     let boot = Duration::new(

@@ -1,4 +1,4 @@
-//! libcamera's cameras in the list.
+//! libcamera's cameras, as part of the list.
 
 use super::{Camera, Format, ListedControl, Size, list, quoted};
 use crate::capture::libcamera::{Control, Listed, ListedFormat};
@@ -31,7 +31,7 @@ fn format(listed: &ListedFormat) -> Format {
         Sizes::Discrete(sizes) => (sizes.clone(), None),
         Sizes::Stepwise(range) => (Vec::new(), Some(*range)),
     };
-    // Rates are not known before the camera is configured; FrameDurationLimits among the controls has those of now.
+    // Rates are not known before the camera is configured; the control FrameDurationLimits has the present ones.
     let size = |(width, height)| Size {
         width,
         height,
@@ -72,7 +72,7 @@ fn orientation(names: &str) -> ListedControl {
     }
 }
 
-/// With the same members as those of V4L2's controls.
+/// Has the same members as for V4L2's controls.
 fn json(name: &str, kind: &str, [minimum, maximum, default]: [&str; 3], items: &str) -> String {
     format!(
         r#"{{"name":{},"kind":"{kind}","minimum":{minimum},"maximum":{maximum},"step":null,"default":{default},"value":null,"read_only":false,"inactive":false,"items":{items}}}"#,

@@ -1,15 +1,15 @@
-//! A picture in planar YCbCr 4:2:0 to draw rectangles and letters on.
+//! A picture in planar YCbCr 4:2:0, on which rectangles and letters can be drawn.
 //!
-//! Everything is clipped to the picture, so that a layout need not care about sizes too small for it.
+//! Everything is clipped to the picture, so a layout need not take care of sizes that are too small for it.
 
 use font8x8::legacy::BASIC_LEGACY;
 
 use super::encode::Planes;
 
-/// Side of a glyph in pixels at scale 1.
+/// The side of a glyph in pixels at scale 1.
 pub(crate) const GLYPH: usize = 8;
 
-/// Y, Cb, Cr; full-range BT.601 as in JFIF.
+/// Y, Cb and Cr with full range according to BT.601, as in JFIF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Colour(pub(crate) [u8; 3]);
 
@@ -33,7 +33,7 @@ impl Colour {
     }
 }
 
-/// A part of the picture, in pixels.
+/// A rectangle in the picture, in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Area {
     pub(crate) x: usize,
@@ -63,7 +63,7 @@ impl Canvas {
         }
     }
 
-    /// What the encoder takes; `None` only for a picture without pixels.
+    /// The planes for the encoder; `None` only for a picture without pixels.
     pub(crate) fn planes(&self) -> Option<Planes<'_>> {
         let (width, height) = (self.width.try_into().ok()?, self.height.try_into().ok()?);
         let half = self.width.div_ceil(2);
@@ -76,7 +76,8 @@ impl Canvas {
         )
     }
 
-    /// Fills an area. Chroma has half the resolution: its samples on the edges are taken along.
+    /// Fills an area. Chroma has half the resolution, so chroma samples that are partly inside the area are changed
+    /// too.
     pub(crate) fn fill(&mut self, area: Area, Colour([y, cb, cr]): Colour) {
         self.shade(area, y);
         let x = area.x / 2..(area.x + area.width).min(self.width).div_ceil(2);
@@ -91,7 +92,7 @@ impl Canvas {
         }
     }
 
-    /// Fills an area's luma alone: enough where there is no colour.
+    /// Fills only an area's luma, which is enough where there is no colour.
     pub(crate) fn shade(&mut self, area: Area, luma: u8) {
         let end = (area.x + area.width).min(self.width);
         let rows = self.luma.chunks_exact_mut(self.width);
@@ -102,8 +103,8 @@ impl Canvas {
         }
     }
 
-    /// Writes white on what is there, luma alone, each glyph `scale` times 8 pixels wide and high. What is
-    /// not in ASCII is left out.
+    /// Writes white text on top of the picture, in luma only, with each glyph `scale` times 8 pixels wide and high.
+    /// Characters outside of ASCII are left out.
     pub(crate) fn text(&mut self, x: usize, y: usize, scale: usize, text: &str) {
         for (n, byte) in text.bytes().enumerate() {
             let Some(glyph) = BASIC_LEGACY.get(usize::from(byte)) else {
@@ -113,7 +114,7 @@ impl Canvas {
         }
     }
 
-    /// A byte per line from the top, its lowest bit on the left.
+    /// Draws a glyph: one byte per line from the top, with the lowest bit on the left.
     fn glyph(&mut self, x: usize, y: usize, scale: usize, lines: &[u8; GLYPH]) {
         for (row, line) in lines.iter().enumerate() {
             for column in (0..GLYPH).filter(|column| line >> column & 1 == 1) {

@@ -1,25 +1,26 @@
-//! From planes of samples to a JPEG.
+//! Encodes planes of samples as a JPEG.
 //!
-//! One function, so that another coder can stand behind it: planar YCbCr 4:2:0 in, a baseline JFIF file
-//! out. That is the layout JPEG itself works in, so no colour is converted; sources bring their pixels
-//! into this form, and for most cameras' raw formats that is a matter of taking apart or halving rows.
+//! There is only one function, so that different coders can be behind it: planar YCbCr 4:2:0 in, a baseline JFIF file
+//! out. This is the layout that JPEG itself works with, so no colours are converted. Sources bring their pixels into
+//! this form, which for the raw formats of most cameras means no more than separating or halving rows.
 //!
-//! | coder | built | |
+//! | coder | built | properties |
 //! | --- | --- | --- |
-//! | [`portable`] | always | Rust alone; used if there is no other |
+//! | [`portable`] | always | pure Rust; used if there is no other |
 //! | `turbo` | with the feature `turbojpeg` or `turbojpeg-system` | libjpeg-turbo: four to five times as fast |
 //!
-//! Which one [`Encoder`] uses is settled at build time: nobody wants the slower one of two that are there. Both
-//! follow the quality scale of the Independent JPEG Group, so pictures and sizes are the same to the eye.
+//! Which one [`Encoder`] uses is decided at build time, because nobody wants the slower of two available ones. Both
+//! follow the quality scale of the Independent JPEG Group, so there is no visible difference in picture or size.
 //!
-//! Hardware encoders (V4L2 memory-to-memory devices such as the bcm2835-codec of Raspberry Pi 0 to 4) are not among them: no such
-//! board was at hand to try one. One would be a third coder behind [`Encoder`], chosen at run time by its node.
+//! Hardware encoders (V4L2 memory-to-memory devices such as the bcm2835-codec of Raspberry Pi 0 to 4) are not
+//! supported: no such board was available for a test. One would be a third coder behind [`Encoder`], chosen at run
+//! time by its device node.
 //!
-//! **No thread of its own**: what an encoding holds up is the capture loop alone, for a few milliseconds, and the driver has
-//! buffers for longer than that. Figures and reasons are in `docs/performance.md`.
+//! **There is no separate thread**: encoding holds up only the capture loop, for a few milliseconds, and the driver
+//! has enough buffers for longer than that. Figures and reasons are in `docs/performance.md`.
 //!
-//! Samples are full-range BT.601 as JFIF 1.02 wants them (0 to 255, chroma around 128). Cameras that
-//! deliver limited range (16 to 235) must be stretched by their source, or the picture looks pale.
+//! Samples are BT.601 with full range, as JFIF 1.02 requires (0 to 255, chroma around 128). If a camera delivers
+//! limited range (16 to 235), its source has to stretch the samples, or the picture looks pale.
 
 pub mod portable;
 #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
@@ -32,7 +33,7 @@ use turbo as chosen;
 
 use crate::error::{Error, Result};
 
-/// Rows of samples of one component.
+/// The rows of samples of one component.
 #[derive(Clone, Copy)]
 pub struct Plane<'a> {
     bytes: &'a [u8],
@@ -41,8 +42,8 @@ pub struct Plane<'a> {
 }
 
 impl<'a> Plane<'a> {
-    /// `height` rows of `width` samples, each row `stride` bytes after the one before; `None` if the
-    /// bytes do not suffice. The last row need not be padded to the stride. Coders in C count strides in `int`.
+    /// `height` rows of `width` samples, with each row `stride` bytes after the previous one; `None` if there are too
+    /// few bytes. The last row need not be padded to the stride. Coders in C count strides in `int`.
     fn new(bytes: &'a [u8], stride: usize, width: usize, height: usize) -> Option<Self> {
         let needed = stride.checked_mul(height - 1)?.checked_add(width)?;
         let fits = stride >= width && bytes.len() >= needed && i32::try_from(stride).is_ok();
@@ -68,8 +69,8 @@ pub struct Planes<'a> {
 }
 
 impl<'a> Planes<'a> {
-    /// Y, Cb and Cr, each with its stride in bytes; `None` if a plane is too short for the size in
-    /// pixels, or the size is 0.
+    /// Y, Cb and Cr, each with its stride in bytes; `None` if a plane is too short for the size in pixels, or if the
+    /// size is 0.
     pub fn new(
         (width, height): (u16, u16),
         y: (&'a [u8], usize),
@@ -90,7 +91,7 @@ impl<'a> Planes<'a> {
     }
 }
 
-/// Makes JPEGs of one quality.
+/// Encodes JPEGs with one quality setting.
 #[derive(Debug)]
 pub struct Encoder {
     coder: chosen::Coder,
@@ -98,8 +99,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// `quality` from 1 to 100, on the scale of the Independent JPEG Group's library, which mjpg-streamer,
-    /// ustreamer and the rest use too.
+    /// `quality` is from 1 to 100, on the scale of the Independent JPEG Group's library, which mjpg-streamer,
+    /// ustreamer and others use too.
     pub fn new(quality: u8) -> Result<Self> {
         if !(1..=100).contains(&quality) {
             let message = format!("JPEG quality {quality} is not between 1 and 100");
@@ -109,15 +110,15 @@ impl Encoder {
         Ok(Encoder { coder, quality })
     }
 
-    /// The coder of this build, as its library is called.
+    /// The name of the library that this build uses as its coder.
     pub const CODER: &str = chosen::NAME;
 
-    /// What it was made with.
+    /// The quality that it was created with.
     pub fn quality(&self) -> u8 {
         self.quality
     }
 
-    /// Replaces what is in `into` by the JPEG, with `comment` in a COM segment behind the JFIF header.
+    /// Replaces the contents of `into` by the JPEG, with `comment` in a COM segment after the JFIF header.
     pub fn encode(
         &mut self,
         planes: Planes<'_>,
@@ -132,8 +133,8 @@ impl Encoder {
     }
 }
 
-/// The libraries write no COM segment, so it is put in afterwards: behind APP0, which JFIF wants first.
-/// That moves the file by some sixty bytes, a few microseconds for 100 KB.
+/// The libraries write no COM segment, so it is inserted afterwards, behind APP0, which JFIF requires to be first.
+/// This moves the rest of the file by some sixty bytes, which takes a few microseconds for 100 KB.
 fn insert_comment(comment: &[u8], into: &mut Vec<u8>) -> Result<()> {
     let length = u16::try_from(comment.len() + 2)
         .map_err(|_| Error::Input("a JPEG comment holds at most 65533 bytes".into()))?;

@@ -32,17 +32,17 @@ use crate::picture::encode::Encoder;
 
 type Buffer = MemoryMappedFrameBuffer<FrameBuffer>;
 
-/// A camera that is acquired and configured. Its members are dropped in this order, which libcamera wants: requests and their
-/// buffers, the camera, the manager.
+/// A camera that is acquired and configured. Its members are dropped in the order that libcamera requires: requests
+/// and their buffers, the camera, the manager.
 pub(super) struct Camera {
     /// The newest frame.
     held: Option<Request>,
-    /// Those that are not queued.
+    /// The requests that are not queued.
     idle: Vec<Request>,
     completed: Receiver<Request>,
-    /// How many requests there are.
+    /// The total number of requests.
     count: usize,
-    /// Given to each start.
+    /// Passed to every start.
     controls: UniquePtr<ControlList>,
     stream: Stream,
     unpacker: Option<Unpacker>,
@@ -50,29 +50,29 @@ pub(super) struct Camera {
     fps: Option<f64>,
     description: String,
     longest_frame: Duration,
-    /// libcamera says that the camera was unplugged.
+    /// Set when libcamera reports that the camera was unplugged.
     gone: Arc<AtomicBool>,
     bell: Arc<OwnedFd>,
     camera: ActiveCamera<'static>,
     _manager: CameraManager,
 }
 
-/// What came out of the channel.
+/// What was received from the channel.
 pub(super) struct Completed {
-    /// How many requests.
+    /// The number of requests.
     pub(super) frames: u32,
-    /// How many of them have no picture.
+    /// The number of those that have no picture.
     pub(super) broken: u32,
-    /// Some were cancelled, which means while streaming that libcamera has given the camera up.
+    /// Whether some were cancelled. While streaming, this means that libcamera has given the camera up.
     pub(super) cancelled: bool,
     pub(super) newest: Option<Newest>,
 }
 
 /// The newest frame.
 pub(super) struct Newest {
-    /// By the sensor's clock.
+    /// The time of capture by the sensor's clock.
     pub(super) stamp: Option<Duration>,
-    /// Exposure has settled; `None` if the camera does not tell.
+    /// Whether exposure has settled; `None` if the camera does not report it.
     pub(super) settled: Option<bool>,
 }
 
@@ -132,12 +132,12 @@ impl Camera {
         }
     }
 
-    /// The longest time that a frame may take by what was asked for.
+    /// The longest time that a frame may take with the requested settings.
     pub(super) fn longest_frame(&self) -> Duration {
         self.longest_frame
     }
 
-    /// libcamera has told that the camera is unplugged.
+    /// Whether libcamera has reported that the camera is unplugged.
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
@@ -159,7 +159,7 @@ impl Camera {
         stopped.map_err(|error| refused("stop", self.camera.id(), &error))
     }
 
-    /// All requests that have come back are ready to be queued again.
+    /// Makes all requests that have come back ready to be queued again.
     fn take_back(&mut self) {
         let back = self
             .held
@@ -172,9 +172,9 @@ impl Camera {
         }
     }
 
-    /// Sets the eventfd back.
+    /// Resets the eventfd.
     fn silence(&self) {
-        // EAGAIN is what it says when it has not rung.
+        // It returns EAGAIN if it has not been signalled.
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
     }
 
@@ -186,8 +186,8 @@ impl Camera {
         })
     }
 
-    /// Takes all that has completed, holds the newest good frame, and queues the others again but for those that were cancelled:
-    /// they would come back at once, again and again.
+    /// Takes everything that has completed, keeps the newest good frame, and queues the others again, except those
+    /// that were cancelled: they would come back at once, again and again.
     pub(super) fn collect(&mut self) -> Result<Completed> {
         self.silence();
         if self.is_gone() {
@@ -200,7 +200,7 @@ impl Camera {
             cancelled: false,
             newest: None,
         };
-        // What completes from here on rings again.
+        // What completes from here on signals again.
         for _ in 0..self.count {
             let Ok(request) = self.completed.try_recv() else {
                 break;
@@ -229,7 +229,7 @@ impl Camera {
         Ok(got)
     }
 
-    /// The JPEG of the frame that is held.
+    /// The JPEG of the frame that is kept.
     pub(super) fn encode(&mut self, encoder: &mut Encoder, jpeg: &mut Vec<u8>) -> Result<()> {
         let short = || Error::Input("a frame was cut short".into());
         let buffer = self
@@ -238,7 +238,7 @@ impl Camera {
             .and_then(|request| request.buffer::<Buffer>(&self.stream));
         let buffer = buffer.ok_or_else(|| Error::Input("no frame has come yet".into()))?;
         let metadata = buffer.metadata().ok_or_else(short)?;
-        // A mapping is as long as its memory, which may be longer than the picture.
+        // A mapping covers its whole memory, which may be longer than the picture.
         let used = metadata.planes();
         let cut = |(i, bytes): (usize, &'_ [u8])| {
             let used = used.get(i).map_or(0, |plane| plane.bytes_used as usize);
@@ -272,7 +272,7 @@ impl AsFd for Camera {
     }
 }
 
-/// What a completed request says of its frame; `None` if there is none.
+/// What a completed request says about its frame; `None` if it has none.
 fn newest(request: &Request, stream: &Stream) -> Option<Newest> {
     let metadata = request.buffer::<Buffer>(stream)?.metadata()?;
     let status = metadata.status();
@@ -299,19 +299,19 @@ fn newest(request: &Request, stream: &Stream) -> Option<Newest> {
     })
 }
 
-/// What runs on libcamera's thread: see the module's header.
+/// What runs on libcamera's thread: see the header of the module `libcamera`.
 fn connect(
     camera: &mut ActiveCamera<'static>,
     bell: &Arc<OwnedFd>,
 ) -> (Arc<AtomicBool>, Receiver<Request>) {
     let ring = |bell: &OwnedFd| {
-        // Fails only when it has rung 2^64 times unheard.
+        // This fails only when it has been signalled 2^64 times without being read.
         let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
     };
     let (sender, completed) = mpsc::channel();
     let ours = Arc::clone(bell);
     camera.on_request_completed(move |request| {
-        // Fails only when the other end is gone, and then nobody wants it.
+        // This fails only when the other end is gone, and then nobody wants the request.
         let _ = sender.send(request);
         ring(&ours);
     });
@@ -324,7 +324,7 @@ fn connect(
     (gone, completed)
 }
 
-/// Buffers, mapped, and a request around each.
+/// The mapped buffers, with a request around each.
 fn requests(camera: &mut ActiveCamera<'static>, stream: &Stream, id: &str) -> Result<Vec<Request>> {
     let buffers = FrameBufferAllocator::new(camera).alloc(stream);
     let buffers = buffers.map_err(|error| refused("get buffers of", id, &error))?;

@@ -1,4 +1,5 @@
-//! What a camera is set to: format, size, colour space, orientation, controls. Asked for, adjusted by libcamera, read back.
+//! The settings of a camera: format, size, colour space, orientation and controls. They are requested, adjusted by
+//! libcamera, and read back.
 
 use std::time::Duration;
 
@@ -20,13 +21,14 @@ use crate::capture::settings::Settings;
 use crate::capture::v4l2::{Assignment, Format, Fourcc, Sizes};
 use crate::error::{Error, Result};
 
-/// One with us, one that is being filled, and two that wait, as in the source `v4l2`.
+/// One buffer that we hold, one that is being filled, and two that wait, as in the source `v4l2`.
 const BUFFERS: u32 = 4;
 
-/// Asked for when no size is given.
+/// The size to ask for when none is given.
 const USUAL_SIZE: (u32, u32) = (640, 480);
 
-/// What a stream may be made for. A Raspberry Pi answers the first one with YUV 4:2:0, others have only some of them.
+/// The purposes for which a stream can be configured. A Raspberry Pi answers the first one with YUV 4:2:0; other
+/// platforms support only some of them.
 const ROLES: [StreamRole; 3] = [
     StreamRole::VideoRecording,
     StreamRole::ViewFinder,
@@ -116,7 +118,7 @@ pub(super) fn offered(config: &CameraConfiguration) -> Vec<PixelFormat> {
     })
 }
 
-/// Asks for a format, and gives the size if it can be had.
+/// Requests a format, and returns the size if the format is available.
 fn negotiate(
     config: &mut CameraConfiguration,
     format: PixelFormat,
@@ -126,7 +128,7 @@ fn negotiate(
     let mut stream = config.get_mut(0)?;
     stream.set_pixel_format(format);
     stream.set_size(Size { width, height });
-    // Full range by BT.601 is what JFIF has.
+    // JFIF uses BT.601 with full range.
     stream.set_color_space(Some(ColorSpace::sycc()));
     stream.set_buffer_count(BUFFERS);
     config.set_orientation(orientation.unwrap_or(Orientation::Rotate0));
@@ -138,7 +140,7 @@ fn negotiate(
     (stream.get_pixel_format() == format).then_some((width, height))
 }
 
-/// How frames of a configuration are read: read back, because libcamera pads lines.
+/// How to read the frames of a configuration. The values are read back because libcamera pads lines.
 pub(super) fn reader(config: &CameraConfiguration) -> Result<(Format, Option<Unpacker>)> {
     let unread = || Error::Input("libcamera gave a format that was not asked for".into());
     let stream = config.get(0).ok_or_else(unread)?;
@@ -159,21 +161,21 @@ pub(super) fn reader(config: &CameraConfiguration) -> Result<(Format, Option<Unp
     Ok((format, unpacker))
 }
 
-/// What every start is given, and the frames per second among it.
+/// The controls that every start is given, and the number of frames per second that they set.
 pub(super) fn start_controls(
     camera: &Found<'_>,
     fps: Option<f64>,
     assignments: &[Assignment],
 ) -> Result<(UniquePtr<ControlList>, Option<f64>)> {
     let id = camera.id();
-    // After configure(): limits depend on the sensor's mode.
+    // After configure(), because limits depend on the sensor's mode.
     let known = controls::of(camera);
     let none = || Error::Input(format!("no list of controls for camera {id}"));
     let mut list = ControlList::from_info_map(camera.controls()).ok_or_else(none)?;
     for assignment in assignments {
         let value = controls::value(&known, assignment);
         let (control, value) = value.map_err(|why| Error::Usage(format!("camera {id}{why}")))?;
-        // The only failure would be of a value that does not convert.
+        // The only possible failure is a value that cannot be converted.
         let _ = list.set_raw(control, value);
     }
     let Some(fps) = fps else {
@@ -192,13 +194,13 @@ pub(super) fn start_controls(
     Ok((list, Some(given)))
 }
 
-/// The longest time that a frame may take by what the camera was told: `fps` is the rate that it got, which stands above limits among
-/// the assignments.
+/// The longest time that a frame may take with the camera's settings. `fps` is the rate that the camera was given,
+/// which takes precedence over limits among the assignments.
 pub(super) fn longest_frame(fps: Option<f64>, assignments: &[Assignment]) -> Duration {
     let told = |name: &str| {
         let mut named = assignments.iter().rev();
         let last = named.find(|one| controls::plain(&one.name) == name)?;
-        // Of two limits the second is the longer one.
+        // The second of two limits is the longer one.
         let micros = last.value.rsplit(':').next()?.trim();
         micros.parse().ok().map(Duration::from_micros)
     };
@@ -207,7 +209,7 @@ pub(super) fn longest_frame(fps: Option<f64>, assignments: &[Assignment]) -> Dur
     by_rate.max(told("exposuretime")).unwrap_or_default()
 }
 
-/// The sizes of a format. libcamera tells a range even of a list, so one from its middle is tried.
+/// The sizes of a format. libcamera reports a range even for a list, so a size from the middle of the range is tried.
 pub(super) fn sizes(config: &mut CameraConfiguration, format: PixelFormat) -> Sizes {
     let pair = |size: Size| (size.width, size.height);
     let told = config.get(0).map(|stream| {

@@ -1,12 +1,13 @@
-//! Controls by libcamera's names: what a camera can be told besides format, size and rate.
+//! Controls by libcamera's names: the settings of a camera besides format, size and rate.
 //!
-//! <https://libcamera.org/api-html/namespacelibcamera_1_1controls.html>. A name is taken in any case, with or without underscores
-//! (AfMode, afmode, af_mode), a value is read by the control's own type: `true` or `on`, whole numbers, fractions, the name or number of
-//! an item; several values with a colon between (ColourGains=1.5:2.0), a rectangle as X:Y:WIDTH:HEIGHT. What a camera does not have is
-//! refused here, because libcamera itself takes it without a word.
+//! <https://libcamera.org/api-html/namespacelibcamera_1_1controls.html>. Names are accepted in upper or lower case,
+//! with or without underscores (AfMode, afmode, af_mode). A value is parsed according to the control's type: `true`
+//! or `on`, whole numbers, fractions, or the name or number of a menu item; several values are separated by colons
+//! (ColourGains=1.5:2.0), and a rectangle is X:Y:WIDTH:HEIGHT. Controls that a camera does not have are refused here,
+//! because libcamera itself ignores them silently.
 //!
-//! `Orientation` stands among them though it is none of libcamera's controls but part of its configuration: the
-//! source `v4l2` turns pictures by a control, and so does this one.
+//! `Orientation` is one of the names although it is not a control of libcamera but a part of its configuration: the
+//! source `v4l2` rotates pictures with a control, and so does this one.
 
 use libcamera::camera::{Camera, Orientation};
 use libcamera::control_value::ControlValue;
@@ -16,7 +17,7 @@ use libcamera::geometry::{Rectangle, Size};
 use crate::capture::v4l2::Assignment;
 use crate::error::{Error, Result};
 
-/// How pictures can be turned: the names of libcamera's enumeration.
+/// The possible orientations of pictures, with the names from libcamera's enumeration.
 pub(super) const ORIENTATIONS: [(Orientation, &str); 8] = [
     (Orientation::Rotate0, "Rotate0"),
     (Orientation::Rotate0Mirror, "Rotate0Mirror"),
@@ -40,12 +41,12 @@ pub struct Control {
     maximum: ControlValue,
     default: ControlValue,
     array: bool,
-    /// The items of a menu by number.
+    /// The items of a menu, by number.
     pub items: Vec<(i32, String)>,
 }
 
 impl Control {
-    /// The least value, the greatest and the default, as numbers; `None` for those that are no single number.
+    /// The minimum, the maximum and the default, as numbers; `None` for those that are not a single number.
     pub fn numbers(&self) -> [Option<f64>; 3] {
         [&self.minimum, &self.maximum, &self.default].map(|value| match elements(value)[..] {
             [one] => Some(one),
@@ -53,7 +54,7 @@ impl Control {
         })
     }
 
-    /// What it can be set to, for people.
+    /// The values that it can be set to, for people.
     pub fn range(&self) -> String {
         if !self.items.is_empty() {
             let items = self.items.iter().map(|(at, item)| format!("{at} ({item})"));
@@ -75,7 +76,7 @@ impl Control {
         }
     }
 
-    /// The default, for people.
+    /// The default value, for people.
     pub fn default(&self) -> String {
         text(&self.default)
     }
@@ -102,7 +103,7 @@ impl Control {
             .ok_or_else(wrong)
     }
 
-    /// Whether every number is within the limits, where these are single numbers.
+    /// Whether every number is within the limits, if these are single numbers.
     fn holds(&self, value: &ControlValue) -> bool {
         let [minimum, maximum, _] = self.numbers();
         let above = |number: &f64| minimum.is_none_or(|minimum| *number >= minimum);
@@ -113,7 +114,7 @@ impl Control {
     }
 }
 
-/// The controls of a camera, by name. Those whose name is not known to the bindings (of other vendors) are left out.
+/// The controls of a camera, by name. Those whose names the bindings do not know (from other vendors) are left out.
 pub(super) fn of(camera: &Camera<'_>) -> Vec<Control> {
     let mut known: Vec<Control> = camera
         .controls()
@@ -159,7 +160,7 @@ pub(super) fn of(camera: &Camera<'_>) -> Vec<Control> {
     known
 }
 
-/// Takes `orientation` out of the assignments.
+/// Separates `orientation` from the other assignments.
 pub(super) fn split_orientation(
     assignments: &[Assignment],
 ) -> Result<(Option<Orientation>, Vec<Assignment>)> {
@@ -185,7 +186,8 @@ pub(super) fn split_orientation(
     Ok((Some(*orientation), others))
 }
 
-/// Number and value of what an assignment means, or the rest of a sentence that begins with the camera.
+/// The number and the value that an assignment stands for, or the rest of a sentence that begins with the camera's
+/// name.
 pub(super) fn value(
     known: &[Control],
     assignment: &Assignment,
@@ -208,7 +210,7 @@ pub(super) fn value(
     Ok((control.id, control.value(&assignment.value)?))
 }
 
-/// The shortest and the longest time of a frame in microseconds, if the camera can be told.
+/// The shortest and the longest frame duration in microseconds, if the camera has a control for it.
 pub(super) fn frame_durations(known: &[Control]) -> Option<(i64, i64)> {
     let limits = known
         .iter()
@@ -218,13 +220,13 @@ pub(super) fn frame_durations(known: &[Control]) -> Option<(i64, i64)> {
     (0 < shortest && shortest <= longest).then_some((shortest, longest))
 }
 
-/// A name without what does not distinguish it.
+/// A name reduced to what distinguishes it from others.
 pub(super) fn plain(name: &str) -> String {
     let kept = name.chars().filter(char::is_ascii_alphanumeric);
     kept.map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// `AfModeManual`, `AfModeAuto` become `Manual`, `Auto`: what all begin with is left out, by whole words.
+/// Turns `AfModeManual`, `AfModeAuto` into `Manual`, `Auto`: the words that all of them begin with are left out.
 fn shortened(items: Vec<(i32, String)>) -> Vec<(i32, String)> {
     let Some((_, first)) = items.first().filter(|_| items.len() > 1) else {
         return items;
@@ -261,7 +263,7 @@ fn kind(value: &ControlValue) -> &'static str {
     }
 }
 
-/// The numbers of a value; none, if it does not consist of numbers.
+/// The numbers in a value; none if it does not consist of numbers.
 fn elements(value: &ControlValue) -> Vec<f64> {
     match value {
         ControlValue::Bool(v) => v.iter().map(|&v| f64::from(u8::from(v))).collect(),
@@ -269,7 +271,7 @@ fn elements(value: &ControlValue) -> Vec<f64> {
         ControlValue::Uint16(v) => v.iter().map(|&v| v.into()).collect(),
         ControlValue::Uint32(v) => v.iter().map(|&v| v.into()).collect(),
         ControlValue::Int32(v) => v.iter().map(|&v| v.into()).collect(),
-        // What is lost beyond 2^53 is of no interest in a range.
+        // The precision that is lost beyond 2^53 does not matter in a range.
         ControlValue::Int64(v) => v.iter().map(|&v| v as f64).collect(),
         ControlValue::Float(v) => v.iter().map(|&v| v.into()).collect(),
         _ => Vec::new(),
@@ -279,7 +281,7 @@ fn elements(value: &ControlValue) -> Vec<f64> {
 fn text(value: &ControlValue) -> String {
     let texts: Vec<String> = match value {
         ControlValue::Bool(v) => v.iter().map(bool::to_string).collect(),
-        // By way of f64, 0.1 would become 0.10000000149011612.
+        // Converted by way of f64, 0.1 would become 0.10000000149011612.
         ControlValue::Float(v) => v.iter().map(f32::to_string).collect(),
         ControlValue::Rectangle(v) => v
             .iter()
@@ -304,7 +306,7 @@ fn text(value: &ControlValue) -> String {
     }
 }
 
-/// A value of the type that the control's own values have.
+/// Parses a value to the type of the control's own values.
 fn parsed(default: &ControlValue, minimum: &ControlValue, parts: &[&str]) -> Option<ControlValue> {
     fn all<T: std::str::FromStr>(parts: &[&str]) -> Option<Vec<T>> {
         parts.iter().map(|part| part.parse().ok()).collect()

@@ -1,4 +1,4 @@
-//! Which cameras there are, and why one cannot be had.
+//! Which cameras there are, and why a camera cannot be used.
 
 use std::fs;
 use std::io;
@@ -79,7 +79,7 @@ pub(super) fn find(manager: &CameraManager, name: Option<&CameraName>) -> Result
     Err(Error::Input(told))
 }
 
-/// A device of a camera that this user may not open, and what to do.
+/// A device belonging to a camera that this user may not open, and what to do about it.
 fn forbidden() -> Option<String> {
     let in_folder = |folder: &str| {
         let entries = fs::read_dir(folder).into_iter().flatten();
@@ -127,31 +127,31 @@ pub(super) fn model(camera: &Found<'_>) -> String {
     model.map_or_else(|_| "camera".into(), |model| model.0)
 }
 
-/// A camera, as `lazycam list` shows it.
+/// A camera as `lazycam list` shows it.
 pub struct Listed {
-    /// By which it is named.
+    /// The id by which it can be selected.
     pub id: String,
     /// The sensor's name.
     pub model: String,
-    /// What it offers, the order as libcamera has it.
+    /// The formats that it offers, in libcamera's order.
     pub formats: Vec<ListedFormat>,
-    /// What it can be told.
+    /// The controls that it has.
     pub controls: Vec<Control>,
-    /// How it can turn its pictures.
+    /// The orientations in which it can deliver pictures.
     pub orientations: String,
 }
 
 /// A pixel format of a camera.
 pub struct ListedFormat {
-    /// The name that `--format` takes, or libcamera's for those that cannot be read.
+    /// The name that `--format` takes, or libcamera's name for formats that lazycam cannot read.
     pub name: String,
-    /// lazycam can read it.
+    /// Whether lazycam can read it.
     pub readable: bool,
     /// Its sizes.
     pub sizes: Sizes,
 }
 
-/// The cameras that libcamera has. None, if there is no media device.
+/// The cameras that libcamera finds. The list is empty if there is no media device.
 pub fn list() -> Result<Vec<Listed>> {
     let manager = match started() {
         Ok(manager) => manager,

@@ -1,13 +1,15 @@
 //! Pixel formats by libcamera's names and by ours.
 //!
-//! libcamera takes the codes of the kernel's DRM (drm_fourcc.h), which name the bytes of a pixel from the highest down, where V4L2 names
-//! them as they lie in memory: DRM's BGR888 is V4L2's RGB24. Formats with a modifier (compressed, tiled) are not read.
+//! libcamera uses the codes of the kernel's DRM (drm_fourcc.h), which name the bytes of a pixel from the highest to
+//! the lowest, whereas V4L2 names them in memory order: DRM's BGR888 is V4L2's RGB24. Formats with a modifier
+//! (compressed, tiled) are not supported.
 
 use libcamera::pixel_format::PixelFormat;
 
 use crate::capture::v4l2::Fourcc;
 
-/// DRM's code and ours, the best first: JPEG costs nothing; of YUV 4:2:0 with three planes nothing is even copied.
+/// DRM's code and ours, the best first: JPEG costs nothing, and YUV 4:2:0 with three planes does not even have to be
+/// copied.
 const KNOWN: [([u8; 4], [u8; 4]); 8] = [
     (*b"MJPG", *b"MJPG"),
     (*b"YU12", *b"YU12"),
@@ -19,14 +21,14 @@ const KNOWN: [([u8; 4], [u8; 4]); 8] = [
     (*b"R8  ", *b"GREY"),
 ];
 
-/// Ours for a format of libcamera, if it can be read.
+/// Our code for a format of libcamera, if lazycam can read it.
 pub(super) fn ours(format: PixelFormat) -> Option<Fourcc> {
     let code = format.fourcc().to_le_bytes();
     let known = KNOWN.iter().find(|(drm, _)| *drm == code)?;
     (format.modifier() == 0).then_some(Fourcc(known.1))
 }
 
-/// Those of the offered ones that can be read, the best first.
+/// The offered formats that lazycam can read, the best first.
 pub(super) fn readable(offered: &[PixelFormat]) -> Vec<(PixelFormat, Fourcc)> {
     let find = |(_, code): &([u8; 4], [u8; 4])| {
         let code = Fourcc(*code);
@@ -36,7 +38,7 @@ pub(super) fn readable(offered: &[PixelFormat]) -> Vec<(PixelFormat, Fourcc)> {
     KNOWN.iter().filter_map(find).collect()
 }
 
-/// All that are read, for people.
+/// All formats that lazycam can read, for people.
 pub(super) fn known() -> String {
     let codes = KNOWN.iter().map(|(_, code)| Fourcc(*code).to_string());
     codes.collect::<Vec<_>>().join(", ")

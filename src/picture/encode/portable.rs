@@ -1,14 +1,14 @@
-//! Coding by `jpeg-encoder`: Rust alone, so it is there in every build, on every processor.
+//! Encoding with `jpeg-encoder`, which is pure Rust and therefore available in every build, on every processor.
 
 use jpeg_encoder::{EncodingError, ImageBuffer, JpegColorType, SamplingFactor};
 
 use super::Planes;
 use crate::error::{Error, Result};
 
-/// What it is called.
+/// The library's name.
 pub const NAME: &str = "jpeg-encoder";
 
-/// A coder of one quality.
+/// A coder with one quality setting.
 #[derive(Debug)]
 pub struct Coder {
     quality: u8,
@@ -20,10 +20,10 @@ impl Coder {
         Ok(Coder { quality })
     }
 
-    /// Replaces what is in `into` by the JPEG.
+    /// Replaces the contents of `into` by the JPEG.
     pub fn encode(&mut self, planes: Planes<'_>, into: &mut Vec<u8>) -> Result<()> {
         into.clear();
-        // By a reference to the vector, because the library takes its writer by value.
+        // Through a reference to the vector, because the library takes its writer by value.
         let mut encoder = jpeg_encoder::Encoder::new(into, self.quality);
         encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
         encoder.encode_image(planes).map_err(failed)
@@ -34,8 +34,8 @@ fn failed(error: EncodingError) -> Error {
     Error::Input(format!("cannot encode a frame: {error}"))
 }
 
-/// The library asks for rows at full size and then leaves out what 4:2:0 does not keep: of each 2x2 it
-/// takes the sample at the top left. Doubled samples therefore come out as they went in.
+/// The library asks for rows at full size and then leaves out what 4:2:0 does not keep, by taking the sample at the
+/// top left of each 2x2. Samples that are doubled for it therefore come out unchanged.
 impl ImageBuffer for Planes<'_> {
     fn get_jpeg_color_type(&self) -> JpegColorType {
         JpegColorType::Ycbcr

@@ -1,28 +1,29 @@
-//! Coding by libjpeg-turbo, through the crate `turbojpeg`: SIMD code for x86 and ARM, and a C library to build or to
-//! have. With one of the features `turbojpeg` and `turbojpeg-system`.
+//! Encoding with libjpeg-turbo, through the crate `turbojpeg`. It has SIMD code for x86 and ARM, and needs a C
+//! library, either built or installed. Used with one of the features `turbojpeg` and `turbojpeg-system`.
 //!
-//! It reads the planes where they lie (tj3CompressFromYUVPlanes8), but for pictures of odd width or height: it wants a
-//! plane of an even number of luma samples and rows then, so luma is copied. Cameras have no such sizes.
+//! It reads the planes from where they are (tj3CompressFromYUVPlanes8), except for pictures of odd width or height.
+//! For these it requires a plane with an even number of luma samples and rows, so luma is copied. Cameras have no
+//! such sizes.
 //!
-//! It writes into memory of its own, which stays with us from frame to frame and grows to what the largest frame took. From
-//! there the file is copied once. Writing into our vector at once would mean to fill it with zeros up to the largest
-//! possible size first, 2.8 MB for 1280x720.
+//! It writes into memory of its own, which we keep from frame to frame and which grows to the size of the largest
+//! frame. From there the file is copied once. To write directly into our vector, the vector would first have to be
+//! filled with zeros up to the largest possible size, which is 2.8 MB for 1280x720.
 
 use turbojpeg::{Compressor, OutputBuf, OwnedBuf, Subsamp, YuvPlanesImage};
 
 use super::{Plane, Planes};
 use crate::error::{Error, Result};
 
-/// What it is called.
+/// The library's name.
 pub const NAME: &str = "libjpeg-turbo";
 
-/// A coder of one quality.
+/// A coder with one quality setting.
 #[derive(Debug)]
 pub struct Coder {
     compressor: Compressor,
-    /// The library's memory, with the last file in it.
+    /// The library's memory, which contains the last file.
     output: OwnedBuf,
-    /// Luma of a picture of odd size.
+    /// The luma of a picture of odd size.
     evened: Vec<u8>,
 }
 
@@ -38,7 +39,7 @@ impl Coder {
         })
     }
 
-    /// Replaces what is in `into` by the JPEG.
+    /// Replaces the contents of `into` by the JPEG.
     pub fn encode(&mut self, planes: Planes<'_>, into: &mut Vec<u8>) -> Result<()> {
         let (width, height) = (usize::from(planes.width), usize::from(planes.height));
         let [cb, cr] = planes.chroma;
@@ -69,7 +70,7 @@ impl Coder {
     }
 }
 
-/// The plane with its last sample and its last row twice where their number was odd.
+/// The plane, with the last sample of each row and the last row repeated where their number is odd.
 fn even_out(plane: Plane<'_>, height: usize, into: &mut Vec<u8>) {
     into.clear();
     for y in 0..height.next_multiple_of(2) {
