@@ -1,12 +1,12 @@
-//! Encode: what a picture costs in processor time, for each coder that this build has, and what it weighs.
+//! Encode: the processor time that a picture takes and its size, for each coder in this build.
 //!
 //!     cargo bench --bench encode --features turbojpeg
 //!
-//! The picture is the test pattern's at 1280x720 and 1920x1080 with noise upon it, as a sensor has in a room: about 80 KB at
-//! 1280x720 and quality 80. Coders take turns, frame by frame, because machines are shared; the time is that
-//! of the thread (CLOCK_THREAD_CPUTIME_ID), the median of all turns. Figures are in `docs/performance.md`.
+//! The picture is the test pattern at 1280x720 and 1920x1080 with added noise, such as a sensor has in a room: about
+//! 80 KB at 1280x720 and quality 80. The coders take turns, frame by frame, because machines are shared. The time is
+//! that of the thread (CLOCK_THREAD_CPUTIME_ID), as the median of all turns. Figures are in `docs/performance.md`.
 //!
-//! What is not here: taking raw frames apart (`src/capture/pixels.rs`) and publishing them.
+//! Not measured here: separating raw frames (`src/capture/pixels.rs`) and publishing.
 
 #![allow(clippy::print_stdout, reason = "tables are what this program is for")]
 
@@ -19,13 +19,13 @@ use lazycam::capture::source::Source;
 use lazycam::picture::encode::{Planes, portable};
 use rustix::time::{ClockId, clock_gettime};
 
-/// What may go wrong here ends the run.
+/// Any error ends the run.
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// How far noise moves a sample of luma, at the most; of chroma half as far.
+/// The most by which noise changes a luma sample; chroma changes by half as much.
 const NOISE: i32 = 7;
 
-/// Different noise in each, so that no run is measured on a picture that the caches know.
+/// The pictures have different noise, so that none is measured while it is in the caches.
 const PICTURES: usize = 4;
 
 const SIZES: [(u16, u16); 2] = [(1280, 720), (1920, 1080)];
@@ -59,7 +59,7 @@ enum Coder {
 }
 
 impl Coder {
-    /// All that there are.
+    /// All coders of this build.
     fn all(quality: u8) -> Outcome<Vec<Coder>> {
         Ok(vec![
             Coder::Portable(portable::Coder::new(quality)?),
@@ -106,7 +106,7 @@ fn main() -> Outcome<()> {
     measure(&pictures(large)?, 80, flags.turns)
 }
 
-/// Prints a line per coder.
+/// Prints one line per coder.
 fn measure(pictures: &[Picture], quality: u8, turns: usize) -> Outcome<()> {
     let mut coders = Coder::all(quality)?;
     let mut times = vec![Vec::with_capacity(turns); coders.len()];
@@ -160,7 +160,7 @@ fn pictures(size: (u16, u16)) -> Outcome<Vec<Picture>> {
         let due = start + Duration::from_millis(250) * turn;
         pattern.advance(due).map_err(none)?;
         let mut decoder = jpeg_decoder::Decoder::new(pattern.jpeg().map_err(none)?);
-        // As it is: three components, not converted.
+        // Unchanged: three components, not converted.
         decoder.set_color_transform(ColorTransform::RGB);
         pictures.push(Picture::new(size, &decoder.decode()?, &mut random));
     }
@@ -168,11 +168,11 @@ fn pictures(size: (u16, u16)) -> Outcome<Vec<Picture>> {
 }
 
 impl Picture {
-    /// From Y, Cb, Cr of every pixel, whose colour is taken at every other one.
+    /// Makes planes from Y, Cb, Cr of every pixel; chroma is taken at every other one.
     fn new(size: (u16, u16), samples: &[u8], random: &mut u64) -> Self {
         let width = usize::from(size.0);
         let mut noisy = |sample: u8, most: i32| {
-            // xorshift64; the sum of two dice is nearer to a sensor's noise than one.
+            // xorshift64; the sum of two dice is closer to a sensor's noise than one.
             *random ^= *random << 13;
             *random ^= *random >> 7;
             *random ^= *random << 17;

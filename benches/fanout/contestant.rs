@@ -1,7 +1,7 @@
-//! The servers under test, each a process of its own, and what /proc tells of them.
+//! The servers under test, each in a process of its own, and what /proc says about them.
 //!
-//! A process is started, told to listen on a free port of loopback, and killed by its handle when that is dropped;
-//! no other process is touched.
+//! A process is started, told to listen on a free port on the loopback interface, and killed through its handle when
+//! that is dropped; no other process is touched.
 
 use std::fs;
 use std::io::Read;
@@ -17,7 +17,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::reference::How;
 use crate::{Failure, Outcome};
 
-/// A server that does not listen by then never will.
+/// A server that is not listening by then never will be.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// A program to measure.
@@ -61,7 +61,7 @@ impl Contestant {
         Ok(command)
     }
 
-    /// Starts it on `dir` and waits until it listens.
+    /// Starts the program on `dir` and waits until it is listening.
     pub(crate) fn start(&self, dir: &Path, cpu: Option<usize>) -> Outcome<Running> {
         let mut command = self.command(dir)?;
         let begun = Instant::now();
@@ -75,7 +75,7 @@ impl Contestant {
         let mut stderr = stderr.ok_or(Failure("no standard error".into()))?;
         running.address = listening_on(&mut stderr, begun)?;
         running.started_in = begun.elapsed();
-        // Kept open, so that the server's last words do not kill it before they are said.
+        // Kept open, so that the server is not killed for writing its last messages.
         running.child.stderr = Some(stderr);
         if let Some(cpu) = cpu {
             pin(Some(Pid::from_child(&running.child)), cpu)?;
@@ -84,14 +84,14 @@ impl Contestant {
     }
 }
 
-/// Ties a process, or this thread and those it starts from now on, to one processor.
+/// Binds a process, or this thread and those that it starts from now on, to one processor.
 pub(crate) fn pin(pid: Option<Pid>, cpu: usize) -> Outcome<()> {
     let mut set = CpuSet::new();
     set.set(cpu);
     Ok(sched_setaffinity(pid, &set)?)
 }
 
-/// Reads until the line with the address.
+/// Reads up to the line with the address.
 fn listening_on(stderr: &mut ChildStderr, begun: Instant) -> Outcome<SocketAddr> {
     let mut text = Vec::new();
     loop {
@@ -120,12 +120,12 @@ fn listening_on(stderr: &mut ChildStderr, begun: Instant) -> Outcome<SocketAddr>
 pub(crate) struct Running {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// From before exec until it listened.
+    /// The time from before exec until it was listening.
     pub(crate) started_in: Duration,
 }
 
 impl Running {
-    /// Time on a processor so far, of all threads (the first number of schedstat, in nanoseconds).
+    /// The processor time of all threads so far (the first number of schedstat, in nanoseconds).
     pub(crate) fn cpu(&self) -> Outcome<Duration> {
         let mut total = Duration::ZERO;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {

@@ -1,9 +1,9 @@
-//! The camera of the bench: pictures of a chosen size, published at a steady rate, each with its stamp.
+//! The camera of the benchmark: pictures of a chosen size, published at a steady rate, each with its stamp.
 //!
-//! What: one real JPEG, encoded once and filled up to the size with fill bytes before its EOI (T.81, B.1.1.2); a frame
-//! is that picture with a new [`Stamp`] behind SOI, put in place by the producer side of lazycam.
+//! What: one real JPEG, encoded once and brought to its size with fill bytes before its EOI (T.81, B.1.1.2). A frame
+//! is that picture with a new [`Stamp`] after SOI, put in place by the producer side of lazycam.
 //!
-//! What not: no demand. The camera always runs, so that both servers are offered the same frames.
+//! What not: it ignores demand. The camera always runs, so that both servers are offered the same frames.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl Directory {
         } else {
             std::env::temp_dir()
         };
-        // One level down: what others do beside it wakes nobody here.
+        // One level down, so that what other programs do beside it wakes nobody here.
         let own = base.join(format!("lazycam-bench-{}", process::id()));
         fs::create_dir_all(own.join("frames"))?;
         Ok(Directory(own))
@@ -84,7 +84,7 @@ impl Camera {
         })
     }
 
-    /// Passes on what was measured, unless there were no frames to measure with.
+    /// Passes on what was measured, or an error if there were no frames to measure with.
     pub(crate) fn vouch_for<T>(&self, measured: Outcome<T>) -> Outcome<T> {
         match self.shared.failed.get() {
             Some(reason) => Err(Failure(reason.clone()).into()),
@@ -92,7 +92,7 @@ impl Camera {
         }
     }
 
-    /// Frames put in place so far.
+    /// The number of frames put in place so far.
     pub(crate) fn published(&self) -> u64 {
         self.shared.published.load(Ordering::Relaxed)
     }
@@ -130,7 +130,7 @@ fn publish(
     Ok(())
 }
 
-/// A COM segment of one length for all stamps: blanks before it make up for short numbers.
+/// A COM segment with the same length for all stamps: blanks before it make up for short numbers.
 fn comment(stamp: &Stamp) -> Vec<u8> {
     const TEXT: usize = 96;
     let text = stamp.to_string();
@@ -143,7 +143,7 @@ fn comment(stamp: &Stamp) -> Vec<u8> {
     segment
 }
 
-/// A picture of noise of exactly `frame_bytes`, with room for the stamp.
+/// A noisy picture of exactly `frame_bytes`, with room for the stamp.
 fn picture(frame_bytes: usize) -> Outcome<Vec<u8>> {
     const WIDTH: u16 = 640;
     let comment = comment(&Stamp::now(0));
@@ -165,7 +165,7 @@ fn picture(frame_bytes: usize) -> Outcome<Vec<u8>> {
     Ok(best)
 }
 
-/// Grey noise of a kind: the same on every machine.
+/// Grey pseudo-random noise: the same on every machine.
 fn noise(width: u16, height: u16) -> Outcome<Vec<u8>> {
     let mut state = 1_u32;
     let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height))

@@ -1,22 +1,23 @@
-//! Fan-out: what a frame costs for each viewer, and how old it is when it has arrived.
+//! Fan-out: what a frame costs per viewer, and how old it is on arrival.
 //!
 //! ```text
 //!   frames.rs ──rename──► frame directory ──► server under test ──loopback──► viewers.rs
 //!   (a thread)                            (contestant.rs: a process)         (this thread)
 //! ```
 //!
-//! Each number stands beside that of `reference.rs`, a bare program that only does epoll and sendfile, measured in the
-//! same run and by turns: machines differ and are shared, ratios of neighbours say something all the same.
+//! Each number is shown beside that of `reference.rs`, a bare program that only does epoll and sendfile, measured in
+//! the same run and in turn. Machines differ and are shared, but the ratios of neighbouring measurements are
+//! meaningful all the same.
 //!
 //! | part | measures |
 //! | --- | --- |
 //! | `fanout` | CPU per frame and viewer, age at the last byte, share of the frames delivered, memory |
-//! | `storm` | visits of one frame each: time to the first frame, CPU per visit |
-//! | `memory` | resident memory without viewers, and per viewer that waits |
+//! | `storm` | visits that take one frame each: time to the first frame, CPU per visit |
+//! | `memory` | resident memory without viewers, and per waiting viewer |
 //! | `start` | from exec to listening |
 //!
-//! `cargo bench --bench fanout -- --help` tells the rest; `docs/performance.md` has results and how to repeat them.
-//! What is not here: slow lines (`tests/` has those) and the producer's cost.
+//! `cargo bench --bench fanout -- --help` explains the rest; `docs/performance.md` has results and how to repeat
+//! them. Not measured here: slow lines (which are in `tests/`) and the producer's cost.
 
 #![allow(clippy::print_stdout, reason = "tables are what this program is for")]
 
@@ -37,7 +38,7 @@ use self::frames::{Camera, Directory};
 use self::reference::How;
 use self::viewers::{Crowd, storm};
 
-/// What may go wrong here ends the run.
+/// Any error ends the run.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Something that was not as expected.
@@ -54,7 +55,7 @@ impl std::error::Error for Failure {}
 
 const FPS: u32 = 30;
 
-/// Connections find their window, buffers their size.
+/// Time for connections to reach their window, and buffers their size.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 const STORM_VISITS: usize = 2000;
@@ -143,7 +144,7 @@ struct Bench {
     flags: Flags,
     contestants: Vec<Contestant>,
     directory: Directory,
-    /// The server's processor.
+    /// The processor for the server.
     cpu: Option<usize>,
 }
 
@@ -191,7 +192,7 @@ impl Bench {
         contestant.start(&self.directory.frames(), self.cpu)
     }
 
-    /// All contestants by turns; for each of them what its turns brought.
+    /// Runs all contestants in turn; returns the results of the turns for each of them.
     fn by_turns<T>(
         &self,
         mut turn: impl FnMut(&Contestant) -> Outcome<T>,
@@ -293,7 +294,7 @@ impl Bench {
     /// First frame p50 and p99, CPU per visit; in seconds.
     fn visit(&self, contestant: &Contestant) -> Outcome<[f64; 3]> {
         let server = self.run(contestant)?;
-        // It has frames, and knows how often they come.
+        // So that it has frames, and knows how often they come.
         let mut crowd = Crowd::connect(server.address, 1)?;
         crowd.watch(Instant::now() + WARM_UP)?;
         let cpu = server.cpu()?;
@@ -358,7 +359,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// In seconds; of sorted values, not none.
+/// In seconds; `sorted` must be sorted and not empty.
 fn quantile(sorted: &[Duration], quantile: f64) -> f64 {
     let last = sorted.len() - 1;
     sorted[(last as f64 * quantile).round() as usize].as_secs_f64()

@@ -1,16 +1,16 @@
-//! The bare program that lazycam is measured against: epoll, inotify, and the newest file to everyone.
+//! The bare program that lazycam is compared with: epoll, inotify, and the newest file for everyone.
 //!
-//! What: the same replies byte for byte, and not one thing beyond sending them. A frame is opened once per rename and
-//! shared, its head is made once, each viewer has an offset of its own: `send` with MSG_MORE, `sendfile`, `send`.
+//! What: it sends the same replies byte for byte, and does nothing beyond that. A frame is opened once per rename and
+//! shared, its head is made once, and each viewer has an offset of its own: `send` with MSG_MORE, `sendfile`, `send`.
 //!
-//! Why: a ratio to this tells what lazycam's care costs, on any machine and in any weather.
+//! Why: the ratio to this program shows what lazycam's precautions cost, on any machine and under any load.
 //!
-//! What not: no checks of frames or requests, no pacing, no freshness, no time-outs, no limits, no demand, no
-//! orderly end. It is killed when the bench is done with it.
+//! What not: no checks of frames or requests, no pacing, no freshness, no time-outs, no limits, no demand, no orderly
+//! end. The benchmark kills it when it is done with it.
 //!
-//! Two other ways to send stand beside it for comparison. [`How::Copy`]: the frame is read once into memory and goes out
-//! with its head and delimiter in one `sendmsg`. [`How::Cork`]: as by default, between two calls that hold back
-//! what does not fill a segment, so that the delimiter shares one with the frame's end.
+//! Two other ways of sending are included for comparison. [`How::Copy`]: the frame is read into memory once and sent
+//! with its head and delimiter in a single `sendmsg`. [`How::Cork`]: like the default, but between two calls that
+//! hold back what does not fill a segment, so that the delimiter shares a segment with the end of the frame.
 
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::net::{TcpListener, TcpStream};
@@ -33,7 +33,7 @@ use crate::{Failure, Outcome};
 const LISTENER: u64 = u64::MAX;
 const FRAMES: u64 = u64::MAX - 1;
 
-/// How a frame gets into a socket.
+/// How a frame is written to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum How {
     /// `send`, `sendfile`, `send`.
@@ -46,7 +46,7 @@ pub(crate) enum How {
 
 struct Frame {
     file: OwnedFd,
-    /// Not used again while this one is open.
+    /// The number is not reused while this file is open.
     inode: u64,
     content: Vec<u8>,
     len: usize,
@@ -57,10 +57,10 @@ struct Frame {
 struct Client {
     socket: TcpStream,
     asked: bool,
-    /// What goes out before the first part.
+    /// What is sent before the first part.
     greeting: Vec<u8>,
     sending: Option<Rc<Frame>>,
-    /// Of greeting, head, frame and delimiter together.
+    /// The number of bytes sent of greeting, head, frame and delimiter together.
     sent: usize,
     have: u64,
 }
@@ -99,11 +99,11 @@ pub(crate) fn run(dir: &Path, how: How) -> Outcome<()> {
             match event.data.u64() {
                 LISTENER => accept(&listener, &events, &mut clients, how, newest.as_ref())?,
                 FRAMES => {
-                    // One read takes all there is: what it says does not matter.
+                    // One read takes all there is; the contents do not matter.
                     let _ = rustix::io::read(&watch, &mut [0; 4096]);
                     number += 1;
                     let frame = open_newest(dir, number, how)?;
-                    // Two renames and one event, or the other way round: no frame is sent twice.
+                    // There may be two renames and one event, or the reverse: no frame is sent twice.
                     if newest.as_ref().is_some_and(|old| old.inode == frame.inode) {
                         continue;
                     }
@@ -199,7 +199,7 @@ fn move_on(place: &mut Option<Client>, how: How, newest: Option<&Rc<Frame>>) {
 }
 
 impl Client {
-    /// Looks for the end of the request; `false` says that the client has gone.
+    /// Looks for the end of the request; `false` means that the client has gone.
     fn read(&mut self) -> bool {
         let mut bytes = [0; 1024];
         match recv(&self.socket, &mut bytes, RecvFlags::empty()) {

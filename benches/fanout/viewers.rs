@@ -1,8 +1,8 @@
-//! The load: any number of viewers in one thread, on one epoll, cheap enough not to be what is measured.
+//! The load: any number of viewers in one thread, with one epoll, cheap enough not to dominate the measurement.
 //!
-//! A viewer reads the head of each part and the beginning of its picture for the stamp; the rest it has the kernel
-//! throw away uncopied (`MSG_TRUNC` on TCP, tcp(7)), so a frame costs it few calls and no memory traffic.
-//! What it reads it checks: boundaries where lengths say, and numbers that grow.
+//! A viewer reads the head of each part and the beginning of its picture, for the stamp. It has the kernel discard
+//! the rest without copying it (`MSG_TRUNC` on TCP, tcp(7)), so a frame takes few calls and no memory traffic. It
+//! checks what it reads: boundaries must be where the lengths say, and numbers must increase.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -22,10 +22,10 @@ const REQUEST: &[u8] = b"GET /stream HTTP/1.1\r\nHost: localhost\r\nUser-Agent: 
 /// Room for a reply's head, a part's head and the picture's beginning.
 const LOOK: usize = 1024;
 
-/// Bytes of a picture that are sure to contain the stamp.
+/// The number of bytes at the start of a picture that are sure to contain the stamp.
 const STAMPED: usize = 128;
 
-/// The most that is thrown away in one call.
+/// The most that is discarded in one call.
 const GULP: usize = 1 << 20;
 
 /// One client, between its socket and its position in the stream.
@@ -34,7 +34,7 @@ struct Viewer {
     begun: Instant,
     look: [u8; LOOK],
     len: usize,
-    /// Bytes of the current picture that are to come, its stamp known.
+    /// The number of bytes of the current picture that are still to come, with its stamp, which is known.
     body: Option<(usize, Stamp)>,
     last: u64,
     greeted: bool,
@@ -43,7 +43,7 @@ struct Viewer {
 enum Step {
     /// Nothing more can be read now.
     Blocked,
-    /// What there was, was less than there was room for.
+    /// Less was available than there was room for.
     Moved,
     /// There is likely to be more.
     More,
@@ -89,7 +89,7 @@ impl Viewer {
         self.parse()
     }
 
-    /// Takes what `look` holds apart: the end of one part, the beginning of the next.
+    /// Splits what `look` contains: the end of one part, the beginning of the next.
     fn parse(&mut self) -> Outcome<Step> {
         let bytes = &self.look[..self.len];
         let mut step = if self.len == LOOK {
@@ -116,7 +116,7 @@ impl Viewer {
         }
         let rest = &bytes[start..];
         let Some(end) = find(rest, b"\r\n\r\n") else {
-            // To be seen again with more behind it: the delimiter stays where it is.
+            // The delimiter stays where it is, to be examined again once more has been read.
             return Ok(step);
         };
         let (head, picture) = (&rest[..end], &rest[end + 4..]);
@@ -138,10 +138,10 @@ impl Viewer {
     }
 }
 
-/// One read; `None` if there is nothing.
+/// Performs one read; `None` if there is nothing to read.
 fn take(socket: &TcpStream, buffer: &mut [u8], flags: RecvFlags) -> Outcome<Option<usize>> {
     match recv(socket, buffer, flags) {
-        // With MSG_TRUNC the first number is the buffer's, the second what was taken.
+        // With MSG_TRUNC the first number refers to the buffer, the second is the number of bytes taken.
         Ok((_, 0)) => Err(Failure("the server ended a stream".into()).into()),
         Ok((_, n)) => Ok(Some(n)),
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
@@ -211,7 +211,7 @@ impl Crowd {
         Ok(ready.collect())
     }
 
-    /// Watches until `until`; the ages of all frames that were completed.
+    /// Watches until `until`; returns the ages of all frames that were completed.
     pub(crate) fn watch(&mut self, until: Instant) -> Outcome<Vec<Duration>> {
         let mut ages = Vec::new();
         while Instant::now() < until {
@@ -232,8 +232,8 @@ impl Crowd {
     }
 }
 
-/// Visits: each connects, takes one whole frame and leaves; `at_a_time` of them are under way. Returns how long each took
-/// from connect to the frame's last byte.
+/// Visits: each connects, takes one whole frame and leaves; `at_a_time` of them are in progress at a time. Returns
+/// how long each took, from connecting to the last byte of the frame.
 pub(crate) fn storm(
     address: SocketAddr,
     visits: usize,
@@ -257,7 +257,7 @@ pub(crate) fn storm(
                 }
                 times.push(crowd.viewers[index].begun.elapsed());
                 if begun == visits {
-                    // Its place stays empty.
+                    // Its slot stays empty.
                     epoll::delete(&crowd.epoll, &crowd.viewers[index].socket)?;
                     crowd.viewers[index]
                         .socket
@@ -267,7 +267,7 @@ pub(crate) fn storm(
                 begun += 1;
                 let viewer = Viewer::connect(address)?;
                 crowd.wait_for(&viewer, index)?;
-                // The one that was there is closed by this, and with that taken off the epoll.
+                // This closes the previous one, which also removes it from the epoll.
                 crowd.viewers[index] = viewer;
             }
         }
