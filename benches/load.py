@@ -1,5 +1,5 @@
-"""What benches/soak and benches/floods share: a server and its camera, what /proc and /metrics say of them, and a viewer that
-measures what it gets. Only the standard library.
+"""What benches/soak and benches/floods share: a server and its camera, what /proc and /metrics say about them, and a
+viewer that measures what it receives. It uses only the standard library.
 """
 import ctypes, os, re, signal, socket, statistics, struct, subprocess, sys, time
 from pathlib import Path

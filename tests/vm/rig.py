@@ -1,5 +1,5 @@
-"""What the tests in emulated systems share: Debian packages of another architecture, an initramfs of them, the machine that
-boots it, and what a viewer sees. Used by run and by the files beside it.
+"""What the tests in emulated systems share: Debian packages of another architecture, an initramfs made from them, the
+machine that boots it, and what a viewer sees. Used by run and by the files beside it.
 """
 import contextlib, fcntl, hashlib, lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
 from pathlib import Path
