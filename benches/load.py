@@ -11,7 +11,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def own_network(script):
-    """Goes on in a network of its own, where only this process and its children are; tells whether it could. Takes root."""
+    """Continues in a network of its own, with only this process and its children; returns whether that worked. Needs root."""
     if os.environ.pop("LAZYCAM_OWN_NETWORK", None):
         return subprocess.run(["ip", "link", "set", "lo", "up"]).returncode == 0
     can = subprocess.run(["unshare", "--net", "ip", "link", "set", "lo", "up"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -31,7 +31,7 @@ def eventually(what, is_so, patience=PATIENCE):
 
 
 class Program:
-    """A lazycam process. A file takes what it says; `hangup` is whether SIGHUP reaches it, which under nohup(1) it does not."""
+    """A lazycam process. Its output goes to a file; `hangup` says whether SIGHUP reaches it, which it does not under nohup(1)."""
 
     def __init__(self, binary, *arguments, log, hangup=True):
         disposition = signal.SIG_DFL if hangup else signal.SIG_IGN
@@ -53,7 +53,7 @@ class Program:
         return self.process.wait(PATIENCE)
 
     def port(self):
-        """Where it listens, once it does."""
+        """The port on which it listens, once it does."""
         pattern = re.compile(r"listening on \S+:(\d+)")
 
         def find():
@@ -63,7 +63,7 @@ class Program:
         return int(eventually("the server listens", find)[1])
 
     def memory(self):
-        """KiB of each kind: VmRSS, RssAnon, VmHWM."""
+        """Memory of each kind in KiB: VmRSS, RssAnon, VmHWM."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return {name: int(value.split()[0]) for name, value in (line.split(":", 1) for line in lines)
                 if name in ("VmRSS", "RssAnon", "VmHWM")}
@@ -73,7 +73,7 @@ class Program:
 
 
 class Metrics:
-    """/metrics over one connection that stays: a mapping from series to value."""
+    """/metrics over one persistent connection, as a mapping from series to value."""
 
     def __init__(self, address, patience=PATIENCE):
         self.address, self.patience, self.socket = address, patience, None
@@ -85,7 +85,7 @@ class Metrics:
             return self.ask()  # An idle connection is closed after a while.
 
     def ask(self):
-        # Kept only after a whole answer: a late one would be taken for that to the next question.
+        # Kept only after a complete answer: a late one would be mistaken for the answer to the next request.
         kept, self.socket = self.socket, None
         one = kept or socket.create_connection(self.address, self.patience)
         one.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -104,7 +104,7 @@ class Metrics:
 
 
 class Frames:
-    """A stream's bytes in, its frames' numbers and ages out. A number that is not above the last one is another camera's."""
+    """Turns a stream's bytes into its frames' numbers and ages. A number that is not above the last one belongs to another camera."""
 
     def __init__(self):
         self.buffer, self.last, self.last_at = bytearray(), None, None
@@ -146,7 +146,7 @@ def median(values):
 
 
 def connect(address, buffer=None, wait=True):
-    """A connection, with room for `buffer` bytes on our side; `wait` is whether to wait for the other side's answer."""
+    """A connection, with room for `buffer` bytes on our side; `wait` says whether to wait for the other side's answer."""
     one = socket.socket()
     if buffer:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -164,7 +164,7 @@ def request(path, close=False):
 
 
 def reset(one):
-    """Closes with a reset instead of an end."""
+    """Closes the connection with a reset instead of a FIN."""
     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     one.close()
 
@@ -198,7 +198,7 @@ class Machine:
         os.close(file)
 
     def unplug(self):
-        """The cable is cut: from now on nothing comes through, neither way, and nobody is told."""
+        """Cuts the cable: from now on nothing gets through in either direction, and neither side is notified."""
         self.run("ip", "link", "del", self.cable)
 
     def remove(self):

@@ -34,7 +34,7 @@ def output(*command, **more):
 
 @contextlib.contextmanager
 def alone(name, folder=CACHE):
-    """Whoever makes the same at the same time waits, and finds it made."""
+    """Takes a lock, so that another process that makes the same thing at the same time waits and then finds it made."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / name, "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -44,7 +44,7 @@ def alone(name, folder=CACHE):
 # --- what is booted ---------------------------------------------------------------------------------------------------
 
 class Packages:
-    """Debian packages of another architecture, by an apt that knows nothing of this machine's."""
+    """Debian packages of another architecture, fetched with an apt whose state is separate from this machine's."""
 
     def __init__(self, arch, suite=SUITE):
         name = f"apt-{arch}" if suite == SUITE else f"apt-{arch}-{suite}"
@@ -60,7 +60,7 @@ class Packages:
         (self.dir / "status").touch()
         mirror = os.environ.get("LAZYCAM_VM_MIRROR", "http://deb.debian.org/debian")
         key = "/usr/share/keyrings/debian-archive-keyring.gpg"
-        # libcamera alone comes from the backports, and it is only asked for arm64: not to depend on an index without need.
+        # Only libcamera comes from the backports, and only for arm64, so that the index is not needed otherwise.
         self.suites = [SUITE, BACKPORTS] if (arch, self.suite) == ("arm64", SUITE) else [self.suite]
         (self.dir / "sources").write_text("".join(f"deb [arch={arch} signed-by={key}] {mirror} {suite} main\n"
                                                for suite in self.suites))
@@ -76,8 +76,8 @@ class Packages:
             subprocess.run(["apt-get", "-qq", "update"], check=True, env=self.env)
 
     def unpacked(self, package):
-        """The folder of a package's files; a kernel's name is looked up behind that of the newest one. `name/suite` is taken
-        from that suite."""
+        """The folder of a package's files. The name of a kernel package stands for the newest kernel that it depends on.
+        `name/suite` is taken from that suite."""
         known = self.dir / package.replace("/", "_")
         with alone(self.lock):
             if not known.exists():
@@ -99,7 +99,7 @@ class Packages:
 
 
 def kernel_modules(tree, wanted):
-    """The wanted modules and those they depend on, each behind its own, as name and content."""
+    """The wanted modules and their dependencies, with dependencies first, as pairs of name and content."""
     files = {re.sub(r"\.ko(\.xz)?$", "", f.name).replace("-", "_"): f for f in tree.rglob("*.ko*")}
     order = {}
 
@@ -119,7 +119,7 @@ def kernel_modules(tree, wanted):
 
 
 def cpio(files):
-    """An initramfs (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst) of name: (mode, content)."""
+    """An initramfs (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst) from name: (mode, content)."""
     out = bytearray()
     folders = {str(p) for name in files for p in Path(name).parents if str(p) != "."}
     entries = [(name, 0o40755, b"") for name in sorted(folders)]
@@ -134,7 +134,7 @@ def cpio(files):
 
 
 def arguments(description):
-    """The words of a command line, and the folder that its --binary-dir names, if it does."""
+    """The words of the command line, and the folder given by --binary-dir, if there is one."""
     words = sys.argv[1:]
     if words[:1] != ["--binary-dir"]:
         return words, None
@@ -144,7 +144,7 @@ def arguments(description):
 
 
 def build(arch, binaries=None):
-    """The static binary, and the camera for the same target. With a folder of binaries, the one that is there."""
+    """The static binary, and the camera for the same target. If a folder of binaries is given, the binary is taken from it."""
     about = ARCHES[arch]
     if binaries:
         binary = binaries / f"lazycam-{about['cross']}"
@@ -168,8 +168,8 @@ PROGRAM, FILE, LINK = 0o100755, 0o100644, 0o120777  # modes of files in the imag
 
 
 class Machine:
-    """A booted system. `files` of name: (mode, content) come in addition to busybox and the modules, or in place of the init
-    that is here; `devices` are more words for qemu. The kernel is that of a Debian `suite`."""
+    """A booted system. `files`, as name: (mode, content), are added to busybox and the modules, or replace the init of this
+    folder; `devices` are additional arguments for qemu. The kernel is that of a Debian `suite`."""
 
     def __init__(self, arch, folder, files, memory=320, modules=MODULES, processors=2, devices=(), suite=SUITE):
         about, packages = ARCHES[arch], Packages(arch, suite)
@@ -189,7 +189,7 @@ class Machine:
             "-append", "console=ttyAMA0 quiet panic=-1 oops=panic rdinit=/init", "-device", "virtio-net-device,netdev=net", *devices])
 
     def start(self, command, tries=3):
-        """Boots, with the guest's port 8080 as one of this machine's."""
+        """Boots, with the guest's port 8080 forwarded from a port of this machine."""
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
@@ -201,7 +201,7 @@ class Machine:
         try:
             self.until(r"=ready\n", 240)
         except Failed:
-            # Somebody else took the port between the question for a free one and its use: qemu says so and ends before it boots.
+            # If another program took the free port before qemu could use it, qemu reports that and ends before it boots.
             if tries == 1 or self.text.strip() != "=end of console":
                 self.process.kill()
                 raise
@@ -225,7 +225,7 @@ class Machine:
         return found
 
     def run(self, command, seconds=60):
-        """A command line in the guest: its status and what it printed."""
+        """Runs a command line in the guest; returns its status and its output."""
         start = len(self.text)
         self.process.stdin.write(command.encode() + b"\n")
         self.process.stdin.flush()
@@ -281,7 +281,7 @@ class Stream:
         raise Failed("the stream ended")
 
     def frames(self, count):
-        """So many frames. The picture of a camera that is not there yet, or was lost, is none."""
+        """Reads `count` frames. The picture that stands for a missing or lost camera does not count."""
         frames, end = [], time.monotonic() + 180
         while len(frames) < count:
             check(time.monotonic() < end, "no frame within 180 s, but what stands in its place")
@@ -295,7 +295,7 @@ class Stream:
 
 
 def snapshot(url):
-    """A picture. On a busy machine a camera may take longer to start than the server waits: then it says 503, and is asked again."""
+    """A picture. On a busy machine a camera may take longer to start than the server waits; after a 503 the request is repeated."""
     def picture():
         try:
             return urllib.request.urlopen(url + "/snapshot", timeout=30).read()
@@ -307,7 +307,7 @@ def snapshot(url):
 
 
 def columns(folder, pictures):
-    """Eight colours of each picture, decoded."""
+    """Decodes each picture and returns eight of its colours."""
     names = []
     for i, picture in enumerate(pictures):
         names.append(str(folder / f"{i}.jpg"))
@@ -324,7 +324,7 @@ def number(picture):
 
 
 class Guest:
-    """lazycam in a machine."""
+    """lazycam running in a machine."""
 
     def __init__(self, machine, folder):
         self.machine, self.folder = machine, folder
@@ -342,13 +342,13 @@ class Guest:
         return self.machine.run(f"cat /run/{name}.log")[1]
 
     def says(self, command, words):
-        """What a command says that would not end by itself, once it has said these words or had 60 s for them."""
+        """The output of a command that would not end by itself, once it contains these words or 60 s have passed."""
         return self.machine.run(f"rm -f /run/said; {command} >/run/said 2>&1 & p=$!; i=0; while [ $i -lt 300 ] && ! grep -qF '{words}' /run/said 2>/dev/null; "
                                 "do sleep 0.2; i=$((i + 1)); done; kill $p; cat /run/said", 240)[1]
 
     def sleeps(self, seconds=10, looks=1):
-        """Neither process was given the processor in between, so neither made a system call: /proc/PID/schedstat. What has just been
-        started may have to be looked at more than once."""
+        """Checks that neither process was given the processor in between, so neither made a system call: /proc/PID/schedstat.
+        Processes that have only just been started may need more than one check."""
         for left in reversed(range(looks)):
             before, after = self.turns(seconds)
             if before == after:
@@ -356,22 +356,22 @@ class Guest:
             check(left, f"a process ran while nobody looked:\n{before}{after}")
 
     def turns(self, seconds):
-        """What /proc tells of each thread's turns on the processor, twice."""
+        """What /proc says about each thread's turns on the processor, read twice."""
         look = "cat $(for p in $(pidof lazycam); do echo /proc/$p/task/*/schedstat; done)"
         before = self.machine.told(look)
-        # The third number counts turns on the processor; all zero would be a kernel that does not count.
+        # The third number counts turns on the processor; if all are zero, the kernel does not count them.
         turns = [int(line.split()[2]) for line in before.split("\n") if line]
         check(len(turns) >= 2 and min(turns) > 0, f"two processes that have run were expected: {before}")
         time.sleep(seconds)
         return before, self.machine.told(look)
 
     def inventory(self):
-        """Descriptors and memory of its own, in kB, of each process; pages of files come and go."""
+        """The number of descriptors and the private memory in kB of each process; pages of files are left out, because they come and go."""
         text = self.machine.told("for p in $(pidof lazycam); do ls /proc/$p/fd | wc -l; grep RssAnon /proc/$p/status; done")
         return [int(n) for n in re.findall(r"^(\d+)$", text, re.M)], [int(n) for n in re.findall(r"(\d+) kB", text)]
 
     def flat(self, turn, turns=20):
-        """Has something done again and again, with the same descriptors after it and less than a page of memory more for each turn."""
+        """Repeats an action, and checks that it leaves no descriptors behind and less than one more page of memory each time."""
         for _ in range(3):
             turn()
         before = self.inventory()
@@ -384,7 +384,7 @@ class Guest:
 
 
 def run(name, machine, tests, *logs):
-    """Starts a machine and has its tests done; true if they hold."""
+    """Starts a machine and runs its tests; true if all of them hold."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         booted = machine(Path(folder))
