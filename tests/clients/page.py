@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import http.client
 import http.server
-import json
 import os
 import pathlib
 import re
