@@ -357,7 +357,9 @@ def check_keys(page, downloads):
     page.wait("the end of the panel", lambda shown: not shown["dialog"])
     page.devtools("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
     page.press("s")
-    saved = wait_for("a saved snapshot", lambda: list(downloads.glob("*.jpg")))[0]
+    # The file is there before all of it is written.
+    whole = lambda file: file.read_bytes().endswith(b"\xff\xd9")
+    saved = wait_for("a saved snapshot", lambda: list(filter(whole, downloads.glob("*.jpg"))))[0]
     check(saved.read_bytes()[:3] == b"\xff\xd8\xff", f"{saved.name} is no JPEG")
     check(saved.name.startswith(names[0] + "-"), f"the snapshot's name is {saved.name}")
     page.expect_no_message("all keys")
