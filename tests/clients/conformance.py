@@ -4,9 +4,9 @@
 What: one client of h11, which takes no liberty with framing, asks for every kind of reply, several on one connection where that
   goes on; httplint looks at each; REDbot asks for the page and a snapshot in its own ways, with conditions, ranges and
   compression. Notes that are bad or a warning fail, but for those in MEANT.
-Why: tests/rfc9110.rs and tests/rfc9112.rs have one reading of the RFCs, the project's own.
+Why: tests/e2e/rfc9110.rs and tests/e2e/rfc9112.rs have one reading of the RFCs, the project's own.
 What not: requests that are malformed. No checker of servers for those is in PyPI, npm or Debian (h1spec and its like are
-  repositories only); tests/rfc9112.rs has them.
+  repositories only); tests/e2e/rfc9112.rs has them.
 The packages come from PyPI at the versions that conformance.txt names, but for sniffpy, of which there is only source: so nobody
 looks whether the content is of the type that it says. Ends with 0, with 1 after saying what was wrong, with 77 where there is no
 python3-venv.

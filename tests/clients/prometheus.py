@@ -5,7 +5,7 @@ What: promtool check metrics has nothing to say about /metrics; a prometheus of 
   answers queries: the server is up, frames were sent, the lost camera is down. Meanwhile the cameras fall asleep,
   and stay so over further scrapes.
 Why: scraping goes on for ever; a camera that it woke would never sleep.
-What not: what each metric counts (tests/state.rs).
+What not: what each metric counts (tests/e2e/state.rs).
 Ends with 0, with 1 after saying what was wrong, with 77 where Prometheus is missing.
 """
 

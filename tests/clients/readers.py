@@ -9,7 +9,7 @@ What: 30 frames' bytes are taken from the stream once, and then read in the ways
   Each must find what the first one does, in order; the last two would not where a frame has a thumbnail.
 Why: these are strict where players forgive, each in another place. That they agree is what "drop-in" means.
 What not: the programs themselves; these are their rules in our words. No decoding and no time. That the test pattern has no
-  thumbnails is no news; tests/faults.rs has a camera whose frames have.
+  thumbnails is no news; tests/e2e/faults.rs has a camera whose frames have.
 Needs only Python's own library. Ends with 0, or with 1 after saying what was wrong.
 """
 

@@ -1,8 +1,6 @@
 //! What it outlasts around it: other kinds of file where a frame or its directory should be, processes that are stopped for a
 //! while, a clock that jumps by hours, little memory. Viewers stay, new ones are served, nothing spins, no descriptor is left.
 
-mod common;
-
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
@@ -10,14 +8,14 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::frames::Maker;
-use common::http::{Client, Stream};
-use common::process::{
+use crate::common::frames::Maker;
+use crate::common::http::{Client, Stream};
+use crate::common::process::{
     Process, Spent, capture, descriptors, is_emulated, lazycam, run, serve, serve_arguments,
     wait_until_asleep, wrapped,
 };
-use common::producer::{Camera, Hand};
-use common::{PATIENCE, Scratch, eventually, jpeg, skipped};
+use crate::common::producer::{Camera, Hand};
+use crate::common::{PATIENCE, Scratch, eventually, jpeg, skipped};
 use lazycam::capture::stamp::monotonic;
 use rustix::process::{Signal, kill_process};
 
@@ -240,7 +238,7 @@ fn while_a_capture_process_is_stopped_viewers_are_sent_its_last_frame_again() {
     expect_new_frame(&mut viewer);
     let mut last = viewer.part();
     let capture = server.child();
-    let signal = |signal| kill_process(common::process::pid(capture), signal).unwrap();
+    let signal = |signal| kill_process(crate::common::process::pid(capture), signal).unwrap();
     signal(Signal::STOP);
     let spent = Spent::by(server.pid());
     // What was on its way, and then the same one, which is all there is.

@@ -1,21 +1,19 @@
 //! The shell programs in docs/frame-directory.md do what the page says, against the library and against
 //! each other.
 
-mod common;
-
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use common::{PATIENCE, Scratch, eventually, jpeg, put, skipped};
+use crate::common::{PATIENCE, Scratch, eventually, jpeg, put, skipped};
 use lazycam::frames::frame::{self, Frame};
 use lazycam::frames::publish::Publisher;
 use lazycam::snapshot;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-const PAGE: &str = include_str!("../docs/frame-directory.md");
+const PAGE: &str = include_str!("../../docs/frame-directory.md");
 
 /// The fenced block that follows the comment `<!-- name -->`, as a file.
 fn program(name: &str, scratch: &Scratch) -> PathBuf {

@@ -1,8 +1,6 @@
 //! What goes wrong around it: directories that vanish, queues that overflow, no space, no descriptors, too many
 //! clients. Viewers stay, and it goes on when the trouble is over.
 
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,14 +9,14 @@ use std::process::{ChildStdin, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::frames::Maker;
-use common::http::{Client, Stream};
-use common::process::{
+use crate::common::frames::Maker;
+use crate::common::http::{Client, Stream};
+use crate::common::process::{
     Process, capture, clean, cpu_ticks, run, serve, serve_arguments, sockets, words, wrapped,
 };
-use common::producer::{Camera, Feeder, Hand};
-use common::tables::without_tables;
-use common::{PATIENCE, Scratch, eventually, skipped};
+use crate::common::producer::{Camera, Feeder, Hand};
+use crate::common::tables::without_tables;
+use crate::common::{PATIENCE, Scratch, eventually, skipped};
 use lazycam::capture::stamp::monotonic;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
@@ -249,7 +247,7 @@ fn without_any_descriptor_left_accepting_rests_and_goes_on_when_there_is_one() {
     let address = server.address();
     let mut first = Client::connect(address);
     assert_eq!(first.get("/favicon.ico").head.status, 204);
-    let pid = common::process::pid(server.pid());
+    let pid = crate::common::process::pid(server.pid());
     let none = Rlimit {
         current: Some(0),
         // Inherited from here; to raise it would take root.

@@ -3,15 +3,13 @@
 //! Each run has its own `PATH`, with what the script calls and a haproxy that accepts, one that refuses, or none; so
 //! that it does not matter which of them this machine has. The real one refuses too, where there is one.
 
-mod common;
-
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::{Scratch, skipped};
+use crate::common::{Scratch, skipped};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/haproxy-fresh-frames");
 

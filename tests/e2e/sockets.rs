@@ -1,7 +1,5 @@
 //! Sockets and the service manager: what is passed, what is listened on, what is told, and how it ends.
 
-mod common;
-
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -11,14 +9,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::frames::Maker;
-use common::heartbeat::Heartbeat;
-use common::http::Client;
-use common::process::{
+use crate::common::frames::Maker;
+use crate::common::heartbeat::Heartbeat;
+use crate::common::http::Client;
+use crate::common::process::{
     Process, has, is_alive, is_emulated, lazycam, run, serve, serve_arguments, words, wrapped,
 };
-use common::producer::Camera;
-use common::{PATIENCE, Scratch, eventually, skipped};
+use crate::common::producer::Camera;
+use crate::common::{PATIENCE, Scratch, eventually, skipped};
 use rustix::process::{Signal, geteuid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -209,7 +207,7 @@ fn the_capture_process_inherits_neither_sockets_nor_the_variables_about_them() {
     let child = server.child();
     check(child);
     // One that is started while a viewer is connected has no part in that connection either.
-    rustix::process::kill_process(common::process::pid(child), Signal::KILL).unwrap();
+    rustix::process::kill_process(crate::common::process::pid(child), Signal::KILL).unwrap();
     eventually("there is another one", || {
         server
             .children()
@@ -274,7 +272,7 @@ fn without_arguments_it_shows_a_pattern_on_port_8080_of_both_families_and_says_w
             }
             let mut stream = Client::connect(address.parse().unwrap()).stream("/stream");
             let (one, two) = (stream.frame(), stream.frame());
-            assert_eq!(common::frames::decode(&one.jpeg), (640, 480));
+            assert_eq!(crate::common::frames::decode(&one.jpeg), (640, 480));
             assert!(two.number() > one.number());
         }
     });
@@ -407,7 +405,7 @@ fn systemd_socket_activate_starts_it_in_both_forms() {
     for form in [&[][..], &["--accept"]] {
         // On a unix socket, whose name nobody else can take.
         let path = scratch.join(&format!("socket{}", form.len()));
-        let mut command = common::process::clean("systemd-socket-activate");
+        let mut command = crate::common::process::clean("systemd-socket-activate");
         command.args(form).arg("--listen").arg(&path);
         command.args(words(&serve_only(scratch.path())));
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -494,7 +492,7 @@ fn at_sigterm_who_waits_for_a_snapshot_is_answered() {
 /// False if the wait had ended by itself.
 fn answers_at_sigterm() -> bool {
     let scratch = Scratch::new();
-    let mut hand = common::producer::Hand::new(scratch.path(), Maker::new(5000));
+    let mut hand = crate::common::producer::Hand::new(scratch.path(), Maker::new(5000));
     let server = serve(scratch.path(), &[]);
     let mut client = Client::connect(server.address());
     let asked = Instant::now();

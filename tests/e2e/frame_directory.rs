@@ -5,8 +5,6 @@
     reason = "a child process of a test says when it is ready"
 )]
 
-mod common;
-
 use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek};
@@ -17,7 +15,7 @@ use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{PATIENCE, Scratch, eventually, jpeg, pending, put, queue_limit, skipped};
+use crate::common::{PATIENCE, Scratch, eventually, jpeg, pending, put, queue_limit, skipped};
 use lazycam::capture::source::{Captured, Source, Trouble};
 use lazycam::capture::{self, Options};
 use lazycam::frames::demand::{Demand, Seen};
@@ -187,7 +185,11 @@ fn a_producer_to_be_killed() {
 fn what_a_killed_producer_left_is_cleaned_up_by_the_next() {
     let scratch = Scratch::new();
     let mut victim = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "a_producer_to_be_killed", "--nocapture"])
+        .args([
+            "--exact",
+            "frame_directory::a_producer_to_be_killed",
+            "--nocapture",
+        ])
         .env("LAZYCAM_TEST_VICTIM", scratch.path())
         .stdout(Stdio::piped())
         .spawn()

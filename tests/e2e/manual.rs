@@ -1,16 +1,14 @@
 //! Manual pages and shell completions: complete, well-formed, and understood by those who read them.
 
-mod common;
-
-#[path = "../examples/manual.rs"]
+#[path = "../../examples/manual.rs"]
 #[allow(dead_code, reason = "its main is not called here")]
 mod manual;
 
 use std::fs;
 use std::process::Command;
 
+use crate::common::{Scratch, skipped};
 use clap::CommandFactory;
-use common::{Scratch, skipped};
 use lazycam::cli::Cli;
 
 /// What a program prints on standard output; `None`, said loudly, if it is not there.

@@ -1,16 +1,14 @@
 //! Streams: who gets which frames, with whom else, and until when.
 
-mod common;
-
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::frames::{Maker, decode};
-use common::heartbeat::Heartbeat;
-use common::http::{Client, Stream};
-use common::process::{serve, sockets};
-use common::producer::{Camera, Hand};
-use common::{PATIENCE, Scratch, eventually};
+use crate::common::frames::{Maker, decode};
+use crate::common::heartbeat::Heartbeat;
+use crate::common::http::{Client, Stream};
+use crate::common::process::{serve, sockets};
+use crate::common::producer::{Camera, Hand};
+use crate::common::{PATIENCE, Scratch, eventually};
 use lazycam::capture::stamp::monotonic;
 
 /// Reads until so many frames have come one after the other without a gap. A machine that has better things to do

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-const PAGE: &str = include_str!("../docs/troubleshooting.md");
+const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 
 /// What stands for a part of a message that is different each time.
 const PART: char = '…';

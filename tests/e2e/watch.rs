@@ -1,12 +1,10 @@
 //! A reader that was there first, or long before, or all the time: what it is told of its directories.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use common::{Scratch, jpeg, pending, put, queue_limit, until, wait};
+use crate::common::{Scratch, jpeg, pending, put, queue_limit, until, wait};
 use lazycam::frames::frame::Frame;
 use lazycam::frames::watch::{Change, Watcher};
 

@@ -5,8 +5,6 @@
     reason = "a child process of a test tells what it could do"
 )]
 
-mod common;
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,11 +15,11 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::frames::{Maker, decode};
-use common::http::Client;
-use common::process::{Process, capture, is_emulated, run, serve, serve_arguments, wrapped};
-use common::producer::Camera;
-use common::{Scratch, eventually, impossible, skipped};
+use crate::common::frames::{Maker, decode};
+use crate::common::http::Client;
+use crate::common::process::{Process, capture, is_emulated, run, serve, serve_arguments, wrapped};
+use crate::common::producer::Camera;
+use crate::common::{Scratch, eventually, impossible, skipped};
 use lazycam::sandbox::{Needs, Sandbox};
 use rustix::process::{Signal, getppid, getuid, test_kill_process};
 use serde_json::Value;
@@ -275,7 +273,11 @@ fn no_new_processes_is_told_where_none_can_be_started_and_nowhere_else() {
         users.push(other);
     }
     for mut command in users {
-        command.args(["--exact", "a_process_that_starts_a_thread", "--nocapture"]);
+        command.args([
+            "--exact",
+            "sandbox::a_process_that_starts_a_thread",
+            "--nocapture",
+        ]);
         command.env("LAZYCAM_TEST_STARTS_A_THREAD", "1");
         let output = match command.args(["--test-threads", "1"]).output() {
             Ok(output) => output,
@@ -307,7 +309,7 @@ fn tried(as_what: &str) -> Option<(u64, Vec<(String, String)>)> {
     let _socket = UnixListener::bind(scratch.join("run/socket")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_process_to_be_fenced", "--nocapture"]);
+    command.args(["--exact", "sandbox::a_process_to_be_fenced", "--nocapture"]);
     command.env("LAZYCAM_TEST_FENCED_AS", as_what);
     command.env("LAZYCAM_TEST_DIR", scratch.path());
     let port = listener.local_addr().unwrap().port().to_string();

@@ -4,15 +4,13 @@
 //! each on a connection of its own, with another request right behind it. An answer to that one shows where the server has
 //! read on, and its absence that it has not: nobody gets a second request in by hiding it in the first.
 
-mod common;
-
-use common::Scratch;
-use common::exchange::Answer::{Ends, GoesOn};
-use common::exchange::{Case, answers, check};
-use common::frames::Maker;
-use common::http::Client;
-use common::process::{Process, serve};
-use common::producer::Camera;
+use crate::common::Scratch;
+use crate::common::exchange::Answer::{Ends, GoesOn};
+use crate::common::exchange::{Case, answers, check};
+use crate::common::frames::Maker;
+use crate::common::http::Client;
+use crate::common::process::{Process, serve};
+use crate::common::producer::Camera;
 
 /// The answer to `/favicon.ico`: there is nothing, and nothing is wrong.
 const FINE: u16 = 204;

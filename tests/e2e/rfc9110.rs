@@ -1,19 +1,17 @@
 //! RFC 9110, HTTP's semantics: what requests mean and what replies must say, whatever they are about.
 //!
 //! Each case cites the section that asks for it; docs/rfc.md has the sections in order. What pictures, pages and reports say
-//! beyond that is in tests/http.rs and its neighbours, passwords (section 11) in tests/auth.rs.
-
-mod common;
+//! beyond that is in tests/e2e/http.rs and its neighbours, passwords (section 11) in tests/e2e/auth.rs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::Scratch;
-use common::exchange::Answer::{Ends, GoesOn};
-use common::exchange::{Case, answers, check};
-use common::frames::Maker;
-use common::http::{Client, Reply};
-use common::process::{Process, serve};
-use common::producer::Camera;
+use crate::common::Scratch;
+use crate::common::exchange::Answer::{Ends, GoesOn};
+use crate::common::exchange::{Case, answers, check};
+use crate::common::frames::Maker;
+use crate::common::http::{Client, Reply};
+use crate::common::process::{Process, serve};
+use crate::common::producer::Camera;
 
 /// The answer to `/favicon.ico`: there is nothing, and nothing is wrong.
 const FINE: u16 = 204;
@@ -37,7 +35,7 @@ impl Site {
         }
     }
 
-    fn check(&self, cases: &[(&str, Vec<u8>, common::exchange::Answer)]) {
+    fn check(&self, cases: &[(&str, Vec<u8>, crate::common::exchange::Answer)]) {
         let cases = cases
             .iter()
             .map(|(section, sent, expected)| (*section, &sent[..], *expected));
@@ -562,8 +560,9 @@ fn refusals_say_why_as_section_15_5_has_it() {
 fn each_test_that_the_table_names_is_there() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
-    let ours = read("tests/rfc9110.rs") + &read("tests/rfc9112.rs");
-    let others = read("tests/http.rs") + &read("tests/auth.rs") + &read("src/server/date.rs");
+    let ours = read("tests/e2e/rfc9110.rs") + &read("tests/e2e/rfc9112.rs");
+    let others =
+        read("tests/e2e/http.rs") + &read("tests/e2e/auth.rs") + &read("src/server/date.rs");
     let page = read("docs/rfc.md");
     let named = page.split('`').skip(1).step_by(2);
     let named: Vec<_> = named.filter(|name| name.matches('_').count() > 3).collect();

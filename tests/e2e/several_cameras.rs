@@ -1,18 +1,16 @@
 //! Several cameras in one process: each under its name, none in the way of another, also while they come and go.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
-use common::frames::{Maker, decode};
-use common::http::Client;
-use common::process::{Process, is_alive, lazycam, run, wait_until_asleep, wrapped};
-use common::producer::{Camera, Feeder, Hand};
-use common::{PATIENCE, Scratch, eventually, jpeg, put};
+use crate::common::frames::{Maker, decode};
+use crate::common::http::Client;
+use crate::common::process::{Process, is_alive, lazycam, run, wait_until_asleep, wrapped};
+use crate::common::producer::{Camera, Feeder, Hand};
+use crate::common::{PATIENCE, Scratch, eventually, jpeg, put};
 
 const NOBODY_IS_THERE: u16 = 503;
 

@@ -1,7 +1,5 @@
 //! `lazycam run`, and capture processes that die: one command, two processes, and never an orphan.
 
-mod common;
-
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -11,13 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::frames::{Maker, decode};
-use common::http::{Client, Part};
-use common::process::{
+use crate::common::frames::{Maker, decode};
+use crate::common::http::{Client, Part};
+use crate::common::process::{
     Process, binary, capture, clean, is_alive, is_emulated, pid, run, serve, wrapped,
 };
-use common::producer::Feeder;
-use common::{PATIENCE, Scratch, eventually, skipped};
+use crate::common::producer::Feeder;
+use crate::common::{PATIENCE, Scratch, eventually, skipped};
 use lazycam::capture::stamp::{Stamp, monotonic};
 use rustix::fs::inotify;
 use rustix::process::{Signal, kill_process};

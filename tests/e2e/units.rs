@@ -1,20 +1,18 @@
 //! The units in `systemd/`, as far as that can be told without a system that runs them: systemd-analyze(1) finds no
 //! fault, the fences are as high as they are meant to be, and what is said twice is said alike. `tests/image/run` boots them.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::Scratch;
-use common::process::{has, lazycam};
+use crate::common::Scratch;
+use crate::common::process::{has, lazycam};
 
-const SERVER: &str = include_str!("../systemd/lazycam.service");
-const CONNECTION: &str = include_str!("../systemd/lazycam@.service");
-const DEFAULTS: &str = include_str!("../systemd/lazycam.default");
-const ACCEPT_YES: &str = include_str!("../systemd/examples/accept-yes.conf");
+const SERVER: &str = include_str!("../../systemd/lazycam.service");
+const CONNECTION: &str = include_str!("../../systemd/lazycam@.service");
+const DEFAULTS: &str = include_str!("../../systemd/lazycam.default");
+const ACCEPT_YES: &str = include_str!("../../systemd/examples/accept-yes.conf");
 
 /// The units as a folder that systemd-analyze takes: their program is one that every machine has.
 fn units(scratch: &Scratch) -> PathBuf {

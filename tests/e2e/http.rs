@@ -1,15 +1,13 @@
 //! HTTP as strangers speak it: every method, version and form of address, well-behaved or not.
 
-mod common;
-
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::frames::{Maker, decode};
-use common::http::{Client, Head, parse_timestamp};
-use common::process::{Process, serve};
-use common::producer::{Camera, Hand};
-use common::{PATIENCE, Scratch};
+use crate::common::frames::{Maker, decode};
+use crate::common::http::{Client, Head, parse_timestamp};
+use crate::common::process::{Process, serve};
+use crate::common::producer::{Camera, Hand};
+use crate::common::{PATIENCE, Scratch};
 use lazycam::frames::frame;
 
 /// What `Allow` says: mjpg-streamer takes POST for a stream.

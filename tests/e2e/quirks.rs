@@ -1,14 +1,12 @@
 //! What single clients need beyond the rule: the parameters of ustreamer's streams, and other sites' pages.
 
-mod common;
-
 use std::time::{Duration, Instant, SystemTime};
 
-use common::frames::{Maker, decode};
-use common::http::Client;
-use common::process::{Process, serve};
-use common::producer::{Camera, Hand};
-use common::{PATIENCE, Scratch};
+use crate::common::frames::{Maker, decode};
+use crate::common::http::Client;
+use crate::common::process::{Process, serve};
+use crate::common::producer::{Camera, Hand};
+use crate::common::{PATIENCE, Scratch};
 use lazycam::capture::stamp::Stamp;
 use lazycam::frames::state::{Phase, State};
 

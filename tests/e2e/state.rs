@@ -1,7 +1,5 @@
 //! What lazycam tells about itself: the file `state`, /state and /metrics, and the picture for a lost camera.
 
-mod common;
-
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
@@ -11,13 +9,13 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use common::frames::{Maker, decode};
-use common::http::{Client, Part, Stream};
-use common::process::{
+use crate::common::frames::{Maker, decode};
+use crate::common::http::{Client, Part, Stream};
+use crate::common::process::{
     Process, capture, has, is_emulated, is_left_alone, lazycam, pid, run, serve, switches,
 };
-use common::producer::{Camera, Hand};
-use common::{Scratch, eventually};
+use crate::common::producer::{Camera, Hand};
+use crate::common::{Scratch, eventually};
 use lazycam::frames::jpeg::Picture;
 use lazycam::frames::state::{Phase, State};
 use rustix::process::{Signal, kill_process};

@@ -1,7 +1,5 @@
 //! Snapshots, over HTTP and by the command: how fresh they are, and that there is always an answer.
 
-mod common;
-
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -10,11 +8,11 @@ use std::slice::from_mut;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::frames::Maker;
-use common::http::{Client, Reply};
-use common::process::{Process, lazycam, serve, wait_until_asleep, wrapped};
-use common::producer::{Camera, Hand};
-use common::{PATIENCE, Scratch, jpeg, put};
+use crate::common::frames::Maker;
+use crate::common::http::{Client, Reply};
+use crate::common::process::{Process, lazycam, serve, wait_until_asleep, wrapped};
+use crate::common::producer::{Camera, Hand};
+use crate::common::{PATIENCE, Scratch, jpeg, put};
 use rustix::process::Signal;
 
 /// The limit below which the pickiest of the clients gives up later than we do.

@@ -1,14 +1,14 @@
 //! Cameras where there are none: what is said and done until one comes. With cameras, tests/vm/run.
 
-mod common;
-
 use std::fs::File;
 use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::process::{Process, capture, is_left_alone, lazycam, switches, wait_until_asleep};
-use common::{Scratch, eventually};
+use crate::common::process::{
+    Process, capture, is_left_alone, lazycam, switches, wait_until_asleep,
+};
+use crate::common::{Scratch, eventually};
 
 /// No device of this name will ever be plugged in.
 const ABSENT: &str = "v4l2:/dev/video-that-is-not-there";

@@ -1,7 +1,5 @@
 //! Names and passwords: who gets in, what the others are told, and that nobody who watches notices.
 
-mod common;
-
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -9,11 +7,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::frames::Maker;
-use common::http::{Client, Head, connect_from};
-use common::process::{Process, clean, has, lazycam, serve, serve_arguments};
-use common::producer::Camera;
-use common::{Scratch, eventually};
+use crate::common::frames::Maker;
+use crate::common::http::{Client, Head, connect_from};
+use crate::common::process::{Process, clean, has, lazycam, serve, serve_arguments};
+use crate::common::producer::Camera;
+use crate::common::{Scratch, eventually};
 
 /// `openssl passwd -6 -salt saltsalt secret`.
 const SECRET: &str = "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1";

@@ -1,24 +1,22 @@
 //! What the recipes for images (`yocto/`, `buildroot/`, `packaging/`) say of this package, held against the package:
 //! features, versions, crates, licence, units. That they also build takes others' trees: docs/images.md.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::process::has;
+use crate::common::process::has;
 
-const CARGO: &str = include_str!("../Cargo.toml");
-const LOCK: &str = include_str!("../Cargo.lock");
+const CARGO: &str = include_str!("../../Cargo.toml");
+const LOCK: &str = include_str!("../../Cargo.lock");
 const YOCTO: &str = "yocto/meta-lazycam/recipes-multimedia/lazycam";
 const CRATES: &str =
-    include_str!("../yocto/meta-lazycam/recipes-multimedia/lazycam/lazycam-crates.inc");
-const MAKE: &str = include_str!("../buildroot/package/lazycam/lazycam.mk");
+    include_str!("../../yocto/meta-lazycam/recipes-multimedia/lazycam/lazycam-crates.inc");
+const MAKE: &str = include_str!("../../buildroot/package/lazycam/lazycam.mk");
 const BUILDROOT: &str = "buildroot";
-const CONTAINER: &str = include_str!("../cross/container");
-const BUILD: &str = include_str!("../cross/build");
+const CONTAINER: &str = include_str!("../../cross/container");
+const BUILD: &str = include_str!("../../cross/build");
 
 /// The recipe; its file's name has the version.
 fn recipe() -> String {
@@ -229,7 +227,7 @@ fn the_licence_that_the_recipe_knows_is_the_one_that_is_there() {
 
 #[test]
 fn the_debian_packages_version_is_the_packages() {
-    let changelog = include_str!("../packaging/debian/changelog");
+    let changelog = include_str!("../../packaging/debian/changelog");
     let newest = format!("lazycam ({}-", env!("CARGO_PKG_VERSION"));
     assert!(changelog.starts_with(&newest), "not {newest}");
 }

@@ -1,17 +1,15 @@
 //! What lazycam is made of, held against deny.toml and against the list that is handed out (packaging/sbom): licences,
 //! duplicates, where crates come from. No advisories: those are `cargo deny`'s, where their database can be reached.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use common::process::has;
-use common::skipped;
+use crate::common::process::has;
+use crate::common::skipped;
 use serde_json::Value;
 
-const DENY: &str = include_str!("../deny.toml");
-const LOCK: &str = include_str!("../Cargo.lock");
+const DENY: &str = include_str!("../../deny.toml");
+const LOCK: &str = include_str!("../../Cargo.lock");
 const REGISTRY: &str = "https://github.com/rust-lang/crates.io-index";
 
 /// The lines of a list in deny.toml.

@@ -97,7 +97,7 @@ fn each_command_that_is_shown_is_one_that_the_program_takes() {
 
 #[test]
 fn each_flag_that_replaces_another_programs_is_one_that_the_program_takes() {
-    let page = include_str!("../docs/coming-from.md");
+    let page = include_str!("../../docs/coming-from.md");
     let mut in_table = false;
     let mut checked = 0;
     for line in page.lines() {

@@ -1,0 +1,32 @@
+//! The tests that drive the real program from outside, all in one program: `cargo test --test e2e http::` runs one file of them.
+//!
+//! Why one: each test waits most of its time, for frames, deadlines and silence, so that many can wait at once, and one program is built and
+//! linked once. `.cargo/config.toml` says how many. What not: what measures, and what uses up something of the whole user (`floods`, `idle`,
+//! `injected`, `proxies`, `slow_viewers`, beside this folder). Each of those is a program of its own, and cargo runs one after another.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod auth;
+mod cameras;
+mod documentation;
+mod faults;
+mod frame_directory;
+mod guides;
+mod haproxy_script;
+mod http;
+mod manual;
+mod quirks;
+mod rfc9110;
+mod rfc9112;
+mod run;
+mod sandbox;
+mod several_cameras;
+mod snapshot;
+mod sockets;
+mod state;
+mod stream;
+mod surroundings;
+mod troubleshooting;
+mod units;
+mod watch;
