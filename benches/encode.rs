@@ -6,7 +6,7 @@
 //! 80 KB at 1280x720 and quality 80. The coders take turns, frame by frame, because machines are shared. The time is
 //! that of the thread (CLOCK_THREAD_CPUTIME_ID), as the median of all turns. Figures are in `docs/performance.md`.
 //!
-//! Not measured here: separating raw frames (`src/capture/pixels.rs`) and publishing.
+//! Not measured here: separating raw frames (`src/picture/pixels.rs`) and publishing.
 
 #![allow(clippy::print_stdout, reason = "tables are what this program is for")]
 

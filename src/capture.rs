@@ -14,21 +14,19 @@
 //! With the camera off there are no deadlines, and only signals, the directory and /dev are watched: the process
 //! sleeps until one of them has something to report.
 
+mod devices;
 #[cfg(feature = "libcamera")]
 pub mod libcamera;
 pub mod lifecycle;
-mod mjpeg;
 mod outlet;
 mod pace;
 pub mod pattern;
-mod pixels;
 mod report;
 pub mod settings;
 pub mod source;
-pub mod split;
-pub mod stamp;
 pub mod stdin;
-#[cfg(any(feature = "libcamera-static", test))]
+#[cfg(all(test, not(feature = "libcamera")))]
+#[path = "capture/libcamera/tuning.rs"]
 mod tuning;
 pub mod v4l2;
 

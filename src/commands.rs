@@ -22,7 +22,7 @@ use crate::frames::name::Name;
 use crate::list;
 use crate::sandbox::{Needs, Sandbox};
 use crate::server::auth::{Guard, Users};
-use crate::server::origins::Origins;
+use crate::server::http::cors::Origins;
 use crate::server::{self, Address, Alone, Server};
 use crate::snapshot;
 use crate::supervise::{self, Capture, Supervisor};

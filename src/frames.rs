@@ -14,12 +14,10 @@
 //! | [`root`] | reader | finds the cameras whose directories are in one common directory |
 //! | [`name`] | both | defines which names a camera may have |
 //! | [`state`] | both | what the producer says about itself, and whether there is a producer |
-//! | [`jpeg`] | both | what makes a file a JPEG: SOI, chain of markers, EOI |
 
 pub mod demand;
 mod follow;
 pub mod frame;
-pub mod jpeg;
 pub mod name;
 pub mod publish;
 pub mod root;

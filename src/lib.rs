@@ -13,7 +13,8 @@
 //! | [`frames`] | the frame directory: publishing, watching, requesting and checking frames |
 //! | [`capture`] | from the camera to the directory, on demand; each source has its own file |
 //! | [`server`] | from the directory to HTTP: the loop, the connections, and which viewer gets which frame when |
-//! | [`picture`] | drawing and encoding, used by both halves |
+//! | [`picture`] | what a picture is: JPEG, pixels, drawing and encoding; it knows no camera |
+//! | [`time`] | clocks, dates and rates |
 //! | [`supervise`] | runs the capture processes beside the server, for `lazycam run` |
 //! | [`snapshot`] | writes one fresh frame to a file |
 //! | [`list`] | lists the cameras of this machine |
@@ -40,5 +41,6 @@ pub mod sandbox;
 pub mod server;
 pub mod snapshot;
 pub mod supervise;
+pub mod time;
 
 pub use error::{Error, Result};

@@ -34,7 +34,7 @@
 //! - `RLIMIT_FSIZE` 0: standard error may be a file, and the picture of a lost camera is one (memfd_create(2)).
 //! - `RLIMIT_AS`: a failed allocation ends the process, for all viewers at once; what a client can occupy is limited
 //!   where it is allocated.
-//! - `RLIMIT_NOFILE`: it is handled in `server/places.rs`.
+//! - `RLIMIT_NOFILE`: it is handled in `server/door/places.rs`.
 //! - A seccomp filter: SECURITY.md gives the reason.
 //! - UDP: Landlock cannot restrict it yet.
 

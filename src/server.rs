@@ -1,15 +1,13 @@
 //! The part that clients talk to. It turns frame directories into HTTP, in one loop on one thread.
 //!
 //! ```text
-//!   inotify ──► cameras.rs, roster.rs   which cameras there are
+//!   inotify ──► cameras, roster   which cameras there are, what is the newest frame, is it fresh
 //!                  │
-//!               camera.rs   what is the newest frame, is it fresh
-//!                  │
-//!                  ├──── pacing.rs   may this viewer have it now, or when
-//!                  ▼  delivery.rs   who gets which frame when
-//!   sockets ──► peer.rs ◄─► connection.rs ◄─► outbox.rs   what each client is owed
-//!                  │             ├── request.rs, route.rs   what it asked for
-//!               tcp.rs           └── response.rs            how that is said
+//!                  ├──── pacing   may this viewer have it now, or when
+//!                  ▼  delivery   who gets which frame when
+//!   sockets ──► client ◄─► connection   what each client is owed
+//!      │                      └── http   what it asked for, and how the answer is said
+//!    door, auth   who may come in
 //! ```
 //!
 //! No client waits for another, and there is no queue of frames. When a frame arrives, the viewers that can take it
@@ -19,36 +17,18 @@
 //! Other modules deal with cameras (`capture`), processes (`supervise`) and the names of sockets and services
 //! (`activation`).
 
-mod admission;
 pub mod auth;
-pub mod camera;
-mod cameras;
-mod condition;
+pub mod cameras;
+mod client;
+mod client_id;
 pub mod connection;
-mod date;
 mod delivery;
-pub mod figures;
-mod gate;
-mod intervals;
-mod listen;
-mod lost;
-mod metrics;
-pub mod origins;
-pub mod outbox;
+mod door;
+pub mod http;
 pub mod pacing;
-mod page;
-mod peer;
-mod places;
-pub mod preconditions;
-pub mod quirks;
-pub mod request;
-pub mod response;
+mod reports;
 pub mod roster;
-pub mod route;
-mod source;
-mod state;
 pub mod stats;
-mod tcp;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -58,12 +38,12 @@ use log::info;
 use signal_hook::consts::SIGCHLD;
 
 use self::auth::verify::Checks;
-use self::camera::Camera;
+use self::cameras::camera::Camera;
+use self::client::Peer;
 use self::connection::{Report, Settings};
-use self::listen::Listener;
-pub use self::listen::{Address, can_listen};
-use self::peer::Peer;
-use self::places::Places;
+use self::door::listen::Listener;
+pub use self::door::listen::{Address, can_listen};
+use self::door::places::Places;
 use self::roster::Roster;
 use self::stats::{CloseReason, Stats};
 use crate::activation::{Manager, Passed};
@@ -96,7 +76,7 @@ pub struct Options {
     /// Exit after this long without a client.
     pub exit_idle: Option<Duration>,
     /// Which websites' pages may read what is served.
-    pub origins: origins::Origins,
+    pub origins: http::cors::Origins,
     /// Who is let in; `None` means everybody.
     pub guard: Option<auth::Guard>,
     /// Sockets on which no password is required: their names in `LISTEN_FDNAMES`, or addresses as they were given to
@@ -216,7 +196,7 @@ impl Server {
         passed: Vec<Passed>,
         manager: Manager,
     ) -> Result<Self> {
-        gate::check_words(&options.open_sockets, listen, &passed)?;
+        door::gate::check_words(&options.open_sockets, listen, &passed)?;
         let mut poll = Poll::new()?;
         let signals = Signals::catch_ends(&[SIGCHLD])?;
         let watcher = Watcher::new()?;

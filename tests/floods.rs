@@ -18,7 +18,7 @@ use common::http::{Client, Stream, connect_from};
 use common::process::{Process, is_emulated, lazycam, serve, sockets};
 use common::producer::Camera;
 use common::{Scratch, eventually, skipped};
-use lazycam::capture::stamp::monotonic;
+use lazycam::time::clock::monotonic;
 
 /// Frames of these tests.
 const BYTES: usize = 20_000;

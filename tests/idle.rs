@@ -13,7 +13,7 @@ use common::http::Client;
 use common::process::{Process, clean, has, is_emulated, is_left_alone, run, switches};
 use common::producer::Feeder;
 use common::{PATIENCE, Scratch, eventually, skipped};
-use lazycam::capture::stamp::monotonic;
+use lazycam::time::clock::monotonic;
 
 /// So long nothing may happen.
 const SILENCE: Duration = Duration::from_secs(10);

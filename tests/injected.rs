@@ -19,7 +19,7 @@ use common::process::{
 };
 use common::producer::{Camera, Hand};
 use common::{Scratch, eventually, skipped};
-use lazycam::capture::stamp::monotonic;
+use lazycam::time::clock::monotonic;
 use rustix::process::{Signal, kill_process};
 
 /// Whether calls can be made to fail here; says so if not.

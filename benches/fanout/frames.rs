@@ -14,9 +14,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jpeg_encoder::{ColorType, Encoder};
-use lazycam::capture::stamp::Stamp;
-use lazycam::frames::jpeg::marker;
+use lazycam::capture::pattern::stamp::Stamp;
 use lazycam::frames::publish::Publisher;
+use lazycam::picture::jpeg::marker;
 
 use crate::{Failure, Outcome};
 

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use lazycam::frames::CURRENT;
-use lazycam::server::response;
+use lazycam::server::http::response;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};

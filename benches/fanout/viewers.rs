@@ -8,8 +8,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use lazycam::capture::stamp::{Stamp, monotonic};
-use lazycam::server::response::DELIMITER;
+use lazycam::capture::pattern::stamp::Stamp;
+use lazycam::server::http::response::DELIMITER;
+use lazycam::time::clock::monotonic;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;

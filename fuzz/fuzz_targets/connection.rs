@@ -10,9 +10,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lazycam::frames::jpeg::Picture;
+use lazycam::picture::jpeg::Picture;
 use lazycam::server::connection::{Connection, Settings, Want};
-use lazycam::server::outbox::{Output, Shot};
+use lazycam::server::connection::outbox::{Output, Shot};
 use lazycam::server::stats::{CloseReason, Stats};
 use libfuzzer_sys::fuzz_target;
 

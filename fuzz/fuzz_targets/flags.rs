@@ -12,7 +12,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use lazycam::Error;
 use lazycam::cli::{Cli, Command, Http, Source};
-use lazycam::server::origins::Origins;
+use lazycam::server::http::cors::Origins;
 use libfuzzer_sys::fuzz_target;
 use log::LevelFilter;
 

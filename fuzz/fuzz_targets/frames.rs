@@ -28,13 +28,13 @@ use std::time::{Duration, Instant, SystemTime};
 use disk::{contents, identity, inode, jpeg, make_another_kind, move_parent, number_in, remove};
 use lazycam::frames::CURRENT;
 use lazycam::frames::frame::{Frame, Links};
-use lazycam::frames::jpeg::Picture;
+use lazycam::picture::jpeg::Picture;
 use lazycam::frames::watch::{Change, DirId, Watcher};
-use lazycam::server::camera::{Camera, Choice};
+use lazycam::server::cameras::camera::{Camera, Choice};
 use lazycam::server::connection::Want;
-use lazycam::server::outbox::Shot;
+use lazycam::server::connection::outbox::Shot;
 use lazycam::server::pacing;
-use lazycam::server::route::Terms;
+use lazycam::server::http::route::Terms;
 use lazycam::server::stats::Stats;
 use libfuzzer_sys::fuzz_target;
 

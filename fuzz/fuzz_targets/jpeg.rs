@@ -1,7 +1,7 @@
 //! The checks of a JPEG: a verdict stays when more bytes come, and offsets point at what they say.
 #![no_main]
 
-use lazycam::frames::jpeg::{self, Defect, marker};
+use lazycam::picture::jpeg::{self, Defect, marker};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,8 +2,8 @@
 //! place where the next request begins.
 #![no_main]
 
-use lazycam::server::request::{self, MAX_HEAD, MAX_TARGET, Method, Parsed};
-use lazycam::server::route;
+use lazycam::server::http::request::{self, MAX_HEAD, MAX_TARGET, Method, Parsed};
+use lazycam::server::http::route;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

@@ -3,8 +3,8 @@
 //! The first byte is the length of the reads, the rest the stream.
 #![no_main]
 
-use lazycam::capture::split::{Event, Splitter};
-use lazycam::frames::jpeg::{self, Defect};
+use lazycam::picture::split::{Event, Splitter};
+use lazycam::picture::jpeg::{self, Defect};
 use libfuzzer_sys::fuzz_target;
 
 /// Small, so that what is too long can be made by a fuzzer.

@@ -35,6 +35,8 @@ mod configure;
 mod controls;
 mod find;
 mod formats;
+#[cfg(any(feature = "libcamera-static", test))]
+mod tuning;
 
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -43,12 +45,12 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::capture::devices::Watch;
 use crate::capture::settings::Settings;
 use crate::capture::source::{CameraName, Captured, Facts, Source, Trouble, patience};
-use crate::capture::stamp::monotonic;
-use crate::capture::v4l2::Watch;
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
+use crate::time::clock::monotonic;
 use camera::{Camera, Completed};
 pub use controls::Control;
 pub use find::{Listed, ListedFormat, list};

@@ -13,10 +13,10 @@ use log::{info, warn};
 
 use crate::error::{Context, Error, Result};
 use crate::frames::demand::Demand;
-use crate::frames::jpeg;
 use crate::frames::publish::Publisher;
 use crate::frames::state::State;
 use crate::logging::Brake;
+use crate::picture::jpeg;
 
 /// The first and the longest wait between two attempts to take over the directory again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

@@ -10,18 +10,19 @@
 //! frame that nobody wants costs no more than reading the clock.
 //!
 //! Each frame contains its number and time in three forms: in letters, in the [`strip`] of cells, and in a comment
-//! ([`stamp`](crate::capture::stamp)), which is present at every size.
+//! ([`stamp`](crate::capture::pattern::stamp)), which is present at every size.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use crate::capture::pattern::stamp::Stamp;
 use crate::capture::source::{Captured, Facts, Source, Trouble};
-use crate::capture::stamp::Stamp;
 use crate::error::{Error, Result};
-use crate::frames::jpeg::Picture;
 use crate::picture::encode::Encoder;
+use crate::picture::jpeg::Picture;
 
 mod card;
+pub mod stamp;
 pub mod strip;
 
 use card::Card;
@@ -176,7 +177,7 @@ mod tests {
 
     use super::strip::Strip;
     use super::*;
-    use crate::frames::jpeg;
+    use crate::picture::jpeg;
 
     fn started(size: (u16, u16), fps: f64, quality: u8) -> (Pattern, Instant) {
         let mut pattern = Pattern::new(size, fps, quality).unwrap();

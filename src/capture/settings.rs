@@ -6,7 +6,7 @@
 
 use super::source::Facts;
 use super::v4l2::{Assignment, Fourcc};
-use crate::frames::jpeg::Picture;
+use crate::picture::jpeg::Picture;
 
 /// For the sources `v4l2` and `libcamera`.
 #[derive(Clone, Debug, Default, PartialEq)]

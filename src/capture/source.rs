@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::frames::jpeg::Picture;
+use crate::picture::jpeg::Picture;
 
 /// The kinds of source, as `--source` names them.
 #[derive(Clone, Debug, PartialEq, Eq)]

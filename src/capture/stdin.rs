@@ -1,7 +1,7 @@
 //! The source `stdin`: an MJPEG byte stream from any program, through a pipe.
 //!
 //! The output of `rpicam-vid --codec mjpeg -o -`, `ffmpeg -f mjpeg -` or `gst-launch-1.0 ... ! jpegenc ! fdsink` is
-//! split into frames by [`split`](crate::capture::split), which are passed on unchanged. Thumbnails in them are left
+//! split into frames by [`split`](crate::picture::split), which are passed on unchanged. Thumbnails in them are left
 //! out later, as with every source.
 //!
 //! **Stopped** means that nothing is read. The pipe fills up, 64 KiB by default (pipe(7)), and the program at its
@@ -35,12 +35,12 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, ioctl_fionread, read};
 
-use crate::capture::mjpeg;
 use crate::capture::pace::Pace;
 use crate::capture::source::{Captured, Facts, Source, Trouble};
-use crate::capture::split::{Event, Found, LIMIT, Splitter};
 use crate::error::{Context, Result};
-use crate::frames::jpeg::Defect;
+use crate::picture::jpeg::Defect;
+use crate::picture::mjpeg;
+use crate::picture::split::{Event, Found, LIMIT, Splitter};
 
 /// If the pipe is empty for this long, its writer is not waiting for us. ffmpeg was held up for 1.5 s while encoding
 /// 1280x720 in 6.5 ms per frame on a server core: with 10 ms its whole backlog of 45 frames was dropped, with 5 ms

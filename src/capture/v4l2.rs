@@ -30,7 +30,6 @@ mod controls;
 mod device;
 mod format;
 mod ioctl;
-mod nodes;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -39,22 +38,22 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 use rustix::io::Errno;
 
-use super::pixels::Unpacker;
-use crate::capture::mjpeg;
+pub use crate::capture::devices::video_nodes;
+use crate::capture::devices::{self, Watch};
 use crate::capture::settings::Settings;
 use crate::capture::source::{Captured, Facts, Source, Trouble, patience};
-use crate::capture::stamp::{monotonic, realtime};
 use crate::error::{Error, Result};
-use crate::frames::jpeg::Picture;
 use crate::picture::encode::Encoder;
+use crate::picture::jpeg::Picture;
+use crate::picture::mjpeg;
+use crate::picture::pixels::Unpacker;
+use crate::time::clock::{monotonic, realtime};
 use choice::choose;
 pub use choice::{first_camera, readable_formats};
 pub use controls::{Assignment, Control, Kind as ControlKind};
 pub use device::{Card, Device};
 pub use format::{Format, Fourcc, Interval, Sizes};
 use ioctl::{Buffers, Filled};
-pub(in crate::capture) use nodes::Watch;
-pub use nodes::video_nodes;
 
 /// One buffer that we hold, one that the driver fills, and two that wait: they give the loop time while it works on
 /// the first, and make sure that the driver always has a buffer.
@@ -403,7 +402,7 @@ impl V4l2 {
     /// fails, and the next one is made soon.
     fn may_be_there(&self) -> bool {
         match &self.path {
-            Some(path) => !nodes::is_node(path) || path.exists(),
+            Some(path) => !devices::is_node(path) || path.exists(),
             None => video_nodes().is_ok_and(|nodes| !nodes.is_empty()),
         }
     }

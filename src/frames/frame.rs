@@ -19,7 +19,7 @@ use rustix::io::{Errno, pread};
 
 use crate::error::{Context, Error, Result};
 use crate::frames::CURRENT;
-use crate::frames::jpeg::{self, Defect, Picture};
+use crate::picture::jpeg::{self, Defect, Picture};
 
 /// Files larger than this are not frames: 32 MiB, in bytes. A picture of 16 megapixels at full quality has about 16
 /// MiB.

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 use crate::frames::LOCK;
 use crate::frames::frame::{self, Links};
-use crate::frames::jpeg::Picture;
+use crate::picture::jpeg::Picture;
 
 /// The name of the file.
 pub const STATE: &str = "state";

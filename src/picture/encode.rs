@@ -150,7 +150,7 @@ fn insert_comment(comment: &[u8], into: &mut Vec<u8>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frames::jpeg::{self, Picture};
+    use crate::picture::jpeg::{self, Picture};
 
     fn flat(width: u16, height: u16, quality: u8, comment: Option<&[u8]>) -> Vec<u8> {
         let plane = vec![100; usize::from(width) * usize::from(height)];

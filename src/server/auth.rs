@@ -24,10 +24,10 @@ use ctutils::{Choice, CtEq};
 use sha_crypt::{PasswordVerifier, ShaCrypt};
 use sha2::{Digest, Sha256};
 
-use super::source::Source;
 use crate::error::{Context, Error, Result};
+use crate::server::client_id::Source;
 
-pub(super) mod verify;
+pub(in crate::server) mod verify;
 
 /// The longest password that is accepted (as in crypt(3)), because the time for a hash grows with the square of its
 /// length.
@@ -42,7 +42,7 @@ const MAX_KNOWN: usize = 256;
 
 /// The fingerprint of a header from an address: its SHA-256 under the key of this process.
 #[derive(Clone, Copy)]
-pub(super) struct Print([u8; 32]);
+pub(in crate::server) struct Print([u8; 32]);
 
 impl Print {
     /// Whether both are prints of the same header and address, in a time that does not reveal how much of them is
@@ -200,7 +200,7 @@ pub enum Entry {
 
 impl Entry {
     /// Examines the value of an `Authorization` field.
-    pub(super) fn of(value: Option<&[u8]>) -> Self {
+    pub(in crate::server) fn of(value: Option<&[u8]>) -> Self {
         match value.and_then(Credential::decode) {
             Some(credential) => Entry::Unproven(credential),
             None => Entry::Nothing,

@@ -1,23 +1,28 @@
 //! The cameras that the server has: those named in its options, and those in a root, which come and go.
 
+pub mod camera;
+pub(in crate::server) mod condition;
+mod intervals;
+mod notice;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
 use log::{debug, info};
 
-use super::camera::Camera;
-use super::roster::{Missing, TooMany};
-use super::route::Which;
-use super::{CameraName, Name, PeerId, Server};
 use crate::error::{Context, Error, Result};
 use crate::event::Interest;
 use crate::frames::frame::Links;
 use crate::frames::root::Root;
 use crate::frames::watch::{Change, DirId};
+use crate::server::cameras::camera::Camera;
+use crate::server::http::route::Which;
+use crate::server::roster::{Missing, TooMany};
+use crate::server::{CameraName, Name, PeerId, Server};
 
 impl Server {
     /// Begins to watch what the options name.
-    pub(super) fn set_up_cameras(&mut self) -> Result<()> {
+    pub(in crate::server) fn set_up_cameras(&mut self) -> Result<()> {
         for (name, dir) in self.options.cameras.clone() {
             if self.settings.cameras.number_of(&name).is_some() {
                 let message =
@@ -46,7 +51,7 @@ impl Server {
     }
 
     /// Reads what has happened in the frame directories.
-    pub(super) fn take_changes(&mut self, now: Instant) -> Result<()> {
+    pub(in crate::server) fn take_changes(&mut self, now: Instant) -> Result<()> {
         let mut changes = Vec::new();
         self.watcher
             .read(now, &mut changes)
@@ -77,7 +82,7 @@ impl Server {
     }
 
     /// Reads what has happened in the root.
-    pub(super) fn take_root_changes(&mut self, now: Instant) -> Result<()> {
+    pub(in crate::server) fn take_root_changes(&mut self, now: Instant) -> Result<()> {
         let Some(root) = &mut self.root else {
             return Ok(());
         };
@@ -91,13 +96,13 @@ impl Server {
     }
 
     /// When to try again to watch what could not be watched.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
+    pub(in crate::server) fn retry_at(&self) -> Option<Instant> {
         let root = self.root.as_ref().and_then(Root::retry_at);
         self.watcher.retry_at().into_iter().chain(root).min()
     }
 
     /// Tries again to watch what could not be watched.
-    pub(super) fn retry(&mut self, now: Instant) {
+    pub(in crate::server) fn retry(&mut self, now: Instant) {
         let mut changes = Vec::new();
         self.watcher.retry(now, &mut changes);
         self.apply_changes(changes, now);
@@ -171,7 +176,7 @@ impl Server {
     }
 
     /// A camera has gone: ends the streams and snapshots of its viewers. Nobody else is affected.
-    pub(super) fn vanish(&mut self, number: usize, now: Instant) {
+    pub(in crate::server) fn vanish(&mut self, number: usize, now: Instant) {
         self.tell_change(number, "is gone", now);
         self.settings.cameras.vanish(number);
         let watched = self

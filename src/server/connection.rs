@@ -17,11 +17,12 @@
 //! sends a reset, and the client might then lose the end of what it was sent. Requests that arrive before their turn
 //! (pipelining) stay in the input until their turn comes.
 //!
-//! This state machine knows no socket, clock or camera. Its owner reads and writes (`peer.rs`), and chooses the frame
+//! This state machine knows no socket, clock or camera. Its owner reads and writes (`client.rs`), and chooses the frame
 //! (`delivery.rs`). The files next to this one define how a request is answered (`answer.rs`), who is let in
 //! (`trial.rs`) and what a stream remembers (`stream.rs`).
 
 mod answer;
+pub mod outbox;
 mod settings;
 mod stream;
 mod trial;
@@ -34,12 +35,12 @@ pub use self::settings::Settings;
 use self::stream::Stream;
 use self::trial::Trial;
 pub use self::want::{Look, Report, Want};
-use super::outbox::{Outbox, Output, Shot};
-use super::quirks::Quirks;
-use super::request::{MAX_HEAD, asks_for_head};
-use super::response::{self, Status};
-use super::route::Terms;
-use super::stats::{CloseReason, Stats};
+use crate::server::connection::outbox::{Outbox, Output, Shot};
+use crate::server::http::quirks::Quirks;
+use crate::server::http::request::{MAX_HEAD, asks_for_head};
+use crate::server::http::response::{self, Status};
+use crate::server::http::route::Terms;
+use crate::server::stats::{CloseReason, Stats};
 
 #[derive(Debug)]
 enum State {

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
-use super::camera::Choice;
-use super::connection::Want;
-use super::outbox::Shot;
-use super::peer::Begun;
-use super::stats::CloseReason;
-use super::{PeerId, Server, Timer};
 use crate::frames::frame::Frame;
+use crate::server::cameras::camera::Choice;
+use crate::server::client::Begun;
+use crate::server::connection::Want;
+use crate::server::connection::outbox::Shot;
+use crate::server::stats::CloseReason;
+use crate::server::{PeerId, Server, Timer};
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
 /// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once
@@ -23,7 +23,7 @@ const MEMORY_REST: Duration = Duration::from_millis(100);
 
 impl Server {
     /// A camera has something new: looks at every client that waits for it.
-    pub(super) fn serve_waiting(&mut self, camera: usize, now: Instant) {
+    pub(in crate::server) fn serve_waiting(&mut self, camera: usize, now: Instant) {
         // Two lists take turns, so that neither has to grow again with every frame.
         let spare = std::mem::take(&mut self.spare_list);
         let mut waiting = std::mem::replace(&mut self.waiting[camera], spare);
@@ -37,12 +37,12 @@ impl Server {
     }
 
     /// Removes a client from the list of those that wait for a frame of `camera`.
-    pub(super) fn end_waiting(&mut self, id: PeerId, camera: usize) {
+    pub(in crate::server) fn end_waiting(&mut self, id: PeerId, camera: usize) {
         self.waiting[camera].retain(|other| *other != id);
     }
 
     /// Brings a client as far as it can get now.
-    pub(super) fn serve(&mut self, id: PeerId, now: Instant) {
+    pub(in crate::server) fn serve(&mut self, id: PeerId, now: Instant) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -219,7 +219,7 @@ fn begun(want: &Want, shot: &Shot<Frame>) -> Begun {
 
 /// The frames that are in memory because a viewer is being sent them.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(in crate::server) struct Held {
     max: u64,
     /// In the order in which they were first handed out.
     frames: Vec<HeldFrame>,
@@ -235,7 +235,7 @@ struct HeldFrame {
 }
 
 impl Held {
-    pub(super) fn new(max: u64) -> Self {
+    pub(in crate::server) fn new(max: u64) -> Self {
         Held {
             max,
             frames: Vec::new(),
@@ -259,7 +259,7 @@ impl Held {
     }
 
     /// Bytes of frames in memory, including the newest ones.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::server) fn bytes(&self) -> u64 {
         let held = self.frames.iter();
         held.filter(|frame| frame.file.strong_count() > 0)
             .map(|frame| frame.len)
@@ -267,7 +267,7 @@ impl Held {
     }
 
     /// The frame that a camera last published is no longer the newest, or is no longer there.
-    pub(super) fn outdate(&mut self, camera: usize) {
+    pub(in crate::server) fn outdate(&mut self, camera: usize) {
         let frames = self.frames.iter_mut();
         for frame in frames.filter(|frame| frame.camera == camera) {
             frame.newest = false;

@@ -7,8 +7,8 @@
 //!
 //! This is pure bookkeeping: it knows neither the contents of directories nor the viewers.
 
-use super::route::Which;
 use crate::frames::name::Name;
+use crate::server::http::route::Which;
 
 /// How many names a server accepts in its lifetime. Without a limit, anyone who can write into a root could make up
 /// new ones for ever.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::response::Status;
+use crate::server::http::response::Status;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! is known. Whoever has one can say whether it is whole.
 
 use jpeg_encoder::{ColorType, Encoder};
-use lazycam::capture::stamp::Stamp;
+use lazycam::capture::pattern::stamp::Stamp;
 
 /// Makes pictures of one size in pixels and one length in bytes.
 #[derive(Clone)]

@@ -7,8 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lazycam::capture::stamp::{Stamp, monotonic};
-use lazycam::frames::jpeg;
+use lazycam::capture::pattern::stamp::Stamp;
+use lazycam::picture::jpeg;
+use lazycam::time::clock::monotonic;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::PATIENCE;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use lazycam::capture::stamp::Stamp;
+use lazycam::capture::pattern::stamp::Stamp;
 use lazycam::frames::demand::Demand;
 use lazycam::frames::publish::Publisher;
 use lazycam::frames::state::State;

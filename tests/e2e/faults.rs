@@ -17,7 +17,7 @@ use crate::common::process::{
 use crate::common::producer::{Camera, Feeder, Hand};
 use crate::common::tables::without_tables;
 use crate::common::{PATIENCE, Scratch, eventually, skipped};
-use lazycam::capture::stamp::monotonic;
+use lazycam::time::clock::monotonic;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
 fn watch(server: &Process) -> Stream {
@@ -346,7 +346,7 @@ fn broken_frames_on_standard_input_are_dropped_and_counted() {
             let mut number = 0;
             let mut write = |from: usize, less: usize| {
                 number += 1;
-                let jpeg = maker.make(&lazycam::capture::stamp::Stamp::now(number));
+                let jpeg = maker.make(&lazycam::capture::pattern::stamp::Stamp::now(number));
                 let sent = pipe.write_all(&jpeg[from..jpeg.len() - less]);
                 thread::sleep(Duration::from_millis(20));
                 sent.is_ok()
@@ -388,7 +388,7 @@ fn thumbnails_in_a_cameras_frames_are_left_out() {
                 .concat()
             };
             let mut write = |number| {
-                let stamp = lazycam::capture::stamp::Stamp::now(number);
+                let stamp = lazycam::capture::pattern::stamp::Stamp::now(number);
                 let (jpeg, exif) = (maker.make(&stamp), exif(&thumbnails.make(&stamp)));
                 thread::sleep(Duration::from_millis(20));
                 pipe.write_all(&[&jpeg[..2], &exif, &jpeg[2..]].concat())

@@ -7,7 +7,7 @@ use crate::common::http::Client;
 use crate::common::process::{Process, serve};
 use crate::common::producer::{Camera, Hand};
 use crate::common::{PATIENCE, Scratch};
-use lazycam::capture::stamp::Stamp;
+use lazycam::capture::pattern::stamp::Stamp;
 use lazycam::frames::state::{Phase, State};
 
 const DELIMITER: &str = "\r\n--boundarydonotcross\r\n";

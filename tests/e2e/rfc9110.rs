@@ -561,8 +561,7 @@ fn each_test_that_the_table_names_is_there() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
     let ours = read("tests/e2e/rfc9110.rs") + &read("tests/e2e/rfc9112.rs");
-    let others =
-        read("tests/e2e/http.rs") + &read("tests/e2e/auth.rs") + &read("src/server/date.rs");
+    let others = read("tests/e2e/http.rs") + &read("tests/e2e/auth.rs") + &read("src/time/date.rs");
     let page = read("docs/rfc.md");
     let named = page.split('`').skip(1).step_by(2);
     let named: Vec<_> = named.filter(|name| name.matches('_').count() > 3).collect();

@@ -16,7 +16,8 @@ use crate::common::process::{
 };
 use crate::common::producer::Feeder;
 use crate::common::{PATIENCE, Scratch, eventually, skipped};
-use lazycam::capture::stamp::{Stamp, monotonic};
+use lazycam::capture::pattern::stamp::Stamp;
+use lazycam::time::clock::monotonic;
 use rustix::fs::inotify;
 use rustix::process::{Signal, kill_process};
 

@@ -16,8 +16,8 @@ use crate::common::process::{
 };
 use crate::common::producer::{Camera, Hand};
 use crate::common::{Scratch, eventually};
-use lazycam::frames::jpeg::Picture;
 use lazycam::frames::state::{Phase, State};
+use lazycam::picture::jpeg::Picture;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ use crate::common::http::{Client, Stream};
 use crate::common::process::{serve, sockets};
 use crate::common::producer::{Camera, Hand};
 use crate::common::{PATIENCE, Scratch, eventually};
-use lazycam::capture::stamp::monotonic;
+use lazycam::time::clock::monotonic;
 
 /// Reads until so many frames have come one after the other without a gap. A machine that has better things to do
 /// may cost a frame now and then; a server that loses them by itself never gets there.
@@ -249,7 +249,7 @@ fn a_picture_of_another_size_ends_the_stream_cleanly_and_the_next_one_has_it() {
     hand.wait_until_asked();
     hand.publish();
     assert_eq!(decode(&stream.frame().jpeg), (64, 48));
-    let stamp = lazycam::capture::stamp::Stamp::now(2);
+    let stamp = lazycam::capture::pattern::stamp::Stamp::now(2);
     hand.publish_bytes(&Maker::sized(80, 48, 5000).make(&stamp));
     assert!(stream.next().is_none(), "a frame of another size");
     let mut again = Client::connect(server.address()).stream("/stream");
@@ -274,7 +274,7 @@ fn never_sends_a_broken_frame() -> bool {
     let published = Instant::now();
     hand.publish();
     assert_eq!(stream.number(&maker), 1);
-    let good = maker.make(&lazycam::capture::stamp::Stamp::now(99));
+    let good = maker.make(&lazycam::capture::pattern::stamp::Stamp::now(99));
     let broken = [
         &good[..good.len() - 2],
         &good[..good.len() / 2],

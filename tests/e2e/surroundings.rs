@@ -16,7 +16,7 @@ use crate::common::process::{
 };
 use crate::common::producer::{Camera, Hand};
 use crate::common::{PATIENCE, Scratch, eventually, jpeg, skipped};
-use lazycam::capture::stamp::monotonic;
+use lazycam::time::clock::monotonic;
 use rustix::process::{Signal, kill_process};
 
 fn watch(server: &Process) -> Stream {
@@ -88,7 +88,7 @@ fn whatever_takes_the_place_of_the_newest_frame_viewers_wait_for_the_next_one() 
     let maker = Maker::new(5000);
     fs::write(
         scratch.join("frame"),
-        maker.make(&lazycam::capture::stamp::Stamp::now(99)),
+        maker.make(&lazycam::capture::pattern::stamp::Stamp::now(99)),
     )
     .unwrap();
     let mut hand = Hand::new(&dir, maker.clone());

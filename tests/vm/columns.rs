@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use lazycam::frames::jpeg;
+use lazycam::picture::jpeg;
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in std::env::args().skip(1) {

@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 
 use lazycam::capture::pattern::Pattern;
 use lazycam::capture::source::Source;
-use lazycam::capture::stamp::monotonic;
 use lazycam::picture::encode::{Encoder, Planes};
+use lazycam::time::clock::monotonic;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tables::without_tables;
 

@@ -21,14 +21,14 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::configure::{choose, longest_frame, reader, start_controls};
 use super::controls;
 use super::find::{find, manager, model, refused};
-use crate::capture::mjpeg;
-use crate::capture::pixels::Unpacker;
 use crate::capture::settings::Settings;
 use crate::capture::source::{CameraName, Facts};
 use crate::capture::v4l2::Format;
 use crate::error::{Context, Error, Result};
-use crate::frames::jpeg::Picture;
 use crate::picture::encode::Encoder;
+use crate::picture::jpeg::Picture;
+use crate::picture::mjpeg;
+use crate::picture::pixels::Unpacker;
 
 type Buffer = MemoryMappedFrameBuffer<FrameBuffer>;
 

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// Starts libcamera, which looks for cameras and reads their tuning files.
 fn started() -> io::Result<CameraManager> {
     #[cfg(feature = "libcamera-static")]
-    let _while_it_looks = crate::capture::tuning::offer();
+    let _while_it_looks = super::tuning::offer();
     CameraManager::new()
 }
 

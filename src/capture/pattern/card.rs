@@ -22,7 +22,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::strip::{COLUMNS, ROWS, Strip};
-use crate::capture::stamp::Stamp;
+use crate::capture::pattern::stamp::Stamp;
 use crate::picture::canvas::{Area, Canvas, Colour, GLYPH};
 use crate::picture::encode::Planes;
 

@@ -1,9 +1,9 @@
 //! Chooses the camera, its format and its size: what was asked for, or else what costs least.
 
 use super::{Device, Fourcc, video_nodes};
-use crate::capture::pixels::{PREFERENCE, Pixels, Unpacker};
 use crate::capture::settings::Settings;
 use crate::error::{Error, Result};
+use crate::picture::pixels::{PREFERENCE, Pixels, Unpacker};
 
 /// The size to ask for when none is given: every camera has it or something close to it.
 const USUAL_SIZE: (u32, u32) = (640, 480);

@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::super::PeerId;
-use super::super::source::Source;
 use super::{Credential, Guard, Print};
 use crate::error::{Context, Result};
+use crate::server::PeerId;
+use crate::server::client_id::Source;
 
 /// How many requests of one address may wait for a proof; any more are refused.
 const WAITING_PER_SOURCE: usize = 8;

@@ -7,19 +7,24 @@ use super::stream::Stream;
 use super::trial::Trial;
 use super::{Connection, Report, Settings, Snapshot, State};
 use crate::server::auth::Entry;
-use crate::server::origins;
-use crate::server::page;
-use crate::server::preconditions::Verdict;
-use crate::server::quirks::Quirks;
-use crate::server::request::{self, Method, Parsed, Request};
-use crate::server::response::{self, NOT_KEPT, PICTURE_CACHE, Status};
+use crate::server::http::cors;
+use crate::server::http::page;
+use crate::server::http::preconditions::Verdict;
+use crate::server::http::quirks::Quirks;
+use crate::server::http::request::{self, Method, Parsed, Request};
+use crate::server::http::response::{self, NOT_KEPT, PICTURE_CACHE, Status};
+use crate::server::http::route::{self, ALLOW, NoRoute, Resource};
 use crate::server::roster::Missing;
-use crate::server::route::{self, ALLOW, NoRoute, Resource};
 use crate::server::stats::Stats;
 
 impl<F> Connection<F> {
     /// Answers the next request, if it is complete. Further requests stay in the input until it is answered.
-    pub(super) fn take_requests(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) {
+    pub(in crate::server) fn take_requests(
+        &mut self,
+        now: Instant,
+        settings: &Settings,
+        stats: &mut Stats,
+    ) {
         let input = std::mem::take(&mut self.input);
         self.cors = Some(settings.origins.fields(None));
         match request::parse(&input) {
@@ -178,7 +183,7 @@ impl<F> Connection<F> {
         Ok(())
     }
 
-    pub(super) fn refuse(
+    pub(in crate::server) fn refuse(
         &mut self,
         status: Status,
         keep_alive: bool,
@@ -202,7 +207,7 @@ impl<F> Connection<F> {
         self.reply(reply, keep_alive);
     }
 
-    pub(super) fn report(&mut self, what: Report, keep_alive: bool, with_body: bool) {
+    pub(in crate::server) fn report(&mut self, what: Report, keep_alive: bool, with_body: bool) {
         self.state = State::Report {
             what,
             keep_alive,
@@ -210,15 +215,15 @@ impl<F> Connection<F> {
         };
     }
 
-    pub(super) fn reply(&mut self, bytes: Vec<u8>, keep_alive: bool) {
+    pub(in crate::server) fn reply(&mut self, bytes: Vec<u8>, keep_alive: bool) {
         self.say(bytes);
         self.state = State::Reply { keep_alive };
     }
 
     /// Puts the head of a reply into the outbox, with anything else of the reply that is already known.
-    pub(super) fn say(&mut self, reply: Vec<u8>) {
+    pub(in crate::server) fn say(&mut self, reply: Vec<u8>) {
         let cors = self.cors.as_deref().unwrap_or_default();
-        let reply = origins::with_fields(reply, cors);
+        let reply = cors::with_fields(reply, cors);
         self.out.bytes().extend(reply);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::origins::Origins;
+use crate::server::http::cors::Origins;
 use crate::server::roster::Roster;
 
 /// The times and limits of every connection.

@@ -3,31 +3,31 @@
 use std::time::{Duration, Instant};
 
 use super::Settings;
-use crate::frames::jpeg::Picture;
-use crate::server::figures::Rate;
-use crate::server::outbox::{Outbox, Shot};
-use crate::server::quirks::Quirks;
+use crate::picture::jpeg::Picture;
+use crate::server::connection::outbox::{Outbox, Shot};
+use crate::server::http::quirks::Quirks;
+use crate::time::rate::Rate;
 
 #[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) camera: usize,
-    pub(super) period: Option<Duration>,
-    pub(super) not_before: Instant,
-    pub(super) have: Option<u64>,
-    pub(super) picture: Option<Picture>,
+pub(in crate::server) struct Stream {
+    pub(in crate::server) camera: usize,
+    pub(in crate::server) period: Option<Duration>,
+    pub(in crate::server) not_before: Instant,
+    pub(in crate::server) have: Option<u64>,
+    pub(in crate::server) picture: Option<Picture>,
     /// When the last frame, or a picture in its place, is sent again if there is no newer one. The time counts from
     /// when the system has taken all of it, which on a slow line is long after it was begun.
-    pub(super) repeat_at: Instant,
+    pub(in crate::server) repeat_at: Instant,
     /// The last frame sent was a repeat itself.
     is_repeat: bool,
-    pub(super) ending: bool,
-    pub(super) quirks: Box<Quirks>,
+    pub(in crate::server) ending: bool,
+    pub(in crate::server) quirks: Box<Quirks>,
     /// The rate of the frames that it is sent.
-    pub(super) rate: Rate,
+    pub(in crate::server) rate: Rate,
 }
 
 impl Stream {
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         camera: usize,
         period: Option<Duration>,
         quirks: Quirks,
@@ -49,13 +49,13 @@ impl Stream {
     }
 
     /// Heads without frames do not fill the outbox, so the next one waits until the outbox is empty.
-    pub(super) fn takes_a_frame<F>(&self, out: &Outbox<F>) -> bool {
+    pub(in crate::server) fn takes_a_frame<F>(&self, out: &Outbox<F>) -> bool {
         let room = out.takes_a_frame() && (out.is_empty() || !self.quirks.zero_data);
         !self.ending && room
     }
 
     /// The system has taken everything that there was to send.
-    pub(super) fn all_taken(&mut self, now: Instant, settings: &Settings) {
+    pub(in crate::server) fn all_taken(&mut self, now: Instant, settings: &Settings) {
         let after = match self.have {
             None => settings.patience,
             Some(_) => {
@@ -69,7 +69,7 @@ impl Stream {
     /// There was no frame to give, and there is nothing to decide before `later`. If a repeat was due, it is tried
     /// again then, or after the usual time. A viewer that has had no frame yet has already waited for `patience`: its
     /// next try comes when a stream that has had a frame would get its first repeat.
-    pub(super) fn give_nothing(
+    pub(in crate::server) fn give_nothing(
         &mut self,
         later: Option<Instant>,
         now: Instant,
@@ -89,7 +89,7 @@ impl Stream {
     }
 
     /// Records the next part.
-    pub(super) fn begin<F>(&mut self, shot: &Shot<F>, now: Instant) {
+    pub(in crate::server) fn begin<F>(&mut self, shot: &Shot<F>, now: Instant) {
         self.is_repeat = self.have.replace(shot.number) == Some(shot.number);
         self.rate.add(1, now);
         if let Some(period) = self.period {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::frames::jpeg::Picture;
+use crate::picture::jpeg::Picture;
 
 const SIZE: Picture = Picture {
     width: 640,

@@ -5,29 +5,29 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::auth::{Credential, Entry};
-use super::super::request::{Method, Request};
-use super::super::response::Status;
-use super::super::stats::Stats;
 use super::{Connection, Settings, State};
+use crate::server::auth::{Credential, Entry};
+use crate::server::http::request::{Method, Request};
+use crate::server::http::response::Status;
+use crate::server::stats::Stats;
 
 /// How long a credential waits for its proof at most, either behind wrong ones from the same address or for a thread.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What must be known about the request to refuse it, and when and how to do that.
 #[derive(Debug)]
-pub(super) struct Trial {
+pub(in crate::server) struct Trial {
     credential: Option<Credential>,
     head: usize,
     keep_alive: bool,
-    pub(super) with_body: bool,
+    pub(in crate::server) with_body: bool,
     refuse_at: Instant,
     status: Status,
 }
 
 impl Trial {
     /// The trial of a request whose head has this length.
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         credential: Credential,
         request: &Request<'_>,
         head: usize,
@@ -44,14 +44,14 @@ impl Trial {
     }
 
     /// When the request is refused, if nothing happens before that.
-    pub(super) fn refuse_at(&self) -> Instant {
+    pub(in crate::server) fn refuse_at(&self) -> Instant {
         self.refuse_at
     }
 }
 
 impl<F> Connection<F> {
     /// Whether this request may be answered. OPTIONS always may, because a browser's preflight has no credentials.
-    pub(super) fn entry(&mut self, request: &Request<'_>) -> Entry {
+    pub(in crate::server) fn entry(&mut self, request: &Request<'_>) -> Entry {
         let proved = std::mem::take(&mut self.proved);
         if proved || !self.guarded || request.method == Method::Options {
             Entry::Known
@@ -105,8 +105,8 @@ impl<F> Connection<F> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::outbox::Output;
     use super::*;
+    use crate::server::connection::outbox::Output;
 
     struct Scene {
         connection: Connection<()>,

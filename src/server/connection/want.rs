@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use crate::frames::jpeg::Picture;
-use crate::server::route::Terms;
+use crate::picture::jpeg::Picture;
+use crate::server::http::route::Terms;
 
 /// A frame that the connection waits for.
 #[derive(Clone, Debug, PartialEq)]

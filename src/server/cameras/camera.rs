@@ -1,0 +1,265 @@
+//! A camera as its viewers see it: the newest frame, how fresh it is, and how often frames come.
+//!
+//! A frame is opened once, when the first viewer can take it, and is then shared. Opening it also asks the producer
+//! for the next one. A frame that nobody can take is never opened, so that the producer may stop.
+//!
+//! Freshness is counted from the *arrival* of a frame by the monotonic clock, because its modification time comes
+//! from a wall clock, which can jump. A frame that was there before anybody watched has no time of arrival, and is
+//! not fresh.
+
+mod choice;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::warn;
+
+pub use self::choice::Choice;
+use crate::frames::frame::{self, FileId, Frame, Links, NoFrame};
+use crate::frames::name::Name;
+use crate::logging::Brake;
+use crate::picture::jpeg::Picture;
+use crate::server::cameras::condition::{Condition, Finding};
+use crate::server::cameras::intervals::Intervals;
+use crate::server::cameras::notice::Notices;
+use crate::server::connection::outbox::Shot;
+use crate::server::stats::Stats;
+
+/// If a request for a frame brought nothing, it is repeated after this long while somebody waits. The producer may
+/// have been restarted meanwhile.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// If a frame that has just arrived seems to be older than this, its time of capture is wrong.
+const LONGEST_WAY: Duration = Duration::from_secs(60);
+
+/// One frame directory.
+#[derive(Debug)]
+pub struct Camera {
+    name: Name,
+    dir: PathBuf,
+    links: Links,
+    /// The directory is watched. Before that, a request would be in vain, as the frame that it brings would not be
+    /// noticed.
+    watched: bool,
+    /// Counts arrivals. A shot has the number of the arrival for which it was opened.
+    number: u64,
+    arrived: Option<Instant>,
+    /// What was found when the newest arrival was opened.
+    opened: Option<Option<Shot<Frame>>>,
+    /// The last file that was opened, with its number. The event of a frame may come after the frame was already
+    /// opened.
+    last: Option<(FileId, u64)>,
+    asked: Option<Instant>,
+    intervals: Intervals,
+    complaint: Brake,
+    condition: Condition,
+    notices: Notices,
+    /// The number at the time of the camera's last loss. A viewer that has had something since then has been told of
+    /// the loss.
+    lost_at: u64,
+    seen: Option<Seen>,
+}
+
+/// The last frame that was opened, for reports about it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) struct Seen {
+    /// The moment of capture on the monotonic clock.
+    pub(in crate::server) taken: Instant,
+    /// The same by the wall clock.
+    pub(in crate::server) captured: SystemTime,
+    pub(in crate::server) len: u64,
+    pub(in crate::server) picture: Picture,
+}
+
+impl Camera {
+    /// A camera with this directory, in which only the state has been read so far. If the directory is not `watched`
+    /// yet, [`Camera::returned`] has to be called when it is.
+    pub fn new(name: Name, dir: PathBuf, links: Links, watched: bool) -> Self {
+        Camera {
+            condition: Condition::of(&dir, links, Instant::now()),
+            notices: Notices::new(),
+            lost_at: 0,
+            seen: None,
+            name,
+            dir,
+            links,
+            watched,
+            number: 0,
+            arrived: None,
+            opened: None,
+            last: None,
+            asked: None,
+            intervals: Intervals::new(),
+            complaint: Brake::new(Duration::from_secs(10)),
+        }
+    }
+
+    pub(in crate::server) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The name by which clients call it.
+    pub(in crate::server) fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    /// A frame was renamed into place.
+    pub fn frame_arrived(&mut self, now: Instant) {
+        if let (Some(before), Some(asked)) = (self.arrived, self.asked) {
+            self.intervals.learn(before, asked, now);
+        }
+        self.look_again();
+        if self.condition.is_lost() {
+            // A producer reports that it is live before it publishes a frame. So this frame is from before the loss,
+            // whose report was read first.
+            self.lost_at = self.number;
+        } else {
+            self.arrived = Some(now);
+        }
+        self.condition.arrived(now);
+    }
+
+    /// The producer reported a new state.
+    pub fn state_changed(&mut self) {
+        self.condition.read(&self.dir);
+        if self.condition.is_lost() {
+            // Any frame that is there is from before the loss.
+            self.look_again();
+            self.lost_at = self.number;
+        }
+    }
+
+    /// The directory exists and is watched, possibly in place of an earlier one.
+    pub fn returned(&mut self) {
+        self.watched = true;
+        self.condition.read(&self.dir);
+        self.look_again();
+        self.lost_at = self.number;
+    }
+
+    /// The directory has gone.
+    pub fn gone(&mut self) {
+        self.watched = false;
+        self.condition.gone();
+        self.look_again();
+    }
+
+    /// What the camera is doing, as far as can be found out now without waking it.
+    pub(in crate::server) fn find(&mut self, now: Instant) -> Finding {
+        self.condition.find(&self.dir, now)
+    }
+
+    /// What else is known about it.
+    pub(in crate::server) fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    /// The last frame that was opened here.
+    pub(in crate::server) fn seen(&self) -> Option<Seen> {
+        self.seen
+    }
+
+    /// The directory is a new one, or events were lost, so nothing is known about its contents.
+    pub(in crate::server) fn look_again(&mut self) {
+        self.number += 1;
+        self.arrived = None;
+        self.opened = None;
+        self.asked = None;
+    }
+
+    /// Whether somebody has asked for the frame after the newest one.
+    pub(in crate::server) fn was_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The newest frame, which is opened if it was not yet.
+    fn open(&mut self, now: Instant, stats: &mut Stats) -> Option<Shot<Frame>> {
+        if let Some(opened) = &self.opened {
+            return opened.clone();
+        }
+        self.asked.get_or_insert(now);
+        self.condition.asked(now);
+        let shot = match Frame::open_with(&self.dir, self.links) {
+            Ok(frame) => Some(self.shot(frame, now)),
+            Err(NoFrame::NotYet) => {
+                if self.arrived.is_some() {
+                    self.condition.was_empty();
+                }
+                None
+            }
+            Err(problem) => {
+                match problem {
+                    NoFrame::Io(_) => stats.unreadable_frames += 1,
+                    _ => {
+                        stats.broken_frames += 1;
+                        self.condition.was_broken();
+                    }
+                }
+                self.complain(&problem, now);
+                None
+            }
+        };
+        self.opened = Some(shot.clone());
+        shot
+    }
+
+    fn shot(&mut self, frame: Frame, now: Instant) -> Shot<Frame> {
+        let number = match self.last {
+            Some((id, number)) if id == frame.id() => number,
+            _ => self.number,
+        };
+        self.last = Some((frame.id(), number));
+        let taken = taken(frame.captured(), self.arrived, now);
+        let (len, captured, picture) = (frame.len(), frame.captured(), frame.picture());
+        self.notices.clear();
+        self.seen = Some(Seen {
+            taken,
+            captured,
+            len,
+            picture,
+        });
+        Shot {
+            len,
+            captured,
+            taken,
+            picture,
+            number,
+            file: Rc::new(frame),
+        }
+    }
+
+    /// Asks the producer for a frame, unless it was already asked since the last one came. A directory that is not
+    /// watched yet is asked as soon as it is, because waiting clients are served again then.
+    fn ask(&mut self, now: Instant) {
+        if !self.watched || self.asked.is_some_and(|asked| now - asked < ASK_AGAIN) {
+            return;
+        }
+        self.asked = Some(now);
+        self.condition.asked(now);
+        // If asking fails, this message is needed for anybody to know why no frame comes. A directory that does not
+        // exist yet is noticed when it appears, and asked then.
+        if let Err(problem @ NoFrame::Io(_)) = frame::ask_with(&self.dir, self.links) {
+            self.complain(&problem, now);
+        }
+    }
+
+    fn complain(&mut self, problem: &NoFrame, now: Instant) {
+        if let Some(more) = self.complaint.pass(now) {
+            warn!("{}: {problem} ({more} more like it)", self.dir.display());
+        }
+    }
+}
+
+/// The moment of capture on the monotonic clock, from which ages are computed. The producer gave it by the wall
+/// clock, which is read only once to determine the age, when the frame is opened. So later changes of the wall clock
+/// have no effect.
+fn taken(captured: SystemTime, arrived: Option<Instant>, now: Instant) -> Instant {
+    let age = SystemTime::now().duration_since(captured).ok();
+    let age = age.filter(|age| arrived.is_none() || *age <= LONGEST_WAY);
+    let taken = age.and_then(|age| now.checked_sub(age));
+    taken.unwrap_or_else(|| arrived.unwrap_or(now))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+//! What is known about a camera apart from its frames: what its producer reports, whether there is a producer, and
+//! what has been observed.
+//!
+//! If the producer is there and reports a state (`frames/state.rs`), that is used. Otherwise the state is inferred
+//! from what was observed: frames that arrive, or a request that no frame has followed. Nothing signals whether a
+//! producer is there, so this is checked only when somebody asks for the state or waits in vain.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::frames::frame::Links;
+use crate::frames::state::{self, Holder, State};
+use crate::time::rate::Rate;
+
+/// Without a report by the producer, a camera that has delivered no frame for this long is not live.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Without a report by the producer, a camera that was last asked this long ago and has delivered nothing is not
+/// starting.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a camera is doing, as reported to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Phase {
+    /// What its producer reports.
+    Of(state::Phase),
+    /// It has no producer.
+    Absent,
+}
+
+impl Phase {
+    /// The word for it in reports.
+    pub(in crate::server) fn word(self) -> &'static str {
+        match self {
+            Phase::Of(phase) => phase.word(),
+            Phase::Absent => "absent",
+        }
+    }
+
+    /// There is no picture, and not because nobody asked for one.
+    pub(in crate::server) fn is_trouble(self) -> bool {
+        matches!(self, Phase::Of(state::Phase::Lost) | Phase::Absent)
+    }
+}
+
+/// A phase with its details.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::server) struct Finding {
+    pub(in crate::server) phase: Phase,
+    /// By the wall clock. Unknown if nothing was ever observed of the camera.
+    pub(in crate::server) since: Option<SystemTime>,
+    pub(in crate::server) why: Option<String>,
+}
+
+/// The condition of one camera.
+#[derive(Debug)]
+pub(in crate::server) struct Condition {
+    told: Option<State>,
+    links: Links,
+    holder: Holder,
+    /// How many frames have arrived since `told` was read.
+    arrivals: u64,
+    rate: Rate,
+    first_arrival: Option<Instant>,
+    last_arrival: Option<Instant>,
+    /// The arrival before the last one, in case the last turns out not to be a frame.
+    before: Option<Instant>,
+    asked: Option<Asked>,
+    absent_since: Option<SystemTime>,
+    /// The directory in which frames arrived is not there any more.
+    gone: bool,
+    /// How many files were not frames.
+    broken: u64,
+}
+
+/// The requests for a frame since the last one arrived.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    first: Instant,
+    /// The same as `first` by the wall clock. It is read only once, so that every report of it says the same.
+    since: SystemTime,
+    last: Instant,
+}
+
+impl Condition {
+    pub(in crate::server) fn of(dir: &Path, links: Links, now: Instant) -> Self {
+        Condition {
+            told: State::read(dir, links),
+            links,
+            holder: Holder::default(),
+            arrivals: 0,
+            rate: Rate::new(now),
+            first_arrival: None,
+            last_arrival: None,
+            before: None,
+            asked: None,
+            absent_since: None,
+            gone: false,
+            broken: 0,
+        }
+    }
+
+    /// What the producer reported at its last change of state.
+    pub(in crate::server) fn told(&self) -> Option<&State> {
+        self.told.as_ref()
+    }
+
+    /// The producer reported a new state, or there may be another producer now.
+    pub(in crate::server) fn read(&mut self, dir: &Path) {
+        self.told = State::read(dir, self.links);
+        self.arrivals = 0;
+    }
+
+    /// The directory is no longer at its path.
+    pub(in crate::server) fn gone(&mut self) {
+        self.told = None;
+        self.gone = true;
+        self.holder.forget();
+    }
+
+    /// A file was renamed into place.
+    pub(in crate::server) fn arrived(&mut self, now: Instant) {
+        let gap = self.last_arrival.is_none_or(|last| now - last > QUIET);
+        if gap {
+            self.first_arrival = Some(now);
+        }
+        self.before = self.last_arrival.replace(now);
+        self.gone = false;
+        // A producer that reports its state reports that it is live before its first frame. Anything earlier is the
+        // empty file.
+        let told = self.told.as_ref();
+        if told.is_none_or(|told| told.phase == state::Phase::Live) {
+            self.asked = None;
+            self.arrivals += 1;
+            self.rate.add(1, now);
+        }
+    }
+
+    /// The last arrival was not a frame but the empty file.
+    pub(in crate::server) fn was_empty(&mut self) {
+        self.arrivals = self.arrivals.saturating_sub(1);
+        self.last_arrival = self.before;
+    }
+
+    /// A frame is asked for.
+    pub(in crate::server) fn asked(&mut self, now: Instant) {
+        let asked = self.asked.get_or_insert_with(|| Asked {
+            first: now,
+            since: SystemTime::now(),
+            last: now,
+        });
+        asked.last = now;
+    }
+
+    /// Since when it has been asked without delivering anything.
+    pub(in crate::server) fn asked_since(&self) -> Option<Instant> {
+        self.asked.map(|asked| asked.first)
+    }
+
+    /// The last arrival was neither a frame nor the empty file.
+    pub(in crate::server) fn was_broken(&mut self) {
+        self.broken += 1;
+    }
+
+    /// How many frames were broken, as counted by the producer and as found here.
+    pub(in crate::server) fn broken(&self) -> u64 {
+        let told = self.told.as_ref().map_or(0, |told| told.broken);
+        told.saturating_add(self.broken)
+    }
+
+    /// How many frames the producer has published, as far as is known here.
+    pub(in crate::server) fn published(&self) -> u64 {
+        let told = self.told.as_ref().map_or(0, |told| told.published);
+        // Saturating, because anybody may have written this number.
+        told.saturating_add(self.arrivals)
+    }
+
+    /// How many frames arrive per second.
+    pub(in crate::server) fn fps(&self, now: Instant) -> f64 {
+        self.rate.at(now)
+    }
+
+    /// Whether the producer reports that the camera is lost.
+    pub(in crate::server) fn is_lost(&self) -> bool {
+        let told = self.told.as_ref();
+        told.is_some_and(|told| told.phase == state::Phase::Lost)
+    }
+
+    /// The finding for a camera that has been asked and has delivered nothing for longer than cameras take to start.
+    pub(in crate::server) fn mute(&self, finding: Finding, now: Instant) -> Option<Finding> {
+        let asked = self.asked.filter(|asked| now - asked.first >= QUIET)?;
+        Some(Finding {
+            since: Some(asked.since),
+            why: Some("asked for a picture, and none has come".into()),
+            ..finding
+        })
+    }
+
+    /// Examines everything that there is to examine.
+    pub(in crate::server) fn find(&mut self, dir: &Path, now: Instant) -> Finding {
+        if self.told.is_some() && !State::is_current(dir) {
+            self.told = None;
+        }
+        let there = match self.holder.is_there(dir, self.links) {
+            Some(there) => there,
+            // A producer that does not lock is detected only by its frames.
+            None => self.is_live(now),
+        };
+        if !there {
+            let seen = self.last_arrival.map(|at| wall(at, now));
+            let since = self
+                .absent_since
+                .get_or_insert_with(|| seen.unwrap_or_else(SystemTime::now));
+            return Finding {
+                phase: Phase::Absent,
+                since: Some(*since),
+                why: Some("no program captures into its directory".into()),
+            };
+        }
+        self.absent_since = None;
+        match &self.told {
+            Some(told) => Finding {
+                phase: Phase::Of(told.phase),
+                since: Some(told.since),
+                why: told.why.clone(),
+            },
+            None => self.guess(now),
+        }
+    }
+
+    /// The phase inferred for a producer that reports nothing.
+    fn guess(&self, now: Instant) -> Finding {
+        let seen = |at: Option<Instant>| at.map(|at| wall(at, now));
+        let asked = self.asked.filter(|asked| now - asked.last <= START_LIMIT);
+        let (phase, since) = match asked {
+            _ if self.is_live(now) => (state::Phase::Live, seen(self.first_arrival)),
+            Some(asked) => (state::Phase::Starting, Some(asked.since)),
+            None => (state::Phase::Off, seen(self.last_arrival)),
+        };
+        Finding {
+            phase: Phase::Of(phase),
+            since,
+            why: None,
+        }
+    }
+
+    fn is_live(&self, now: Instant) -> bool {
+        let recent = |last: Instant| now - last <= QUIET;
+        !self.gone && self.last_arrival.is_some_and(recent)
+    }
+}
+
+/// The wall-clock time of a moment in the past.
+fn wall(at: Instant, now: Instant) -> SystemTime {
+    let wall = SystemTime::now();
+    wall.checked_sub(now.saturating_duration_since(at))
+        .unwrap_or(wall)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(condition: &mut Condition, at: Instant) -> Phase {
+        // There is no directory and no lock, so only what was observed counts.
+        condition.find(Path::new("/nonexistent"), at).phase
+    }
+
+    #[test]
+    fn a_producer_that_says_nothing_shows_by_its_frames() {
+        let start = Instant::now();
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+        assert_eq!(phase(&mut condition, start), Phase::Absent);
+        condition.arrived(start);
+        assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
+        let later = start + QUIET + Duration::from_millis(1);
+        assert_eq!(phase(&mut condition, later), Phase::Absent);
+        assert_eq!(condition.published(), 1);
+        assert_eq!(condition.guess(later).phase, Phase::Of(state::Phase::Off));
+        condition.asked(later);
+        assert_eq!(
+            condition.guess(later).phase,
+            Phase::Of(state::Phase::Starting)
+        );
+        let tired = later + START_LIMIT + Duration::from_millis(1);
+        assert_eq!(condition.guess(tired).phase, Phase::Of(state::Phase::Off));
+    }
+
+    #[test]
+    fn a_camera_whose_directory_is_gone_is_absent_at_once() {
+        let start = Instant::now();
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+        condition.arrived(start);
+        condition.gone();
+        assert_eq!(phase(&mut condition, start), Phase::Absent);
+        condition.arrived(start);
+        assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
+    }
+
+    #[test]
+    fn a_camera_that_gives_nothing_is_found_so_in_the_same_words_each_time() {
+        let start = Instant::now();
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+        condition.asked(start);
+        let mut mute = |at: Instant| {
+            condition.asked(at);
+            condition.mute(condition.guess(at), at)
+        };
+        assert_eq!(mute(start + QUIET - Duration::from_millis(1)), None);
+        let first = mute(start + QUIET);
+        assert!(first.as_ref().is_some_and(|one| one.since.is_some()));
+        assert_eq!(mute(start + QUIET * 2), first);
+    }
+
+    #[test]
+    fn the_empty_file_is_no_frame() {
+        let start = Instant::now();
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+        condition.arrived(start);
+        condition.was_empty();
+        assert_eq!(condition.published(), 0);
+        assert_eq!(phase(&mut condition, start), Phase::Absent);
+    }
+}

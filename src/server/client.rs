@@ -1,0 +1,346 @@
+//! A connection with its socket: the reading, writing and measuring that the state machine leaves out.
+//!
+//! Sockets are edge-triggered. Each edge is remembered until a call would block, so a viewer costs no call to epoll
+//! after it was accepted.
+
+mod figures;
+mod tcp;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+
+use crate::event::{Readiness, Registration};
+use crate::frames::frame::Frame;
+use crate::server::auth::Print;
+use crate::server::client::figures::Figures;
+use crate::server::client_id::Source;
+use crate::server::connection::outbox::Output;
+use crate::server::connection::{Connection, Settings};
+use crate::server::pacing::{DELAYED_ACK, Meter, Path};
+use crate::server::stats::{CloseReason, Stats};
+
+/// How much input is read per call; a request rarely has more than one kilobyte.
+pub(in crate::server) const SCRATCH: usize = 4096;
+
+/// A client.
+#[derive(Debug)]
+pub(in crate::server) struct Peer {
+    socket: OwnedFd,
+    pub(in crate::server) registration: Option<Registration>,
+    pub(in crate::server) connection: Connection<Frame>,
+    /// Which places it is counted against.
+    pub(in crate::server) place: Place,
+    /// The credential that was proved on this connection.
+    pub(in crate::server) proved: Option<Box<Print>>,
+    /// The camera in whose list of waiting viewers it is.
+    pub(in crate::server) waiting: Option<usize>,
+    /// When to decide again about its next frame.
+    pub(in crate::server) decide_at: Option<Instant>,
+    is_tcp: bool,
+    readable: bool,
+    writable: bool,
+    /// The system had no memory for a call just now.
+    pub(in crate::server) exhausted: bool,
+    written: u64,
+    /// The length of the frame that was started last, for which 32 bits are enough.
+    last_frame: u32,
+    /// The shortest round trip, once it was asked for; zero if the kernel does not report it.
+    min_rtt: Option<Duration>,
+    meter: Meter,
+    progress: Progress,
+    /// Present from the first frame of a stream on.
+    figures: Option<Box<Figures>>,
+}
+
+/// Whose places a client takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Place {
+    /// One of the places for clients that are served, counted against the share of this source.
+    Served(Source),
+    /// One of the places for clients that are turned away.
+    TurnedAway,
+}
+
+/// What was put into the outbox of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) enum Begun {
+    /// A frame that the viewer has not had.
+    New {
+        /// How many frames came between the previous one and this one.
+        skipped: u64,
+        /// The moment of capture.
+        taken: Instant,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// The last frame once more.
+    Again {
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// A picture that says why there is no frame.
+    Notice {
+        /// Its length in bytes.
+        len: u64,
+    },
+}
+
+/// Whether the data that was sent arrives. Time-outs measure this, not the age of a connection.
+#[derive(Debug)]
+struct Progress {
+    /// How many bytes were still to be sent or acknowledged at the last look.
+    left: u64,
+    /// How many bytes had been acknowledged at the last look. Unlike `left`, this does not change when a new frame is
+    /// added; if `left` were used instead, it would then look as if nothing had arrived.
+    arrived: u64,
+    since: Instant,
+}
+
+impl Peer {
+    /// Takes over an accepted, non-blocking socket.
+    pub(in crate::server) fn new(
+        socket: OwnedFd,
+        connection: Connection<Frame>,
+        place: Place,
+        now: Instant,
+    ) -> Self {
+        let is_tcp = sockopt::socket_domain(&socket)
+            .is_ok_and(|domain| matches!(domain, AddressFamily::INET | AddressFamily::INET6));
+        if is_tcp {
+            // All of these are optional: a socket that refuses them still serves.
+            let _ = sockopt::set_tcp_nodelay(&socket, true);
+            let _ = tcp::bound_unsent(socket.as_fd());
+        }
+        Peer {
+            socket,
+            registration: None,
+            connection,
+            place,
+            proved: None,
+            waiting: None,
+            decide_at: None,
+            is_tcp,
+            readable: true,
+            writable: true,
+            exhausted: false,
+            written: 0,
+            last_frame: 0,
+            min_rtt: None,
+            meter: Meter::default(),
+            figures: None,
+            progress: Progress {
+                left: 0,
+                arrived: 0,
+                since: now,
+            },
+        }
+    }
+
+    pub(in crate::server) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    /// Remembers what epoll reported.
+    pub(in crate::server) fn ready(&mut self, readiness: Readiness) {
+        self.readable |= readiness.readable;
+        self.writable |= readiness.writable;
+    }
+
+    /// Reads once. Returns whether anything came.
+    pub(in crate::server) fn read(
+        &mut self,
+        now: Instant,
+        settings: &Settings,
+        stats: &mut Stats,
+    ) -> bool {
+        if !self.readable || !self.connection.takes_input() {
+            return false;
+        }
+        let mut scratch = [0; SCRATCH];
+        match recv(&self.socket, &mut scratch, RecvFlags::empty()) {
+            Ok((_, 0)) => {
+                self.readable = false;
+                self.connection.end_of_input();
+                true
+            }
+            Ok((_, n)) => {
+                self.connection.receive(&scratch[..n], now, settings, stats);
+                true
+            }
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                false
+            }
+            Err(errno) => self.fail(errno),
+        }
+    }
+
+    /// Writes once, or shuts down the sending side. Returns whether anything was done.
+    pub(in crate::server) fn write(
+        &mut self,
+        now: Instant,
+        settings: &Settings,
+        stats: &mut Stats,
+    ) -> bool {
+        if self.connection.take_shutdown() {
+            // If the peer is already gone, there is nobody to tell.
+            let _ = shutdown(&self.socket, Shutdown::Write);
+            return true;
+        }
+        if !self.writable {
+            return false;
+        }
+        let Some(output) = self.connection.output() else {
+            return false;
+        };
+        match send_output(&self.socket, output) {
+            Ok(n) => {
+                self.written += n as u64;
+                self.progress.since = now;
+                self.connection.sent(n, now, settings, stats);
+                true
+            }
+            Err(Errno::AGAIN) => {
+                self.writable = false;
+                false
+            }
+            Err(errno) => self.fail(errno),
+        }
+    }
+
+    /// A call failed for a reason other than that it would block. Returns whether to try again.
+    fn fail(&mut self, errno: Errno) -> bool {
+        match errno {
+            Errno::INTR => return true,
+            // The system is out of memory, which is not the connection's fault and passes.
+            Errno::NOBUFS | Errno::NOMEM => self.exhausted = true,
+            Errno::CONNRESET | Errno::PIPE => self.connection.close(CloseReason::Left),
+            _ => self.connection.close(CloseReason::Failed),
+        }
+        false
+    }
+
+    /// The state of the path to this client. Data that was not handed to the kernel yet counts as queued. On a free
+    /// line, which is the usual case, this takes one cheap call; the round trip is queried at first and while the
+    /// line is busy.
+    pub(in crate::server) fn path(&mut self, now: Instant) -> Path {
+        let in_kernel = tcp::queued(self.socket.as_fd()).unwrap_or(0);
+        let arrived = self.written.saturating_sub(in_kernel);
+        let queued = in_kernel + self.connection.unsent();
+        if self.is_tcp && (self.min_rtt.is_none() || queued > DELAYED_ACK) {
+            self.min_rtt = Some(tcp::min_rtt(self.socket.as_fd()).unwrap_or_default());
+        }
+        let min_rtt = self.min_rtt.unwrap_or_default();
+        self.meter.observe(now, arrived, queued, min_rtt);
+        if arrived > self.progress.arrived || queued == 0 {
+            self.progress.since = now;
+        }
+        self.progress.left = queued;
+        self.progress.arrived = arrived;
+        if queued > 0 {
+            if let Some(figures) = &mut self.figures {
+                figures.observe(arrived, now);
+            }
+        }
+        Path {
+            queued,
+            rate: self.meter.rate(now),
+            min_rtt,
+            // At most half a frame, so that on a dead line only one more frame is started, not a queue of them.
+            lost_its_tail: queued <= u64::from(self.last_frame / 2) && self.meter.stands_still(now),
+        }
+    }
+
+    /// A frame is put into the outbox.
+    pub(in crate::server) fn begin_frame(&mut self, now: Instant, len: u64) {
+        self.last_frame = u32::try_from(len).unwrap_or(u32::MAX);
+        self.meter.begin(now);
+    }
+
+    /// Counts a frame of a stream, or a picture in its place, that was put into the outbox.
+    pub(in crate::server) fn count_frame(&mut self, begun: Begun, now: Instant) {
+        let end = self.written + self.connection.unsent();
+        let figures = self.figures.get_or_insert_with(|| Figures::new(now).into());
+        match begun {
+            Begun::New {
+                skipped,
+                taken,
+                len,
+            } => figures.begin(skipped, taken, len, end, now),
+            Begun::Again { len } | Begun::Notice { len } => figures.fill_in(len, now),
+        }
+    }
+
+    /// What is known about this viewer now, and how many bytes are on their way to it.
+    pub(in crate::server) fn figures(&mut self, now: Instant) -> (u64, Option<&Figures>) {
+        let socket = self.socket.as_fd();
+        let in_flight = tcp::queued(socket).unwrap_or(0);
+        if let Some(figures) = &mut self.figures {
+            let arrived = self.written.saturating_sub(in_flight);
+            if in_flight > 0 {
+                figures.observe(arrived, now);
+            } else if figures.is_open() && self.is_tcp {
+                // Everything has arrived, so the last acknowledgement was that of the last byte.
+                if let Some(at) =
+                    tcp::since_acknowledged(socket).and_then(|ago| now.checked_sub(ago))
+                {
+                    figures.observe(arrived, at);
+                }
+            }
+        }
+        (in_flight, self.figures.as_deref())
+    }
+
+    /// When to drop a client that accepts nothing, if there is something for it to accept.
+    pub(in crate::server) fn stall_deadline(&self, timeout: Duration) -> Option<Instant> {
+        let owed = self.connection.unsent() > 0 || self.progress.left > 0;
+        owed.then(|| self.progress.since + timeout)
+    }
+
+    /// Drops a client that accepted nothing for `timeout`.
+    pub(in crate::server) fn check_progress(&mut self, now: Instant, timeout: Duration) {
+        if self.stall_deadline(timeout).is_some_and(|at| at <= now) {
+            self.path(now);
+            if self.stall_deadline(timeout).is_some_and(|at| at <= now) {
+                self.connection.close(CloseReason::Stalled);
+            }
+        }
+    }
+}
+
+/// Makes one call: `send` for bytes, `sendfile` for a frame.
+fn send_output(socket: &OwnedFd, output: Output<'_, Frame>) -> rustix::io::Result<usize> {
+    match output {
+        Output::Bytes { bytes, more } => {
+            let more = if more {
+                SendFlags::MORE
+            } else {
+                SendFlags::empty()
+            };
+            send(socket, bytes, SendFlags::NOSIGNAL | more)
+        }
+        Output::File { file, offset, len } => {
+            let mut offset = offset;
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            match sendfile(socket, file, Some(&mut offset), len)? {
+                // Somebody wrote into a published frame and shortened it. The promised length cannot be sent.
+                0 => Err(Errno::IO),
+                n => Ok(n),
+            }
+        }
+    }
+}
+
+/// Puts a socket that was created elsewhere into the mode that this file relies on.
+pub(in crate::server) fn make_nonblocking(socket: &OwnedFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(socket)?;
+    Ok(rustix::fs::fcntl_setfl(
+        socket,
+        flags | rustix::fs::OFlags::NONBLOCK,
+    )?)
+}

@@ -1,0 +1,181 @@
+//! What a connection still has to send: bytes, then perhaps a frame, then bytes again.
+//!
+//! An outbox never holds the contents of a frame. It holds the frame, which is shared with all other viewers that are
+//! being sent it, and how much of it this viewer has been sent. It is generic over the type of the frame's file, so
+//! that the states of a connection can be tested without a file.
+
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use crate::picture::jpeg::Picture;
+use crate::server::http::quirks::Facts;
+
+/// A buffer of at most this size is kept for the next frame; the head of a part fits into it.
+const KEPT: usize = 128;
+
+/// A frame as the server hands it out.
+#[derive(Debug)]
+pub struct Shot<F> {
+    /// The open file.
+    pub file: Rc<F>,
+    /// Its length in bytes.
+    pub len: u64,
+    /// When it was captured, by the wall clock.
+    pub captured: SystemTime,
+    /// When it was captured, by the monotonic clock, from which ages are computed.
+    pub taken: Instant,
+    /// Its size in pixels.
+    pub picture: Picture,
+    /// A number that grows from frame to frame of a camera.
+    pub number: u64,
+}
+
+impl<F> Shot<F> {
+    /// The facts that are reported about this frame.
+    pub fn facts(&self, online: bool) -> Facts {
+        Facts {
+            len: self.len,
+            captured: self.captured,
+            picture: self.picture,
+            online,
+        }
+    }
+}
+
+impl<F> Clone for Shot<F> {
+    fn clone(&self) -> Self {
+        Shot {
+            file: Rc::clone(&self.file),
+            ..*self
+        }
+    }
+}
+
+/// The next thing to send.
+#[derive(Debug)]
+pub enum Output<'a, F> {
+    /// These bytes. `more` says that something else follows at once, so that the kernel need not send a small segment
+    /// for them alone.
+    Bytes {
+        /// What to send.
+        bytes: &'a [u8],
+        /// Whether more follows.
+        more: bool,
+    },
+    /// This much of the file, from this offset on.
+    File {
+        /// The frame's file.
+        file: &'a F,
+        /// The offset from which to send.
+        offset: u64,
+        /// How many bytes are left.
+        len: u64,
+    },
+}
+
+/// The queue of one connection, which is never longer than one frame.
+#[derive(Debug)]
+pub struct Outbox<F> {
+    head: Vec<u8>,
+    head_sent: usize,
+    shot: Option<Shot<F>>,
+    shot_sent: u64,
+    tail: &'static [u8],
+}
+
+impl<F> Outbox<F> {
+    /// An outbox with nothing to send.
+    pub fn new() -> Self {
+        Outbox {
+            head: Vec::new(),
+            head_sent: 0,
+            shot: None,
+            shot_sent: 0,
+            tail: b"",
+        }
+    }
+
+    /// Whether everything was sent.
+    pub fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.shot.is_none() && self.tail.is_empty()
+    }
+
+    /// Whether a frame, or bytes before one, can be put behind what is queued.
+    pub fn takes_a_frame(&self) -> bool {
+        self.shot.is_none() && self.tail.is_empty()
+    }
+
+    /// The bytes to send before any frame, for appending. Must not be called after a frame was put in.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        debug_assert!(self.takes_a_frame());
+        &mut self.head
+    }
+
+    /// Appends a frame, and the bytes that are sent right behind it.
+    pub fn put(&mut self, shot: Shot<F>, tail: &'static [u8]) {
+        debug_assert!(self.takes_a_frame());
+        self.shot = Some(shot);
+        self.tail = tail;
+    }
+
+    /// The frame that is being sent. Holding it keeps its memory in use.
+    pub fn holds(&self) -> Option<&Rc<F>> {
+        self.shot.as_ref().map(|shot| &shot.file)
+    }
+
+    /// How many bytes have not been sent yet.
+    pub fn len(&self) -> u64 {
+        let shot = self.shot.as_ref().map_or(0, |shot| shot.len);
+        (self.head.len() - self.head_sent + self.tail.len()) as u64 + shot - self.shot_sent
+    }
+
+    /// What to send next.
+    pub fn output(&self) -> Option<Output<'_, F>> {
+        if !self.head.is_empty() {
+            return Some(Output::Bytes {
+                bytes: &self.head[self.head_sent..],
+                more: self.shot.is_some(),
+            });
+        }
+        if let Some(shot) = &self.shot {
+            return Some(Output::File {
+                file: &shot.file,
+                offset: self.shot_sent,
+                len: shot.len - self.shot_sent,
+            });
+        }
+        (!self.tail.is_empty()).then_some(Output::Bytes {
+            bytes: self.tail,
+            more: false,
+        })
+    }
+
+    /// Records that `n` bytes of the last [`Outbox::output`] were sent.
+    pub fn sent(&mut self, n: usize) {
+        if !self.head.is_empty() {
+            self.head_sent += n;
+            if self.head_sent >= self.head.len() {
+                self.head_sent = 0;
+                self.head.clear();
+                if self.head.capacity() > KEPT {
+                    // A larger buffer is given back, so that a viewer that waits costs little memory.
+                    self.head = Vec::new();
+                }
+            }
+        } else if let Some(shot) = &self.shot {
+            self.shot_sent += n as u64;
+            if self.shot_sent >= shot.len {
+                self.shot = None;
+                self.shot_sent = 0;
+            }
+        } else {
+            self.tail = &self.tail[n.min(self.tail.len())..];
+        }
+    }
+}
+
+impl<F> Default for Outbox<F> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

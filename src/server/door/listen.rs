@@ -1,0 +1,288 @@
+//! Listening sockets, which are created here or passed by the service manager, and the three ways in which accepting
+//! can fail.
+//!
+//! A connection that was aborted before it was accepted is not a failure, unless this happens again and again. A lack
+//! of descriptors or memory is a failure: the listener then *rests* for a moment instead of being notified of the
+//! same waiting connection for ever. Anything else is a bug in the program.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
+    sockopt,
+};
+
+use crate::error::{Context, Error, Result};
+use crate::event::Registration;
+
+/// How many connections the kernel keeps for us until we accept them. The kernel reduces this to its own limit.
+const BACKLOG: i32 = 1024;
+
+/// Errors that concern one connection and not the listener: accept(2) reports the network errors of a new connection
+/// as its own. EPERM comes from a firewall or a security module.
+const PASSING: [Errno; 12] = [
+    Errno::INTR,
+    Errno::CONNABORTED,
+    Errno::PERM,
+    Errno::NETDOWN,
+    Errno::PROTO,
+    Errno::NOPROTOOPT,
+    Errno::HOSTDOWN,
+    Errno::NONET,
+    Errno::HOSTUNREACH,
+    Errno::OPNOTSUPP,
+    Errno::NETUNREACH,
+    Errno::TIMEDOUT,
+];
+
+/// An address to listen on, as given to `--listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A port on all addresses, IPv4 and IPv6.
+    Port(u16),
+    /// The name or address of a host, and a port.
+    Host(String),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    /// Accepts `8080`, `:8080`, `*:8080` (all addresses), `127.0.0.1:8080`, `[::1]:8080`, `name:8080`, `/path`,
+    /// `unix:/path`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = text.strip_prefix("unix:").unwrap_or(text);
+        if path.starts_with('/') {
+            return Ok(Address::Unix(path.into()));
+        }
+        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+        let port: u16 = port
+            .parse()
+            .map_err(|_| format!("'{text}' is no PORT, ADDRESS:PORT or /PATH"))?;
+        match host {
+            "" | "*" | "[::]" => Ok(Address::Port(port)),
+            _ => Ok(Address::Host(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Port(port) => write!(f, "port {port}"),
+            Address::Host(host) => f.write_str(host),
+            Address::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A socket that accepts connections.
+#[derive(Debug)]
+pub(in crate::server) struct Listener {
+    socket: OwnedFd,
+    pub(in crate::server) registration: Option<Registration>,
+    /// Its name in messages.
+    name: String,
+    /// No password is required on this socket.
+    pub(in crate::server) open: bool,
+    /// The file of a unix socket that we created and have to remove.
+    unlink: Option<PathBuf>,
+}
+
+/// Whether this address is free, as far as can be told without keeping it.
+pub fn can_listen(address: &Address) -> bool {
+    Listener::bind(address).is_ok()
+}
+
+/// The result of accepting.
+pub(in crate::server) enum Accepted {
+    /// A connection, set to non-blocking mode.
+    Connection(OwnedFd),
+    /// No connection is waiting.
+    None,
+    /// The connection was aborted or is not allowed; the next one may succeed.
+    Failed(Errno),
+    /// There is no descriptor or no memory for it at the moment.
+    Exhausted(Errno),
+}
+
+impl Listener {
+    /// Takes over a socket that is already listening.
+    pub(in crate::server) fn inherited(socket: OwnedFd, name: String) -> Result<Self> {
+        crate::server::client::make_nonblocking(&socket)
+            .doing(|| format!("set the inherited socket {name} to non-blocking"))?;
+        Ok(Listener {
+            socket,
+            registration: None,
+            name,
+            open: false,
+            unlink: None,
+        })
+    }
+
+    /// Creates the sockets that `address` names. There may be several, because a host may have several addresses.
+    pub(in crate::server) fn bind(address: &Address) -> Result<Vec<Self>> {
+        match address {
+            Address::Unix(path) => Ok(vec![Self::bind_unix(path)?]),
+            Address::Port(port) => Ok(vec![Self::bind_any(*port)?]),
+            Address::Host(host) => {
+                let addresses = host
+                    .to_socket_addrs()
+                    .doing(|| format!("find the address {host}"))?;
+                addresses
+                    .map(|address| Self::bind_tcp(address, true))
+                    .collect()
+            }
+        }
+    }
+
+    /// One socket for both IPv4 and IPv6; IPv4 alone on a system without IPv6.
+    fn bind_any(port: u16) -> Result<Self> {
+        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        match Self::bind_tcp(both, false) {
+            Err(Error::Io { source, .. })
+                if [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL]
+                    .map(|errno| Some(errno.raw_os_error()))
+                    .contains(&source.raw_os_error()) =>
+            {
+                Self::bind_tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), false)
+            }
+            bound => bound,
+        }
+    }
+
+    fn bind_tcp(address: SocketAddr, v6only: bool) -> Result<Self> {
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let open = || -> io::Result<OwnedFd> {
+            let socket = stream_socket(family)?;
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            if family == AddressFamily::INET6 {
+                sockopt::set_ipv6_v6only(&socket, v6only)?;
+            }
+            bind(&socket, &address)?;
+            listen(&socket, BACKLOG)?;
+            Ok(socket)
+        };
+        let socket = open().doing(|| format!("listen on {address}"))?;
+        let name = rustix::net::getsockname(&socket)
+            .ok()
+            .and_then(|bound| SocketAddr::try_from(bound).ok())
+            .unwrap_or(address)
+            .to_string();
+        Ok(Listener {
+            socket,
+            registration: None,
+            name,
+            open: false,
+            unlink: None,
+        })
+    }
+
+    fn bind_unix(path: &Path) -> Result<Self> {
+        remove_stale(path)?;
+        let open = || -> io::Result<OwnedFd> {
+            let socket = stream_socket(AddressFamily::UNIX)?;
+            bind(&socket, &SocketAddrUnix::new(path)?)?;
+            listen(&socket, BACKLOG)?;
+            Ok(socket)
+        };
+        let socket = open().doing(|| format!("listen on {}", path.display()))?;
+        Ok(Listener {
+            socket,
+            registration: None,
+            name: path.display().to_string(),
+            open: false,
+            unlink: Some(path.to_owned()),
+        })
+    }
+
+    pub(in crate::server) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    pub(in crate::server) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The TCP port, if it has one.
+    pub(in crate::server) fn port(&self) -> Option<u16> {
+        let bound = rustix::net::getsockname(&self.socket).ok()?;
+        Some(SocketAddr::try_from(bound).ok()?.port())
+    }
+
+    pub(in crate::server) fn accept(&self) -> Result<Accepted> {
+        match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(socket) => Ok(Accepted::Connection(socket)),
+            Err(Errno::AGAIN) => Ok(Accepted::None),
+            Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                Ok(Accepted::Exhausted(errno))
+            }
+            Err(errno) if PASSING.contains(&errno) => Ok(Accepted::Failed(errno)),
+            Err(errno) => Err(errno).doing(|| format!("accept on {}", self.name)),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.unlink {
+            // It may already be gone, which is just as good.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn stream_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(family, SocketType::STREAM, flags, None)
+}
+
+/// Removes the socket of a server that no longer runs, which shows by nobody answering on it.
+fn remove_stale(path: &Path) -> Result<()> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let refused = || {
+        UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    if is_socket && refused() {
+        std::fs::remove_file(path)
+            .doing(|| format!("remove the stale socket {}", path.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_ports_hosts_or_paths() {
+        for (text, expected) in [
+            ("8080", Address::Port(8080)),
+            (":8080", Address::Port(8080)),
+            ("*:8080", Address::Port(8080)),
+            ("[::]:8080", Address::Port(8080)),
+            ("127.0.0.1:1", Address::Host("127.0.0.1:1".into())),
+            ("[::1]:1", Address::Host("[::1]:1".into())),
+            ("/run/x.sock", Address::Unix("/run/x.sock".into())),
+            ("unix:/run/x.sock", Address::Unix("/run/x.sock".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+        for bad in ["", "host", "host:", "host:99999", "x:y"] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! HTTP: bytes to a request, a request to a resource, an answer to bytes. No socket, no camera and no timer here.
+
+pub mod cors;
+mod fields;
+mod framing;
+pub(in crate::server) mod page;
+pub mod preconditions;
+pub mod quirks;
+pub mod request;
+pub mod response;
+pub mod route;
+mod target;

@@ -1,0 +1,103 @@
+//! The page at `/`: a single response, with no further files and nothing from other servers.
+//!
+//! Style and script are part of the page, and its Content-Security-Policy allows them by their hashes. So the page
+//! needs no paths of its own, which the prefix of a proxy would break, and no script but ours can run in it. The
+//! policy does not forbid framing: dashboards show cameras in frames, and there is nothing on this page that a click
+//! could harm.
+//!
+//! What the page does is described in `docs/http.md`. Without JavaScript, it is an `<img>` with the stream.
+
+/// The whole document.
+pub(in crate::server) const PAGE: &str = concat!(
+    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n",
+    include_str!("page/head.html"),
+    "<style>\n",
+    include_str!("page/style.css"),
+    "</style>\n</head>\n",
+    include_str!("page/body.html"),
+    "<script type=\"module\">\n",
+    include_str!("page/script.js"),
+    "</script>\n</body>\n</html>\n"
+);
+
+/// The header fields that are sent with the page. `img-src data:` is for the icon; the stream in an `<img>`,
+/// snapshots and `/state` come under `'self'`. A test computes the hashes and prints the values that they should
+/// have.
+pub(in crate::server) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
+     script-src 'sha256-hZ7IgeAPa6meIdjbBJ9z/3ea/1eFb0fMomCBa9ftIe8='; \
+     style-src 'sha256-Y33aL/2DdZhp49ZAJqHMiSInfa9oyFnrpF9KgUJ/9Vo='; \
+     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n\
+     X-Content-Type-Options: nosniff\r\n\
+     Referrer-Policy: no-referrer\r\n";
+
+/// FNV-1a over the whole page, so that it differs for every version of the page.
+const DIGEST: u64 = {
+    let (bytes, mut digest, mut at) = (PAGE.as_bytes(), 0xcbf2_9ce4_8422_2325, 0);
+    while at < bytes.len() {
+        digest = (digest ^ bytes[at] as u64).wrapping_mul(0x100_0000_01b3);
+        at += 1;
+    }
+    digest
+};
+
+/// The entity tag (RFC 9110, 8.8.3). A browser that already has the page revalidates it by this tag, and gets only a
+/// head.
+pub(in crate::server) fn tag() -> String {
+    format!("\"{DIGEST:016x}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use base64ct::{Base64, Encoding};
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// The directive that allows the text between `start` and the end of that element.
+    fn policy_for(start: &str, directive: &str) -> String {
+        let (_, rest) = PAGE.split_once(start).unwrap();
+        let (text, _) = rest.split_once("</s").unwrap();
+        let hash = Base64::encode_string(&Sha256::digest(text));
+        format!("{directive} 'sha256-{hash}';")
+    }
+
+    #[test]
+    fn the_policy_names_the_style_and_the_script_that_are_in_the_page() {
+        let wanted = [
+            policy_for("<script type=\"module\">", "script-src"),
+            policy_for("<style>", "style-src"),
+        ];
+        let named = wanted.iter().all(|directive| FIELDS.contains(directive));
+        assert!(named, "page.rs must say:\n{}", wanted.join("\n"));
+    }
+
+    #[test]
+    fn the_page_weighs_less_than_24_kib() {
+        assert!(PAGE.len() < 24 * 1024, "{} bytes", PAGE.len());
+    }
+
+    /// The policy blocks a style or a handler in an attribute, and most people would never see why.
+    #[test]
+    fn nothing_in_the_page_needs_more_than_the_policy_allows() {
+        let markup = include_str!("page/body.html");
+        for attribute in ["style=", "onclick=", "onload=", "onerror=", "javascript:"] {
+            assert!(!markup.contains(attribute), "{attribute}");
+        }
+        assert_eq!(PAGE.matches("<script").count(), 1);
+        assert_eq!(PAGE.matches("<style").count(), 1);
+    }
+
+    /// A URL that begins with a slash would leave the path of the camera and the prefix of a proxy.
+    #[test]
+    fn addresses_in_the_page_are_relative() {
+        for attribute in ["href", "src"] {
+            for (at, _) in PAGE.match_indices(&format!("{attribute}=\"")) {
+                let address = &PAGE[at + attribute.len() + 2..];
+                let ours = ["stream\"", "snapshot\"", "data:"]
+                    .iter()
+                    .any(|start| address.starts_with(start));
+                assert!(ours, "{}", &address[..address.len().min(60)]);
+            }
+        }
+    }
+}
