@@ -2,7 +2,7 @@
 
 #[path = "../../examples/manual.rs"]
 #[allow(dead_code, reason = "its main is not called here")]
-mod manual;
+mod example;
 
 use std::fs;
 use std::process::Command;
@@ -24,7 +24,7 @@ fn output(program: &str, arguments: &[&str]) -> Option<(bool, String)> {
 #[test]
 fn each_command_has_a_page_with_each_of_its_flags_and_their_variables() {
     let scratch = Scratch::new();
-    manual::write(scratch.path()).unwrap();
+    example::write(scratch.path()).unwrap();
     let mut all = vec![("lazycam".to_owned(), Cli::command())];
     let commands = Cli::command();
     for command in commands.get_subcommands() {
@@ -49,7 +49,7 @@ fn each_command_has_a_page_with_each_of_its_flags_and_their_variables() {
 #[test]
 fn mandoc_has_nothing_to_say_about_the_pages() {
     let scratch = Scratch::new();
-    for file in manual::write(scratch.path()).unwrap() {
+    for file in example::write(scratch.path()).unwrap() {
         let file = file.to_str().unwrap();
         if file.ends_with(".1") {
             let Some((clean, said)) = output("mandoc", &["-T", "lint", "-W", "warning", file])
@@ -64,7 +64,7 @@ fn mandoc_has_nothing_to_say_about_the_pages() {
 #[test]
 fn bash_completes_a_flag_and_a_command() {
     let scratch = Scratch::new();
-    manual::write(scratch.path()).unwrap();
+    example::write(scratch.path()).unwrap();
     let script = scratch.join("completions/lazycam.bash");
     let complete = |words: &str, last: usize| {
         let program = format!(
@@ -88,7 +88,7 @@ fn bash_completes_a_flag_and_a_command() {
 #[test]
 fn zsh_and_fish_accept_their_completions() {
     let scratch = Scratch::new();
-    manual::write(scratch.path()).unwrap();
+    example::write(scratch.path()).unwrap();
     for (shell, file) in [("zsh", "_lazycam"), ("fish", "lazycam.fish")] {
         let file = scratch.join("completions").join(file);
         if let Some((accepted, said)) = output(shell, &["-n", file.to_str().unwrap()]) {
