@@ -139,6 +139,30 @@ fn max_age_takes_the_frame_that_is_there_as_long_as_it_is_no_older() {
 }
 
 #[test]
+fn without_waking_the_camera_the_frame_that_was_taken_last_is_given_again() {
+    let (_scratch, mut hand, server, mut client) = site();
+    let asked = Instant::now();
+    let none = client.get("/snapshot?wake=0");
+    assert_eq!(none.head.status, 503, "nobody has taken a frame yet");
+    assert!(none.is_out_of_time(asked));
+    let last = publish_and_rest(&mut hand, &mut client, &server);
+    thread::sleep(PAUSE);
+    let still = client.get("/snapshot?wake=0");
+    assert_eq!(
+        number(&still),
+        last - 1,
+        "the newest is one that nobody has opened"
+    );
+    let age: f64 = still.head.field("X-Frame-Age").unwrap().parse().unwrap();
+    assert!(age >= PAUSE.as_secs_f64(), "{age}");
+    assert_eq!(number(&client.get("/snapshot?wake=0")), last - 1);
+    assert!(!hand.was_asked());
+    // A frame that somebody takes is the one to be shown from then on.
+    let new = ask_and_publish(&mut hand, from_mut(&mut client), &server, "/snapshot");
+    assert_eq!(number(&client.get("/snapshot?wake=0")), new);
+}
+
+#[test]
 fn a_frame_from_before_the_servers_start_is_as_old_as_it_says() {
     let scratch = Scratch::new();
     let mut hand = Hand::new(scratch.path(), Maker::new(3000));

@@ -59,6 +59,9 @@ pub struct Camera {
     /// the loss.
     lost_at: u64,
     seen: Option<Seen>,
+    /// The last frame that was opened. It stays open, so that it can be shown again without a request for another,
+    /// which opening `current.jpg` is.
+    last_taken: Option<Shot<Frame>>,
 }
 
 /// The last frame that was opened, for reports about it.
@@ -81,6 +84,7 @@ impl Camera {
             notices: Notices::new(),
             lost_at: 0,
             seen: None,
+            last_taken: None,
             name,
             dir,
             links,
@@ -143,6 +147,7 @@ impl Camera {
         self.watched = false;
         self.condition.gone();
         self.look_again();
+        self.last_taken = None;
     }
 
     /// What the camera is doing, as far as can be found out now without waking it.
@@ -219,14 +224,16 @@ impl Camera {
             len,
             picture,
         });
-        Shot {
+        let shot = Shot {
             len,
             captured,
             taken,
             picture,
             number,
             file: Rc::new(frame),
-        }
+        };
+        self.last_taken = Some(shot.clone());
+        shot
     }
 
     /// Asks the producer for a frame, unless it was already asked since the last one came. A directory that is not

@@ -14,7 +14,7 @@ use crate::server::client_id::Source;
 /// How many clients beyond the limit are told so instead of being left waiting.
 const TURNED_AWAY: usize = 32;
 
-/// The descriptors of a camera: its newest frame, the producer's lock (kept open, because opening it would wake the
+/// The descriptors of a camera: the frame that was taken last, the producer's lock (kept open, because opening it would wake the
 /// producer), and the picture that is shown when it is lost. Such pictures in more than one size are rare, and if one
 /// cannot be made, nothing is shown.
 const PER_CAMERA: usize = 3;

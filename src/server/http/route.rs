@@ -83,6 +83,8 @@ pub struct Terms {
     pub max_age: Option<Duration>,
     /// `after=`: not the frame with this `X-Timestamp`, but a later one.
     pub after: Option<Duration>,
+    /// `wake=0`: the frame that a viewer took last, however old it is. The camera is not asked for another.
+    pub last_taken: bool,
 }
 
 /// Why a target leads nowhere.
@@ -216,6 +218,7 @@ fn snapshot(camera: Which, query: &str) -> Resource {
     let terms = Terms {
         max_age: seconds("max_age"),
         after: seconds("after").map(whole_micros),
+        last_taken: parameter(query, "wake") == Some("0"),
     };
     Resource::Snapshot { camera, terms }
 }
@@ -397,7 +400,14 @@ mod tests {
         for all in ["0", "-1", "x", "", "auto", "inf", "NaN", "1 0", "10,5"] {
             assert_eq!(route(&format!("/stream?fps={all}")), Ok(STREAM), "{all}");
         }
-        for fresh in ["max_age=-1", "max_age=&after=", "after=x", "max_age=inf"] {
+        for fresh in [
+            "max_age=-1",
+            "max_age=&after=",
+            "after=x",
+            "max_age=inf",
+            "wake=1",
+            "wake=",
+        ] {
             let fresh_one = Ok(Resource::Snapshot {
                 camera: Which::Default,
                 terms: Terms::default(),
@@ -411,6 +421,7 @@ mod tests {
                 terms: Terms {
                     max_age: Some(Duration::from_secs(2)),
                     after: Some(Duration::from_millis(1_733_918_400_500)),
+                    last_taken: false,
                 }
             })
         );

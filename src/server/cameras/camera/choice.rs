@@ -227,6 +227,11 @@ impl Camera {
         now: Instant,
         stats: &mut Stats,
     ) -> Choice {
+        if terms.last_taken {
+            let last = self.last_taken.clone();
+            let last = last.filter(|shot| self.meets(shot, terms));
+            return last.map_or(Choice::Later(None), Choice::Give);
+        }
         let allowed = self.arrived.map_or(terms.max_age.is_some(), |arrived| {
             arrived >= since
                 || match terms.max_age {
@@ -247,7 +252,8 @@ impl Camera {
             .after
             .is_none_or(|after| after != unix_time(shot.captured));
         // The wall clock is used for the age only if nobody saw the frame arrive.
-        let young = self.arrived.is_some()
+        let young = terms.last_taken
+            || self.arrived.is_some()
             || SystemTime::now()
                 .duration_since(shot.captured)
                 .is_ok_and(|age| terms.max_age.is_some_and(|max_age| age <= max_age));
