@@ -39,7 +39,8 @@ use signal_hook::consts::SIGCHLD;
 
 use self::auth::verify::Checks;
 use self::cameras::camera::Camera;
-use self::client::Peer;
+use self::client::Client;
+use self::client_id::ClientId;
 use self::connection::{Report, Settings};
 use self::door::listen::Listener;
 pub use self::door::listen::{Address, can_listen};
@@ -95,15 +96,12 @@ enum Name {
     Checks,
     Root,
     Listener(usize),
-    Peer(PeerId),
+    Client(ClientId),
 }
-
-/// Unlike a descriptor, it is never reused.
-type PeerId = u64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Timer {
-    Peer(PeerId),
+    Client(ClientId),
     Accept,
     Idle,
     Watchdog,
@@ -162,11 +160,11 @@ pub struct Server {
     directories: HashMap<DirId, usize>,
     /// Limits the messages about cameras that come and go.
     changes: Brake,
-    waiting: Vec<Vec<PeerId>>,
-    spare_list: Vec<PeerId>,
+    waiting: Vec<Vec<ClientId>>,
+    spare_list: Vec<ClientId>,
     listeners: Vec<Listener>,
-    peers: NumberMap<PeerId, Peer>,
-    next_peer: PeerId,
+    clients: NumberMap<ClientId, Client>,
+    next_client: ClientId,
     held: delivery::Held,
     places: Places,
     /// How many clients are being told that there is no place for them.
@@ -222,8 +220,8 @@ impl Server {
             spare_list: Vec::new(),
             cameras: Vec::new(),
             listeners: Vec::new(),
-            peers: NumberMap::default(),
-            next_peer: 0,
+            clients: NumberMap::default(),
+            next_client: 0,
             held: delivery::Held::new(options.max_held),
             places: Places {
                 served: options.max_clients,
@@ -281,7 +279,7 @@ impl Server {
         self.timers
             .set(Timer::Watchdog, self.manager.next_ping(now));
         self.note_idleness(now);
-        let first: Vec<_> = self.peers.keys().copied().collect();
+        let first: Vec<_> = self.clients.keys().copied().collect();
         for id in first {
             self.serve(id, now);
         }
@@ -305,7 +303,7 @@ impl Server {
     }
 
     fn is_done(&self) -> bool {
-        self.peers.is_empty() && (self.stopping || self.listeners.is_empty())
+        self.clients.is_empty() && (self.stopping || self.listeners.is_empty())
     }
 
     fn dispatch(
@@ -321,9 +319,9 @@ impl Server {
             Name::Checks => self.take_outcomes(now),
             Name::Root => self.take_root_changes(now)?,
             Name::Listener(index) => self.accept(index, now)?,
-            Name::Peer(id) => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.ready(readiness);
+            Name::Client(id) => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.ready(readiness);
                     self.serve(id, now);
                 }
             }
@@ -333,7 +331,7 @@ impl Server {
 
     fn expire(&mut self, timer: Timer, attendant: &mut dyn Attendant, now: Instant) -> Result<()> {
         match timer {
-            Timer::Peer(id) => self.serve(id, now),
+            Timer::Client(id) => self.serve(id, now),
             Timer::Accept => self.accept_again()?,
             Timer::Idle => self.end_idle(now)?,
             Timer::Watchdog => {
@@ -387,17 +385,17 @@ impl Server {
         self.timers.set(Timer::Accept, None);
         self.timers.set(Timer::Idle, None);
         self.timers.set(Timer::StopLimit, Some(now + STOP_LIMIT));
-        let all: Vec<_> = self.peers.keys().copied().collect();
+        let all: Vec<_> = self.clients.keys().copied().collect();
         for id in all {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.connection.stop(now, &mut self.stats);
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.connection.stop(now, &mut self.stats);
             }
             self.serve(id, now);
         }
     }
 
     fn close_all(&mut self, now: Instant) {
-        let all: Vec<_> = self.peers.keys().copied().collect();
+        let all: Vec<_> = self.clients.keys().copied().collect();
         for id in all {
             self.remove(id, CloseReason::Stopping, now);
         }
@@ -411,7 +409,7 @@ mod tests {
     /// Keeps the memory per client visible: raise the bound if a new member is worth it.
     #[test]
     fn a_client_costs_less_than_half_a_kilobyte_beside_its_buffers() {
-        let size = size_of::<Peer>();
+        let size = size_of::<Client>();
         assert!(size <= 512, "{size}");
     }
 }

@@ -16,9 +16,10 @@ use crate::frames::frame::Links;
 use crate::frames::root::Root;
 use crate::frames::watch::{Change, DirId};
 use crate::server::cameras::camera::Camera;
+use crate::server::client_id::ClientId;
 use crate::server::http::route::Which;
 use crate::server::roster::{Missing, TooMany};
-use crate::server::{CameraName, Name, PeerId, Server};
+use crate::server::{CameraName, Name, Server};
 
 impl Server {
     /// Begins to watch what the options name.
@@ -189,10 +190,10 @@ impl Server {
         }
         self.cameras[number].gone();
         self.held.outdate(number);
-        let all: Vec<PeerId> = self.peers.keys().copied().collect();
+        let all: Vec<ClientId> = self.clients.keys().copied().collect();
         for id in all {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                if peer.connection.camera_gone(number, now, &mut self.stats) {
+            if let Some(client) = self.clients.get_mut(&id) {
+                if client.connection.camera_gone(number, now, &mut self.stats) {
                     self.serve(id, now);
                 }
             }

@@ -18,7 +18,7 @@ use crate::event::{Readiness, Registration};
 use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
-use crate::server::client_id::Source;
+use crate::server::client_id::Network;
 use crate::server::connection::outbox::Output;
 use crate::server::connection::{Connection, Settings};
 use crate::server::pacing::{DELAYED_ACK, Meter, Path};
@@ -29,7 +29,7 @@ pub(in crate::server) const SCRATCH: usize = 4096;
 
 /// A client.
 #[derive(Debug)]
-pub(in crate::server) struct Peer {
+pub(in crate::server) struct Client {
     socket: OwnedFd,
     pub(in crate::server) registration: Option<Registration>,
     pub(in crate::server) connection: Connection<Frame>,
@@ -60,8 +60,8 @@ pub(in crate::server) struct Peer {
 /// Whose places a client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum Place {
-    /// One of the places for clients that are served, counted against the share of this source.
-    Served(Source),
+    /// One of the places for clients that are served, counted against the share of this network.
+    Served(Network),
     /// One of the places for clients that are turned away.
     TurnedAway,
 }
@@ -101,7 +101,7 @@ struct Progress {
     since: Instant,
 }
 
-impl Peer {
+impl Client {
     /// Takes over an accepted, non-blocking socket.
     pub(in crate::server) fn new(
         socket: OwnedFd,
@@ -116,7 +116,7 @@ impl Peer {
             let _ = sockopt::set_tcp_nodelay(&socket, true);
             let _ = tcp::bound_unsent(socket.as_fd());
         }
-        Peer {
+        Client {
             socket,
             registration: None,
             connection,

@@ -1,4 +1,5 @@
-//! Where a client comes from, as far as it matters for penalties and for places.
+//! What tells clients apart: a number, and the network a client comes from, as far as it matters for penalties and for
+//! places.
 //!
 //! Addresses are those of connections. What a proxy says about its clients (`Forwarded`, `X-Forwarded-For`) could be
 //! made up by anybody. So all clients behind a proxy have the proxy's address, or none if the proxy connects over a
@@ -8,9 +9,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
+/// The number of a client. Unlike a descriptor, it is never reused.
+pub(in crate::server) type ClientId = u64;
+
 /// A unix socket, or an address. Every client stores one, so it is small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::server) enum Source {
+pub(in crate::server) enum Network {
     /// A unix socket.
     Local,
     /// An IPv4 address.
@@ -19,23 +23,23 @@ pub(in crate::server) enum Source {
     V6([u8; 8]),
 }
 
-impl Source {
-    /// The source of a connected socket.
+impl Network {
+    /// The network of a connected socket.
     pub(in crate::server) fn of(socket: impl AsFd) -> Self {
         rustix::net::getpeername(socket)
             .ok()
             .flatten()
             .and_then(|address| SocketAddr::try_from(address).ok())
-            .map_or(Source::Local, |address| Source::network(address.ip()))
+            .map_or(Network::Local, |address| Network::of_address(address.ip()))
     }
 
-    /// The source that an address belongs to.
-    pub(in crate::server) fn network(address: IpAddr) -> Self {
+    /// The network that an address belongs to.
+    pub(in crate::server) fn of_address(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(v4) => Source::V4(v4.octets()),
+            IpAddr::V4(v4) => Network::V4(v4.octets()),
             IpAddr::V6(v6) => {
                 let [a, b, c, d, e, f, g, h, ..] = v6.octets();
-                Source::V6([a, b, c, d, e, f, g, h])
+                Network::V6([a, b, c, d, e, f, g, h])
             }
         }
     }
@@ -44,12 +48,12 @@ impl Source {
     pub(in crate::server) fn bytes(self) -> [u8; 9] {
         let mut bytes = [0; 9];
         match self {
-            Source::Local => {}
-            Source::V4(v4) => {
+            Network::Local => {}
+            Network::V4(v4) => {
                 bytes[0] = 4;
                 bytes[1..5].copy_from_slice(&v4);
             }
-            Source::V6(v6) => {
+            Network::V6(v6) => {
                 bytes[0] = 6;
                 bytes[1..].copy_from_slice(&v6);
             }
@@ -60,20 +64,20 @@ impl Source {
     /// Whether it is on this machine.
     pub(in crate::server) fn is_here(self) -> bool {
         match self {
-            Source::Local => true,
-            Source::V4(v4) => Ipv4Addr::from(v4).is_loopback(),
+            Network::Local => true,
+            Network::V4(v4) => Ipv4Addr::from(v4).is_loopback(),
             // The first /64 contains no other address than ::1 (RFC 4291, 2.5).
-            Source::V6(network) => network == [0; 8],
+            Network::V6(network) => network == [0; 8],
         }
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Local => f.write_str("a unix socket"),
-            Source::V4(v4) => write!(f, "{}", Ipv4Addr::from(*v4)),
-            Source::V6(network) => {
+            Network::Local => f.write_str("a unix socket"),
+            Network::V4(v4) => write!(f, "{}", Ipv4Addr::from(*v4)),
+            Network::V6(network) => {
                 let mut first = [0; 16];
                 first[..8].copy_from_slice(network);
                 write!(f, "{}/64", Ipv6Addr::from(first))
@@ -86,27 +90,27 @@ impl fmt::Display for Source {
 mod tests {
     use super::*;
 
-    fn source(text: &str) -> Source {
-        Source::network(text.parse().unwrap())
+    fn network(text: &str) -> Network {
+        Network::of_address(text.parse().unwrap())
     }
 
     #[test]
     fn an_address_is_a_host_or_a_network_of_ipv6() {
-        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
-        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
-        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
-        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
-        assert_eq!(source("2001:db8::1").to_string(), "2001:db8::/64");
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("2001:db8::1").to_string(), "2001:db8::/64");
     }
 
     #[test]
     fn this_machine_is_known_by_all_its_names() {
         for here in ["127.0.0.1", "127.8.8.8", "::ffff:127.0.0.1", "::1"] {
-            assert!(source(here).is_here(), "{here}");
+            assert!(network(here).is_here(), "{here}");
         }
         for there in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "fe80::1"] {
-            assert!(!source(there).is_here(), "{there}");
+            assert!(!network(there).is_here(), "{there}");
         }
-        assert!(Source::Local.is_here());
+        assert!(Network::Local.is_here());
     }
 }

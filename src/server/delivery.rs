@@ -8,10 +8,11 @@ use log::debug;
 use crate::frames::frame::Frame;
 use crate::server::cameras::camera::Choice;
 use crate::server::client::Begun;
+use crate::server::client_id::ClientId;
 use crate::server::connection::Want;
 use crate::server::connection::outbox::Shot;
 use crate::server::stats::CloseReason;
-use crate::server::{PeerId, Server, Timer};
+use crate::server::{Server, Timer};
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
 /// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once
@@ -28,8 +29,8 @@ impl Server {
         let spare = std::mem::take(&mut self.spare_list);
         let mut waiting = std::mem::replace(&mut self.waiting[camera], spare);
         for id in waiting.drain(..) {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.waiting = None;
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.waiting = None;
                 self.serve(id, now);
             }
         }
@@ -37,24 +38,24 @@ impl Server {
     }
 
     /// Removes a client from the list of those that wait for a frame of `camera`.
-    pub(in crate::server) fn end_waiting(&mut self, id: PeerId, camera: usize) {
+    pub(in crate::server) fn end_waiting(&mut self, id: ClientId, camera: usize) {
         self.waiting[camera].retain(|other| *other != id);
     }
 
     /// Brings a client as far as it can get now.
-    pub(in crate::server) fn serve(&mut self, id: PeerId, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else {
+    pub(in crate::server) fn serve(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
         // A decision that is due is made in this call, unless there is nothing left to decide.
-        peer.decide_at = peer.decide_at.filter(|at| *at > now);
-        peer.exhausted = false;
-        peer.check_progress(now, self.options.stall_timeout);
+        client.decide_at = client.decide_at.filter(|at| *at > now);
+        client.exhausted = false;
+        client.check_progress(now, self.options.stall_timeout);
         let mut rounds = 0;
         while self.go_round(id, now) {
             rounds += 1;
             if rounds == FAIR_ROUNDS {
-                self.timers.bring_forward(Timer::Peer(id), now);
+                self.timers.bring_forward(Timer::Client(id), now);
                 break;
             }
         }
@@ -65,32 +66,35 @@ impl Server {
     /// Reads, chooses a frame and writes, in this order, so that a frame that is available is sent together with the
     /// head of the reply. Deadlines come after the choice: if this machine stood still for a moment, there may be
     /// both a frame and a deadline that has passed. Returns whether anything was done.
-    fn go_round(&mut self, id: PeerId, now: Instant) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else {
+    fn go_round(&mut self, id: ClientId, now: Instant) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else {
             return false;
         };
-        let read = peer.read(now, &self.settings, &mut self.stats);
+        let read = client.read(now, &self.settings, &mut self.stats);
         let admitted = self.examine(id, now);
         let given = self.deliver(id, now) || self.report(id, now);
-        let Some(peer) = self.peers.get_mut(&id) else {
+        let Some(client) = self.clients.get_mut(&id) else {
             return false;
         };
-        let expired = !given && peer.connection.expire(now, &self.settings, &mut self.stats);
-        let wrote = peer.write(now, &self.settings, &mut self.stats);
-        (read || admitted || given || expired || wrote) && peer.connection.closed().is_none()
+        let expired = !given
+            && client
+                .connection
+                .expire(now, &self.settings, &mut self.stats);
+        let wrote = client.write(now, &self.settings, &mut self.stats);
+        (read || admitted || given || expired || wrote) && client.connection.closed().is_none()
     }
 
     /// Gives a client the frame that it waits for, if there is one for it now.
-    fn deliver(&mut self, id: PeerId, now: Instant) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else {
+    fn deliver(&mut self, id: ClientId, now: Instant) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else {
             return false;
         };
-        let Some(want) = peer.connection.want(now) else {
+        let Some(want) = client.connection.want(now) else {
             return false;
         };
         let index = want.camera();
         let camera = &mut self.cameras[index];
-        match camera.choose(&want, || peer.path(now), now, &mut self.stats) {
+        match camera.choose(&want, || client.path(now), now, &mut self.stats) {
             Choice::Give(shot) => {
                 self.held.note(index, &shot);
                 let begun = begun(&want, &shot);
@@ -108,9 +112,9 @@ impl Server {
                 true
             }
             Choice::Later(at) => {
-                peer.connection.give_nothing(at, now, &self.settings);
-                peer.decide_at = at;
-                let before = peer.waiting.replace(index);
+                client.connection.give_nothing(at, now, &self.settings);
+                client.decide_at = at;
+                let before = client.waiting.replace(index);
                 if before != Some(index) {
                     self.waiting[index].push(id);
                     // Its last request concerned another camera, and ended without a frame.
@@ -124,56 +128,56 @@ impl Server {
     }
 
     /// Begins to send a client a frame, or a picture in its place.
-    fn begin(&mut self, id: PeerId, shot: Shot<Frame>, begun: Begun, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else {
+    fn begin(&mut self, id: ClientId, shot: Shot<Frame>, begun: Begun, now: Instant) {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        peer.decide_at = None;
-        let heads_only = peer.connection.quirks().is_some_and(|of| of.zero_data);
-        peer.begin_frame(now, if heads_only { 0 } else { shot.len });
-        let (connection, stats) = (&mut peer.connection, &mut self.stats);
+        client.decide_at = None;
+        let heads_only = client.connection.quirks().is_some_and(|of| of.zero_data);
+        client.begin_frame(now, if heads_only { 0 } else { shot.len });
+        let (connection, stats) = (&mut client.connection, &mut self.stats);
         match begun {
             Begun::Notice { .. } => connection.give_notice(shot, now, stats),
             Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, stats),
         }
-        if heads_only || peer.connection.sends_stream_of().is_some() {
-            peer.count_frame(begun, now);
+        if heads_only || client.connection.sends_stream_of().is_some() {
+            client.count_frame(begun, now);
         }
     }
 
     /// While a frame is sent over a slow line, nobody opens the newer ones, and the camera stops. It is asked again
     /// early enough for the next frame to be there when the line is free.
-    fn look_ahead(&mut self, id: PeerId, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else {
+    fn look_ahead(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        let Some(index) = peer.connection.sends_stream_of() else {
+        let Some(index) = client.connection.sends_stream_of() else {
             return;
         };
         let camera = &mut self.cameras[index];
         if !camera.was_asked() {
-            let free = now + peer.path(now).drains_in();
-            peer.decide_at = camera.prepare(free, now);
+            let free = now + client.path(now).drains_in();
+            client.decide_at = camera.prepare(free, now);
         }
     }
 
     /// Removes a client that is finished, or sets the time to look at it again.
-    fn settle(&mut self, id: PeerId, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else {
+    fn settle(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if let Some(reason) = peer.connection.closed() {
+        if let Some(reason) = client.connection.closed() {
             self.remove(id, reason, now);
             return;
         }
         let times = [
-            peer.connection.deadline(&self.settings),
-            peer.decide_at,
-            peer.exhausted.then(|| now + MEMORY_REST),
-            peer.stall_deadline(self.options.stall_timeout),
+            client.connection.deadline(&self.settings),
+            client.decide_at,
+            client.exhausted.then(|| now + MEMORY_REST),
+            client.stall_deadline(self.options.stall_timeout),
         ];
         if let Some(at) = times.into_iter().flatten().min() {
-            self.timers.bring_forward(Timer::Peer(id), at);
+            self.timers.bring_forward(Timer::Client(id), at);
         }
     }
 
@@ -181,19 +185,21 @@ impl Server {
     fn bound_held(&mut self) {
         while self.held.is_over() {
             let oldest = self
-                .peers
+                .clients
                 .iter()
-                .filter_map(|(id, peer)| Some((self.held.place(peer.connection.holds()?)?, *id)))
+                .filter_map(|(id, client)| {
+                    Some((self.held.place(client.connection.holds()?)?, *id))
+                })
                 .min();
             let Some((_, id)) = oldest else {
                 return;
             };
             debug!("dropping a viewer that still holds the oldest frame");
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.connection.abandon(CloseReason::HeldTooMuch);
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.connection.abandon(CloseReason::HeldTooMuch);
             }
             // The viewer is removed when its timer fires, as it may be in the middle of being served.
-            self.timers.set(Timer::Peer(id), Some(Instant::now()));
+            self.timers.set(Timer::Client(id), Some(Instant::now()));
         }
     }
 }

@@ -22,12 +22,12 @@ use rustix::io::Errno;
 use crate::activation::Passed;
 use crate::error::{Context, Error, Result};
 use crate::event::Interest;
-use crate::server::client::{self, Peer, Place};
-use crate::server::client_id::Source;
+use crate::server::client::{self, Client, Place};
+use crate::server::client_id::{ClientId, Network};
 use crate::server::connection::Connection;
 use crate::server::door::listen::{Accepted, Listener};
 use crate::server::stats::CloseReason;
-use crate::server::{Name, PeerId, Server, Timer};
+use crate::server::{Name, Server, Timer};
 
 /// How long accepting rests when it fails.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
@@ -60,7 +60,7 @@ impl Server {
                 }
             }
         }
-        if self.listeners.is_empty() && self.peers.is_empty() {
+        if self.listeners.is_empty() && self.clients.is_empty() {
             return Err(Error::Usage(
                 "nothing to listen on: no socket was passed (LISTEN_FDS) and --listen is not given"
                     .into(),
@@ -122,51 +122,51 @@ impl Server {
         socket: OwnedFd,
         open: bool,
         now: Instant,
-    ) -> Option<PeerId> {
+    ) -> Option<ClientId> {
         self.stats.accepted += 1;
-        let place = self.place_for(Source::of(&socket), now);
+        let place = self.place_for(Network::of(&socket), now);
         let connection = match place {
             Place::TurnedAway => Connection::turned_away(now, &self.settings, &mut self.stats),
             Place::Served(_) if open || self.checks.is_none() => Connection::new(now),
             Place::Served(_) => Connection::guarded(now),
         };
-        let mut peer = Peer::new(socket, connection, place, now);
+        let mut client = Client::new(socket, connection, place, now);
         if place == Place::TurnedAway {
             if self.turned_away >= self.places.turned_away {
-                peer.write(now, &self.settings, &mut self.stats);
+                client.write(now, &self.settings, &mut self.stats);
                 self.stats.close(CloseReason::Done);
                 return None;
             }
             self.turned_away += 1;
         }
-        let id = self.next_peer;
-        self.next_peer += 1;
+        let id = self.next_client;
+        self.next_client += 1;
         match self
             .poll
-            .add(peer.socket(), Interest::Edges, Name::Peer(id))
+            .add(client.socket(), Interest::Edges, Name::Client(id))
         {
-            Ok(registration) => peer.registration = Some(registration),
+            Ok(registration) => client.registration = Some(registration),
             Err(error) => {
                 if let Some(more) = self.exhausted.pass(now) {
                     warn!("cannot wait for a client: {error} ({more} more like it)");
                 }
-                peer.connection.close(CloseReason::Failed);
+                client.connection.close(CloseReason::Failed);
             }
         }
         self.timers.set(Timer::Idle, None);
-        self.peers.insert(id, peer);
+        self.clients.insert(id, client);
         Some(id)
     }
 
-    /// A place for a client from `source`, if there is one and the source has not used up its share.
-    fn place_for(&mut self, source: Source, now: Instant) -> Place {
-        let place = Place::Served(source);
+    /// A place for a client from `network`, if there is one and the network has not used up its share.
+    fn place_for(&mut self, network: Network, now: Instant) -> Place {
+        let place = Place::Served(network);
         // This comes first, so that no other connection gives way to one that is not let in.
-        if let Some(share) = self.used_up_share(place, source) {
+        if let Some(share) = self.used_up_share(place, network) {
             self.stats.over_share += 1;
             if let Some(more) = self.over_share.pass(now) {
                 info!(
-                    "turned away {source}: it has {share} connections already ({more} more like it)"
+                    "turned away {network}: it has {share} connections already ({more} more like it)"
                 );
             }
             return Place::TurnedAway;
@@ -178,18 +178,18 @@ impl Server {
         place
     }
 
-    /// The number of places that `source` may have, if it has used them all.
-    fn used_up_share(&self, place: Place, source: Source) -> Option<usize> {
+    /// The number of places that `network` may have, if it has used them all.
+    fn used_up_share(&self, place: Place, network: Network) -> Option<usize> {
         let wanted = self.options.max_clients_per_address;
-        let share = self.places.share(wanted, source)?;
-        let same = self.peers.values().filter(|peer| peer.place == place);
+        let share = self.places.share(wanted, network)?;
+        let same = self.clients.values().filter(|client| client.place == place);
         (same.take(share).count() == share).then_some(share)
     }
 
     /// Closes the connection that has waited longest for a request. Returns whether there was one.
     fn make_room(&mut self, now: Instant) -> bool {
-        let silent = self.peers.iter().filter_map(|(id, peer)| {
-            let since = peer.connection.silent_since()?;
+        let silent = self.clients.iter().filter_map(|(id, client)| {
+            let since = client.connection.silent_since()?;
             (now.saturating_duration_since(since) >= SILENCE).then_some((since, *id))
         });
         let Some((_, id)) = silent.min() else {
@@ -200,7 +200,7 @@ impl Server {
     }
 
     fn is_full(&self) -> bool {
-        self.peers.len() - self.turned_away >= self.places.served
+        self.clients.len() - self.turned_away >= self.places.served
     }
 
     /// Whether even the places for clients that are turned away are taken. Connections then wait in the backlog until
@@ -235,7 +235,7 @@ impl Server {
 
     /// If there is no client, starts the time until `--exit-idle` applies.
     pub(in crate::server) fn note_idleness(&mut self, now: Instant) {
-        if self.peers.is_empty() && !self.stopping {
+        if self.clients.is_empty() && !self.stopping {
             let at = self.options.exit_idle.map(|after| now + after);
             self.timers.set(Timer::Idle, at);
         }
@@ -247,30 +247,30 @@ impl Server {
         for index in 0..self.listeners.len() {
             self.accept(index, now)?;
         }
-        if self.peers.is_empty() {
+        if self.clients.is_empty() {
             info!("nobody was here for a while");
             self.stop(now);
         }
         Ok(())
     }
 
-    pub(in crate::server) fn remove(&mut self, id: PeerId, reason: CloseReason, now: Instant) {
-        let Some(mut peer) = self.peers.remove(&id) else {
+    pub(in crate::server) fn remove(&mut self, id: ClientId, reason: CloseReason, now: Instant) {
+        let Some(mut client) = self.clients.remove(&id) else {
             return;
         };
         self.stats.close(reason);
-        if peer.place == Place::TurnedAway {
+        if client.place == Place::TurnedAway {
             self.turned_away -= 1;
         }
         if let Some(checks) = &mut self.checks {
             checks.forget(id);
         }
-        self.timers.set(Timer::Peer(id), None);
-        if let Some(camera) = peer.waiting {
+        self.timers.set(Timer::Client(id), None);
+        if let Some(camera) = client.waiting {
             self.end_waiting(id, camera);
         }
-        if let Some(registration) = peer.registration.take() {
-            self.poll.remove(peer.socket(), registration);
+        if let Some(registration) = client.registration.take() {
+            self.poll.remove(client.socket(), registration);
         }
         if self.crowded && !self.is_crowded() {
             self.crowded = false;

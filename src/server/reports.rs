@@ -15,12 +15,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::frames::state;
 use crate::json::{NULL, list, number, object, plain, quoted};
 use crate::picture::jpeg::Picture;
+use crate::server::Server;
 use crate::server::cameras::camera::Camera;
 use crate::server::cameras::condition::{Finding, Phase};
-use crate::server::client::Peer;
+use crate::server::client::Client;
+use crate::server::client_id::ClientId;
 use crate::server::connection::{Look, Report};
 use crate::server::http::quirks::Quirks;
-use crate::server::{PeerId, Server};
 use crate::time::clock::unix_time;
 
 /// RFC 8259, section 11.
@@ -28,9 +29,9 @@ const MEDIA_TYPE: &str = "application/json";
 
 impl Server {
     /// Gives a client the report that it asked for. Returns whether it had asked for one.
-    pub(in crate::server) fn report(&mut self, id: PeerId, now: Instant) -> bool {
-        let peer = self.peers.get(&id);
-        let Some(what) = peer.and_then(|peer| peer.connection.wants_report()) else {
+    pub(in crate::server) fn report(&mut self, id: ClientId, now: Instant) -> bool {
+        let client = self.clients.get(&id);
+        let Some(what) = client.and_then(|client| client.connection.wants_report()) else {
             return false;
         };
         if !self.reports.iter().any(|(made, _)| *made == what) {
@@ -45,8 +46,8 @@ impl Server {
             Report::Metrics => metrics::MEDIA_TYPE,
         };
         let made = self.reports.iter().find(|(made, _)| *made == what);
-        if let (Some((_, body)), Some(peer)) = (made, self.peers.get_mut(&id)) {
-            peer.connection.give_report(media_type, body);
+        if let (Some((_, body)), Some(client)) = (made, self.clients.get_mut(&id)) {
+            client.connection.give_report(media_type, body);
         }
         true
     }
@@ -79,9 +80,9 @@ impl Server {
 
     /// Everybody who is watching a stream or waiting for a snapshot.
     pub(in crate::server) fn viewers(&mut self, now: Instant) -> Vec<Viewer> {
-        let peers = self.peers.iter_mut();
-        let mut viewers: Vec<_> = peers
-            .filter_map(|(id, peer)| Viewer::of(*id, peer, now))
+        let clients = self.clients.iter_mut();
+        let mut viewers: Vec<_> = clients
+            .filter_map(|(id, client)| Viewer::of(*id, client, now))
             .collect();
         viewers.sort_by_key(|viewer| viewer.number);
         viewers
@@ -90,7 +91,7 @@ impl Server {
 
 /// One viewer.
 pub(in crate::server) struct Viewer {
-    number: PeerId,
+    number: ClientId,
     /// How its stream is sent, if it has one.
     quirks: Option<Quirks>,
     pub(in crate::server) looks_at: Look,
@@ -104,11 +105,11 @@ pub(in crate::server) struct Viewer {
 }
 
 impl Viewer {
-    fn of(number: PeerId, peer: &mut Peer, now: Instant) -> Option<Self> {
-        let looks_at = peer.connection.looks_at()?;
-        let quirks = peer.connection.quirks().cloned();
-        let fps = peer.connection.stream_fps(now).unwrap_or(0.0);
-        let (in_flight, figures) = peer.figures(now);
+    fn of(number: ClientId, client: &mut Client, now: Instant) -> Option<Self> {
+        let looks_at = client.connection.looks_at()?;
+        let quirks = client.connection.quirks().cloned();
+        let fps = client.connection.stream_fps(now).unwrap_or(0.0);
+        let (in_flight, figures) = client.figures(now);
         Some(Viewer {
             number,
             quirks,

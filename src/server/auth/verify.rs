@@ -25,14 +25,13 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::{Credential, Guard, Print};
 use crate::error::{Context, Result};
-use crate::server::PeerId;
-use crate::server::client_id::Source;
+use crate::server::client_id::{ClientId, Network};
 
 /// How many requests of one address may wait for a proof; any more are refused.
-const WAITING_PER_SOURCE: usize = 8;
+const WAITING_PER_NETWORK: usize = 8;
 
 /// How many credentials of one address may turn out unknown between two failures. After that, none is looked up.
-const MISSES_PER_SOURCE: u32 = 8;
+const MISSES_PER_NETWORK: u32 = 8;
 
 /// The penalty for the first failure. Each further failure costs twice as much as the one before.
 const FIRST_PENALTY: Duration = Duration::from_secs(1);
@@ -54,7 +53,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The addresses that sent unknown credentials, and how long each has to wait.
 #[derive(Debug, Default)]
-struct Accounts(HashMap<Source, Account>);
+struct Accounts(HashMap<Network, Account>);
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
@@ -67,33 +66,33 @@ struct Account {
 }
 
 impl Accounts {
-    /// The time from which something from `source` may be proved again.
-    fn not_before(&self, source: Source) -> Option<Instant> {
-        self.0.get(&source).map(|account| account.not_before)
+    /// The time from which something from `network` may be proved again.
+    fn not_before(&self, network: Network) -> Option<Instant> {
+        self.0.get(&network).map(|account| account.not_before)
     }
 
-    /// Whether credentials from `source` may be looked up, which shows at once whether they are known.
-    fn may_look_up(&self, source: Source) -> bool {
-        let account = self.0.get(&source);
-        account.is_none_or(|account| account.misses < MISSES_PER_SOURCE)
+    /// Whether credentials from `network` may be looked up, which shows at once whether they are known.
+    fn may_look_up(&self, network: Network) -> bool {
+        let account = self.0.get(&network);
+        account.is_none_or(|account| account.misses < MISSES_PER_NETWORK)
     }
 
     /// A credential was not known.
-    fn miss(&mut self, source: Source, now: Instant) {
-        let account = self.of(source, now);
+    fn miss(&mut self, network: Network, now: Instant) {
+        let account = self.of(network, now);
         account.misses = account.misses.saturating_add(1);
     }
 
     /// A credential that was not known turned out right.
-    fn clear(&mut self, source: Source) {
-        if let Some(account) = self.0.get_mut(&source) {
+    fn clear(&mut self, network: Network) {
+        if let Some(account) = self.0.get_mut(&network) {
             account.misses = account.misses.saturating_sub(1);
         }
     }
 
     /// Records a failure whose proof began now. Returns when its answer may be sent.
-    fn fail(&mut self, source: Source, now: Instant) -> Instant {
-        let account = self.of(source, now);
+    fn fail(&mut self, network: Network, now: Instant) -> Instant {
+        let account = self.of(network, now);
         let penalty = FIRST_PENALTY.saturating_mul(1 << account.failures.min(16));
         *account = Account {
             failures: account.failures + 1,
@@ -104,16 +103,16 @@ impl Accounts {
         account.not_before
     }
 
-    fn of(&mut self, source: Source, now: Instant) -> &mut Account {
+    fn of(&mut self, network: Network, now: Instant) -> &mut Account {
         self.0
             .retain(|_, account| now.saturating_duration_since(account.last) < MEMORY);
-        if self.0.len() >= MAX_ACCOUNTS && !self.0.contains_key(&source) {
+        if self.0.len() >= MAX_ACCOUNTS && !self.0.contains_key(&network) {
             let oldest = self.0.iter().min_by_key(|(_, account)| account.last);
-            if let Some(oldest) = oldest.map(|(source, _)| *source) {
+            if let Some(oldest) = oldest.map(|(network, _)| *network) {
                 self.0.remove(&oldest);
             }
         }
-        self.0.entry(source).or_insert(Account {
+        self.0.entry(network).or_insert(Account {
             failures: 0,
             misses: 0,
             last: now,
@@ -125,8 +124,8 @@ impl Accounts {
 /// A credential that has to be proved.
 #[derive(Debug)]
 struct Check {
-    peer: PeerId,
-    source: Source,
+    client: ClientId,
+    network: Network,
     credential: Arc<Credential>,
 }
 
@@ -144,8 +143,8 @@ pub(in crate::server) enum Ruling {
 /// The result of a proof.
 #[derive(Debug)]
 pub(in crate::server) struct Outcome {
-    pub(in crate::server) peer: PeerId,
-    pub(in crate::server) source: Source,
+    pub(in crate::server) client: ClientId,
+    pub(in crate::server) network: Network,
     /// The print of a credential that was right, or when the 401 may be sent for one that was wrong.
     pub(in crate::server) verdict: Result<Print, Instant>,
 }
@@ -193,33 +192,33 @@ impl Checks {
     /// Looks a credential up, or puts it into the queue. `proved` is what the client's connection has proved itself.
     pub(in crate::server) fn submit(
         &mut self,
-        peer: PeerId,
-        source: Source,
+        client: ClientId,
+        network: Network,
         credential: Credential,
         proved: Option<&Print>,
         now: Instant,
     ) -> Ruling {
-        let print = self.guard.print(source, &credential);
+        let print = self.guard.print(network, &credential);
         let again = proved.is_some_and(|proved| proved.is(&print).to_bool());
-        if again || self.accounts.may_look_up(source) && self.guard.knows(&print) {
+        if again || self.accounts.may_look_up(network) && self.guard.knows(&print) {
             return Ruling::Right(print);
         }
-        self.accounts.miss(source, now);
-        let same = self.waiting.iter().filter(|check| check.source == source);
-        if same.count() >= WAITING_PER_SOURCE {
+        self.accounts.miss(network, now);
+        let same = self.waiting.iter().filter(|check| check.network == network);
+        if same.count() >= WAITING_PER_NETWORK {
             return Ruling::TooMany;
         }
         self.waiting.push_back(Check {
-            peer,
-            source,
+            client,
+            network,
             credential: Arc::new(credential),
         });
         Ruling::Waits
     }
 
     /// Forgets the waiting credentials of a client that has left.
-    pub(in crate::server) fn forget(&mut self, peer: PeerId) {
-        self.waiting.retain(|check| check.peer != peer);
+    pub(in crate::server) fn forget(&mut self, client: ClientId) {
+        self.waiting.retain(|check| check.client != client);
     }
 
     /// Begins the next proof, unless one is running.
@@ -228,7 +227,7 @@ impl Checks {
             return Start::Enough;
         }
         let times = self.waiting.iter().map(|check| {
-            let not_before = self.accounts.not_before(check.source);
+            let not_before = self.accounts.not_before(check.network);
             not_before.filter(|at| *at > now)
         });
         let times: Vec<_> = times.collect();
@@ -278,16 +277,16 @@ impl Checks {
         let right = self.results.try_recv().ok()?;
         let (check, began) = self.running.take()?;
         let verdict = if right {
-            let print = self.guard.print(check.source, &check.credential);
+            let print = self.guard.print(check.network, &check.credential);
             self.guard.remember(print);
-            self.accounts.clear(check.source);
+            self.accounts.clear(check.network);
             Ok(print)
         } else {
-            Err(self.accounts.fail(check.source, began))
+            Err(self.accounts.fail(check.network, began))
         };
         Some(Outcome {
-            peer: check.peer,
-            source: check.source,
+            client: check.client,
+            network: check.network,
             verdict,
         })
     }
@@ -303,14 +302,14 @@ impl AsFd for Checks {
 mod tests {
     use super::*;
 
-    fn source(text: &str) -> Source {
-        Source::network(text.parse().unwrap())
+    fn network(text: &str) -> Network {
+        Network::of_address(text.parse().unwrap())
     }
 
     #[test]
     fn each_failure_costs_twice_as_long_up_to_a_bound_and_is_forgotten_in_the_end() {
         let mut accounts = Accounts::default();
-        let (here, there) = (source("192.0.2.1"), source("192.0.2.2"));
+        let (here, there) = (network("192.0.2.1"), network("192.0.2.2"));
         let mut now = Instant::now();
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
             let until = accounts.fail(here, now);
@@ -330,10 +329,10 @@ mod tests {
         let start = Instant::now();
         for n in 0..3000u32 {
             let now = start + Duration::from_millis(n.into());
-            accounts.fail(Source::V4(n.to_be_bytes()), now);
+            accounts.fail(Network::V4(n.to_be_bytes()), now);
         }
         assert_eq!(accounts.0.len(), MAX_ACCOUNTS);
-        assert_eq!(accounts.not_before(source("0.0.0.1")), None);
+        assert_eq!(accounts.not_before(network("0.0.0.1")), None);
     }
 
     /// The users are anna, whose password is `secret`, and bert, whose hash takes longer.
@@ -345,9 +344,15 @@ mod tests {
     }
 
     impl Checks {
-        fn hand_in(&mut self, peer: PeerId, from: &str, credential: &str, now: Instant) -> Ruling {
+        fn hand_in(
+            &mut self,
+            client: ClientId,
+            from: &str,
+            credential: &str,
+            now: Instant,
+        ) -> Ruling {
             let credential = Credential(credential.as_bytes().to_vec());
-            self.submit(peer, source(from), credential, None, now)
+            self.submit(client, network(from), credential, None, now)
         }
 
         /// Runs the next proof to its end.
@@ -369,8 +374,8 @@ mod tests {
     #[test]
     fn an_address_has_a_few_requests_in_the_queue_and_leaves_room_for_others() {
         let (mut checks, now) = (checks(), Instant::now());
-        for peer in 0..8 {
-            let ruling = checks.hand_in(peer, HERE, "a:b", now);
+        for client in 0..8 {
+            let ruling = checks.hand_in(client, HERE, "a:b", now);
             assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
         }
         let ruling = checks.hand_in(8, HERE, "a:b", now);
@@ -393,7 +398,7 @@ mod tests {
         let Ruling::Right(proved) = checks.hand_in(0, HERE, "anna:secret", now) else {
             panic!("not known");
         };
-        for guess in 0..u64::from(MISSES_PER_SOURCE) {
+        for guess in 0..u64::from(MISSES_PER_NETWORK) {
             let ruling = checks.hand_in(0, HERE, "anna:secret", now);
             assert!(
                 matches!(ruling, Ruling::Right(_)),
@@ -408,9 +413,9 @@ mod tests {
         let ruling = checks.hand_in(2, THERE, "anna:secret", now);
         assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
         let again = |credential: &str| Credential(credential.as_bytes().to_vec());
-        let ruling = checks.submit(3, source(HERE), again("anna:secret"), Some(&proved), now);
+        let ruling = checks.submit(3, network(HERE), again("anna:secret"), Some(&proved), now);
         assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
-        let ruling = checks.submit(4, source(HERE), again("anna:guess"), Some(&proved), now);
+        let ruling = checks.submit(4, network(HERE), again("anna:guess"), Some(&proved), now);
         assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
         // A failure is paid for with its wait; after that, everything is as before.
         checks.run(now).unwrap();

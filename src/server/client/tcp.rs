@@ -123,11 +123,11 @@ mod tests {
     #[test]
     fn what_a_peer_has_not_acknowledged_is_queued() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut socket, _) = listener.accept().unwrap();
         bound_unsent(socket.as_fd()).unwrap();
         socket.write_all(&[0; 5000]).unwrap();
-        peer.read_exact(&mut [0; 5000]).unwrap();
+        client.read_exact(&mut [0; 5000]).unwrap();
         let Some(rtt) = min_rtt(socket.as_fd()) else {
             eprintln!("SKIPPED: this kernel or emulator has no TCP_INFO");
             return;
@@ -149,14 +149,14 @@ mod tests {
 
     #[test]
     fn what_a_unix_peer_has_not_read_is_queued() {
-        let (mut socket, mut peer) = UnixStream::pair().unwrap();
+        let (mut socket, mut client) = UnixStream::pair().unwrap();
         socket.write_all(&[0; 5000]).unwrap();
         let Some(waiting) = queued(socket.as_fd()) else {
             eprintln!("SKIPPED: this emulator has no SIOCOUTQ");
             return;
         };
         assert!(waiting >= 5000);
-        peer.read_exact(&mut [0; 5000]).unwrap();
+        client.read_exact(&mut [0; 5000]).unwrap();
         assert_eq!(queued(socket.as_fd()).unwrap(), 0);
     }
 }

@@ -8,7 +8,8 @@ use crate::activation::{self, Passed};
 use crate::error::{Error, Result};
 use crate::server::auth::verify::{Checks, Ruling, Start};
 use crate::server::client::Place;
-use crate::server::{Address, PeerId, Server, Timer};
+use crate::server::client_id::ClientId;
+use crate::server::{Address, Server, Timer};
 
 /// Checks that every word of `--open-socket` names a socket, so that a typing error is reported at start.
 pub(in crate::server) fn check_words(
@@ -43,19 +44,21 @@ impl Server {
     }
 
     /// If a client's credential has to be looked up or proved, sees to it. Returns whether the client can continue.
-    pub(in crate::server) fn examine(&mut self, id: PeerId, now: Instant) -> bool {
-        let (Some(peer), Some(checks)) = (self.peers.get_mut(&id), &mut self.checks) else {
+    pub(in crate::server) fn examine(&mut self, id: ClientId, now: Instant) -> bool {
+        let (Some(client), Some(checks)) = (self.clients.get_mut(&id), &mut self.checks) else {
             return false;
         };
-        let (Some(credential), Place::Served(source)) =
-            (peer.connection.take_credential(), peer.place)
+        let (Some(credential), Place::Served(network)) =
+            (client.connection.take_credential(), client.place)
         else {
             return false;
         };
-        match checks.submit(id, source, credential, peer.proved.as_deref(), now) {
+        match checks.submit(id, network, credential, client.proved.as_deref(), now) {
             Ruling::Right(print) => {
-                peer.proved = Some(print.into());
-                peer.connection.let_in(now, &self.settings, &mut self.stats);
+                client.proved = Some(print.into());
+                client
+                    .connection
+                    .let_in(now, &self.settings, &mut self.stats);
                 true
             }
             Ruling::Waits => {
@@ -63,7 +66,7 @@ impl Server {
                 false
             }
             Ruling::TooMany => {
-                peer.connection.send_away(&mut self.stats);
+                client.connection.send_away(&mut self.stats);
                 true
             }
         }
@@ -93,19 +96,21 @@ impl Server {
         };
         if outcome.verdict.is_err() {
             if let Some(more) = self.failures.pass(now) {
-                let source = outcome.source;
-                info!("a wrong name or password from {source} ({more} more like it)");
+                let network = outcome.network;
+                info!("a wrong name or password from {network} ({more} more like it)");
             }
         }
-        if let Some(peer) = self.peers.get_mut(&outcome.peer) {
+        if let Some(client) = self.clients.get_mut(&outcome.client) {
             match outcome.verdict {
-                Err(until) => peer.connection.keep_out(until),
+                Err(until) => client.connection.keep_out(until),
                 Ok(print) => {
-                    peer.proved = Some(print.into());
-                    peer.connection.let_in(now, &self.settings, &mut self.stats);
+                    client.proved = Some(print.into());
+                    client
+                        .connection
+                        .let_in(now, &self.settings, &mut self.stats);
                 }
             }
-            self.serve(outcome.peer, now);
+            self.serve(outcome.client, now);
         }
         self.check_next(now);
     }

@@ -9,7 +9,7 @@
 use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::server::client_id::Source;
+use crate::server::client_id::Network;
 
 /// How many clients beyond the limit are told so instead of being left waiting.
 const TURNED_AWAY: usize = 32;
@@ -53,16 +53,16 @@ impl Places {
         places
     }
 
-    /// How many places `source` may have, or `None` for no limit. `wanted` is the configured number, where 0 means no
+    /// How many places `network` may have, or `None` for no limit. `wanted` is the configured number, where 0 means no
     /// limit. If nothing is configured, an address may have half of all places, so that no address can keep all
     /// others out. Addresses of this machine are not limited then, as they may be a proxy with everybody behind it.
     /// The same is true of a unix socket, which is never limited because it has no address to count by.
-    pub(in crate::server) fn share(self, wanted: Option<usize>, source: Source) -> Option<usize> {
+    pub(in crate::server) fn share(self, wanted: Option<usize>, network: Network) -> Option<usize> {
         match wanted {
-            _ if source == Source::Local => None,
+            _ if network == Network::Local => None,
             Some(0) => None,
             Some(wanted) => Some(wanted),
-            None if source.is_here() => None,
+            None if network.is_here() => None,
             None => Some(self.served.div_ceil(2)),
         }
     }
@@ -126,17 +126,17 @@ mod tests {
             served: 7,
             turned_away: TURNED_AWAY,
         };
-        let of = |text: &str| Source::network(text.parse().unwrap());
-        for (source, if_silent) in [
-            (Source::Local, None),
+        let of = |text: &str| Network::of_address(text.parse().unwrap());
+        for (network, if_silent) in [
+            (Network::Local, None),
             (of("127.0.0.1"), None),
             (of("192.0.2.1"), Some(4)),
             (of("2001:db8::1"), Some(4)),
         ] {
-            assert_eq!(places.share(None, source), if_silent, "{source}");
-            assert_eq!(places.share(Some(0), source), None, "{source}");
-            let said = (source != Source::Local).then_some(2);
-            assert_eq!(places.share(Some(2), source), said, "{source}");
+            assert_eq!(places.share(None, network), if_silent, "{network}");
+            assert_eq!(places.share(Some(0), network), None, "{network}");
+            let said = (network != Network::Local).then_some(2);
+            assert_eq!(places.share(Some(2), network), said, "{network}");
         }
     }
 

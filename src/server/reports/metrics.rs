@@ -58,7 +58,7 @@ impl Server {
         text.sample(name, &[], self.held.bytes());
         let name = "lazycam_connections";
         text.family(name, "gauge", "Connections that are open.");
-        text.sample(name, &[], self.peers.len());
+        text.sample(name, &[], self.clients.len());
     }
 
     fn write_counters(&self, text: &mut Text) {
