@@ -11,9 +11,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lazycam::picture::jpeg::Picture;
-use lazycam::server::connection::{Connection, Settings, Want};
-use lazycam::server::connection::outbox::{Output, Shot};
+use lazycam::server::connection::outbox::Output;
+use lazycam::server::connection::{Connection, Settings};
+use lazycam::server::shot::Shot;
 use lazycam::server::stats::{CloseReason, Stats};
+use lazycam::server::want::Want;
 use libfuzzer_sys::fuzz_target;
 
 /// Header fields that this server sends. Another one would be a client's, got in through a target or an origin.

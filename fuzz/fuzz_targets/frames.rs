@@ -31,11 +31,10 @@ use lazycam::frames::frame::{Frame, Links};
 use lazycam::picture::jpeg::Picture;
 use lazycam::frames::watch::{Change, DirId, Watcher};
 use lazycam::server::cameras::camera::{Camera, Choice};
-use lazycam::server::connection::Want;
-use lazycam::server::connection::outbox::Shot;
 use lazycam::server::pacing;
-use lazycam::server::http::route::Terms;
+use lazycam::server::shot::Shot;
 use lazycam::server::stats::Stats;
+use lazycam::server::want::{Terms, Want};
 use libfuzzer_sys::fuzz_target;
 
 /// Steps of one input; more say nothing new.

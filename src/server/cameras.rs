@@ -17,8 +17,8 @@ use crate::frames::root::Root;
 use crate::frames::watch::{Change, DirId};
 use crate::server::cameras::camera::Camera;
 use crate::server::client_id::ClientId;
-use crate::server::http::route::Which;
 use crate::server::roster::{Missing, TooMany};
+use crate::server::want::Which;
 use crate::server::{CameraName, Name, Server};
 
 impl Server {

@@ -26,7 +26,6 @@ pub mod outbox;
 mod settings;
 mod stream;
 mod trial;
-mod want;
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -34,13 +33,13 @@ use std::time::Instant;
 pub use self::settings::Settings;
 use self::stream::Stream;
 use self::trial::Trial;
-pub use self::want::{Look, Report, Want};
-use crate::server::connection::outbox::{Outbox, Output, Shot};
-use crate::server::http::quirks::Quirks;
+use crate::server::connection::outbox::{Outbox, Output};
+use crate::server::http::quirks::{Facts, Quirks};
 use crate::server::http::request::{MAX_HEAD, asks_for_head};
 use crate::server::http::response::{self, Status};
-use crate::server::http::route::Terms;
+use crate::server::shot::Shot;
 use crate::server::stats::{CloseReason, Stats};
+use crate::server::want::{Look, Report, Terms, Want};
 
 #[derive(Debug)]
 enum State {
@@ -257,7 +256,7 @@ impl<F> Connection<F> {
                 let keep_alive = snapshot.keep_alive;
                 stats.snapshots += 1;
                 let age = now.saturating_duration_since(shot.taken);
-                let frame = shot.facts(true);
+                let frame = facts(&shot, true);
                 self.say(response::snapshot_head(Some((frame, age)), keep_alive));
                 self.out.put(shot, b"");
                 self.state = State::Reply { keep_alive };
@@ -280,7 +279,7 @@ impl<F> Connection<F> {
         stats.repeats += u64::from(stream.have == Some(shot.number));
         stream.begin(&shot, now);
         let (quirks, fps) = (&stream.quirks, stream.rate.at(now).round() as u32);
-        quirks.write_part_head(self.out.bytes(), &shot.facts(online), fps);
+        quirks.write_part_head(self.out.bytes(), &facts(&shot, online), fps);
         if quirks.zero_data {
             self.out.bytes().extend(quirks.delimiter());
         } else {
@@ -456,6 +455,16 @@ impl<F> Connection<F> {
             self.shut_down = true;
             self.state = State::Drain { since: now };
         }
+    }
+}
+
+/// What a picture's head says about this frame.
+fn facts<F>(shot: &Shot<F>, online: bool) -> Facts {
+    Facts {
+        len: shot.len,
+        captured: shot.captured,
+        picture: shot.picture,
+        online,
     }
 }
 

@@ -9,9 +9,9 @@ use crate::frames::frame::Frame;
 use crate::server::cameras::camera::Choice;
 use crate::server::client::Begun;
 use crate::server::client_id::ClientId;
-use crate::server::connection::Want;
-use crate::server::connection::outbox::Shot;
+use crate::server::shot::Shot;
 use crate::server::stats::CloseReason;
+use crate::server::want::Want;
 use crate::server::{Server, Timer};
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues

@@ -20,8 +20,8 @@ use crate::server::cameras::camera::Camera;
 use crate::server::cameras::condition::{Finding, Phase};
 use crate::server::client::Client;
 use crate::server::client_id::ClientId;
-use crate::server::connection::{Look, Report};
 use crate::server::http::quirks::Quirks;
+use crate::server::want::{Look, Report};
 use crate::time::clock::unix_time;
 
 /// RFC 8259, section 11.

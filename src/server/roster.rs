@@ -8,7 +8,7 @@
 //! This is pure bookkeeping: it knows neither the contents of directories nor the viewers.
 
 use crate::frames::name::Name;
-use crate::server::http::route::Which;
+use crate::server::want::Which;
 
 /// How many names a server accepts in its lifetime. Without a limit, anyone who can write into a root could make up
 /// new ones for ever.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
 use lazycam::frames::frame::{Frame, LARGEST};
-use lazycam::server::connection::outbox::Shot;
+use lazycam::server::shot::Shot;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// The directory itself, wherever links lead.

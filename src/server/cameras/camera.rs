@@ -23,7 +23,7 @@ use crate::picture::jpeg::Picture;
 use crate::server::cameras::condition::{Condition, Finding};
 use crate::server::cameras::intervals::Intervals;
 use crate::server::cameras::notice::Notices;
-use crate::server::connection::outbox::Shot;
+use crate::server::shot::Shot;
 use crate::server::stats::Stats;
 
 /// If a request for a frame brought nothing, it is repeated after this long while somebody waits. The producer may

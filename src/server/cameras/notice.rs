@@ -24,7 +24,7 @@ use crate::picture::canvas::{Area, Canvas, Colour, GLYPH};
 use crate::picture::encode::Encoder;
 use crate::picture::jpeg::Picture;
 use crate::server::cameras::condition::Finding;
-use crate::server::connection::outbox::Shot;
+use crate::server::shot::Shot;
 use crate::time::date::date;
 
 /// The size for a camera of which no picture was seen.

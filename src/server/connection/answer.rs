@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::stream::Stream;
 use super::trial::Trial;
-use super::{Connection, Report, Settings, Snapshot, State};
+use super::{Connection, Settings, Snapshot, State};
 use crate::server::auth::Entry;
 use crate::server::http::cors;
 use crate::server::http::page;
@@ -16,6 +16,7 @@ use crate::server::http::response::{self, NOT_KEPT, PICTURE_CACHE, Status};
 use crate::server::http::route::{self, ALLOW, NoRoute, Resource};
 use crate::server::roster::Missing;
 use crate::server::stats::Stats;
+use crate::server::want::Report;
 
 impl<F> Connection<F> {
     /// Answers the next request, if it is complete. Further requests stay in the input until it is answered.

@@ -5,51 +5,11 @@
 //! that the states of a connection can be tested without a file.
 
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
 
-use crate::picture::jpeg::Picture;
-use crate::server::http::quirks::Facts;
+use crate::server::shot::Shot;
 
 /// A buffer of at most this size is kept for the next frame; the head of a part fits into it.
 const KEPT: usize = 128;
-
-/// A frame as the server hands it out.
-#[derive(Debug)]
-pub struct Shot<F> {
-    /// The open file.
-    pub file: Rc<F>,
-    /// Its length in bytes.
-    pub len: u64,
-    /// When it was captured, by the wall clock.
-    pub captured: SystemTime,
-    /// When it was captured, by the monotonic clock, from which ages are computed.
-    pub taken: Instant,
-    /// Its size in pixels.
-    pub picture: Picture,
-    /// A number that grows from frame to frame of a camera.
-    pub number: u64,
-}
-
-impl<F> Shot<F> {
-    /// The facts that are reported about this frame.
-    pub fn facts(&self, online: bool) -> Facts {
-        Facts {
-            len: self.len,
-            captured: self.captured,
-            picture: self.picture,
-            online,
-        }
-    }
-}
-
-impl<F> Clone for Shot<F> {
-    fn clone(&self) -> Self {
-        Shot {
-            file: Rc::clone(&self.file),
-            ..*self
-        }
-    }
-}
 
 /// The next thing to send.
 #[derive(Debug)]

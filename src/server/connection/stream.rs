@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::Settings;
 use crate::picture::jpeg::Picture;
-use crate::server::connection::outbox::{Outbox, Shot};
+use crate::server::connection::outbox::Outbox;
 use crate::server::http::quirks::Quirks;
+use crate::server::shot::Shot;
 use crate::time::rate::Rate;
 
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::frames::name::Name;
 use crate::server::http::request::split_absolute;
+use crate::server::want::{Terms, Which};
 
 /// The methods that every resource has.
 pub const ALLOW: &str = "GET, HEAD, OPTIONS";
@@ -23,17 +24,6 @@ const LOWEST_FPS: f64 = 0.25;
 
 /// Above this rate, a limit makes no difference.
 const HIGHEST_FPS: f64 = 10_000.0;
-
-/// Which camera a URL means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// No camera is named: the one that URLs without a name mean.
-    Default,
-    /// The one with this number (`?action=stream_1`).
-    Number(usize),
-    /// The one with this name (`/front/stream`).
-    Name(Name),
-}
 
 /// What a client can ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,17 +64,6 @@ pub enum Resource {
     Icon,
     /// The server as a whole: the target `*` of OPTIONS.
     Server,
-}
-
-/// Which frames the client of a snapshot accepts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Terms {
-    /// `max_age=` in seconds: a frame that is no older than this will do.
-    pub max_age: Option<Duration>,
-    /// `after=`: not the frame with this `X-Timestamp`, but a later one.
-    pub after: Option<Duration>,
-    /// `wake=0`: the frame that a viewer took last, however old it is. The camera is not asked for another.
-    pub last_taken: bool,
 }
 
 /// Why a target leads nowhere.

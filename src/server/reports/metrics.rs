@@ -16,9 +16,9 @@ use crate::frames::state;
 use crate::json::number;
 use crate::server::Server;
 use crate::server::cameras::condition::Phase;
-use crate::server::connection::Look;
 use crate::server::http::response::Status;
 use crate::server::stats::{Ages, CloseReason};
+use crate::server::want::Look;
 use crate::time::clock::unix_time;
 
 /// The media type of the text format (from its "Basic info").

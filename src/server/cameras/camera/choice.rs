@@ -10,11 +10,10 @@ use super::Camera;
 use crate::frames::frame::Frame;
 use crate::picture::jpeg::Picture;
 use crate::server::cameras::condition::Finding;
-use crate::server::connection::Want;
-use crate::server::connection::outbox::Shot;
-use crate::server::http::route::Terms;
 use crate::server::pacing::{self, Newest, Path, Turn};
+use crate::server::shot::Shot;
 use crate::server::stats::Stats;
+use crate::server::want::{Terms, Want};
 use crate::time::clock::unix_time;
 
 /// The interval of a camera about which nothing is known yet.

@@ -8,8 +8,8 @@ use super::choice::FRESH_LIMIT;
 use super::*;
 use crate::frames::demand::Demand;
 use crate::frames::publish::Publisher;
-use crate::server::connection::Want;
 use crate::server::pacing::Path;
+use crate::server::want::Want;
 
 /// A frame that consists of hardly more than its markers.
 const JPEG: &[u8] = &[

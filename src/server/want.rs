@@ -1,9 +1,34 @@
-//! What a connection waits for, expressed in a form for the parts of the server that can provide it.
+//! What clients wait for, in the words of those that can provide it: which camera, which frame of it, which report.
+//!
+//! This is all that connections and cameras have in common: a connection says what it wants, a camera says whether it
+//! has it, and neither knows the other. Nothing here is HTTP; `http/route.rs` reads it from URLs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::frames::name::Name;
 use crate::picture::jpeg::Picture;
-use crate::server::http::route::Terms;
+
+/// Which camera a URL means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// No camera is named: the one that URLs without a name mean.
+    Default,
+    /// The one with this number (`?action=stream_1`).
+    Number(usize),
+    /// The one with this name (`/front/stream`).
+    Name(Name),
+}
+
+/// Which frames the client of a snapshot accepts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Terms {
+    /// `max_age=` in seconds: a frame that is no older than this will do.
+    pub max_age: Option<Duration>,
+    /// `after=`: not the frame with this `X-Timestamp`, but a later one.
+    pub after: Option<Duration>,
+    /// `wake=0`: the frame that a viewer took last, however old it is. The camera is not asked for another.
+    pub last_taken: bool,
+}
 
 /// A frame that the connection waits for.
 #[derive(Clone, Debug, PartialEq)]
