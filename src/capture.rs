@@ -14,9 +14,11 @@
 //! With the camera off there are no deadlines, and only signals, the directory and /dev are watched: the process
 //! sleeps until one of them has something to report.
 
-mod devices;
+pub mod devices;
 #[cfg(feature = "libcamera")]
 pub mod libcamera;
+#[cfg(any(feature = "libcamera-static", test))]
+mod libcamera_tuning;
 pub mod lifecycle;
 mod outlet;
 mod pace;
@@ -25,9 +27,6 @@ mod report;
 pub mod settings;
 pub mod source;
 pub mod stdin;
-#[cfg(all(test, not(feature = "libcamera")))]
-#[path = "capture/libcamera/tuning.rs"]
-mod tuning;
 pub mod v4l2;
 
 use std::path::PathBuf;

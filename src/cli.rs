@@ -13,9 +13,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
+use crate::capture::settings::Assignment;
 use crate::capture::source::Kind;
-use crate::capture::v4l2::{Assignment, Fourcc};
 use crate::frames::name::Name;
+use crate::picture::format::Fourcc;
 use crate::server::Address;
 pub use camera::{Camera, Frames};
 

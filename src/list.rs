@@ -11,9 +11,11 @@ mod libcamera;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use crate::capture::v4l2::{Control, Device, Fourcc, Sizes, readable_formats, video_nodes};
+use crate::capture::devices::video_nodes;
+use crate::capture::v4l2::{Control, Device, readable_formats};
 use crate::error::{Context, Result};
 use crate::json::{list, quoted};
+use crate::picture::format::{Fourcc, Sizes};
 
 /// Writes the list to standard output.
 pub fn run(json: bool) -> Result<()> {

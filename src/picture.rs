@@ -9,10 +9,16 @@
 //! | `pixels` | raw formats become planes |
 //! | `canvas` | draws: the test pattern, and what a stream shows when its camera is lost |
 //! | [`encode`] | planes become a JPEG |
+//! | [`format`] | codes, sizes and layouts of pixel formats |
 
 pub(crate) mod canvas;
 pub mod encode;
+pub mod format;
 pub mod jpeg;
 pub(crate) mod mjpeg;
 pub(crate) mod pixels;
 pub mod split;
+
+/// Files larger than this are not frames: 32 MiB, in bytes. A picture of 16 megapixels at full quality has about 16
+/// MiB.
+pub const LARGEST: u64 = 32 << 20;

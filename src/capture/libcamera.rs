@@ -35,8 +35,6 @@ mod configure;
 mod controls;
 mod find;
 mod formats;
-#[cfg(any(feature = "libcamera-static", test))]
-mod tuning;
 
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};

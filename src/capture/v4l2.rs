@@ -38,21 +38,21 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 use rustix::io::Errno;
 
-pub use crate::capture::devices::video_nodes;
-use crate::capture::devices::{self, Watch};
+use crate::capture::devices::{self, Watch, video_nodes};
 use crate::capture::settings::Settings;
 use crate::capture::source::{Captured, Facts, Source, Trouble, patience};
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
+use crate::picture::format::Format;
 use crate::picture::jpeg::Picture;
 use crate::picture::mjpeg;
 use crate::picture::pixels::Unpacker;
 use crate::time::clock::{monotonic, realtime};
 use choice::choose;
 pub use choice::{first_camera, readable_formats};
-pub use controls::{Assignment, Control, Kind as ControlKind};
+pub use controls::{Control, Kind as ControlKind};
 pub use device::{Card, Device};
-pub use format::{Format, Fourcc, Interval, Sizes};
+pub use format::Interval;
 use ioctl::{Buffers, Filled};
 
 /// One buffer that we hold, one that the driver fills, and two that wait: they give the loop time while it works on

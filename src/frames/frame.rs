@@ -19,11 +19,8 @@ use rustix::io::{Errno, pread};
 
 use crate::error::{Context, Error, Result};
 use crate::frames::CURRENT;
+use crate::picture::LARGEST;
 use crate::picture::jpeg::{self, Defect, Picture};
-
-/// Files larger than this are not frames: 32 MiB, in bytes. A picture of 16 megapixels at full quality has about 16
-/// MiB.
-pub const LARGEST: u64 = 32 << 20;
 
 /// The number of bytes read at first to find the scan. The headers of all cameras tried fit in it.
 const PREFIX: usize = 2 << 10;

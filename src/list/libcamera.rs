@@ -2,7 +2,7 @@
 
 use super::{Camera, Format, ListedControl, Size, list, quoted};
 use crate::capture::libcamera::{Control, Listed, ListedFormat};
-use crate::capture::v4l2::Sizes;
+use crate::picture::format::Sizes;
 
 impl Camera {
     pub(super) fn of_libcamera(listed: &Listed) -> Self {

@@ -11,8 +11,8 @@
 //! BT.2020 and SMPTE 240M, whose colours come out slightly wrong, and the position of chroma samples between the
 //! pixels.
 
-use crate::capture::v4l2::{Format, Fourcc};
 use crate::picture::encode::Planes;
+use crate::picture::format::{Format, Fourcc};
 
 /// How to interpret the bytes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@
 use std::mem;
 use std::ops::Range;
 
-use crate::frames::frame::LARGEST;
+use crate::picture::LARGEST;
 use crate::picture::jpeg::{self, Defect, Picture, marker};
 
 /// The maximum length of a frame in bytes, the same as for readers of frames. A longer one means that the end was

@@ -19,10 +19,11 @@ use crate::common::{PATIENCE, Scratch, eventually, jpeg, pending, put, queue_lim
 use lazycam::capture::source::{Captured, Source, Trouble};
 use lazycam::capture::{self, Options};
 use lazycam::frames::demand::{Demand, Seen};
-use lazycam::frames::frame::{self, Frame, LARGEST, Links, NoFrame};
+use lazycam::frames::frame::{self, Frame, Links, NoFrame};
 use lazycam::frames::publish::Publisher;
 use lazycam::frames::state::{Phase, State};
 use lazycam::frames::watch::{Change, Watcher};
+use lazycam::picture::LARGEST;
 use lazycam::snapshot;
 
 #[test]

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use lazycam::frames::frame::{Frame, LARGEST};
+use lazycam::frames::frame::Frame;
+use lazycam::picture::LARGEST;
 use lazycam::server::shot::Shot;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 

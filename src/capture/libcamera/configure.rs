@@ -16,9 +16,9 @@ use libcamera::utils::UniquePtr;
 use log::info;
 
 use super::{controls, formats};
-use crate::capture::settings::Settings;
-use crate::capture::v4l2::{Assignment, Format, Fourcc, Sizes};
+use crate::capture::settings::{Assignment, Settings};
 use crate::error::{Error, Result};
+use crate::picture::format::{Format, Fourcc, Sizes};
 use crate::picture::pixels::Unpacker;
 
 /// One buffer that we hold, one that is being filled, and two that wait, as in the source `v4l2`.

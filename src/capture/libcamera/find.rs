@@ -15,13 +15,13 @@ use super::configure::{generated, offered, orientations, sizes};
 use super::controls::{self, Control};
 use super::formats;
 use crate::capture::source::CameraName;
-use crate::capture::v4l2::Sizes;
 use crate::error::{Error, Result};
+use crate::picture::format::Sizes;
 
 /// Starts libcamera, which looks for cameras and reads their tuning files.
 fn started() -> io::Result<CameraManager> {
     #[cfg(feature = "libcamera-static")]
-    let _while_it_looks = super::tuning::offer();
+    let _while_it_looks = crate::capture::libcamera_tuning::offer();
     CameraManager::new()
 }
 

@@ -6,7 +6,7 @@
 
 use libcamera::pixel_format::PixelFormat;
 
-use crate::capture::v4l2::Fourcc;
+use crate::picture::format::Fourcc;
 
 /// DRM's code and ours, the best first: JPEG costs nothing, and YUV 4:2:0 with three planes does not even have to be
 /// copied.

@@ -1,8 +1,10 @@
 //! Chooses the camera, its format and its size: what was asked for, or else what costs least.
 
-use super::{Device, Fourcc, video_nodes};
+use super::Device;
+use crate::capture::devices::video_nodes;
 use crate::capture::settings::Settings;
 use crate::error::{Error, Result};
+use crate::picture::format::Fourcc;
 use crate::picture::pixels::{PREFERENCE, Pixels, Unpacker};
 
 /// The size to ask for when none is given: every camera has it or something close to it.

@@ -9,12 +9,12 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
-use std::str::FromStr;
 
 use rustix::io::Errno;
 
 use super::device::{Device, text};
 use super::ioctl::{self, Plain};
+use crate::capture::settings::{Assignment, normalised};
 use crate::error::{Error, Result};
 
 /// V4L2_CTRL_FLAG_NEXT_CTRL: the control after this one.
@@ -34,35 +34,6 @@ const MOST: usize = 1024;
 /// V4L2_CID_BASE and V4L2_CID_CAMERA_CLASS_BASE, where the numbers of a camera's controls begin, each with a number
 /// of controls that no class exceeds.
 const CLASSES: [(u32, u32); 2] = [(0x0098_0900, 64), (0x009A_0900, 64)];
-
-/// A control to set, as given on the command line: `NAME=VALUE`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    /// The normalised name.
-    pub name: String,
-    /// The value, or the name of a menu item.
-    pub value: String,
-}
-
-impl FromStr for Assignment {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('=').map(|(name, value)| Assignment {
-            name: normalised(name),
-            value: value.trim().to_owned(),
-        });
-        parts
-            .filter(|parts| !parts.name.is_empty() && !parts.value.is_empty())
-            .ok_or_else(|| "a control is NAME=VALUE, such as brightness=10".into())
-    }
-}
-
-impl fmt::Display for Assignment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, self.value)
-    }
-}
 
 /// enum v4l2_ctrl_type, as far as it is supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,23 +283,6 @@ fn bitmask(value: &str) -> Option<i32> {
     Some(bits as i32)
 }
 
-/// The form in which v4l2-ctl writes a name.
-fn normalised(name: &str) -> String {
-    let mut words = String::new();
-    let mut between = false;
-    for c in name.chars() {
-        if !c.is_ascii_alphanumeric() {
-            between = !words.is_empty();
-            continue;
-        }
-        if std::mem::take(&mut between) {
-            words.push('_');
-        }
-        words.push(c.to_ascii_lowercase());
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,28 +329,6 @@ mod tests {
         }
         assert_eq!(numbers(&ids, &ids), []);
         assert_eq!(numbers(&[], &[]), []);
-    }
-
-    #[test]
-    fn names_are_made_as_v4l2_ctl_makes_them() {
-        for (name, expected) in [
-            ("Brightness", "brightness"),
-            ("White Balance, Automatic", "white_balance_automatic"),
-            ("Exposure Time, Absolute", "exposure_time_absolute"),
-            ("Focus (absolute)", "focus_absolute"),
-            ("  50 Hz ", "50_hz"),
-        ] {
-            assert_eq!(normalised(name), expected);
-        }
-    }
-
-    #[test]
-    fn an_assignment_is_a_name_and_a_value() {
-        let assignment: Assignment = "Power Line Frequency=50 Hz".parse().unwrap();
-        assert_eq!(assignment.to_string(), "power_line_frequency=50 Hz");
-        for bad in ["brightness", "=1", "brightness=", "()=1", ""] {
-            assert!(bad.parse::<Assignment>().is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
-use super::format::{Format, Fourcc, Interval, Sizes, given, has_frames, wanted};
+use super::format::{Interval, given, has_frames, wanted};
 use super::ioctl::{self, Plain};
 use crate::error::{Error, Result};
+use crate::picture::format::{Format, Fourcc, Sizes};
 
 /// V4L2_CAP_VIDEO_CAPTURE
 const CAP_VIDEO_CAPTURE: u32 = 0x1;
