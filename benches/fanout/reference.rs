@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use lazycam::frames::CURRENT;
-use lazycam::server::http::response;
+use lazycam::server::http::{part, response};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -178,7 +178,7 @@ fn open_newest(dir: &Path, number: u64, how: How) -> Outcome<Frame> {
     }
     let since = Duration::new(about.st_mtime as u64, about.st_mtime_nsec as u32);
     let mut head = Vec::new();
-    response::write_part_head(&mut head, len as u64, SystemTime::UNIX_EPOCH + since, "");
+    part::write_part_head(&mut head, len as u64, SystemTime::UNIX_EPOCH + since, "");
     Ok(Frame {
         file,
         inode: about.st_ino,
@@ -242,8 +242,7 @@ impl Client {
                 }
                 Err(errno) => return Err(errno),
             }
-            let whole =
-                self.greeting.len() + frame.head.len() + frame.len + response::DELIMITER.len();
+            let whole = self.greeting.len() + frame.head.len() + frame.len + part::DELIMITER.len();
             if self.sent < whole {
                 self.sending = Some(frame);
             } else {
@@ -275,7 +274,7 @@ impl Client {
                 file - self.sent,
             )
         } else {
-            let rest = &response::DELIMITER[self.sent - file..];
+            let rest = &part::DELIMITER[self.sent - file..];
             send(&self.socket, rest, SendFlags::NOSIGNAL)
         }
     }
@@ -285,7 +284,7 @@ impl Client {
             &self.greeting[..],
             &frame.head[..],
             &frame.content[..],
-            response::DELIMITER,
+            part::DELIMITER,
         ];
         let mut slices = pieces.map(IoSlice::new);
         let mut rest = &mut slices[..];

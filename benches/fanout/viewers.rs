@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use lazycam::capture::pattern::stamp::Stamp;
-use lazycam::server::http::response::DELIMITER;
+use lazycam::server::http::part::DELIMITER;
 use lazycam::time::clock::monotonic;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::server::http::response::Status;
+use crate::server::http::status::Status;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

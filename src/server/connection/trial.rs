@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Connection, Settings, State};
 use crate::server::auth::{Credential, Entry};
 use crate::server::http::request::{Method, Request};
-use crate::server::http::response::Status;
+use crate::server::http::status::Status;
 use crate::server::stats::Stats;
 
 /// How long a credential waits for its proof at most, either behind wrong ones from the same address or for a thread.

@@ -4,7 +4,7 @@
 use httparse::Header;
 
 use super::fields::{list, values};
-use crate::server::http::response::Status;
+use crate::server::http::status::Status;
 
 /// Whether a body is announced, by a length or a transfer coding (RFC 9112, 6.3). Refused are lengths that are not
 /// numbers or contradict each other, a length together with a transfer coding, a transfer coding in HTTP/1.0, and a

@@ -15,14 +15,12 @@
 //! file tells the kernel that more follows.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
-
-use crate::picture::jpeg::Picture;
-use crate::server::http::request::{Request, escape, is_unreserved};
+use crate::server::http::part::{self, Facts};
+use crate::server::http::request::Request;
 use crate::server::http::response;
-use crate::server::http::route;
+use crate::server::http::target::{escape, is_unreserved, parameter};
 
 /// The head of a part about which nothing is known yet.
 const ADVANCE_HEAD: &str = "Content-Type: image/jpeg\r\n\r\n";
@@ -63,8 +61,8 @@ impl Quirks {
             .target
             .split_once('?')
             .map_or("", |(_, query)| query);
-        let flag = |name| route::parameter(query, name).map(is_true);
-        let key = route::parameter(query, "key");
+        let flag = |name| parameter(query, name).map(is_true);
+        let key = parameter(query, "key");
         let key = key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
         Quirks {
             // Unlike a counter, such a number does not come up again after the server was restarted.
@@ -97,7 +95,7 @@ impl Quirks {
         if self.advance_headers {
             ADVANCE_DELIMITER
         } else {
-            response::DELIMITER
+            part::DELIMITER
         }
     }
 
@@ -113,7 +111,7 @@ impl Quirks {
         } else {
             String::new()
         };
-        response::write_part_head(out, len, frame.captured, &extra);
+        part::write_part_head(out, len, frame.captured, &extra);
     }
 
     /// How long after it the frame that is sent now is sent again, if none follows it.
@@ -123,70 +121,6 @@ impl Quirks {
         } else {
             usual
         }
-    }
-}
-
-/// The facts about a picture that its head can contain.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// Its length in bytes.
-    pub len: u64,
-    /// When it was captured, by the wall clock.
-    pub captured: SystemTime,
-    /// Its size in pixels.
-    pub picture: Picture,
-    /// It comes from the camera, and does not take the place of a lost camera's picture.
-    pub online: bool,
-}
-
-impl Facts {
-    /// The ustreamer fields that have a meaning here. As in ustreamer, times are on the monotonic clock. No frame is
-    /// held back for being the same as the one before, so `Dropped` is always 0. When the frame was encoded and taken
-    /// over is not known to a server, and is left out.
-    fn part_fields(&self, fps: u32) -> String {
-        let (sent, latency) = self.times();
-        let fields = self.fields();
-        format!(
-            "{fields}\
-             X-UStreamer-Client-FPS: {fps}\r\n\
-             X-UStreamer-Grab-Time: {:.6}\r\n\
-             X-UStreamer-Send-Time: {sent:.6}\r\n\
-             X-UStreamer-Latency: {latency:.6}\r\n",
-            (sent - latency).max(0.0),
-        )
-    }
-
-    /// The same for a snapshot. Here ustreamer has other names for the times, and sends them without being asked.
-    pub fn snapshot_fields(&self) -> String {
-        let (sent, latency) = self.times();
-        let fields = self.fields();
-        format!(
-            "{fields}\
-             X-UStreamer-Grab-Timestamp: {:.6}\r\n\
-             X-UStreamer-Send-Timestamp: {sent:.6}\r\n",
-            (sent - latency).max(0.0),
-        )
-    }
-
-    fn fields(&self) -> String {
-        let Picture { width, height } = self.picture;
-        format!(
-            "X-UStreamer-Online: {}\r\n\
-             X-UStreamer-Dropped: 0\r\n\
-             X-UStreamer-Width: {width}\r\n\
-             X-UStreamer-Height: {height}\r\n",
-            self.online,
-        )
-    }
-
-    /// The current time on the monotonic clock, and the age of the picture, both in seconds.
-    fn times(&self) -> (f64, f64) {
-        let latency = SystemTime::now().duration_since(self.captured);
-        let clock = clock_gettime(ClockId::Monotonic);
-        (
-            clock.tv_sec as f64 + clock.tv_nsec as f64 / 1e9,
-            latency.unwrap_or_default().as_secs_f64(),
-        )
     }
 }
 

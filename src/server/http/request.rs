@@ -11,9 +11,9 @@
 use std::borrow::Cow;
 
 use super::fields::{list_if_there, values};
-pub(in crate::server) use super::target::{escape, is_unreserved, split_absolute};
+use super::{framing, target};
 use crate::server::http::preconditions::Preconditions;
-use crate::server::http::response::Status;
+use crate::server::http::status::Status;
 
 /// The maximum length of a request's head. Browsers send well under 1 KiB, but proxies add cookies of the site that
 /// they serve, and there must be room for a request line as long as RFC 9112 recommends.
@@ -154,10 +154,10 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
     let mut hosts = values(fields, "host");
     match (hosts.next(), hosts.next()) {
         (None, _) if minor_version == 0 => {}
-        (Some(host), None) if super::target::is_host(host) => {}
+        (Some(host), None) if target::is_host(host) => {}
         _ => return Err(Status::BadRequest),
     }
-    let body = super::framing::announces_body(fields, minor_version)?;
+    let body = framing::announces_body(fields, minor_version)?;
     let method = match head.method.unwrap_or_default() {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
@@ -168,12 +168,12 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
     };
     Ok(Request {
         method,
-        target: super::target::normal(head.path.unwrap_or_default()).ok_or(Status::BadRequest)?,
+        target: target::normal(head.path.unwrap_or_default()).ok_or(Status::BadRequest)?,
         minor_version,
         // With other methods, the subject of the request would come in its body.
         keep_alive: !body
             && matches!(method, Method::Get | Method::Head | Method::Options)
-            && super::framing::wants_keep_alive(fields, minor_version),
+            && framing::wants_keep_alive(fields, minor_version),
         authorization: values(fields, "authorization").next(),
         origin: values(fields, "origin").next(),
         accept: values(fields, "accept").next(),

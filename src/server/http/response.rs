@@ -8,13 +8,9 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use crate::server::http::page;
-use crate::server::http::quirks::Facts;
-use crate::time::clock::unix_time;
+use crate::server::http::part::{DELIMITER, Facts, write_frame_fields};
+use crate::server::http::status::Status;
 use crate::time::date::date_field;
-
-/// The delimiter behind every part of a stream, which is sent together with the part (RFC 2046, 5.1.1). The first one
-/// is sent with the reply's head, without the line break before it.
-pub const DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\n";
 
 /// After how many seconds a client that was turned away should try again.
 const RETRY_AFTER_SECS: u32 = 5;
@@ -33,84 +29,6 @@ pub const PICTURE_CACHE: &str = "\
 
 /// For resources that are different each time somebody asks.
 pub const NOT_KEPT: &str = "Cache-Control: no-store\r\n";
-
-/// The status codes of RFC 9110 and RFC 6585 that this server uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Status {
-    BadRequest,
-    Unauthorized,
-    NotFound,
-    MethodNotAllowed,
-    RequestTimeout,
-    PreconditionFailed,
-    UriTooLong,
-    HeadersTooLarge,
-    NotImplemented,
-    Unavailable,
-    VersionNotSupported,
-}
-
-impl Status {
-    /// Every status, in the order of the counters.
-    pub const ALL: [Status; 11] = [
-        Status::BadRequest,
-        Status::Unauthorized,
-        Status::NotFound,
-        Status::MethodNotAllowed,
-        Status::RequestTimeout,
-        Status::PreconditionFailed,
-        Status::UriTooLong,
-        Status::HeadersTooLarge,
-        Status::NotImplemented,
-        Status::Unavailable,
-        Status::VersionNotSupported,
-    ];
-
-    /// The code, the reason phrase, and a sentence for the person who sees it.
-    fn texts(self) -> (u16, &'static str, &'static str) {
-        match self {
-            Status::BadRequest => (
-                400,
-                "Bad Request",
-                "this is not a request that can be understood",
-            ),
-            Status::Unauthorized => (401, "Unauthorized", "authentication required"),
-            Status::NotFound => (
-                404,
-                "Not Found",
-                "there is nothing here; try /stream or /snapshot",
-            ),
-            Status::MethodNotAllowed => (405, "Method Not Allowed", "this resource is read-only"),
-            Status::RequestTimeout => {
-                (408, "Request Timeout", "the request did not arrive in time")
-            }
-            Status::PreconditionFailed => (412, "Precondition Failed", "no matching version"),
-            Status::UriTooLong => (414, "URI Too Long", "the address is too long"),
-            Status::HeadersTooLarge => (
-                431,
-                "Request Header Fields Too Large",
-                "the request is too long",
-            ),
-            Status::NotImplemented => (501, "Not Implemented", "not implemented by this server"),
-            Status::Unavailable => (
-                503,
-                "Service Unavailable",
-                "there is no picture for you now; try again",
-            ),
-            Status::VersionNotSupported => (
-                505,
-                "HTTP Version Not Supported",
-                "HTTP/1.0 and HTTP/1.1 are spoken here",
-            ),
-        }
-    }
-
-    /// The code alone, for counting.
-    pub fn code(self) -> u16 {
-        self.texts().0
-    }
-}
 
 /// The fields of every reply: whether the connection continues after it, and the date.
 fn general_fields(keep_alive: bool) -> String {
@@ -269,30 +187,6 @@ pub fn stream_head(field: &str, with_boundary: bool) -> Vec<u8> {
     head
 }
 
-/// Enough for the head of any part, so that writing one allocates only once.
-const PART_HEAD: usize = 128;
-
-/// Appends the head of a stream's part, with the additional fields in `extra`.
-pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime, extra: &str) {
-    out.reserve(PART_HEAD);
-    out.extend_from_slice(b"Content-Type: image/jpeg\r\n");
-    write_frame_fields(out, len, captured);
-    out.extend_from_slice(extra.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-/// `X-Timestamp` is the wall clock at capture, in seconds since 1970 with six decimal places.
-fn write_frame_fields(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
-    let since = unix_time(captured);
-    // Writing to a Vec cannot fail.
-    let _ = write!(
-        out,
-        "Content-Length: {len}\r\nX-Timestamp: {}.{:06}\r\n",
-        since.as_secs(),
-        since.subsec_micros(),
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,23 +199,6 @@ mod tests {
     fn the_first_boundary_follows_the_head_without_a_line_break() {
         let head = stream_head("", true);
         assert!(text(&head).ends_with("=boundarydonotcross\r\n\r\n--boundarydonotcross\r\n"));
-    }
-
-    /// OctoEverywhere looks for the end of the first part's head in the first 300 bytes of the body.
-    #[test]
-    fn boundary_and_part_head_stay_under_300_bytes() {
-        let mut part = Vec::new();
-        write_part_head(&mut part, u64::MAX, SystemTime::now(), "");
-        assert!(DELIMITER.len() + part.len() < 300);
-        assert!(text(&part).lines().all(|line| line.len() < 128));
-    }
-
-    #[test]
-    fn the_timestamp_has_six_digits() {
-        let mut part = Vec::new();
-        let captured = SystemTime::UNIX_EPOCH + Duration::from_micros(1_733_918_400_000_123);
-        write_part_head(&mut part, 5, captured, "");
-        assert!(text(&part).contains("X-Timestamp: 1733918400.000123\r\n"));
     }
 
     #[test]

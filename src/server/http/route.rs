@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use crate::frames::name::Name;
-use crate::server::http::request::split_absolute;
+use crate::server::http::target::{parameter, split_absolute};
 use crate::server::want::{Terms, Which};
 
 /// The methods that every resource has.
@@ -213,13 +213,6 @@ fn whole_micros(time: Duration) -> Duration {
 fn number(query: &str, name: &str) -> Option<f64> {
     let number = parameter(query, name)?.parse::<f64>().ok()?;
     (number.is_finite() && number >= 0.0).then_some(number)
-}
-
-/// The raw value of the first parameter with this name.
-pub(in crate::server) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query
-        .split(['&', '?', ';'])
-        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]

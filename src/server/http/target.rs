@@ -86,6 +86,13 @@ pub(in crate::server) fn split_absolute(target: &str) -> Option<(&str, &str)> {
     Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
 }
 
+/// The raw value of the first parameter with this name.
+pub(in crate::server) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query
+        .split(['&', '?', ';'])
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
 /// Whether the name of a host may contain this byte unescaped (RFC 3986, 3.2.2).
 fn is_in_a_name(byte: u8) -> bool {
     is_unreserved(byte) || b"!$&'()*+,;=".contains(&byte)

@@ -16,7 +16,7 @@ use crate::frames::state;
 use crate::json::number;
 use crate::server::Server;
 use crate::server::cameras::condition::Phase;
-use crate::server::http::response::Status;
+use crate::server::http::status::Status;
 use crate::server::stats::{Ages, CloseReason};
 use crate::server::want::Look;
 use crate::time::clock::unix_time;
