@@ -10,7 +10,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lazycam::picture::jpeg::Picture;
+use lazycam::picture::jpeg::Size;
 use lazycam::server::connection::outbox::Output;
 use lazycam::server::connection::{Connection, Settings};
 use lazycam::server::shot::Shot;
@@ -158,7 +158,7 @@ impl Scene {
             len: 500,
             captured: SystemTime::UNIX_EPOCH,
             taken: self.now,
-            picture: Picture { width, height: 480 },
+            picture: Size { width, height: 480 },
             number: self.frames,
         };
         self.connection.give(shot, self.now, &mut self.stats);

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 use disk::{contents, identity, inode, jpeg, make_another_kind, move_parent, number_in, remove};
 use lazycam::frames::CURRENT;
 use lazycam::frames::frame::{Frame, Links};
-use lazycam::picture::jpeg::Picture;
+use lazycam::picture::jpeg::Size;
 use lazycam::frames::watch::{Change, DirId, Watcher};
 use lazycam::server::cameras::camera::{Camera, Choice};
 use lazycam::server::pacing;
@@ -44,7 +44,7 @@ const MOST_STEPS: usize = 200;
 const FRESH: Duration = Duration::from_millis(2500);
 
 /// The size of every picture, in pixels.
-const SIZE: Picture = Picture {
+const SIZE: Size = Size {
     width: 16,
     height: 8,
 };

@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
         );
     }
     if let Ok(head) = head {
-        assert!(head.scan <= bytes.len() && head.picture.width > 0 && head.picture.height > 0);
+        assert!(head.scan <= bytes.len() && head.size.width > 0 && head.size.height > 0);
         assert_eq!(
             jpeg::head(&bytes[..head.scan]),
             Ok(head),
@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     match jpeg::check(bytes) {
         Ok(picture) => {
-            assert_eq!(head.map(|head| head.picture), Ok(picture));
+            assert_eq!(head.map(|head| head.size), Ok(picture));
             assert!(
                 bytes.starts_with(&[0xFF, marker::SOI]) && bytes.ends_with(&[0xFF, marker::EOI])
             );
@@ -60,8 +60,8 @@ fn check_hidden(bytes: &[u8]) {
     if let Ok(head) = jpeg::head(bytes) {
         assert_eq!(jpeg::hidden_pictures(&plain).count(), 0);
         assert_eq!(
-            jpeg::head(&plain).map(|head| head.picture),
-            Ok(head.picture)
+            jpeg::head(&plain).map(|head| head.size),
+            Ok(head.size)
         );
     }
 }

@@ -39,7 +39,7 @@ fn events(stream: &[u8], read: usize) -> (Vec<Event>, u64, Option<u64>) {
                 end = found.offset + found.len as u64;
                 let frame = splitter.frame(&found);
                 assert_eq!(frame, &stream[from..end as usize]);
-                assert_eq!(jpeg::check(frame), Ok(found.picture));
+                assert_eq!(jpeg::check(frame), Ok(found.size));
             }
             events.push(event);
         }

@@ -19,7 +19,7 @@ use crate::capture::pattern::stamp::Stamp;
 use crate::capture::source::{Captured, Facts, Source, Trouble};
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 
 mod card;
 pub mod stamp;
@@ -103,7 +103,7 @@ impl Source for Pattern {
     fn facts(&self) -> Facts {
         let (width, height) = self.size;
         Facts {
-            size: Some(Picture { width, height }),
+            size: Some(Size { width, height }),
             fps: Some(self.fps),
             quality: Some(self.encoder.quality()),
         }
@@ -228,7 +228,7 @@ mod tests {
             let (mut pattern, now) = started((width, height), 30.0, 50);
             number(&mut pattern, now).unwrap();
             let picture = jpeg::check(pattern.jpeg().unwrap());
-            assert_eq!(picture, Ok(Picture { width, height }));
+            assert_eq!(picture, Ok(Size { width, height }));
         }
     }
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::source::Facts;
 use crate::picture::format::Fourcc;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 
 /// For the sources `v4l2` and `libcamera`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,7 +28,7 @@ impl Settings {
     /// What is known about a camera that is not open: the size that was asked for, which is used for the picture that
     /// says why there is none.
     pub(super) fn facts(&self) -> Facts {
-        let size = self.size.map(|(width, height)| Picture { width, height });
+        let size = self.size.map(|(width, height)| Size { width, height });
         Facts {
             size,
             ..Facts::default()

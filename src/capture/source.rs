@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 
 /// The kinds of source, as `--source` names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub struct Captured {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Width and height in pixels.
-    pub size: Option<Picture>,
+    pub size: Option<Size>,
     /// The rate that it is set to, in frames per second.
     pub fps: Option<f64>,
     /// JPEG quality, if the frames are encoded here.

@@ -44,7 +44,7 @@ use crate::capture::source::{Captured, Facts, Source, Trouble, patience};
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
 use crate::picture::format::Format;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 use crate::picture::mjpeg;
 use crate::picture::pixels::Unpacker;
 use crate::time::clock::{monotonic, realtime};
@@ -286,7 +286,7 @@ impl Source for V4l2 {
         };
         let encodes = camera.unpacker.is_some();
         Facts {
-            size: Some(Picture { width, height }),
+            size: Some(Size { width, height }),
             fps: camera.fps,
             quality: encodes.then(|| self.encoder.quality()),
         }

@@ -20,7 +20,7 @@ use rustix::io::{Errno, pread};
 use crate::error::{Context, Error, Result};
 use crate::frames::CURRENT;
 use crate::picture::LARGEST;
-use crate::picture::jpeg::{self, Defect, Picture};
+use crate::picture::jpeg::{self, Defect, Size};
 
 /// The number of bytes read at first to find the scan. The headers of all cameras tried fit in it.
 const PREFIX: usize = 2 << 10;
@@ -53,7 +53,7 @@ pub struct Frame {
     file: OwnedFd,
     id: FileId,
     len: u64,
-    picture: Picture,
+    size: Size,
     captured: SystemTime,
 }
 
@@ -90,7 +90,7 @@ impl Frame {
         match len {
             0 => Err(NoFrame::NotYet),
             1..=LARGEST => Ok(Frame {
-                picture: check(&file, len)?,
+                size: check(&file, len)?,
                 captured: modified(&about),
                 id: id(&about),
                 file,
@@ -108,13 +108,13 @@ impl Frame {
         file.write_all(jpeg).doing(what)?;
         let file = OwnedFd::from(file);
         let len = jpeg.len() as u64;
-        let picture = check(&file, len).map_err(|problem| Error::Input(problem.to_string()))?;
+        let size = check(&file, len).map_err(|problem| Error::Input(problem.to_string()))?;
         let about = sys::fstat(&file).doing(what)?;
         Ok(Frame {
             id: id(&about),
             file,
             len,
-            picture,
+            size,
             captured,
         })
     }
@@ -126,8 +126,8 @@ impl Frame {
     }
 
     /// Its width and height in pixels.
-    pub fn picture(&self) -> Picture {
-        self.picture
+    pub fn size(&self) -> Size {
+        self.size
     }
 
     /// Which file it is.
@@ -193,7 +193,7 @@ fn directory_itself(dir: &Path) -> Result<OwnedFd, Errno> {
     })
 }
 
-fn check(file: &OwnedFd, len: u64) -> Result<Picture, NoFrame> {
+fn check(file: &OwnedFd, len: u64) -> Result<Size, NoFrame> {
     let head = match head_within(file, &mut [0; PREFIX]) {
         Err(NoFrame::Broken(Defect::Short)) if len > PREFIX as u64 => {
             head_within(file, &mut vec![0; LONG_PREFIX])
@@ -205,7 +205,7 @@ fn check(file: &OwnedFd, len: u64) -> Result<Picture, NoFrame> {
     if !jpeg::ends(&end[..read]) {
         return Err(NoFrame::Broken(Defect::NoEnd));
     }
-    Ok(head.picture)
+    Ok(head.size)
 }
 
 fn head_within(file: &OwnedFd, buffer: &mut [u8]) -> Result<jpeg::Head, NoFrame> {

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 use crate::frames::LOCK;
 use crate::frames::frame::{self, Links};
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 
 /// The name of the file.
 pub const STATE: &str = "state";
@@ -81,7 +81,7 @@ pub struct State {
     /// A description of the camera, for people.
     pub source: Option<String>,
     /// Width and height in pixels, if they are known before there is a frame.
-    pub size: Option<Picture>,
+    pub size: Option<Size>,
     /// The frame rate that it is set to, in frames per second.
     pub fps: Option<f64>,
     /// JPEG quality, 1 to 100, if the producer encodes the frames.
@@ -184,7 +184,7 @@ impl fmt::Display for State {
                 writeln!(f, "{key} {}", one_line(text))?;
             }
         }
-        if let Some(Picture { width, height }) = self.size {
+        if let Some(Size { width, height }) = self.size {
             writeln!(f, "size {width}x{height}")?;
         }
         if let Some(fps) = self.fps {
@@ -218,10 +218,10 @@ fn parse_time(text: &str) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(since)
 }
 
-fn parse_size(text: &str) -> Option<Picture> {
+fn parse_size(text: &str) -> Option<Size> {
     let (width, height) = text.split_once('x')?;
     let (width, height) = (width.parse().ok()?, height.parse().ok()?);
-    (width > 0 && height > 0).then_some(Picture { width, height })
+    (width > 0 && height > 0).then_some(Size { width, height })
 }
 
 /// Finds out whether some process holds the lock of a frame directory.
@@ -278,7 +278,7 @@ mod tests {
         State {
             why: Some("no such\ndevice ü".into()),
             source: Some("v4l2 /dev/video0".into()),
-            size: Some(Picture {
+            size: Some(Size {
                 width: 640,
                 height: 480,
             }),

@@ -150,7 +150,7 @@ fn insert_comment(comment: &[u8], into: &mut Vec<u8>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::jpeg::{self, Picture};
+    use crate::picture::jpeg::{self, Size};
 
     fn flat(width: u16, height: u16, quality: u8, comment: Option<&[u8]>) -> Vec<u8> {
         let plane = vec![100; usize::from(width) * usize::from(height)];
@@ -168,7 +168,7 @@ mod tests {
     fn odd_sizes_come_out_at_their_size_with_their_colour() {
         for (width, height) in [(1, 1), (17, 16), (16, 33), (319, 241)] {
             let jpeg = flat(width, height, 90, None);
-            assert_eq!(jpeg::check(&jpeg), Ok(Picture { width, height }));
+            assert_eq!(jpeg::check(&jpeg), Ok(Size { width, height }));
             let pixels = jpeg_decoder::Decoder::new(&jpeg[..]).decode().unwrap();
             // R = Y + 1.402 (Cr - 128), G = Y - 0.344 (Cb - 128) - 0.714 (Cr - 128), B = Y + 1.772 (Cb - 128)
             for pixel in pixels.chunks(3) {

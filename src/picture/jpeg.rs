@@ -70,14 +70,14 @@ pub mod marker {
 
 /// The size of a picture in pixels, as given in its frame header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct Size {
     /// Samples per line, at least 1.
     pub width: u16,
     /// Lines, at least 1.
     pub height: u16,
 }
 
-impl fmt::Display for Picture {
+impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)
     }
@@ -129,7 +129,7 @@ impl std::error::Error for Defect {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The picture's size.
-    pub picture: Picture,
+    pub size: Size,
     /// Offset of the first entropy-coded byte.
     pub scan: usize,
     /// Set if Huffman tables are missing: the offset of the first scan header's marker, if there is no table before
@@ -141,20 +141,20 @@ pub struct Head {
 /// Reads the chain of segments from SOI through the first scan header. [`Defect::Short`] means that a longer prefix
 /// of the same file may be valid; any other defect is final.
 pub fn head(bytes: &[u8]) -> Result<Head, Defect> {
-    let (mut picture, mut tables) = (None, false);
+    let (mut size, mut tables) = (None, false);
     for segment in Segments::of(bytes)? {
         let segment = segment?;
         match segment.code {
             marker::SOS => {
                 return Ok(Head {
-                    picture: picture.ok_or(Defect::NoSize)?,
+                    size: size.ok_or(Defect::NoSize)?,
                     scan: segment.end,
                     // The marker begins one byte before its code; fill bytes before that belong to nothing.
                     missing_tables: (!tables).then_some(segment.start - 1),
                 });
             }
             marker::DHT => tables = true,
-            code if marker::is_sof(code) => picture = Some(size(&segment)?),
+            code if marker::is_sof(code) => size = Some(size_of(&segment)?),
             _ => {}
         }
     }
@@ -182,10 +182,10 @@ pub fn ends(tail: &[u8]) -> bool {
 }
 
 /// Checks a whole file: its head, and EOI at the very end.
-pub fn check(bytes: &[u8]) -> Result<Picture, Defect> {
+pub fn check(bytes: &[u8]) -> Result<Size, Defect> {
     let head = head(bytes)?;
     if ends(bytes.get(head.scan..).unwrap_or_default()) {
-        Ok(head.picture)
+        Ok(head.size)
     } else {
         Err(Defect::NoEnd)
     }
@@ -203,7 +203,7 @@ pub fn comments(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The picture's size, from a frame header (T.81, B.2.2): precision, lines, samples per line, components.
-fn size(segment: &Segment<'_>) -> Result<Picture, Defect> {
+fn size_of(segment: &Segment<'_>) -> Result<Size, Defect> {
     let &[_, h1, h0, w1, w0, _, ..] = segment.body else {
         return Err(Defect::BadLength(segment.start));
     };
@@ -211,7 +211,7 @@ fn size(segment: &Segment<'_>) -> Result<Picture, Defect> {
     if width == 0 || height == 0 {
         return Err(Defect::ZeroSize);
     }
-    Ok(Picture { width, height })
+    Ok(Size { width, height })
 }
 
 /// One marker segment.
@@ -313,7 +313,7 @@ mod tests {
     const SOF: &[u8] = &[0xFF, 0xC0, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0];
     const SOS: &[u8] = &[0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0];
     const EOI: &[u8] = &[0xFF, 0xD9];
-    const PICTURE: Picture = Picture {
+    const SIZE: Size = Size {
         width: 64,
         height: 48,
     };
@@ -324,10 +324,10 @@ mod tests {
 
     #[test]
     fn a_whole_file_tells_its_size() {
-        assert_eq!(check(&whole()), Ok(PICTURE));
+        assert_eq!(check(&whole()), Ok(SIZE));
         let scan = whole().len() - 5;
         let head = head(&whole()).unwrap();
-        assert_eq!((head.picture, head.scan), (PICTURE, scan));
+        assert_eq!((head.size, head.scan), (SIZE, scan));
     }
 
     #[test]
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn fill_bytes_and_lone_markers_are_stepped_over() {
         let filled = [SOI, &[0xFF, 0xFF], SOF, &[0xFF, 0x01], SOS, EOI].concat();
-        assert_eq!(check(&filled), Ok(PICTURE));
+        assert_eq!(check(&filled), Ok(SIZE));
     }
 
     #[test]
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn huffman_tables_are_not_taken_for_a_frame_header() {
         let dht = [0xFF, 0xC4, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0];
-        assert_eq!(check(&[SOI, SOF, &dht, SOS, EOI].concat()), Ok(PICTURE));
+        assert_eq!(check(&[SOI, SOF, &dht, SOS, EOI].concat()), Ok(SIZE));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::mem;
 use std::ops::Range;
 
 use crate::picture::LARGEST;
-use crate::picture::jpeg::{self, Defect, Picture, marker};
+use crate::picture::jpeg::{self, Defect, Size, marker};
 
 /// The maximum length of a frame in bytes, the same as for readers of frames. A longer one means that the end was
 /// missed.
@@ -48,7 +48,7 @@ pub struct Found {
     /// Its length in bytes.
     pub len: usize,
     /// Its size in pixels.
-    pub picture: Picture,
+    pub size: Size,
 }
 
 /// What the next byte is expected to be.
@@ -273,7 +273,7 @@ impl Splitter {
             Ok(head) => Event::Frame(Found {
                 offset: self.base + self.start as u64,
                 len: bytes.len(),
-                picture: head.picture,
+                size: head.size,
             }),
             Err(defect) => Event::Broken(defect),
         }

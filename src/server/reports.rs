@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::frames::state;
 use crate::json::{NULL, list, number, object, plain, quoted};
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 use crate::server::Server;
 use crate::server::cameras::camera::Camera;
 use crate::server::cameras::condition::{Finding, Phase};
@@ -187,7 +187,7 @@ struct CameraFacts {
     name: String,
     finding: Finding,
     source: Option<String>,
-    size: Option<Picture>,
+    size: Option<Size>,
     quality: Option<u8>,
     desired_fps: Option<f64>,
     fps: f64,
@@ -263,7 +263,7 @@ impl CameraFacts {
 
 /// The members of `result` that ustreamer has, for this camera, or without one.
 fn as_ustreamer(camera: Option<&CameraFacts>, viewers: &[Viewer]) -> Vec<(&'static str, String)> {
-    let resolution = camera.and_then(|one| one.size).unwrap_or(Picture {
+    let resolution = camera.and_then(|one| one.size).unwrap_or(Size {
         width: 0,
         height: 0,
     });
@@ -299,7 +299,7 @@ fn as_ustreamer(camera: Option<&CameraFacts>, viewers: &[Viewer]) -> Vec<(&'stat
     ]
 }
 
-fn size(Picture { width, height }: Picture) -> String {
+fn size(Size { width, height }: Size) -> String {
     object([("width", width.to_string()), ("height", height.to_string())])
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 
 /// A frame as the server hands it out.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Shot<F> {
     /// When it was captured, by the monotonic clock, from which ages are computed.
     pub taken: Instant,
     /// Its size in pixels.
-    pub picture: Picture,
+    pub picture: Size,
     /// A number that grows from frame to frame of a camera.
     pub number: u64,
 }

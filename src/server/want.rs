@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::frames::name::Name;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 
 /// Which camera a URL means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Want {
         /// Whether it is time to repeat the last frame if there is no newer one.
         repeat: bool,
         /// The size of the frames so far, if there were any.
-        picture: Option<Picture>,
+        picture: Option<Size>,
     },
     /// A frame that meets the client's terms.
     Snapshot {

@@ -56,7 +56,7 @@ fn a_published_frame_is_what_a_reader_opens() {
     publisher.publish(&jpeg(9), captured).unwrap();
     let old = Frame::open(&dir).unwrap();
     assert_eq!(old.len(), jpeg(9).len() as u64);
-    assert_eq!((old.picture().width, old.picture().height), (16, 8));
+    assert_eq!((old.size().width, old.size().height), (16, 8));
     assert_eq!(old.captured(), captured);
     publisher.publish(&jpeg(10_000), captured).unwrap();
     assert_eq!(Frame::open(&dir).unwrap().len(), jpeg(10_000).len() as u64);
@@ -104,7 +104,7 @@ fn a_long_header_is_read_further() {
     bytes.resize(bytes.len() + 0xFF00 - 2, 7);
     bytes.extend(&jpeg(5)[2..]);
     put(scratch.path(), &bytes);
-    assert_eq!(Frame::open(scratch.path()).unwrap().picture().width, 16);
+    assert_eq!(Frame::open(scratch.path()).unwrap().size().width, 16);
 }
 
 #[test]

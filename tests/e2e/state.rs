@@ -17,7 +17,7 @@ use crate::common::process::{
 use crate::common::producer::{Camera, Hand};
 use crate::common::{Scratch, eventually};
 use lazycam::frames::state::{Phase, State};
-use lazycam::picture::jpeg::Picture;
+use lazycam::picture::jpeg::Size;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
@@ -449,7 +449,7 @@ fn a_viewer_who_comes_after_the_loss_sees_no_frame_from_before_it() {
     let mut hand = Hand::new(scratch.path(), Maker::new(5000));
     let server = serve(scratch.path(), &[]);
     hand.publish();
-    let size = Some(Picture {
+    let size = Some(Size {
         width: 400,
         height: 300,
     });

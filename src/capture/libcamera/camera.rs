@@ -26,7 +26,7 @@ use crate::capture::source::{CameraName, Facts};
 use crate::error::{Context, Error, Result};
 use crate::picture::encode::Encoder;
 use crate::picture::format::Format;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 use crate::picture::mjpeg;
 use crate::picture::pixels::Unpacker;
 
@@ -126,7 +126,7 @@ impl Camera {
         };
         let encodes = self.unpacker.is_some();
         Facts {
-            size: Some(Picture { width, height }),
+            size: Some(Size { width, height }),
             fps: self.fps,
             quality: encodes.then(|| encoder.quality()),
         }

@@ -258,6 +258,6 @@ fn of_several_frames_in_one_read_the_last_can_be_taken() {
         panic!("the third frame is whole");
     };
     assert_eq!(splitter.frame(&found), baseline());
-    assert_eq!(found.picture.width, 64);
+    assert_eq!(found.size.width, 64);
     assert_eq!(splitter.unfinished(), None);
 }

@@ -19,7 +19,7 @@ pub use self::choice::Choice;
 use crate::frames::frame::{self, FileId, Frame, Links, NoFrame};
 use crate::frames::name::Name;
 use crate::logging::Brake;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::{Condition, Finding};
 use crate::server::cameras::intervals::Intervals;
 use crate::server::cameras::notice::Notices;
@@ -72,7 +72,7 @@ pub(in crate::server) struct Seen {
     /// The same by the wall clock.
     pub(in crate::server) captured: SystemTime,
     pub(in crate::server) len: u64,
-    pub(in crate::server) picture: Picture,
+    pub(in crate::server) picture: Size,
 }
 
 impl Camera {
@@ -216,7 +216,7 @@ impl Camera {
         };
         self.last = Some((frame.id(), number));
         let taken = taken(frame.captured(), self.arrived, now);
-        let (len, captured, picture) = (frame.len(), frame.captured(), frame.picture());
+        let (len, captured, picture) = (frame.len(), frame.captured(), frame.size());
         self.notices.clear();
         self.seen = Some(Seen {
             taken,

@@ -22,13 +22,13 @@ use crate::frames::frame::Frame;
 use crate::logging::Brake;
 use crate::picture::canvas::{Area, Canvas, Colour, GLYPH};
 use crate::picture::encode::Encoder;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::Finding;
 use crate::server::shot::Shot;
 use crate::time::date::date;
 
 /// The size for a camera of which no picture was seen.
-const USUAL_SIZE: Picture = Picture {
+const USUAL_SIZE: Size = Size {
     width: 640,
     height: 480,
 };
@@ -86,7 +86,7 @@ impl Notices {
         &mut self,
         camera: &str,
         finding: Finding,
-        size: Option<Picture>,
+        size: Option<Size>,
         now: Instant,
     ) -> Result<Shot<Frame>, Option<Instant>> {
         let size = drawn_size(size.unwrap_or(USUAL_SIZE));
@@ -123,24 +123,19 @@ impl Notices {
 }
 
 /// The size itself, or the largest whole fraction (a half, a third, …) that is not too large to draw.
-fn drawn_size(Picture { width, height }: Picture) -> Picture {
-    let part = |by: u16| Picture {
+fn drawn_size(Size { width, height }: Size) -> Size {
+    let part = |by: u16| Size {
         width: (width / by).max(1),
         height: (height / by).max(1),
     };
-    let pixels = |size: &Picture| u32::from(size.width) * u32::from(size.height);
+    let pixels = |size: &Size| u32::from(size.width) * u32::from(size.height);
     let mut parts = (1..=u16::MAX).map(part);
     parts
         .find(|size| pixels(size) <= MOST_PIXELS)
         .unwrap_or(USUAL_SIZE)
 }
 
-fn make(
-    camera: &str,
-    finding: &Finding,
-    size: Picture,
-    now: Instant,
-) -> error::Result<Shot<Frame>> {
+fn make(camera: &str, finding: &Finding, size: Size, now: Instant) -> error::Result<Shot<Frame>> {
     let canvas = draw(&words(camera, finding), size);
     let mut jpeg = Vec::new();
     // The comment is for programs. A frame of the test pattern has its stamp in the same place.
@@ -152,7 +147,7 @@ fn make(
     let frame = Frame::in_memory(&jpeg, captured)?;
     Ok(Shot {
         len: frame.len(),
-        picture: frame.picture(),
+        picture: frame.size(),
         captured,
         taken: now,
         number: 0,
@@ -171,7 +166,7 @@ fn words(camera: &str, finding: &Finding) -> Vec<String> {
 }
 
 /// Draws the first line large on a band, and the others below it.
-fn draw(words: &[String], size: Picture) -> Canvas {
+fn draw(words: &[String], size: Size) -> Canvas {
     let mut canvas = Canvas::new(size.width, size.height);
     let (width, height) = (canvas.width, canvas.height);
     let scale = (width / (LETTERS * GLYPH)).clamp(1, 64);
@@ -250,8 +245,8 @@ mod tests {
         assert!(wrapped("", 4).is_empty());
     }
 
-    fn size(width: u16, height: u16) -> Picture {
-        Picture { width, height }
+    fn size(width: u16, height: u16) -> Size {
+        Size { width, height }
     }
 
     /// Notices, and a clock that only the test moves.
@@ -268,7 +263,7 @@ mod tests {
             }
         }
 
-        fn get(&mut self, why: &str, size: Picture) -> Result<Shot<Frame>, Option<Instant>> {
+        fn get(&mut self, why: &str, size: Size) -> Result<Shot<Frame>, Option<Instant>> {
             let finding = finding(why);
             self.notices.get("front", finding, Some(size), self.now)
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Settings;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 use crate::server::connection::outbox::Outbox;
 use crate::server::http::quirks::Quirks;
 use crate::server::shot::Shot;
@@ -15,7 +15,7 @@ pub(in crate::server) struct Stream {
     pub(in crate::server) period: Option<Duration>,
     pub(in crate::server) not_before: Instant,
     pub(in crate::server) have: Option<u64>,
-    pub(in crate::server) picture: Option<Picture>,
+    pub(in crate::server) picture: Option<Size>,
     /// When the last frame, or a picture in its place, is sent again if there is no newer one. The time counts from
     /// when the system has taken all of it, which on a slow line is long after it was begun.
     pub(in crate::server) repeat_at: Instant,

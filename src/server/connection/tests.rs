@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 
-const SIZE: Picture = Picture {
+const SIZE: Size = Size {
     width: 640,
     height: 480,
 };
@@ -52,7 +52,7 @@ impl Scene {
         self.connection.expire(self.now, settings, stats);
     }
 
-    fn shot(&self, number: u64, size: Picture) -> Shot<()> {
+    fn shot(&self, number: u64, size: Size) -> Shot<()> {
         Shot {
             file: Rc::new(()),
             len: 5000,
@@ -63,7 +63,7 @@ impl Scene {
         }
     }
 
-    fn give(&mut self, number: u64, size: Picture) {
+    fn give(&mut self, number: u64, size: Size) {
         let shot = self.shot(number, size);
         self.connection.give(shot, self.now, &mut self.stats);
     }
@@ -226,7 +226,7 @@ fn a_stream_ends_with_a_delimiter_when_the_picture_changes_its_size() {
     let mut scene = Scene::after(STREAM);
     scene.give(1, SIZE);
     scene.take(100);
-    scene.give(2, Picture { width: 320, ..SIZE });
+    scene.give(2, Size { width: 320, ..SIZE });
     assert_eq!(scene.take(100), "");
     assert!(scene.connection.take_shutdown());
 }

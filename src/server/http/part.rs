@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 use crate::time::clock::unix_time;
 
 /// The delimiter behind every part of a stream, which is sent together with the part (RFC 2046, 5.1.1). The first one
@@ -44,7 +44,7 @@ pub struct Facts {
     /// When it was captured, by the wall clock.
     pub captured: SystemTime,
     /// Its size in pixels.
-    pub picture: Picture,
+    pub picture: Size,
     /// It comes from the camera, and does not take the place of a lost camera's picture.
     pub online: bool,
 }
@@ -79,7 +79,7 @@ impl Facts {
     }
 
     fn fields(&self) -> String {
-        let Picture { width, height } = self.picture;
+        let Size { width, height } = self.picture;
         format!(
             "X-UStreamer-Online: {}\r\n\
              X-UStreamer-Dropped: 0\r\n\

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Camera;
 use crate::frames::frame::Frame;
-use crate::picture::jpeg::Picture;
+use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::Finding;
 use crate::server::pacing::{self, Newest, Path, Turn};
 use crate::server::shot::Shot;
@@ -96,7 +96,7 @@ impl Camera {
     fn notice(
         &mut self,
         trouble: Finding,
-        size: Option<Picture>,
+        size: Option<Size>,
         now: Instant,
     ) -> Result<Shot<Frame>, Option<Instant>> {
         let told = self.condition.told().and_then(|told| told.size);

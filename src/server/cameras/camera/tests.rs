@@ -17,7 +17,7 @@ const JPEG: &[u8] = &[
     0, 0x55, 0xFF, 0xD9,
 ];
 
-const PICTURE: Picture = Picture {
+const PICTURE: Size = Size {
     width: 16,
     height: 8,
 };
