@@ -24,15 +24,17 @@ mod client_id;
 pub mod connection;
 mod delivery;
 mod door;
+#[cfg(test)]
+mod fixture;
 pub mod http;
 pub mod pacing;
 mod reports;
 pub mod roster;
 pub mod shot;
 pub mod stats;
+mod turn;
 pub mod want;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,7 +42,7 @@ use log::info;
 use signal_hook::consts::SIGCHLD;
 
 use self::auth::verify::Checks;
-use self::cameras::camera::Camera;
+use self::cameras::Cameras;
 use self::client::Client;
 use self::client_id::ClientId;
 use self::connection::Settings;
@@ -48,14 +50,14 @@ use self::door::listen::Listener;
 pub use self::door::listen::{Address, can_listen};
 use self::door::places::Places;
 use self::roster::Roster;
-use self::stats::{CloseReason, Stats};
+use self::stats::CloseReason;
+use self::turn::{Name, Timer, Turn};
 use self::want::Report;
 use crate::activation::{Manager, Passed};
 use crate::error::{Context, Result};
-use crate::event::{Deadlines, Interest, NumberMap, Poll, Readiness, Signals};
+use crate::event::{Interest, NumberMap, Readiness, Signals};
 use crate::frames::name::Name as CameraName;
-use crate::frames::root::Root;
-use crate::frames::watch::{DirId, Watcher};
+use crate::frames::watch::{Change, DirId};
 use crate::logging::Brake;
 use crate::sandbox::Sandbox;
 
@@ -90,29 +92,6 @@ pub struct Options {
 
 /// How long streams have to finish their current frame after a stop signal.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
-
-/// The sources of events that the loop waits for.
-#[derive(Clone, Copy, Debug)]
-enum Name {
-    Signals,
-    Frames,
-    Checks,
-    Root,
-    Listener(usize),
-    Client(ClientId),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Timer {
-    Client(ClientId),
-    Accept,
-    Idle,
-    Watchdog,
-    Frames,
-    Checks,
-    Attendant,
-    StopLimit,
-}
 
 /// Something that runs in the server's loop beside the server: the supervisor of `lazycam run`.
 pub trait Attendant {
@@ -152,19 +131,9 @@ impl Attendant for Alone {
 /// A server with its sockets, ready to run.
 pub struct Server {
     options: Options,
-    settings: Settings,
-    poll: Poll<Name>,
-    timers: Deadlines<Timer>,
+    turn: Turn,
     signals: Signals,
-    watcher: Watcher,
-    root: Option<Root>,
-    /// Indexed by camera number.
-    cameras: Vec<Camera>,
-    directories: HashMap<DirId, usize>,
-    /// Limits the messages about cameras that come and go.
-    changes: Brake,
-    waiting: Vec<Vec<ClientId>>,
-    spare_list: Vec<ClientId>,
+    cameras: Cameras,
     listeners: Vec<Listener>,
     clients: NumberMap<ClientId, Client>,
     next_client: ClientId,
@@ -172,7 +141,6 @@ pub struct Server {
     places: Places,
     /// How many clients are being told that there is no place for them.
     turned_away: usize,
-    stats: Stats,
     /// Reports made in this turn of the loop.
     reports: Vec<(Report, String)>,
     started: Instant,
@@ -198,30 +166,22 @@ impl Server {
         manager: Manager,
     ) -> Result<Self> {
         door::gate::check_words(&options.open_sockets, listen, &passed)?;
-        let mut poll = Poll::new()?;
-        let signals = Signals::catch_ends(&[SIGCHLD])?;
-        let watcher = Watcher::new()?;
-        poll.add(&signals, Interest::Readable, Name::Signals)
-            .doing(|| "wait for signals".into())?;
-        poll.add(&watcher, Interest::Readable, Name::Frames)
-            .doing(|| "wait for frames".into())?;
         let settings = Settings {
             cameras: Roster::new(options.default_camera.clone()),
             origins: options.origins.clone(),
             ..Settings::default()
         };
+        let mut turn = Turn::new(settings, Instant::now())?;
+        let signals = Signals::catch_ends(&[SIGCHLD])?;
+        turn.poll
+            .add(&signals, Interest::Readable, Name::Signals)
+            .doing(|| "wait for signals".into())?;
+        let (root, default) = (options.root.as_deref(), options.default_camera.as_ref());
+        let cameras = Cameras::new(&options.cameras, root, default, &mut turn)?;
         let mut server = Server {
-            settings,
-            poll,
-            timers: Deadlines::new(),
+            turn,
             signals,
-            watcher,
-            root: None,
-            directories: HashMap::new(),
-            changes: Brake::new(Duration::from_secs(10)),
-            waiting: Vec::new(),
-            spare_list: Vec::new(),
-            cameras: Vec::new(),
+            cameras,
             listeners: Vec::new(),
             clients: NumberMap::default(),
             next_client: 0,
@@ -231,7 +191,6 @@ impl Server {
                 turned_away: 0,
             },
             turned_away: 0,
-            stats: Stats::default(),
             reports: Vec::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
@@ -245,7 +204,6 @@ impl Server {
             sandbox: Sandbox::default(),
             options,
         };
-        server.set_up_cameras()?;
         for address in listen {
             let open = server.is_open(|word| word.parse().as_ref() == Ok(address));
             for mut listener in Listener::bind(address)? {
@@ -254,7 +212,7 @@ impl Server {
             }
         }
         if let Some(checks) = &server.checks {
-            let poll = &mut server.poll;
+            let poll = &mut server.turn.poll;
             poll.add(checks, Interest::Readable, Name::Checks)
                 .doing(|| "wait for proofs of passwords".into())?;
         }
@@ -278,8 +236,10 @@ impl Server {
     /// Serves until a signal, the attendant, `--exit-idle` or the end of a passed connection stops it.
     pub fn run(mut self, attendant: &mut dyn Attendant) -> Result<()> {
         let mut now = Instant::now();
+        self.turn.now = now;
         self.manager.ready();
-        self.timers
+        self.turn
+            .timers
             .set(Timer::Watchdog, self.manager.next_ping(now));
         self.note_idleness(now);
         let first: Vec<_> = self.clients.keys().copied().collect();
@@ -287,21 +247,23 @@ impl Server {
             self.serve(id, now);
         }
         while !self.is_done() {
-            self.timers.set(Timer::Attendant, attendant.deadline());
-            self.timers.set(Timer::Frames, self.retry_at());
-            self.poll
-                .wait(self.timers.next())
+            self.turn.timers.set(Timer::Attendant, attendant.deadline());
+            self.turn.timers.set(Timer::Frames, self.cameras.retry_at());
+            self.turn
+                .poll
+                .wait(self.turn.timers.next())
                 .doing(|| "wait for events".into())?;
             now = Instant::now();
+            self.turn.now = now;
             self.reports.clear();
-            while let Some((name, readiness)) = self.poll.next_event() {
+            while let Some((name, readiness)) = self.turn.poll.next_event() {
                 self.dispatch(name, readiness, attendant, now)?;
             }
-            for timer in self.timers.take_due(now) {
+            for timer in self.turn.timers.take_due(now) {
                 self.expire(timer, attendant, now)?;
             }
         }
-        info!("{}", self.stats);
+        info!("{}", self.turn.stats);
         Ok(())
     }
 
@@ -318,9 +280,9 @@ impl Server {
     ) -> Result<()> {
         match name {
             Name::Signals => self.take_signals(attendant, now)?,
-            Name::Frames => self.take_changes(now)?,
+            Name::Frames => self.take_changes()?,
             Name::Checks => self.take_outcomes(now),
-            Name::Root => self.take_root_changes(now)?,
+            Name::Root => self.take_root_changes()?,
             Name::Listener(index) => self.accept(index, now)?,
             Name::Client(id) => {
                 if let Some(client) = self.clients.get_mut(&id) {
@@ -339,9 +301,9 @@ impl Server {
             Timer::Idle => self.end_idle(now)?,
             Timer::Watchdog => {
                 self.manager.ping();
-                self.timers.set(timer, self.manager.next_ping(now));
+                self.turn.timers.set(timer, self.manager.next_ping(now));
             }
-            Timer::Frames => self.retry(now),
+            Timer::Frames => self.retry(),
             Timer::Checks => self.check_next(now),
             Timer::Attendant => {
                 let verdict = attendant.wake(now)?;
@@ -361,10 +323,66 @@ impl Server {
             };
             self.obey(verdict, now);
             for number in ended {
-                self.vanish(number, now);
+                self.cameras.vanish(number, &mut self.turn);
+                self.end_viewers_of(number);
             }
         }
         Ok(())
+    }
+
+    fn take_changes(&mut self) -> Result<()> {
+        for change in self.cameras.read(&self.turn)? {
+            self.apply(change);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, change: (DirId, Change)) {
+        if let Some(camera) = self.cameras.apply(change, &self.turn) {
+            self.serve_waiting(camera);
+        }
+    }
+
+    fn take_root_changes(&mut self) -> Result<()> {
+        for gone in self.cameras.read_root(&mut self.turn)? {
+            self.end_viewers_of(gone);
+        }
+        Ok(())
+    }
+
+    fn retry(&mut self) {
+        for change in self.cameras.retry(&self.turn) {
+            self.apply(change);
+        }
+        for gone in self.cameras.retry_root(&mut self.turn) {
+            self.end_viewers_of(gone);
+        }
+    }
+
+    /// A camera has something new: looks at every client that waits for it.
+    fn serve_waiting(&mut self, camera: usize) {
+        let waiting = self.cameras.take_waiting(camera);
+        for id in &waiting {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.waiting = None;
+                self.serve(*id, self.turn.now);
+            }
+        }
+        self.cameras.put_back(waiting);
+    }
+
+    /// A camera has gone: ends the streams and snapshots of its viewers. Nobody else is affected.
+    fn end_viewers_of(&mut self, camera: usize) {
+        self.held.outdate(camera);
+        let (now, all) = (self.turn.now, self.clients.keys().copied());
+        for id in all.collect::<Vec<_>>() {
+            if let Some(client) = self.clients.get_mut(&id) {
+                let stats = &mut self.turn.stats;
+                if client.connection.camera_gone(camera, now, stats) {
+                    self.serve(id, now);
+                }
+            }
+        }
     }
 
     fn obey(&mut self, verdict: Verdict, now: Instant) {
@@ -382,16 +400,18 @@ impl Server {
         self.manager.stopping();
         for mut listener in std::mem::take(&mut self.listeners) {
             if let Some(registration) = listener.registration.take() {
-                self.poll.remove(listener.socket(), registration);
+                self.turn.poll.remove(listener.socket(), registration);
             }
         }
-        self.timers.set(Timer::Accept, None);
-        self.timers.set(Timer::Idle, None);
-        self.timers.set(Timer::StopLimit, Some(now + STOP_LIMIT));
+        self.turn.timers.set(Timer::Accept, None);
+        self.turn.timers.set(Timer::Idle, None);
+        self.turn
+            .timers
+            .set(Timer::StopLimit, Some(now + STOP_LIMIT));
         let all: Vec<_> = self.clients.keys().copied().collect();
         for id in all {
             if let Some(client) = self.clients.get_mut(&id) {
-                client.connection.stop(now, &mut self.stats);
+                client.connection.stop(now, &mut self.turn.stats);
             }
             self.serve(id, now);
         }

@@ -119,11 +119,12 @@ impl<'a> Scene<'a> {
         // Left over from the scene before.
         watcher.read(Instant::now(), &mut Vec::new()).unwrap();
         let name = "cam".parse().unwrap();
+        let (watched, now) = (watcher.is_watched(id), Instant::now());
         Scene {
             id,
-            camera: Camera::new(name, dir.clone(), Links::Follow, watcher.is_watched(id)),
+            camera: Camera::new(name, dir.clone(), Links::Follow, watched, now),
             stats: Stats::default(),
-            now: Instant::now(),
+            now,
             frames: Vec::new(),
             viewers: Default::default(),
             home: identity(&dir),

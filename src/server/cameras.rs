@@ -1,99 +1,147 @@
 //! The cameras that the server has: those named in its options, and those in a root, which come and go.
+//!
+//! Each camera is kept with its directory and with the clients that wait for its next frame. What it has is its own
+//! business (`camera.rs`), and who is given it that of `delivery.rs`. The roster, in which requests look cameras up,
+//! is changed here and nowhere else.
 
 pub mod camera;
 pub(in crate::server) mod condition;
 mod intervals;
 mod notice;
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use log::{debug, info};
 
 use crate::error::{Context, Error, Result};
 use crate::event::Interest;
 use crate::frames::frame::Links;
+use crate::frames::name::Name as CameraName;
 use crate::frames::root::Root;
-use crate::frames::watch::{Change, DirId};
+use crate::frames::watch::{Change, DirId, Watcher};
+use crate::logging::Brake;
 use crate::server::cameras::camera::Camera;
 use crate::server::client_id::ClientId;
 use crate::server::roster::{Missing, TooMany};
+use crate::server::turn::{Name, Turn};
 use crate::server::want::Which;
-use crate::server::{CameraName, Name, Server};
 
-impl Server {
-    /// Begins to watch what the options name.
-    pub(in crate::server) fn set_up_cameras(&mut self) -> Result<()> {
-        for (name, dir) in self.options.cameras.clone() {
-            if self.settings.cameras.number_of(&name).is_some() {
+/// All cameras of the server.
+#[derive(Debug)]
+pub(in crate::server) struct Cameras {
+    watcher: Watcher,
+    root: Option<Root>,
+    /// In the order of their numbers.
+    list: Vec<Kept>,
+    /// How many of them, the first ones, are named in the options. The others are in the root.
+    named: usize,
+    /// An empty list with room for the clients of one camera.
+    spare: Vec<ClientId>,
+    /// Limits the messages about cameras that come and go.
+    changes: Brake,
+}
+
+/// A camera that exists or existed.
+#[derive(Debug)]
+struct Kept {
+    camera: Camera,
+    /// Its directory, while it is followed.
+    followed: Option<DirId>,
+    /// The clients that wait for its next frame.
+    waiting: Vec<ClientId>,
+}
+
+impl Cameras {
+    /// Begins to watch the directories of the `named` cameras, and the root. There must be a camera that URLs without
+    /// a name mean (`default`, or the first one), unless it can still appear in the root.
+    pub(in crate::server) fn new(
+        named: &[(CameraName, PathBuf)],
+        root: Option<&Path>,
+        default: Option<&CameraName>,
+        turn: &mut Turn,
+    ) -> Result<Self> {
+        let mut cameras = Cameras {
+            watcher: Watcher::new()?,
+            root: root.map(Root::new).transpose()?,
+            list: Vec::new(),
+            named: named.len(),
+            spare: Vec::new(),
+            changes: Brake::new(Duration::from_secs(10)),
+        };
+        turn.poll
+            .add(&cameras.watcher, Interest::Readable, Name::Frames)
+            .doing(|| "wait for frames".into())?;
+        for (name, dir) in named {
+            if turn.settings.cameras.number_of(name).is_some() {
                 let message =
                     format!("two cameras are called '{name}'; give each a name: NAME=DIR");
                 return Err(Error::Usage(message));
             }
-            self.appear(&name, dir, Links::Follow);
+            cameras.appear(name, dir.clone(), Links::Follow, turn);
         }
-        if let Some(dir) = self.options.root.clone() {
-            let root = Root::new(&dir)?;
-            self.poll
-                .add(&root, Interest::Readable, Name::Root)
-                .doing(|| format!("wait for cameras in {}", dir.display()))?;
-            self.root = Some(root);
-            self.look_into_root(Instant::now());
-        } else if self.settings.cameras.find(&Which::Default) == Err(Missing::Away) {
-            let named = self.options.default_camera.as_ref();
-            let message = match named {
+        if let Some(root) = &cameras.root {
+            turn.poll
+                .add(root, Interest::Readable, Name::Root)
+                .doing(|| format!("wait for cameras in {}", root.dir().display()))?;
+            cameras.look_into_root(turn);
+        } else if turn.settings.cameras.find(&Which::Default) == Err(Missing::Away) {
+            let message = match default {
                 Some(name) => format!("--default-camera: there is no camera called '{name}'"),
                 None => "there is no camera: name a frame directory (--frames) or a root (--root)"
                     .into(),
             };
             return Err(Error::Usage(message));
         }
-        Ok(())
+        Ok(cameras)
     }
 
-    /// Reads what has happened in the frame directories.
-    pub(in crate::server) fn take_changes(&mut self, now: Instant) -> Result<()> {
+    /// Reads what has happened in the frame directories. Each change is to be applied by itself, and its camera's
+    /// clients served, before the next one.
+    pub(in crate::server) fn read(&mut self, turn: &Turn) -> Result<Vec<(DirId, Change)>> {
         let mut changes = Vec::new();
         self.watcher
-            .read(now, &mut changes)
+            .read(turn.now, &mut changes)
             .doing(|| "read the events of the frame directories".into())?;
-        self.apply_changes(changes, now);
-        Ok(())
+        Ok(changes)
     }
 
-    fn apply_changes(&mut self, changes: Vec<(DirId, Change)>, now: Instant) {
-        for (dir, change) in changes {
-            let Some(&index) = self.directories.get(&dir) else {
-                continue;
-            };
-            let camera = &mut self.cameras[index];
-            match change {
-                Change::Frame => camera.frame_arrived(now),
-                Change::State => camera.state_changed(),
-                Change::Returned | Change::Gone => {
-                    debug!("{}: {change:?}", camera.dir().display());
-                    match change {
-                        Change::Gone => camera.gone(),
-                        _ => camera.returned(),
-                    }
+    /// Takes note of what has happened in a frame directory. Returns the number of its camera.
+    pub(in crate::server) fn apply(
+        &mut self,
+        (dir, change): (DirId, Change),
+        turn: &Turn,
+    ) -> Option<usize> {
+        let is_its = |kept: &Kept| kept.followed == Some(dir);
+        let number = self.list.iter().position(is_its)?;
+        let camera = &mut self.list[number].camera;
+        match change {
+            Change::Frame => camera.frame_arrived(turn.now),
+            Change::State => camera.state_changed(),
+            Change::Returned | Change::Gone => {
+                debug!("{}: {change:?}", camera.dir().display());
+                match change {
+                    Change::Gone => camera.gone(),
+                    _ => camera.returned(),
                 }
             }
-            self.serve_waiting(index, now);
         }
+        Some(number)
     }
 
-    /// Reads what has happened in the root.
-    pub(in crate::server) fn take_root_changes(&mut self, now: Instant) -> Result<()> {
+    /// Reads what has happened in the root. Returns the numbers of the cameras that have gone.
+    pub(in crate::server) fn read_root(&mut self, turn: &mut Turn) -> Result<Vec<usize>> {
         let Some(root) = &mut self.root else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let changed = root
-            .read(now)
+            .read(turn.now)
             .doing(|| format!("read the events of {}", root.dir().display()))?;
-        if changed {
-            self.look_into_root(now);
-        }
-        Ok(())
+        Ok(if changed {
+            self.look_into_root(turn)
+        } else {
+            Vec::new()
+        })
     }
 
     /// When to try again to watch what could not be watched.
@@ -102,46 +150,53 @@ impl Server {
         self.watcher.retry_at().into_iter().chain(root).min()
     }
 
-    /// Tries again to watch what could not be watched.
-    pub(in crate::server) fn retry(&mut self, now: Instant) {
+    /// Tries again to watch the frame directories that could not be watched. Returns what that reveals.
+    pub(in crate::server) fn retry(&mut self, turn: &Turn) -> Vec<(DirId, Change)> {
         let mut changes = Vec::new();
-        self.watcher.retry(now, &mut changes);
-        self.apply_changes(changes, now);
-        if self.root.as_mut().is_some_and(|root| root.retry(now)) {
-            self.look_into_root(now);
+        self.watcher.retry(turn.now, &mut changes);
+        changes
+    }
+
+    /// Does the same for the root. Returns the numbers of the cameras that have gone.
+    pub(in crate::server) fn retry_root(&mut self, turn: &mut Turn) -> Vec<usize> {
+        if self.root.as_mut().is_some_and(|root| root.retry(turn.now)) {
+            self.look_into_root(turn)
+        } else {
+            Vec::new()
         }
     }
 
-    /// Compares what is in the root with what was there before.
-    fn look_into_root(&mut self, now: Instant) {
+    /// Compares what is in the root with what was there before. Returns the numbers of the cameras that have gone.
+    fn look_into_root(&mut self, turn: &mut Turn) -> Vec<usize> {
         let Some(root) = &mut self.root else {
-            return;
+            return Vec::new();
         };
         let dir = root.dir().to_owned();
-        let Some(found) = root.cameras(now) else {
-            return;
+        let Some(found) = root.cameras(turn.now) else {
+            return Vec::new();
         };
-        let named = |name: &CameraName| self.options.cameras.iter().any(|(other, _)| other == name);
-        let entries = self.settings.cameras.entries().iter().enumerate();
-        let gone: Vec<_> = entries
-            .filter(|(_, one)| one.present && !named(&one.name) && !found.contains(&one.name))
+        let entries = turn.settings.cameras.entries().iter().enumerate();
+        let in_root = entries.skip(self.named);
+        let gone: Vec<_> = in_root
+            .filter(|(_, one)| one.present && !found.contains(&one.name))
             .map(|(number, _)| number)
             .collect();
-        let new: Vec<_> = found.into_iter().filter(|name| !named(name)).collect();
-        for number in gone {
-            self.vanish(number, now);
+        for number in &gone {
+            self.vanish(*number, turn);
         }
-        for name in new {
-            let there = Which::Name(name.clone());
-            if self.settings.cameras.find(&there).is_err() {
-                self.appear(&name, dir.join(name.as_str()), Links::Refuse);
+        for name in found {
+            let there = turn.settings.cameras.number_of(&name);
+            let is_served = there.is_some_and(|number| self.list[number].followed.is_some());
+            if !is_served && there.is_none_or(|number| number >= self.named) {
+                self.appear(&name, dir.join(name.as_str()), Links::Refuse, turn);
             }
         }
+        gone
     }
 
     /// A camera has appeared, possibly not for the first time.
-    fn appear(&mut self, name: &CameraName, dir: PathBuf, links: Links) {
-        let number = match self.settings.cameras.appear(name) {
+    fn appear(&mut self, name: &CameraName, dir: PathBuf, links: Links, turn: &mut Turn) {
+        let number = match turn.settings.cameras.appear(name) {
             Ok(number) => number,
             Err(TooMany(most)) => {
                 return debug!(
@@ -150,53 +205,83 @@ impl Server {
                 );
             }
         };
-        let watched = self.watcher.add(&dir);
-        self.directories.insert(watched, number);
-        if number == self.cameras.len() {
-            info!("camera {number} is {name}: {}", dir.display());
-            let is_watched = self.watcher.is_watched(watched);
-            let camera = Camera::new(name.clone(), dir, links, is_watched);
-            self.cameras.push(camera);
-            self.waiting.push(Vec::new());
-        } else {
-            if self.watcher.is_watched(watched) {
-                self.cameras[number].returned();
+        let followed = self.watcher.add(&dir);
+        let is_watched = self.watcher.is_watched(followed);
+        if let Some(kept) = self.list.get_mut(number) {
+            kept.followed = Some(followed);
+            if is_watched {
+                kept.camera.returned();
             }
-            self.tell_change(number, "is back", Instant::now());
+            self.tell_change(number, "is back", turn);
+        } else {
+            info!("camera {number} is {name}: {}", dir.display());
+            self.list.push(Kept {
+                camera: Camera::new(name.clone(), dir, links, is_watched, turn.now),
+                followed: Some(followed),
+                waiting: Vec::new(),
+            });
+        }
+    }
+
+    /// A camera has gone, or will deliver no more pictures. Its viewers are told by the owner.
+    pub(in crate::server) fn vanish(&mut self, number: usize, turn: &mut Turn) {
+        self.tell_change(number, "is gone", turn);
+        turn.settings.cameras.vanish(number);
+        let kept = &mut self.list[number];
+        kept.camera.gone();
+        if let Some(followed) = kept.followed.take() {
+            self.watcher.remove(followed);
         }
     }
 
     /// Limits the messages, because anybody who can write into a root can make its cameras come and go without end.
-    fn tell_change(&mut self, number: usize, what: &str, now: Instant) {
-        let dir = self.cameras[number].dir().display();
-        if let Some(more) = self.changes.pass(now) {
+    fn tell_change(&mut self, number: usize, what: &str, turn: &Turn) {
+        let dir = self.list[number].camera.dir().display();
+        if let Some(more) = self.changes.pass(turn.now) {
             info!(
                 "camera {number} {what}: {dir} ({more} more came or went since the last message)"
             );
         }
     }
 
-    /// A camera has gone: ends the streams and snapshots of its viewers. Nobody else is affected.
-    pub(in crate::server) fn vanish(&mut self, number: usize, now: Instant) {
-        self.tell_change(number, "is gone", now);
-        self.settings.cameras.vanish(number);
-        let watched = self
-            .directories
-            .iter()
-            .find(|(_, camera)| **camera == number);
-        if let Some(watched) = watched.map(|(watched, _)| *watched) {
-            self.directories.remove(&watched);
-            self.watcher.remove(watched);
-        }
-        self.cameras[number].gone();
-        self.held.outdate(number);
-        let all: Vec<ClientId> = self.clients.keys().copied().collect();
-        for id in all {
-            if let Some(client) = self.clients.get_mut(&id) {
-                if client.connection.camera_gone(number, now, &mut self.stats) {
-                    self.serve(id, now);
-                }
-            }
-        }
+    /// How many cameras exist or existed.
+    pub(in crate::server) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The camera with this number, which the roster gave out.
+    pub(in crate::server) fn camera(&mut self, number: usize) -> &mut Camera {
+        &mut self.list[number].camera
+    }
+
+    /// All of them, in the order of their numbers.
+    pub(in crate::server) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Camera> {
+        self.list.iter_mut().map(|kept| &mut kept.camera)
+    }
+
+    /// A client waits for the next frame of a camera.
+    pub(in crate::server) fn wait(&mut self, client: ClientId, number: usize) {
+        self.list[number].waiting.push(client);
+    }
+
+    /// A client does not wait for this camera any more.
+    pub(in crate::server) fn end_waiting(&mut self, client: ClientId, number: usize) {
+        self.list[number].waiting.retain(|other| *other != client);
+    }
+
+    /// The clients that wait for a frame of this camera; they wait no more. The list is to be given back, with
+    /// [`Cameras::put_back`], so that two lists take turns and neither has to grow again with every frame.
+    pub(in crate::server) fn take_waiting(&mut self, number: usize) -> Vec<ClientId> {
+        let spare = std::mem::take(&mut self.spare);
+        std::mem::replace(&mut self.list[number].waiting, spare)
+    }
+
+    /// Takes back a list that is no longer needed.
+    pub(in crate::server) fn put_back(&mut self, mut list: Vec<ClientId>) {
+        list.clear();
+        self.spare = list;
     }
 }
+
+#[cfg(test)]
+mod tests;

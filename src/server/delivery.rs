@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use log::debug;
 
 use crate::frames::frame::Frame;
+use crate::server::Server;
 use crate::server::cameras::camera::Choice;
 use crate::server::client::Begun;
 use crate::server::client_id::ClientId;
 use crate::server::shot::Shot;
 use crate::server::stats::CloseReason;
+use crate::server::turn::Timer;
 use crate::server::want::Want;
-use crate::server::{Server, Timer};
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
 /// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once
@@ -23,25 +24,6 @@ const FAIR_ROUNDS: usize = 8;
 const MEMORY_REST: Duration = Duration::from_millis(100);
 
 impl Server {
-    /// A camera has something new: looks at every client that waits for it.
-    pub(in crate::server) fn serve_waiting(&mut self, camera: usize, now: Instant) {
-        // Two lists take turns, so that neither has to grow again with every frame.
-        let spare = std::mem::take(&mut self.spare_list);
-        let mut waiting = std::mem::replace(&mut self.waiting[camera], spare);
-        for id in waiting.drain(..) {
-            if let Some(client) = self.clients.get_mut(&id) {
-                client.waiting = None;
-                self.serve(id, now);
-            }
-        }
-        self.spare_list = waiting;
-    }
-
-    /// Removes a client from the list of those that wait for a frame of `camera`.
-    pub(in crate::server) fn end_waiting(&mut self, id: ClientId, camera: usize) {
-        self.waiting[camera].retain(|other| *other != id);
-    }
-
     /// Brings a client as far as it can get now.
     pub(in crate::server) fn serve(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients.get_mut(&id) else {
@@ -55,7 +37,7 @@ impl Server {
         while self.go_round(id, now) {
             rounds += 1;
             if rounds == FAIR_ROUNDS {
-                self.timers.bring_forward(Timer::Client(id), now);
+                self.turn.timers.bring_forward(Timer::Client(id), now);
                 break;
             }
         }
@@ -70,7 +52,7 @@ impl Server {
         let Some(client) = self.clients.get_mut(&id) else {
             return false;
         };
-        let read = client.read(now, &self.settings, &mut self.stats);
+        let read = client.read(now, &self.turn.settings, &mut self.turn.stats);
         let admitted = self.examine(id, now);
         let given = self.deliver(id, now) || self.report(id, now);
         let Some(client) = self.clients.get_mut(&id) else {
@@ -79,8 +61,8 @@ impl Server {
         let expired = !given
             && client
                 .connection
-                .expire(now, &self.settings, &mut self.stats);
-        let wrote = client.write(now, &self.settings, &mut self.stats);
+                .expire(now, &self.turn.settings, &mut self.turn.stats);
+        let wrote = client.write(now, &self.turn.settings, &mut self.turn.stats);
         (read || admitted || given || expired || wrote) && client.connection.closed().is_none()
     }
 
@@ -93,33 +75,35 @@ impl Server {
             return false;
         };
         let index = want.camera();
-        let camera = &mut self.cameras[index];
-        match camera.choose(&want, || client.path(now), now, &mut self.stats) {
+        let camera = self.cameras.camera(index);
+        match camera.choose(&want, || client.path(now), now, &mut self.turn.stats) {
             Choice::Give(shot) => {
                 self.held.note(index, &shot);
                 let begun = begun(&want, &shot);
                 if let Begun::New { taken, .. } = begun {
-                    self.stats.hand_over(now.saturating_duration_since(taken));
+                    self.turn
+                        .stats
+                        .hand_over(now.saturating_duration_since(taken));
                 }
                 self.begin(id, shot, begun, now);
                 self.bound_held();
                 true
             }
             Choice::Notice(shot) => {
-                self.stats.notices += 1;
+                self.turn.stats.notices += 1;
                 let begun = Begun::Notice { len: shot.len };
                 self.begin(id, shot, begun, now);
                 true
             }
             Choice::Later(at) => {
-                client.connection.give_nothing(at, now, &self.settings);
+                client.connection.give_nothing(at, now, &self.turn.settings);
                 client.decide_at = at;
                 let before = client.waiting.replace(index);
                 if before != Some(index) {
-                    self.waiting[index].push(id);
+                    self.cameras.wait(id, index);
                     // Its last request concerned another camera, and ended without a frame.
                     if let Some(other) = before {
-                        self.end_waiting(id, other);
+                        self.cameras.end_waiting(id, other);
                     }
                 }
                 false
@@ -135,7 +119,7 @@ impl Server {
         client.decide_at = None;
         let heads_only = client.connection.quirks().is_some_and(|of| of.zero_data);
         client.begin_frame(now, if heads_only { 0 } else { shot.len });
-        let (connection, stats) = (&mut client.connection, &mut self.stats);
+        let (connection, stats) = (&mut client.connection, &mut self.turn.stats);
         match begun {
             Begun::Notice { .. } => connection.give_notice(shot, now, stats),
             Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, stats),
@@ -154,7 +138,7 @@ impl Server {
         let Some(index) = client.connection.sends_stream_of() else {
             return;
         };
-        let camera = &mut self.cameras[index];
+        let camera = self.cameras.camera(index);
         if !camera.was_asked() {
             let free = now + client.path(now).drains_in();
             client.decide_at = camera.prepare(free, now);
@@ -171,13 +155,13 @@ impl Server {
             return;
         }
         let times = [
-            client.connection.deadline(&self.settings),
+            client.connection.deadline(&self.turn.settings),
             client.decide_at,
             client.exhausted.then(|| now + MEMORY_REST),
             client.stall_deadline(self.options.stall_timeout),
         ];
         if let Some(at) = times.into_iter().flatten().min() {
-            self.timers.bring_forward(Timer::Client(id), at);
+            self.turn.timers.bring_forward(Timer::Client(id), at);
         }
     }
 
@@ -199,7 +183,7 @@ impl Server {
                 client.connection.abandon(CloseReason::HeldTooMuch);
             }
             // The viewer is removed when its timer fires, as it may be in the middle of being served.
-            self.timers.set(Timer::Client(id), Some(Instant::now()));
+            self.turn.timers.set(Timer::Client(id), Some(self.turn.now));
         }
     }
 }

@@ -22,12 +22,13 @@ use rustix::io::Errno;
 use crate::activation::Passed;
 use crate::error::{Context, Error, Result};
 use crate::event::Interest;
+use crate::server::Server;
 use crate::server::client::{self, Client, Place};
 use crate::server::client_id::{ClientId, Network};
 use crate::server::connection::Connection;
 use crate::server::door::listen::{Accepted, Listener};
 use crate::server::stats::CloseReason;
-use crate::server::{Name, Server, Timer};
+use crate::server::turn::{Name, Timer};
 
 /// How long accepting rests when it fails.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
@@ -72,6 +73,7 @@ impl Server {
     pub(in crate::server) fn register_listeners(&mut self) -> Result<()> {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let registration = self
+                .turn
                 .poll
                 .add(listener.socket(), Interest::Readable, Name::Listener(index))
                 .doing(|| format!("wait for connections on {}", listener.name()))?;
@@ -83,7 +85,7 @@ impl Server {
 
     /// How many descriptors are open, or a slightly lower number: it is that of the next one, the lowest that is free.
     pub(in crate::server) fn descriptors(&self) -> usize {
-        let next = rustix::io::fcntl_dupfd_cloexec(&self.watcher, 0);
+        let next = rustix::io::fcntl_dupfd_cloexec(&self.signals, 0);
         next.map_or(usize::MAX, |fd| fd.as_raw_fd() as usize)
     }
 
@@ -123,18 +125,20 @@ impl Server {
         open: bool,
         now: Instant,
     ) -> Option<ClientId> {
-        self.stats.accepted += 1;
+        self.turn.stats.accepted += 1;
         let place = self.place_for(Network::of(&socket), now);
         let connection = match place {
-            Place::TurnedAway => Connection::turned_away(now, &self.settings, &mut self.stats),
+            Place::TurnedAway => {
+                Connection::turned_away(now, &self.turn.settings, &mut self.turn.stats)
+            }
             Place::Served(_) if open || self.checks.is_none() => Connection::new(now),
             Place::Served(_) => Connection::guarded(now),
         };
         let mut client = Client::new(socket, connection, place, now);
         if place == Place::TurnedAway {
             if self.turned_away >= self.places.turned_away {
-                client.write(now, &self.settings, &mut self.stats);
-                self.stats.close(CloseReason::Done);
+                client.write(now, &self.turn.settings, &mut self.turn.stats);
+                self.turn.stats.close(CloseReason::Done);
                 return None;
             }
             self.turned_away += 1;
@@ -142,6 +146,7 @@ impl Server {
         let id = self.next_client;
         self.next_client += 1;
         match self
+            .turn
             .poll
             .add(client.socket(), Interest::Edges, Name::Client(id))
         {
@@ -153,7 +158,7 @@ impl Server {
                 client.connection.close(CloseReason::Failed);
             }
         }
-        self.timers.set(Timer::Idle, None);
+        self.turn.timers.set(Timer::Idle, None);
         self.clients.insert(id, client);
         Some(id)
     }
@@ -163,7 +168,7 @@ impl Server {
         let place = Place::Served(network);
         // This comes first, so that no other connection gives way to one that is not let in.
         if let Some(share) = self.used_up_share(place, network) {
-            self.stats.over_share += 1;
+            self.turn.stats.over_share += 1;
             if let Some(more) = self.over_share.pass(now) {
                 info!(
                     "turned away {network}: it has {share} connections already ({more} more like it)"
@@ -172,7 +177,7 @@ impl Server {
             return Place::TurnedAway;
         }
         if self.is_full() && !self.make_room(now) {
-            self.stats.turned_away += 1;
+            self.turn.stats.turned_away += 1;
             return Place::TurnedAway;
         }
         place
@@ -214,7 +219,7 @@ impl Server {
             let name = self.listeners[index].name();
             warn!("cannot accept on {name}: {errno} ({more} more like it)");
         }
-        self.timers.set(Timer::Accept, Some(now + ACCEPT_REST));
+        self.turn.timers.set(Timer::Accept, Some(now + ACCEPT_REST));
         self.set_accepting(Interest::Nothing)
     }
 
@@ -225,7 +230,8 @@ impl Server {
     fn set_accepting(&mut self, interest: Interest) -> Result<()> {
         for listener in &self.listeners {
             if let Some(registration) = &listener.registration {
-                self.poll
+                self.turn
+                    .poll
                     .modify(listener.socket(), registration, interest)
                     .doing(|| format!("wait for connections on {}", listener.name()))?;
             }
@@ -237,7 +243,7 @@ impl Server {
     pub(in crate::server) fn note_idleness(&mut self, now: Instant) {
         if self.clients.is_empty() && !self.stopping {
             let at = self.options.exit_idle.map(|after| now + after);
-            self.timers.set(Timer::Idle, at);
+            self.turn.timers.set(Timer::Idle, at);
         }
     }
 
@@ -258,23 +264,23 @@ impl Server {
         let Some(mut client) = self.clients.remove(&id) else {
             return;
         };
-        self.stats.close(reason);
+        self.turn.stats.close(reason);
         if client.place == Place::TurnedAway {
             self.turned_away -= 1;
         }
         if let Some(checks) = &mut self.checks {
             checks.forget(id);
         }
-        self.timers.set(Timer::Client(id), None);
+        self.turn.timers.set(Timer::Client(id), None);
         if let Some(camera) = client.waiting {
-            self.end_waiting(id, camera);
+            self.cameras.end_waiting(id, camera);
         }
         if let Some(registration) = client.registration.take() {
-            self.poll.remove(client.socket(), registration);
+            self.turn.poll.remove(client.socket(), registration);
         }
         if self.crowded && !self.is_crowded() {
             self.crowded = false;
-            self.timers.set(Timer::Accept, Some(now));
+            self.turn.timers.set(Timer::Accept, Some(now));
         }
         self.note_idleness(now);
     }

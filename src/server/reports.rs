@@ -54,8 +54,9 @@ impl Server {
 
     fn state(&mut self, camera: Option<usize>, now: Instant) -> String {
         let viewers = self.viewers(now);
-        let cameras: Vec<_> = (0..self.cameras.len())
-            .map(|index| CameraFacts::of(&mut self.cameras[index], index, &viewers, now))
+        let cameras = self.cameras.iter_mut().enumerate();
+        let cameras: Vec<_> = cameras
+            .map(|(index, camera)| CameraFacts::of(camera, index, &viewers, now))
             .collect();
         let uptime = now.saturating_duration_since(self.started);
         let asked_for = camera.and_then(|camera| cameras.get(camera));

@@ -78,9 +78,9 @@ pub(in crate::server) struct Seen {
 impl Camera {
     /// A camera with this directory, in which only the state has been read so far. If the directory is not `watched`
     /// yet, [`Camera::returned`] has to be called when it is.
-    pub fn new(name: Name, dir: PathBuf, links: Links, watched: bool) -> Self {
+    pub fn new(name: Name, dir: PathBuf, links: Links, watched: bool, now: Instant) -> Self {
         Camera {
-            condition: Condition::of(&dir, links, Instant::now()),
+            condition: Condition::of(&dir, links, now),
             notices: Notices::new(),
             lost_at: 0,
             seen: None,

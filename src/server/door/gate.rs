@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::server::auth::verify::{Checks, Ruling, Start};
 use crate::server::client::Place;
 use crate::server::client_id::ClientId;
-use crate::server::{Address, Server, Timer};
+use crate::server::turn::Timer;
+use crate::server::{Address, Server};
 
 /// Checks that every word of `--open-socket` names a socket, so that a typing error is reported at start.
 pub(in crate::server) fn check_words(
@@ -58,7 +59,7 @@ impl Server {
                 client.proved = Some(print.into());
                 client
                     .connection
-                    .let_in(now, &self.settings, &mut self.stats);
+                    .let_in(now, &self.turn.settings, &mut self.turn.stats);
                 true
             }
             Ruling::Waits => {
@@ -66,7 +67,7 @@ impl Server {
                 false
             }
             Ruling::TooMany => {
-                client.connection.send_away(&mut self.stats);
+                client.connection.send_away(&mut self.turn.stats);
                 true
             }
         }
@@ -79,12 +80,12 @@ impl Server {
         };
         match checks.start(now) {
             Start::Enough => {}
-            Start::At(at) => self.timers.set(Timer::Checks, Some(at)),
+            Start::At(at) => self.turn.timers.set(Timer::Checks, Some(at)),
             Start::Impossible(at) => {
                 if let Some(more) = self.exhausted.pass(now) {
                     warn!("no thread for the proof of a password ({more} more like it)");
                 }
-                self.timers.set(Timer::Checks, Some(at));
+                self.turn.timers.set(Timer::Checks, Some(at));
             }
         }
     }
@@ -107,7 +108,7 @@ impl Server {
                     client.proved = Some(print.into());
                     client
                         .connection
-                        .let_in(now, &self.settings, &mut self.stats);
+                        .let_in(now, &self.turn.settings, &mut self.turn.stats);
                 }
             }
             self.serve(outcome.client, now);

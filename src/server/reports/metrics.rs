@@ -40,7 +40,7 @@ impl Server {
         self.write_process(&mut text);
         self.write_counters(&mut text);
         self.write_cameras(&mut text, now);
-        write_ages(&mut text, &self.stats.ages);
+        write_ages(&mut text, &self.turn.stats.ages);
         text.0
     }
 
@@ -62,7 +62,7 @@ impl Server {
     }
 
     fn write_counters(&self, text: &mut Text) {
-        let stats = &self.stats;
+        let stats = &self.turn.stats;
         for (name, help, value) in [
             (
                 "lazycam_connections_accepted_total",
@@ -125,9 +125,9 @@ impl Server {
 
     fn write_cameras(&mut self, text: &mut Text, now: Instant) {
         let viewers = self.viewers(now);
-        let cameras: Vec<_> = (0..self.cameras.len())
-            .map(|index| {
-                let camera = &mut self.cameras[index];
+        let cameras = self.cameras.iter_mut().enumerate();
+        let cameras: Vec<_> = cameras
+            .map(|(index, camera)| {
                 let phase = camera.find(now).phase;
                 let streams = viewers.iter().filter(|one| one.streams(index)).count();
                 let snapshot = Look::Snapshot(index);

@@ -1,26 +1,13 @@
 //! Which frame a viewer is given when there is none that it should have, with real files and a clock that only the
 //! test moves.
 
-use std::fs;
-use std::process;
-
 use super::choice::FRESH_LIMIT;
 use super::*;
 use crate::frames::demand::Demand;
 use crate::frames::publish::Publisher;
+use crate::server::fixture::{Directory, JPEG, PICTURE};
 use crate::server::pacing::Path;
 use crate::server::want::Want;
-
-/// A frame that consists of hardly more than its markers.
-const JPEG: &[u8] = &[
-    0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63,
-    0, 0x55, 0xFF, 0xD9,
-];
-
-const PICTURE: Size = Size {
-    width: 16,
-    height: 8,
-};
 
 /// A line on which as much is queued as it carries in one second.
 const BUSY: Path = Path {
@@ -30,7 +17,7 @@ const BUSY: Path = Path {
 };
 
 struct Scene {
-    dir: PathBuf,
+    dir: Directory,
     publisher: Publisher,
     camera: Camera,
     now: Instant,
@@ -39,15 +26,17 @@ struct Scene {
 
 impl Scene {
     fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("lazycam-camera-{}-{name}", process::id()));
-        let mut publisher = Publisher::open(&dir).unwrap();
+        let dir = Directory::new(&format!("camera-{name}"));
+        let path = dir.path().to_owned();
+        let mut publisher = Publisher::open(&path).unwrap();
         publisher.announce().unwrap();
-        let camera = Camera::new("front".parse().unwrap(), dir.clone(), Links::Follow, true);
+        let (name, now) = ("front".parse().unwrap(), Instant::now());
+        let camera = Camera::new(name, path, Links::Follow, true, now);
         Scene {
             dir,
             publisher,
             camera,
-            now: Instant::now(),
+            now,
             stats: Stats::default(),
         }
     }
@@ -87,12 +76,6 @@ impl Scene {
             Choice::Later(at) => Err(at),
             Choice::Notice(_) => panic!("nothing is wrong with it"),
         }
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -154,7 +137,7 @@ fn nothing_is_repeated_on_top_of_what_a_slow_line_still_carries() {
 #[test]
 fn a_directory_that_is_not_watched_yet_is_asked_when_it_is() {
     let mut scene = Scene::new("unwatched");
-    let mut demand = Demand::new(&scene.dir).unwrap();
+    let mut demand = Demand::new(scene.dir.path()).unwrap();
     let mut asked = |scene: &mut Scene| {
         assert_eq!(scene.choose(None, false, Path::IDLE), Err(None));
         demand.drain(Instant::now()).unwrap().asked

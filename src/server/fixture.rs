@@ -1,0 +1,56 @@
+//! What the unit tests of the parts share: frame directories that are removed in the end, a picture to put into them,
+//! and a turn whose clock the test moves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::{Duration, Instant};
+
+use crate::picture::jpeg::Size;
+use crate::server::connection::Settings;
+use crate::server::turn::Turn;
+
+/// A frame that consists of hardly more than its markers.
+pub(in crate::server) const JPEG: &[u8] = &[
+    0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63,
+    0, 0x55, 0xFF, 0xD9,
+];
+
+/// Its size.
+pub(in crate::server) const PICTURE: Size = Size {
+    width: 16,
+    height: 8,
+};
+
+/// A directory of one test.
+pub(in crate::server) struct Directory(PathBuf);
+
+impl Directory {
+    pub(in crate::server) fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("lazycam-{}-{name}", process::id()));
+        fs::create_dir(&dir).unwrap();
+        Directory(dir)
+    }
+
+    pub(in crate::server) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Turn {
+    /// A turn without cameras.
+    pub(in crate::server) fn of_a_test() -> Self {
+        Turn::new(Settings::default(), Instant::now()).unwrap()
+    }
+
+    /// Lets time pass.
+    pub(in crate::server) fn pass(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+    }
+}
