@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import http.client
 import http.server
+import json
 import os
 import pathlib
 import re
@@ -30,6 +31,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 from chromium import Driver
 from shared import Failed, check, wait_for
@@ -48,7 +50,7 @@ READ = """
         image: !document.getElementById('stream').hidden && document.getElementById('stream').naturalWidth,
         focus: document.activeElement.id || document.activeElement.dataset.name || document.activeElement.tagName,
         outline: getComputedStyle(document.activeElement).outlineStyle,
-        cameras: [...document.querySelectorAll('nav a')].map((link) => link.dataset.name),
+        cameras: [...document.querySelectorAll('nav a[data-tone]')].map((link) => link.dataset.name),
         wide: document.documentElement.scrollWidth > innerWidth,
         tall: document.documentElement.scrollHeight > innerHeight};"""
 PIXELS = """
@@ -69,6 +71,7 @@ class Relay:
         self.target = urllib.parse.urlsplit(url).netloc
         self.lock = threading.Lock()
         self.asked = []  # paths, in order
+        self.queries = []  # paths with queries, in order
         self.busy = self.most_busy = self.connections = 0
         self.body_delay = 0  # seconds between a snapshot's head and its body
         self.status = {}  # path's end -> status instead of an answer
@@ -106,6 +109,7 @@ class Relay:
         """Counts a request, and how many there are at a time."""
         with self.lock:
             self.asked.append(urllib.parse.urlsplit(path).path)
+            self.queries.append(path)
             self.busy += 1
             self.most_busy = max(self.most_busy, self.busy)
         try:
@@ -315,7 +319,7 @@ def check_cameras(page):
     page.wait_live()
     page.press("left")
     page.wait("the first camera by a key", lambda shown: shown["path"] == f"{PREFIX}/{names[0]}/")
-    page.click("nav a:nth-child(2)")
+    page.click(f"nav a[data-name={names[1]}]")
     page.wait("the second camera by its link", lambda shown: shown["title"].startswith(names[1]))
     page.wait_live()
     page.expect_no_message("switching cameras")
@@ -326,7 +330,9 @@ def check_lost(page):
     """A camera that is not there: the page says why and since when. Each refused snapshot is in Chromium's console."""
     page.go("gone/")
     shown = page.wait("the loss of a camera", lambda shown: shown["state"] == "Camera lost" and shown["notice"])
-    check(re.search(r"/dev/.*\nSince \d", shown["more"], re.DOTALL), f"the loss is told as {shown['more']}")
+    check(re.search(r"/dev/.*plug it in.*\nSince \d.*\n", shown["more"], re.DOTALL), f"the loss is told as {shown['more']}")
+    check("os error" not in shown["more"], f"the loss is told in the system's words: {shown['more']}")
+    check(not page.browser.run("return document.getElementById('save').href"), "there is no picture, and it could be saved")
     page.press("right")  # behind the last comes the first
     page.wait_live()
     page.expect_refusals_alone("the loss of a camera")
@@ -337,12 +343,12 @@ def check_keys(page, downloads):
     page.go()
     names = page.wait_live()["cameras"]
     order = []
-    for _ in range(len(names) + 4):
+    for _ in range(len(names) + 7):
         page.press("tab")
         shown = page.read()
         order.append(shown["focus"])
         check(shown["outline"] != "none", f"the focus on {shown['focus']} cannot be seen")
-    check(order == names + ["pause", "save", "full", "more"], f"Tab goes to {order}")
+    check(order == ["A", *names, "pause", "save", "turn", "mirror", "full", "more"], f"Tab goes to {order}")
     page.press("f")
     page.wait("full screen", lambda shown: shown["full"])
     page.press("f")
@@ -353,6 +359,8 @@ def check_keys(page, downloads):
     page.wait("the end of full screen", lambda shown: not shown["full"] and shown["bar"] == "1")
     page.press("i")
     page.wait("the panel", lambda shown: shown["dialog"])
+    page.click("[data-of=stream-link]")
+    wait_for("a copied address", lambda: page.browser.run("return document.querySelector('[data-of]').textContent") == "Copied")
     page.press("escape")
     page.wait("the end of the panel", lambda shown: not shown["dialog"])
     page.devtools("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
@@ -363,6 +371,79 @@ def check_keys(page, downloads):
     check(saved.read_bytes()[:3] == b"\xff\xd8\xff", f"{saved.name} is no JPEG")
     check(saved.name.startswith(names[0] + "-"), f"the snapshot's name is {saved.name}")
     page.expect_no_message("all keys")
+
+
+TILES = """
+    return Object.fromEntries([...document.querySelectorAll('.tile')].map((link) => [link.dataset.name,
+        [link.querySelector('.status').textContent, link.querySelector('canvas').width, link.querySelector('.none').textContent]]));"""
+
+
+def published(page, name):
+    """How many frames a camera has made since the server started."""
+    with urllib.request.urlopen(f"http://{page.relay.target}/state", timeout=30) as reply:
+        cameras = json.load(reply)["result"]["lazycam"]["cameras"]
+    return next(camera["published"] for camera in cameras if camera["name"] == name)
+
+
+def check_overview(page, names):
+    """All at once: the last pictures of cameras that sleep on; then all watched, and only what can be seen; then none again."""
+    relay, working = page.relay, [name for name in names if name != "gone"]
+    page.go(working[0] + "/")
+    page.wait_live()
+    page.press("a")
+    shown = page.wait("all cameras", lambda shown: shown["state"] == "Last pictures")
+    check(shown["title"].startswith("All cameras"), f"the title of all is {shown['title']}")
+    wait_for("cameras that fall asleep", lambda: all(tile[0].startswith("Asleep") for name, tile in page.browser.run(TILES).items()
+                                                     if name != "gone"))
+    check("plug it in" in page.browser.run(TILES)["gone"][2], "a tile does not say why there is no picture")
+    begun, before = len(relay.queries), [published(page, name) for name in working]
+    page.go("#all")
+    page.call("POST", "/refresh")
+    wait_for("last pictures", lambda: all(page.browser.run(TILES).get(name, (0, 0))[1] > 300 for name in working))
+    time.sleep(4)
+    waking = [path for path in relay.queries[begun:] if "/snapshot" in path and "wake=0" not in path]
+    check(not waking, f"the last pictures were asked for with {waking[:3]}")
+    check([published(page, name) for name in working] == before, "looking at the last pictures wakes a camera")
+    check("ago" in page.browser.run(TILES)[working[0]][0], "a last picture's age is not told")
+    page.press(" ")
+    page.wait("the address of all, watched", lambda _: page.browser.run("return location.hash") == "#live")
+    wait_for("all cameras live", lambda: all(page.browser.run(TILES)[name][0].startswith("Live") for name in working))
+    page.resize(360, 400, False)
+    time.sleep(3)
+    begun = len(relay.queries)
+    time.sleep(2)
+    seen = {path.split("/")[2] for path in relay.queries[begun:] if "/snapshot" in path}
+    check(seen == {names[0]}, f"pictures of {seen} were asked for where only {names[0]} can be seen")
+    page.resize(*SIZES["desk"])
+    page.press(" ")
+    page.wait("all cameras, unwatched", lambda shown: shown["state"] == "Last pictures")
+    wait_for("cameras that fall asleep again", lambda: all(tile[0].startswith("Asleep")
+                                                           for name, tile in page.browser.run(TILES).items() if name != "gone"))
+    page.click(f".tile[data-name={working[1]}]")
+    page.wait("the camera of a tile", lambda shown: shown["path"] == f"{PREFIX}/{working[1]}/")
+    page.wait_live()
+    page.expect_refusals_alone("all cameras")
+
+
+def check_view(page):
+    """Turned and mirrored, also after the page was left, and for that camera alone."""
+    view = lambda: page.browser.run("const {dataset, classList} = document.getElementById('frame');"
+                                    "return [dataset.turn, classList.contains('mirrored')]")
+    page.go()
+    names = page.wait_live()["cameras"]
+    page.press("r")
+    page.press("m")
+    wait_for("a turned view", lambda: view() == ["90", True])
+    page.go(names[1] + "/")
+    page.wait_live()
+    check(view() == ["0", False], f"another camera's view is {view()}")
+    page.go()
+    page.wait_live()
+    check(view() == ["90", True], f"after the page was left its view is {view()}")
+    for _ in range(3):
+        page.press("r")
+    page.press("m")
+    wait_for("the view as it was", lambda: view() == ["0", False])
 
 
 def check_failures(page):
@@ -447,6 +528,8 @@ def look(browser, relay, downloads, shots):
     names = check_cameras(page)
     check_lost(page)
     check_keys(page, downloads)
+    check_view(page)
+    check_overview(page, names)
     check_pause(page)
     check_failures(page)
     check_without_javascript(page)

@@ -2,6 +2,7 @@
 // there is when it is sent. Nothing is asked for while nobody can see it. Between two frames, now and then, /state.
 const LOOK = 3000; // ms from one look at /state to the next; it wakes no camera
 const FRESH = 2500; // ms that a picture counts as live without a successor
+const SLOW = 500, OLD = 2000; // ms from which an age is told in another colour
 const PATIENCE = 3; // strange answers, or pictures that cannot be decoded, until <img> has to do
 const GONE = [502, 503, 504]; // no picture for now; from a proxy, no server
 
@@ -15,9 +16,11 @@ const context = canvas.getContext('bitmaprenderer');
 const here = new URL(location.pathname.replace(/\/*$/, '/'), location.origin);
 let root = here, base = here; // of the server, of the camera that is shown
 let cameras = [], name = '', version = ''; // from /state
+let home = ''; // the camera at the server's own address, if the page was loaded from there
 let clock = 0, trip = 0; // ms that this clock is ahead of the server's; ms there and back
 let nextLook = 0, failures = 0, undecodable = 0;
 let paused = false, byImage = false, away = false;
+let all = false, wanted = location.hash; // all cameras at once, and whether the address asks for that
 let after = '', last = null, times = [], showing = Promise.resolve();
 let stop = new AbortController(), wake = () => {};
 
@@ -25,6 +28,7 @@ const sleep = (ms) => new Promise((done) => { wake = done; setTimeout(done, ms);
 const retry = () => sleep(Math.min(LOOK, 400 * 2 ** failures++));
 const record = () => cameras.find((camera) => camera.name === name);
 const isLive = (now) => last !== null && now - last.shown < FRESH;
+const hasPicture = () => !all && (last !== null || byImage);
 
 async function run() {
   for (;;) {
@@ -32,7 +36,7 @@ async function run() {
     if (document.hidden) await sleep(1e9);
     else if (byImage && away) restart(); // its stream is as dead as the server
     else if (now >= nextLook) await look(now);
-    else if (paused || byImage) await sleep(nextLook - now);
+    else if (paused || byImage || all) await sleep(nextLook - now);
     else await pull();
   }
 }
@@ -43,7 +47,7 @@ async function pull() {
   if (after) url.search = 'after=' + after;
   try {
     const reply = await fetch(url, { cache: 'no-store', signal: mine.signal });
-    const came = performance.now(), blob = await reply.blob();
+    const came = performance.now(), blob = await reply.blob(), way = performance.now() - came + trip / 2;
     away = GONE.includes(reply.status) && reply.status !== 503;
     if (reply.ok) {
       failures = 0;
@@ -52,7 +56,7 @@ async function pull() {
       await showing;
       // When it was captured, by this clock: reckoned back from the server's word on its age, so that clocks may differ.
       // Half a round trip is what the way here took before the first byte.
-      showing = show(blob, age && came - age * 1000 - trip / 2, mine);
+      showing = show(blob, { served: age * 1000, way, captured: age && came - age * 1000 - trip / 2 }, mine);
       if (!after) await sleep(100); // else the same frame would come again and again
       return;
     }
@@ -66,7 +70,7 @@ async function pull() {
   await retry();
 }
 
-async function show(blob, captured, mine) {
+async function show(blob, told, mine) {
   try {
     const bitmap = await createImageBitmap(blob), { width, height } = bitmap;
     if (mine !== stop || paused) return;
@@ -79,14 +83,42 @@ async function show(blob, captured, mine) {
   }
   const shown = performance.now(), first = !isLive(shown);
   undecodable = 0;
-  last = { blob, captured, shown, at: after * 1000 };
+  last = { blob, ...told, shown, at: after * 1000 };
   times = times.filter((time) => shown - time.shown < 2000).concat(last);
   if (first) tell();
 }
 
+let fitted;
 function fit(size) {
-  if (size) $('frame').style.setProperty('--ratio', size.width / size.height);
-  figure('size', size && `${size.width} × ${size.height}`);
+  fitted = size || fitted;
+  const { width, height } = fitted || { width: 4, height: 3 };
+  $('stage').style.setProperty('--ratio', view(name).turn % 180 ? height / width : width / height);
+  figure('size', size && `${width} × ${height}`);
+}
+
+// How a camera is shown here, whatever it sends. Browsers may refuse to keep it: then it holds until the page is left.
+const views = new Map(), place = (name) => `lazycam ${root.pathname} ${name}`;
+function view(name) {
+  if (!views.has(name)) {
+    let kept = null;
+    try { kept = JSON.parse(localStorage.getItem(place(name))); } catch { /* none */ }
+    views.set(name, { turn: Number(kept?.turn) || 0, mirror: Boolean(kept?.mirror) });
+  }
+  return views.get(name);
+}
+
+function changeView(change) {
+  if (all) return;
+  views.set(name, { ...view(name), ...change });
+  try { localStorage.setItem(place(name), JSON.stringify(view(name))); } catch { /* for now, then */ }
+  fit(fitted);
+  tell();
+}
+
+function turned(box, name) {
+  const { turn, mirror } = view(name);
+  box.dataset.turn = turn;
+  box.classList.toggle('mirrored', mirror);
 }
 
 // The stream in an <img>: no age is known then, but there is little that a browser or a proxy could have against it.
@@ -122,6 +154,8 @@ async function look(asked) {
     if (!name) {
       name = state.camera || '';
       if (name && here.pathname.endsWith(`/${name}/`)) root = new URL('../', here);
+      else home = name;
+      follow(wanted);
     }
   } catch {
     if (mine.signal.aborted) return;
@@ -137,39 +171,62 @@ const say = (state) => (state === 'off' ? 'asleep' : state);
 
 function list() {
   nav.hidden = cameras.length < 2;
-  const names = cameras.map((camera) => camera.name);
+  const names = ['', ...cameras.map((camera) => camera.name)];
   if (names.join() !== [...nav.children].map((link) => link.dataset.name).join()) {
     nav.replaceChildren(...names.map((name) => {
       const link = document.createElement('a'), unseen = document.createElement('span');
       link.dataset.name = name;
-      link.href = new URL(name + '/', root);
+      link.href = name ? new URL(name + '/', root) : new URL('#all', root);
       unseen.className = 'unseen';
-      link.append(name, unseen);
+      link.append(name || 'All', unseen);
       return link;
     }));
   }
   [...nav.children].forEach((link, i) => {
-    const { state } = cameras[i];
-    if (names[i] === name) link.setAttribute('aria-current', 'page');
+    if (names[i] === (all ? '' : name)) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
+    if (!i) return;
+    const { state } = cameras[i - 1];
     link.dataset.tone = TONES[state] || 'rest';
     link.title = say(state);
     put(link.lastChild, ', ' + link.title);
   });
+  listTiles();
 }
 
+// To a camera, or without a name to all of them.
 function change(to, push) {
-  if (!to || to === name) return;
+  if (all ? !to : !to || to === name) return;
+  all = false;
   name = to;
   base = new URL(to + '/', root);
   if (push) history.pushState(null, '', base);
   after = '';
-  last = null;
+  last = fitted = null;
   context.transferFromImageBitmap(null);
   fit(record()?.size);
+  arrive(false);
+}
+
+function showAll(watched, push) {
+  if (cameras.length < 2) return;
+  all = true;
+  if (push) history.pushState(null, '', new URL(watched ? '#live' : '#all', root));
+  arrive(!watched);
+}
+
+function arrive(still) {
+  html.classList.toggle('all', all);
   list();
-  nav.querySelector('[aria-current]').scrollIntoView({ block: 'nearest', inline: 'nearest' });
-  pause(false);
+  nav.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  pause(still);
+}
+
+// What the address says: #all and #live, or the path of a camera.
+function follow(hash) {
+  if (hash === '#all' || hash === '#live') return showAll(hash === '#live');
+  const link = [...nav.children].find((link) => link.dataset.name && link.pathname === location.pathname);
+  if (nav.hasChildNodes()) change(link?.dataset.name || home || cameras[0]?.name);
 }
 
 function pause(on) {
@@ -177,7 +234,9 @@ function pause(on) {
   paused = on;
   times = [];
   $('pause').setAttribute('aria-pressed', on);
+  if (all) history.replaceState(null, '', on ? '#all' : '#live');
   restart();
+  for (const tile of tiles.values()) tile.next = 0;
   tell();
 }
 
@@ -187,19 +246,28 @@ function duration(ms) {
 }
 
 function since(camera, word) {
-  if (!camera.since) return '';
+  if (!(camera.since > 1e9)) return ''; // from a clock that was not set yet
   const then = new Date(camera.since * 1000 + clock);
   return word + (Date.now() - then > 72e6 ? then.toLocaleString() : then.toLocaleTimeString());
 }
 
+// What is wrong with a camera, in the words of who lost it, which say what to do; without the system's, which are for the log.
+const reason = ({ state, why }) => (state === 'lost' ? (why || 'It sends no pictures').replace(/ \(([^()]|\(os error \d+\))*\)$/, '') : '');
+
 // [tone, word, more]
 function situation(now) {
-  const camera = record() || {}, { state, why } = camera;
-  if (paused) return ['rest', state === 'off' ? 'Asleep' : 'Paused', state === 'off' ? 'Nobody else watches: the camera is off.' : ''];
+  const camera = record() || {}, { state } = camera, why = reason(camera);
   if (away) return ['lost', 'No answer', 'The server does not answer. Trying again.'];
+  if (all) {
+    const live = cameras.filter((one) => one.state === 'live').length;
+    if (!paused) return [live ? 'live' : 'wait', `${live} of ${cameras.length} live`, ''];
+    return ['rest', 'Last pictures', 'Cameras that nobody watches stay asleep.'];
+  }
+  if (paused) return ['rest', state === 'off' ? 'Asleep' : 'Paused', state === 'off' ? 'Nobody else watches: the camera is off.' : ''];
   if (isLive(now)) return ['live', 'Live', ''];
-  if (state === 'lost') return ['lost', 'Camera lost', `${why || 'It sends no pictures'}\n${since(camera, 'Since ')}`];
-  if (state === 'absent') return ['lost', 'No camera', 'Nothing captures from it' + since(camera, ' since ')];
+  if (state === 'lost') return ['lost', 'Camera lost', `${why}\n${since(camera, 'Since ')}\nThe picture comes back by itself.`];
+  if (state === 'absent') return ['lost', 'No camera', `No program takes its pictures${since(camera, ' since ')}.\n` +
+    'Start lazycam capture, or its service, where the camera is.'];
   if (byImage) return ['live', 'Live', ''];
   if (!state && !failures) return ['wait', 'Connecting', ''];
   if (state === 'live' && failures) return ['wait', 'Waiting', 'The camera sends no new picture.'];
@@ -207,7 +275,7 @@ function situation(now) {
 }
 
 function tell() {
-  const now = performance.now(), [tone, word, text] = situation(now), picture = last !== null || byImage;
+  const now = performance.now(), [tone, word, text] = situation(now), picture = hasPicture();
   $('state').dataset.tone = tone;
   put($('state-word'), word);
   put($('state-text'), text && ': ' + text);
@@ -216,124 +284,57 @@ function tell() {
   $('notice').hidden = tone === 'live';
   $('notice').classList.toggle('aside', paused && picture);
   $('frame').classList.toggle('stale', picture && tone !== 'live' && !paused);
-  nav.querySelector('[aria-current]')?.setAttribute('data-tone', tone);
+  turned($('frame'), name);
+  nav.querySelector('[data-tone][aria-current]')?.setAttribute('data-tone', tone);
   canvas.setAttribute('aria-label', `${tone === 'live' ? 'Live' : 'Last'} picture${name && ' of ' + name}`);
-  document.title = name ? name + ' · lazycam' : 'lazycam';
+  const title = all ? 'All cameras' : name;
+  put($('title'), title || 'lazycam');
+  document.title = title ? `${title} · ${location.hostname}` : 'lazycam';
   canvas.hidden = byImage;
   image.hidden = !byImage;
   $('pause').disabled = byImage;
-  $('save').href = new URL('snapshot', base);
+  put($('pause-word'), all ? (paused ? 'Watch all' : 'Stop') : paused ? 'Go on' : 'Pause');
+  $('turn').disabled = $('mirror').disabled = all;
+  $('mirror').setAttribute('aria-pressed', !all && view(name).mirror);
+  if (picture) $('save').href = new URL('snapshot', base);
+  else $('save').removeAttribute('href');
   figures(now);
+  tellTiles(now);
   if (dialog.open) facts();
 }
 
 function figure(id, text) {
   put($(id), text || '–');
-  $(id).parentNode.hidden = !text;
+  $(id).parentNode.hidden = !text || all;
 }
 
 // The age of a picture when it came on the screen, over the last second; of one that has stood for longer, its age now.
 function figures(now) {
   const recent = times.filter((time) => now - time.shown < 2000), count = recent.length - 1;
   const known = recent.filter((time) => time.captured && now - time.shown < 1000);
-  const mean = known.reduce((sum, time) => sum + time.shown - time.captured, 0) / known.length;
-  figure('age', last?.captured && !byImage && duration(known.length ? mean : now - last.captured));
+  const mean = (of) => known.reduce((sum, time) => sum + of(time), 0) / known.length;
+  const age = known.length ? mean((time) => time.shown - time.captured) : now - last?.captured;
+  figure('age', last?.captured && !byImage && duration(age));
+  const cause = byImage || !last?.captured ? '' : known.length ? slowest(age, mean) : standing();
+  put($('cause'), cause);
+  $('age').parentNode.dataset.tone = !cause || paused ? '' : age < OLD ? 'wait' : 'lost';
   const rate = byImage ? record()?.fps : count > 0 && count * 1000 / (recent[count].shown - recent[0].shown);
   figure('rate', rate && `${rate < 9.95 ? rate.toFixed(1) : rate.toFixed()} fps`);
   if (byImage && image.naturalWidth) fit({ width: image.naturalWidth, height: image.naturalHeight });
 }
 
-function facts() {
-  const camera = record() || {}, { size, fps } = camera;
-  const rows = {
-    Source: camera.source,
-    State: camera.state && say(camera.state) + since(camera, ' since '),
-    Size: size && `${size.width} × ${size.height}`,
-    'Rate of the camera': fps && fps.toFixed(1) + ' fps',
-    'Other viewers': camera.viewers,
-    'Frames published': camera.published,
-    Server: version && 'lazycam ' + version,
-  };
-  put($('details-title'), name || 'Camera');
-  $('facts').replaceChildren(...Object.entries(rows).filter(([, value]) => (value ?? '') !== '').map(([label, value]) => {
-    const row = document.createElement('div');
-    row.append(document.createElement('dt'), document.createElement('dd'));
-    row.firstChild.append(label);
-    row.lastChild.append(value);
-    return row;
-  }));
-  for (const what of ['stream', 'snapshot']) {
-    const link = $(what + '-link');
-    link.href = new URL(what, base);
-    put(link, link.href);
-  }
+// Where most of an age comes from, if it is one that people notice.
+function slowest(age, mean) {
+  if (age < SLOW) return '';
+  const served = mean((time) => time.served), way = mean((time) => time.way), here = age - served - way;
+  return served > Math.max(way, here) ? 'slow camera' : way > here ? 'slow connection' : 'slow browser';
 }
 
-const details = () => { facts(); dialog.showModal(); };
-
-// The very frame that is on the screen; where there is none, a fresh one.
-function save() {
-  const link = $('save');
-  link.download = (name || 'snapshot') + '.jpg';
-  if (!last || byImage) return;
-  link.download = `${name || 'snapshot'}-${new Date(last.at).toISOString().slice(0, 19).replace(/:/g, '')}Z.jpg`;
-  link.href = URL.createObjectURL(last.blob);
-  setTimeout((url) => URL.revokeObjectURL(url), 60e3, link.href);
+// Why a picture has no successor.
+function standing() {
+  const { state, fps } = record() || {};
+  if (away) return 'no answer';
+  if (paused) return state === 'off' ? 'asleep' : 'paused';
+  if (state === 'lost' || state === 'absent') return 'camera lost';
+  return fps && fps < 2 ? 'slow camera' : 'no new picture';
 }
-
-// Where a browser has no full screen for pages (phones), the window is what there is.
-const isFull = () => html.classList.contains('full');
-function full(on) {
-  html.classList.toggle('full', on);
-  $('full').setAttribute('aria-pressed', on);
-  if (on) html.requestFullscreen?.().catch(() => {});
-  else if (document.fullscreenElement) document.exitFullscreen();
-}
-
-let rest;
-function stir() {
-  html.classList.remove('idle');
-  clearTimeout(rest);
-  rest = setTimeout(() => html.classList.add('idle'), 2500);
-}
-
-function step(by) {
-  const at = cameras.findIndex((camera) => camera.name === name) + by;
-  change(cameras[(at + cameras.length) % cameras.length]?.name, true);
-}
-
-const keys = {
-  ' ': () => pause(!paused), f: () => full(!isFull()), s: () => $('save').click(), i: details,
-  ArrowLeft: () => step(-1), ArrowRight: () => step(1), Escape: () => full(false),
-};
-document.onkeydown = (event) => {
-  stir();
-  const act = keys[event.key.length > 1 ? event.key : event.key.toLowerCase()];
-  if (!act || dialog.open || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.key === ' ' && event.target.closest('button')) return; // it is the button's
-  event.preventDefault();
-  act();
-};
-$('pause').onclick = keys[' '];
-$('save').onclick = save;
-$('full').onclick = $('frame').ondblclick = keys.f;
-$('more').onclick = details;
-dialog.onclick = (event) => { if (event.target === dialog) dialog.close(); };
-nav.onclick = (event) => {
-  const link = event.target.closest('a');
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  change(link.dataset.name, true);
-};
-image.onerror = () => { if (byImage) { away = true; restart(); } };
-window.onpointermove = window.onpointerdown = stir;
-window.onpopstate = () => {
-  const link = [...nav.children].find((link) => link.pathname === location.pathname);
-  change(link?.dataset.name || cameras[0]?.name);
-};
-document.onfullscreenchange = () => { if (!document.fullscreenElement) full(false); };
-document.onvisibilitychange = restart;
-setInterval(() => { if (!document.hidden) tell(); }, 250);
-
-html.classList.add('js');
-run();
