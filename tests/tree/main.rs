@@ -1,8 +1,10 @@
-//! What the repository says in two places is said alike: recipes, licences and versions. These run no server; the crate's package, which has
+//! What the repository says in two places is said alike: recipes, licences, versions, and who imports whom. These run no server; the crate's package, which has
 //! none of the files they read, leaves them out.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod imports;
+mod layering;
 mod recipes;
 mod supply_chain;
