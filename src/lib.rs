@@ -14,7 +14,7 @@
 //! | [`capture`] | from the camera to the directory, on demand; each source has its own file |
 //! | [`server`] | from the directory to HTTP: the loop, the connections, and which viewer gets which frame when |
 //! | [`picture`] | what a picture is: JPEG, pixels, drawing and encoding; it knows no camera |
-//! | [`time`] | clocks, dates and rates |
+//! | [`time`] | clocks, dates, rates and waits |
 //! | [`supervise`] | runs the capture processes beside the server, for `lazycam run` |
 //! | [`snapshot`] | writes one fresh frame to a file |
 //! | [`list`] | lists the cameras of this machine |

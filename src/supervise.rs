@@ -27,6 +27,7 @@ use crate::error::{Context, ENDED_STATUS, Error, Result, USAGE_STATUS};
 use crate::frames::name::Name;
 use crate::logging::SPEAKER;
 use crate::server::{Attendant, Verdict};
+use crate::time::backoff::Backoff;
 
 /// The file of this program, whatever is at its path by now.
 const PROGRAM: &str = "/proc/self/exe";
@@ -83,7 +84,7 @@ struct Supervised {
     /// The name for it in the log.
     title: String,
     child: Option<(Child, Instant)>,
-    pause: Duration,
+    pauses: Backoff,
     restart_at: Option<Instant>,
 }
 
@@ -190,7 +191,7 @@ impl Supervised {
             alone,
             title,
             child: None,
-            pause: FIRST_PAUSE,
+            pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             restart_at: None,
         }
     }
@@ -239,9 +240,8 @@ impl Supervised {
 
     /// Schedules the next restart and returns the pause until then; each pause is longer than the one before.
     fn start_later(&mut self, now: Instant) -> Duration {
-        let pause = self.pause;
+        let pause = self.pauses.fail();
         self.restart_at = Some(now + pause);
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
         pause
     }
 
@@ -278,7 +278,7 @@ impl Supervised {
             return Some(outcome);
         }
         if ran >= GOOD_RUN {
-            self.pause = FIRST_PAUSE;
+            self.pauses.reset();
         }
         let how = match status.signal() {
             Some(signal) => format!("was ended by signal {signal}"),

@@ -36,6 +36,7 @@
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
+use crate::time::backoff::Backoff;
 
 /// The first wait after the camera was lost; each further one is twice as long as the one before.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -96,8 +97,8 @@ pub struct Lifecycle {
     linger: Duration,
     settle: Duration,
     pace: Pace,
-    /// The wait that will follow the next loss.
-    next_wait: Duration,
+    /// The waits that follow losses.
+    backoff: Backoff,
 }
 
 impl Lifecycle {
@@ -109,7 +110,7 @@ impl Lifecycle {
             linger,
             settle,
             pace: Pace::unlimited(),
-            next_wait: FIRST_RETRY,
+            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
         }
     }
 
@@ -195,8 +196,7 @@ impl Lifecycle {
     /// Reports that the camera was lost, or did not start. `announced` says that the empty file is in place, so that
     /// earlier requests will be repeated by those who are still waiting. Returns the time until the retry.
     pub fn lost(&mut self, now: Instant, announced: bool) -> Duration {
-        let wait = self.next_wait;
-        self.next_wait = (wait * 2).min(LAST_RETRY);
+        let wait = self.backoff.fail();
         self.asked &= !announced;
         self.state = State::Lost {
             retry_at: now + wait,
@@ -209,7 +209,7 @@ impl Lifecycle {
         let State::Lost { .. } = self.state else {
             return Action::Nothing;
         };
-        self.next_wait = FIRST_RETRY;
+        self.backoff.reset();
         self.state = State::Lost { retry_at: now };
         self.tick(now)
     }
@@ -223,7 +223,7 @@ impl Lifecycle {
     }
 
     fn decide(&mut self, now: Instant) -> Action {
-        self.next_wait = FIRST_RETRY;
+        self.backoff.reset();
         if self.asked {
             self.asked = false;
             self.state = State::Live;

@@ -17,9 +17,10 @@ use crate::frames::publish::Publisher;
 use crate::frames::state::State;
 use crate::logging::Brake;
 use crate::picture::jpeg;
+use crate::time::backoff::Backoff;
 
 /// The first and the longest wait between two attempts to take over the directory again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// The producer's end of a frame directory.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub(super) struct Outlet {
     dir: PathBuf,
     publisher: Publisher,
     demand: Demand,
-    /// Set while the directory is not ours: when to try again, and the wait after that.
-    retry: Option<(Instant, Duration)>,
+    /// Set while the directory is not ours: when to try again, and the waits after that.
+    retry: Option<(Instant, Backoff)>,
     /// What the camera is doing.
     state: Option<State>,
     /// Whether that state has been written.
@@ -129,7 +130,7 @@ impl Outlet {
                 // Requests made in the new directory are repeated when it is announced. But it may have been replaced
                 // once more.
                 self.demand.follow(now);
-                self.retry = (!self.publisher.in_place()).then_some((now, RETRY.0));
+                self.retry = (!self.publisher.in_place()).then_some((now, RETRY));
                 self.told = false;
                 self.tell_state(now);
                 self.announce(now);
@@ -137,8 +138,8 @@ impl Outlet {
             }
             Err(busy @ Error::Busy(_)) => Err(busy),
             Err(error) => {
-                let wait = self.retry.map_or(RETRY.0, |(_, wait)| wait);
-                self.retry = Some((now + wait, (wait * 2).min(RETRY.1)));
+                let mut backoff = self.retry.map_or(RETRY, |(_, backoff)| backoff);
+                self.retry = Some((now + backoff.fail(), backoff));
                 if let Some(held_back) = self.brake.pass(now) {
                     warn!("{error}; trying again ({held_back} more since the last message)");
                 }

@@ -45,6 +45,7 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 use crate::frames::state::STATE;
 use crate::logging::Brake;
+use crate::time::backoff::Backoff;
 use watches::{Role, Use, Watches};
 
 /// The number of symlinks that the kernel follows in one path (path_resolution(7)).
@@ -55,7 +56,7 @@ const MAX_WALKS: usize = 16;
 
 /// The first and the longest wait before another attempt, for changes that inotify cannot report: a raised watch
 /// limit, a permission that was granted.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// Identifies a directory that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,7 +97,7 @@ struct Place {
 #[derive(Debug, Clone, Copy)]
 struct Retry {
     at: Instant,
-    wait: Duration,
+    backoff: Backoff,
 }
 
 impl Follower {
@@ -290,11 +291,9 @@ impl News {
 }
 
 fn next_retry(before: Option<Retry>, now: Instant) -> Retry {
-    let wait = before.map_or(RETRY.0, |retry| (retry.wait * 2).min(RETRY.1));
-    Retry {
-        at: now + wait,
-        wait,
-    }
+    let mut backoff = before.map_or(RETRY, |retry| retry.backoff);
+    let at = now + backoff.fail();
+    Retry { at, backoff }
 }
 
 /// Walks along `path` and notes in `uses` which watches it needs. Returns the watch on the directory itself, or

@@ -17,7 +17,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustix::fs::{self as sys, AtFlags, CWD, FileType, FlockOperation};
 use rustix::io::Errno;
@@ -25,6 +25,7 @@ use rustix::io::Errno;
 use crate::frames::LOCK;
 use crate::frames::frame::{self, Links};
 use crate::picture::jpeg::Size;
+use crate::time::clock::Seconds;
 
 /// The name of the file.
 pub const STATE: &str = "state";
@@ -175,10 +176,8 @@ fn is_current(dir: &Path, state: &sys::Stat) -> bool {
 /// The file's text.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = self.since.duration_since(SystemTime::UNIX_EPOCH);
-        let since = since.unwrap_or_default();
         writeln!(f, "phase {}", self.phase.word())?;
-        writeln!(f, "since {}.{:06}", since.as_secs(), since.subsec_micros())?;
+        writeln!(f, "since {}", Seconds::since_1970(self.since))?;
         for (key, text) in [("why", &self.why), ("source", &self.source)] {
             if let Some(text) = text {
                 writeln!(f, "{key} {}", one_line(text))?;
@@ -208,14 +207,7 @@ fn one_line(text: &str) -> String {
 
 /// Parses seconds since 1970 with at most six decimal places.
 fn parse_time(text: &str) -> Option<SystemTime> {
-    let (secs, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(secs) || !digits(fraction) || fraction.len() > 6 {
-        return None;
-    }
-    let micros: u32 = format!("{fraction:0<6}").parse().ok()?;
-    let since = Duration::new(secs.parse().ok()?, micros * 1000);
-    SystemTime::UNIX_EPOCH.checked_add(since)
+    SystemTime::UNIX_EPOCH.checked_add(Seconds::parse(text)?.0)
 }
 
 fn parse_size(text: &str) -> Option<Size> {
@@ -272,6 +264,8 @@ fn is_locked(file: &OwnedFd) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn state() -> State {

@@ -22,7 +22,7 @@ use crate::server::client::Client;
 use crate::server::client_id::ClientId;
 use crate::server::http::quirks::Quirks;
 use crate::server::want::{Look, Report};
-use crate::time::clock::unix_time;
+use crate::time::clock::Seconds;
 
 /// RFC 8259, section 11.
 const MEDIA_TYPE: &str = "application/json";
@@ -314,6 +314,5 @@ fn optional(duration: Option<Duration>) -> String {
 
 /// Seconds since 1970 with six decimal places, as in `X-Timestamp`.
 fn timestamp(time: SystemTime) -> String {
-    let since = unix_time(time);
-    format!("{}.{:06}", since.as_secs(), since.subsec_micros())
+    Seconds::since_1970(time).to_string()
 }

@@ -3,6 +3,7 @@
 //! The standard library's `Instant` does not reveal its value, and on some of the targets its clocks cost a system call
 //! (see [`realtime`]); so what has to be compared between processes, or is read once per frame, is read here.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -33,4 +34,72 @@ pub fn unix_time(time: SystemTime) -> Duration {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     Duration::new(since.as_secs(), since.subsec_micros() * 1000)
+}
+
+/// A time in seconds, written with exactly six decimal places: `1733918400.123456`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl Seconds {
+    /// The time since 1970; a time before that becomes 0.
+    pub fn since_1970(time: SystemTime) -> Self {
+        Seconds(unix_time(time))
+    }
+
+    /// Reads seconds with at most six decimal places. Signs, exponents and white space are not accepted.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (secs, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(secs) || !digits(fraction) || fraction.len() > 6 {
+            return None;
+        }
+        let micros: u32 = format!("{fraction:0<6}").parse().ok()?;
+        Some(Seconds(Duration::new(secs.parse().ok()?, micros * 1000)))
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0.as_secs(), self.0.subsec_micros())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_written_with_six_decimal_places_and_read_with_as_many_or_fewer() {
+        let seconds = Seconds(Duration::from_micros(8_642_000_007));
+        assert_eq!(seconds.to_string(), "8642.000007");
+        for (text, micros) in [
+            ("8642.000007", 8_642_000_007),
+            ("8642.5", 8_642_500_000),
+            ("8642.", 8_642_000_000),
+            ("8642", 8_642_000_000),
+        ] {
+            let expected = Seconds(Duration::from_micros(micros));
+            assert_eq!(Seconds::parse(text), Some(expected), "{text}");
+        }
+        let too_much = "99999999999999999999";
+        for text in [
+            "",
+            ".5",
+            "+1",
+            "-1",
+            "1.+5",
+            "1e3",
+            " 1",
+            "1.0000001",
+            too_much,
+        ] {
+            assert_eq!(Seconds::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_before_1970_is_written_as_1970() {
+        let before = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(Seconds::since_1970(before).to_string(), "0.000000");
+    }
 }

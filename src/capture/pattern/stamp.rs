@@ -15,7 +15,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::picture::jpeg;
-use crate::time::clock::monotonic;
+use crate::time::clock::{Seconds, monotonic};
 
 /// The number of a frame and the time of its capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +59,12 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let captured = self.captured.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let captured = Seconds::since_1970(self.captured);
+        let monotonic = Seconds(self.monotonic);
+        let frame = self.frame;
         write!(
             f,
-            "lazycam frame={} captured={}.{:06} monotonic={}.{:06}",
-            self.frame,
-            captured.as_secs(),
-            captured.subsec_micros(),
-            self.monotonic.as_secs(),
-            self.monotonic.subsec_micros(),
+            "lazycam frame={frame} captured={captured} monotonic={monotonic}"
         )
     }
 }
@@ -78,13 +75,11 @@ fn whole(digits: &str) -> Option<u64> {
     plain.then(|| digits.parse().ok()).flatten()
 }
 
+/// All six decimal places have to be there.
 fn seconds(text: &str) -> Option<Duration> {
-    let (secs, micros) = text.split_once('.')?;
-    if micros.len() != 6 {
-        return None;
-    }
-    let micros = u32::try_from(whole(micros)?).ok()?;
-    Some(Duration::new(whole(secs)?, micros * 1000))
+    let (_, decimals) = text.split_once('.')?;
+    let seconds = Seconds::parse(text).filter(|_| decimals.len() == 6);
+    seconds.map(|seconds| seconds.0)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::{Credential, Guard, Print};
 use crate::error::{Context, Result};
 use crate::server::client_id::{ClientId, Network};
+use crate::time::backoff::Backoff;
 
 /// How many requests of one address may wait for a proof; any more are refused.
 const WAITING_PER_NETWORK: usize = 8;
@@ -57,7 +58,7 @@ struct Accounts(HashMap<Network, Account>);
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
-    failures: u32,
+    penalties: Backoff,
     /// How many credentials since the last failure were unknown, without those that turned out right.
     misses: u32,
     /// When the last failure was, or the first miss if there was no failure yet.
@@ -93,13 +94,8 @@ impl Accounts {
     /// Records a failure whose proof began now. Returns when its answer may be sent.
     fn fail(&mut self, network: Network, now: Instant) -> Instant {
         let account = self.of(network, now);
-        let penalty = FIRST_PENALTY.saturating_mul(1 << account.failures.min(16));
-        *account = Account {
-            failures: account.failures + 1,
-            misses: 0,
-            last: now,
-            not_before: now + penalty.min(MAX_PENALTY),
-        };
+        (account.misses, account.last) = (0, now);
+        account.not_before = now + account.penalties.fail();
         account.not_before
     }
 
@@ -113,7 +109,7 @@ impl Accounts {
             }
         }
         self.0.entry(network).or_insert(Account {
-            failures: 0,
+            penalties: Backoff::new(FIRST_PENALTY, MAX_PENALTY),
             misses: 0,
             last: now,
             not_before: now,

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::picture::jpeg::Size;
-use crate::time::clock::unix_time;
+use crate::time::clock::Seconds;
 
 /// The delimiter behind every part of a stream, which is sent together with the part (RFC 2046, 5.1.1). The first one
 /// is sent with the reply's head, without the line break before it.
@@ -26,14 +26,9 @@ pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime, extra:
 
 /// `X-Timestamp` is the wall clock at capture, in seconds since 1970 with six decimal places.
 pub(in crate::server) fn write_frame_fields(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
-    let since = unix_time(captured);
+    let captured = Seconds::since_1970(captured);
     // Writing to a Vec cannot fail.
-    let _ = write!(
-        out,
-        "Content-Length: {len}\r\nX-Timestamp: {}.{:06}\r\n",
-        since.as_secs(),
-        since.subsec_micros(),
-    );
+    let _ = write!(out, "Content-Length: {len}\r\nX-Timestamp: {captured}\r\n");
 }
 
 /// The facts about a picture that its head can contain.

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::server::http::page;
 use crate::server::http::part::{DELIMITER, Facts, write_frame_fields};
 use crate::server::http::status::Status;
+use crate::time::clock::Seconds;
 use crate::time::date::date_field;
 
 /// After how many seconds a client that was turned away should try again.
@@ -161,8 +162,7 @@ pub fn snapshot_head(frame: Option<(Facts, Duration)>, keep_alive: bool) -> Vec<
     if let Some((frame, age)) = frame {
         write_frame_fields(&mut head, frame.len, frame.captured);
         // `X-Timestamp` alone does not give the age to clients whose clock differs.
-        let (secs, micros) = (age.as_secs(), age.subsec_micros());
-        let _ = write!(head, "X-Frame-Age: {secs}.{micros:06}\r\n");
+        let _ = write!(head, "X-Frame-Age: {}\r\n", Seconds(age));
         head.extend_from_slice(frame.snapshot_fields().as_bytes());
     }
     head.extend_from_slice(b"\r\n");
