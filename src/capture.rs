@@ -217,8 +217,10 @@ impl<'a> Capture<'a> {
                     return Ok(Some(done));
                 }
                 let action = self.lifecycle.frame(now, frame.settled);
-                let unwanted = self.lifecycle.phase() == Phase::Lingering;
-                self.report.dropped += u64::from(unwanted);
+                if self.lifecycle.phase() == Phase::Lingering {
+                    self.report.dropped += 1;
+                    self.report.forget_broken();
+                }
                 self.act(action, now)
             }
             Err(trouble) => self.cope(trouble, now),
@@ -239,6 +241,7 @@ impl<'a> Capture<'a> {
 
     fn start(&mut self, now: Instant) -> Result<Done> {
         self.started = true;
+        self.report.forget_broken();
         match self.source.start(now) {
             Ok(()) => {}
             Err(Trouble::Broken(message)) => return self.cope(Trouble::Lost(message), now),
@@ -275,12 +278,22 @@ impl<'a> Capture<'a> {
     }
 
     fn publish(&mut self, now: Instant) -> Result<Done> {
-        // Before the frame: whoever sees the frame should already know that the camera is live.
+        if self.report.is_lost() {
+            // Only a usable frame shows that the camera is back.
+            if let Err(trouble) = self.source.jpeg() {
+                self.lifecycle.unpublished();
+                return self.cope(trouble, now);
+            }
+            self.report.recover();
+        }
+        // Before the frame: whoever sees the frame should already know that the camera is live. Readers add to the
+        // counters what arrives after them.
         self.tell_state(now);
+        self.tell_counters(now);
         match self.source.jpeg() {
             Ok(jpeg) => {
                 if self.outlet.publish(jpeg, self.captured, now) {
-                    self.report.published += 1;
+                    self.report.count_published();
                 } else {
                     self.lifecycle.unpublished();
                 }
@@ -295,7 +308,7 @@ impl<'a> Capture<'a> {
 
     fn cope(&mut self, trouble: Trouble, now: Instant) -> Result<Done> {
         match trouble {
-            Trouble::Broken(message) => self.count_broken(&message, now),
+            Trouble::Broken(message) => self.cope_with_broken(&message, now),
             Trouble::Lost(message) => self.lose(&message, now),
             Trouble::Failed(message) => {
                 self.stop();
@@ -311,8 +324,12 @@ impl<'a> Capture<'a> {
         Ok(None)
     }
 
-    fn count_broken(&mut self, message: &str, now: Instant) {
-        self.report.broken += 1;
+    fn cope_with_broken(&mut self, message: &str, now: Instant) {
+        if self.report.count_broken(now) {
+            self.lose(&format!("all frames are broken: {message}"), now);
+            return;
+        }
+        self.tell_counters(now);
         if self.broken_brake.pass(now).is_some() {
             let so_far = self.report.broken;
             warn!("dropped a broken frame, {so_far} so far: {message}");
@@ -349,7 +366,17 @@ impl<'a> Capture<'a> {
     }
 
     fn tell_state_of(&mut self, phase: Phase, now: Instant) {
-        if let Some(state) = self.report.news(phase, self.source) {
+        if let Some(state) = self.report.news(phase, self.source, now) {
+            self.outlet.set_state(state);
+        }
+        self.outlet.tell_state(now);
+    }
+
+    /// Writes the state file again if its counters are old. To be called only when a frame has come that somebody
+    /// wants.
+    fn tell_counters(&mut self, now: Instant) {
+        let phase = self.lifecycle.phase();
+        if let Some(state) = self.report.count(phase, self.source, now) {
             self.outlet.set_state(state);
         }
         self.outlet.tell_state(now);

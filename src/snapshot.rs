@@ -46,7 +46,11 @@ fn next_frame(dir: &Path, timeout: Duration) -> Result<Frame> {
         while poll.next_event().is_some() {}
         watcher.read(now, &mut changes).doing(wait)?;
         watcher.retry(now, &mut changes);
-        for (_, change) in changes.drain(..) {
+        // What the producer says about itself is read at the end.
+        for (_, change) in changes
+            .drain(..)
+            .filter(|(_, change)| *change != Change::State)
+        {
             match look(dir, change, asked) {
                 Ok(frame) => return Ok(frame),
                 Err(why) => reason = why,
@@ -64,6 +68,7 @@ fn look(dir: &Path, change: Change, asked: SystemTime) -> Result<Frame, Option<N
     match change {
         Change::Gone => Err(Some(NoFrame::NotYet)),
         Change::Frame => Frame::open(dir).map_err(Some),
+        Change::Written => Err((!frame::is_empty(dir)).then_some(NoFrame::InPlace)),
         Change::State => Err(None),
         Change::Returned => {
             let frame = Frame::open(dir).map_err(Some)?;

@@ -1,15 +1,22 @@
-//! What the camera's state file says, and when it is written: on a change of phase, never for each frame.
+//! What the camera's state file says, and when it is written: on a change of phase, and every few seconds while frames
+//! come and somebody wants them, so that the counters in it are right. Never for each frame, and never without one.
 //!
 //! Three things are simplified for readers. Live and lingering are both `live`: the camera is running, and which of
 //! the two applies changes with every frame that nobody opened. A lost camera stays `lost` during new attempts until
 //! it has delivered a frame, and its state dates from the first loss, because an attempt every half minute is no
 //! news. If the reason changes in the meantime, the new one is reported.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::lifecycle::Phase;
 use super::source::Source;
 use crate::frames::state::{self, State};
+
+/// The counters in the file are at most this old while they change and somebody looks.
+const COUNT_AGAIN: Duration = Duration::from_secs(2);
+
+/// A camera of which all frames have been broken for this long is lost, as is one that has given none.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Counters, and what was reported last.
 #[derive(Debug)]
@@ -24,6 +31,10 @@ pub(super) struct Report {
     why: Option<String>,
     told: Option<(state::Phase, Option<String>)>,
     since: SystemTime,
+    /// When the counters were reported last.
+    counted: Option<Instant>,
+    /// When the first broken frame came of those that no usable one has followed.
+    broken_since: Option<Instant>,
 }
 
 impl Report {
@@ -35,7 +46,36 @@ impl Report {
             why: None,
             told: None,
             since: SystemTime::UNIX_EPOCH,
+            counted: None,
+            broken_since: None,
         }
+    }
+
+    /// Whether the camera is lost, and no usable frame has come since.
+    pub(super) fn is_lost(&self) -> bool {
+        self.why.is_some()
+    }
+
+    /// Records that a lost camera has given a usable frame.
+    pub(super) fn recover(&mut self) {
+        self.why = None;
+    }
+
+    /// Counts a frame that was put in place.
+    pub(super) fn count_published(&mut self) {
+        self.published += 1;
+        self.broken_since = None;
+    }
+
+    /// Counts a broken frame. Returns whether all frames have been broken for so long that the camera counts as lost.
+    pub(super) fn count_broken(&mut self, now: Instant) -> bool {
+        self.broken += 1;
+        now - *self.broken_since.get_or_insert(now) >= PATIENCE
+    }
+
+    /// Nobody looks, so it is not known whether frames are usable.
+    pub(super) fn forget_broken(&mut self) {
+        self.broken_since = None;
     }
 
     /// Records that the camera is lost, and why.
@@ -44,13 +84,19 @@ impl Report {
     }
 
     /// What to write now, if there is anything new.
-    pub(super) fn news(&mut self, phase: Phase, source: &dyn Source) -> Option<State> {
+    pub(super) fn news(
+        &mut self,
+        phase: Phase,
+        source: &dyn Source,
+        now: Instant,
+    ) -> Option<State> {
         let phase = self.public(phase);
         if let Some((told, why)) = &self.told {
             if *told == phase && *why == self.why {
                 return None;
             }
         }
+        self.counted = Some(now);
         let before = self.told.replace((phase, self.why.clone()));
         if before.is_none_or(|(before, _)| before != phase) {
             self.since = SystemTime::now();
@@ -58,18 +104,32 @@ impl Report {
         Some(self.state(phase, source))
     }
 
+    /// What to write right before a frame, in addition: the counters, if it is time.
+    pub(super) fn count(
+        &mut self,
+        phase: Phase,
+        source: &dyn Source,
+        now: Instant,
+    ) -> Option<State> {
+        let due = |counted: Instant| now.saturating_duration_since(counted) >= COUNT_AGAIN;
+        if !self.counted.is_none_or(due) {
+            return None;
+        }
+        self.counted = Some(now);
+        let phase = self.public(phase);
+        Some(self.state(phase, source))
+    }
+
     fn public(&mut self, phase: Phase) -> state::Phase {
         match phase {
-            Phase::Starting if self.why.is_some() => state::Phase::Lost,
+            Phase::Off => {
+                self.why = None;
+                state::Phase::Off
+            }
+            _ if self.is_lost() => state::Phase::Lost,
             Phase::Starting => state::Phase::Starting,
             Phase::Lost => state::Phase::Lost,
-            Phase::Off | Phase::Live | Phase::Lingering => {
-                self.why = None;
-                match phase {
-                    Phase::Off => state::Phase::Off,
-                    _ => state::Phase::Live,
-                }
-            }
+            Phase::Live | Phase::Lingering => state::Phase::Live,
         }
     }
 
@@ -97,38 +157,72 @@ mod tests {
     #[test]
     fn only_a_change_is_told_and_lingering_is_none() {
         let source = Pattern::new((64, 48), 5.0, 70).unwrap();
-        let mut report = Report::new();
-        let first = report.news(Phase::Off, &source).unwrap();
+        let (mut report, now) = (Report::new(), Instant::now());
+        let first = report.news(Phase::Off, &source, now).unwrap();
         assert_eq!(first.phase, state::Phase::Off);
         assert_eq!((first.fps, first.quality), (Some(5.0), Some(70)));
-        assert_eq!(report.news(Phase::Off, &source), None);
+        assert_eq!(report.news(Phase::Off, &source, now), None);
         report.dropped = 3;
-        let live = report.news(Phase::Lingering, &source).unwrap();
+        let live = report.news(Phase::Lingering, &source, now).unwrap();
         assert_eq!((live.phase, live.dropped), (state::Phase::Live, 3));
-        assert_eq!(report.news(Phase::Live, &source), None);
-        assert_eq!(report.news(Phase::Lingering, &source), None);
+        assert_eq!(report.news(Phase::Live, &source, now), None);
+        assert_eq!(report.news(Phase::Lingering, &source, now), None);
     }
 
     #[test]
     fn a_lost_camera_is_lost_since_its_first_loss_until_it_gives_a_frame() {
         let source = Pattern::new((64, 48), 5.0, 70).unwrap();
-        let mut report = Report::new();
+        let (mut report, now) = (Report::new(), Instant::now());
         report.lose("unplugged");
-        let lost = report.news(Phase::Lost, &source).unwrap();
-        assert_eq!(report.news(Phase::Starting, &source), None);
+        let lost = report.news(Phase::Lost, &source, now).unwrap();
+        assert_eq!(report.news(Phase::Starting, &source, now), None);
         report.lose("busy");
-        let again = report.news(Phase::Lost, &source).unwrap();
+        let again = report.news(Phase::Lost, &source, now).unwrap();
         assert_eq!(again.since, lost.since);
         assert_eq!(again.why.as_deref(), Some("busy"));
-        let live = report.news(Phase::Live, &source).unwrap();
+        // Frames come, but none is known to be usable.
+        assert_eq!(report.news(Phase::Live, &source, now), None);
+        report.recover();
+        let live = report.news(Phase::Live, &source, now).unwrap();
         assert_eq!((live.phase, live.why), (state::Phase::Live, None));
-        let starting = report.news(Phase::Off, &source).unwrap();
+        let starting = report.news(Phase::Off, &source, now).unwrap();
         assert_eq!(starting.phase, state::Phase::Off);
         assert_eq!(
             report
-                .news(Phase::Starting, &source)
+                .news(Phase::Starting, &source, now)
                 .map(|state| state.phase),
             Some(state::Phase::Starting)
         );
+    }
+
+    #[test]
+    fn counters_are_told_again_after_a_while_and_not_with_each_frame() {
+        let source = Pattern::new((64, 48), 5.0, 70).unwrap();
+        let (mut report, start) = (Report::new(), Instant::now());
+        let live = report.news(Phase::Live, &source, start).unwrap();
+        let mut told = Vec::new();
+        for n in 1..=50_u32 {
+            let now = start + Duration::from_millis(100) * n;
+            assert_eq!(report.news(Phase::Live, &source, now), None);
+            told.extend(report.count(Phase::Live, &source, now));
+            report.count_published();
+        }
+        let counts: Vec<_> = told.iter().map(|state| state.published).collect();
+        assert_eq!(counts, [19, 39]);
+        assert!(told.iter().all(|state| state.since == live.since));
+    }
+
+    #[test]
+    fn a_camera_is_given_up_when_no_frame_was_usable_for_a_while() {
+        let (mut report, start) = (Report::new(), Instant::now());
+        let at = |secs| start + Duration::from_secs(secs);
+        assert!(!report.count_broken(at(0)));
+        report.count_published();
+        assert!(!report.count_broken(at(9)));
+        assert!(!report.count_broken(at(13)));
+        assert!(report.count_broken(at(14)));
+        report.forget_broken();
+        assert!(!report.count_broken(at(20)));
+        assert_eq!((report.published, report.broken), (1, 5));
     }
 }

@@ -91,7 +91,7 @@ impl Seen {
         match happened {
             Happened::Current => self.asked = true,
             // Reading the state is not a request for a frame.
-            Happened::State => {}
+            Happened::State | Happened::Written => {}
             Happened::Gone => self.lost = true,
             Happened::Returned => (self.asked, self.lost) = (true, true),
         }

@@ -67,7 +67,9 @@ pub struct DirId(pub u32);
 pub(super) enum Happened {
     /// The event that the follower was made for, on the file name that it was made for.
     Current,
-    /// The same event on `state`.
+    /// The file of that name was written to and closed (IN_CLOSE_WRITE), if that is among the wanted events.
+    Written,
+    /// The same events on `state`.
     State,
     /// The directory appeared, or events were lost: anything may have happened in it.
     Returned,
@@ -162,6 +164,9 @@ impl Follower {
         // The state goes first: what the producer says explains why frames come or do not come.
         for &id in &news.state {
             told(id, Happened::State);
+        }
+        for &id in &news.written {
+            told(id, Happened::Written);
         }
         for &id in &news.current {
             told(id, Happened::Current);
@@ -258,6 +263,7 @@ pub(super) fn complain(brake: &mut Brake, now: Instant, error: &Error) {
 #[derive(Default)]
 struct News {
     current: BTreeSet<DirId>,
+    written: BTreeSet<DirId>,
     state: BTreeSet<DirId>,
     stale: BTreeSet<DirId>,
     overflow: bool,
@@ -273,7 +279,11 @@ impl News {
             let ended = flags.intersects(own_end);
             match &one.role {
                 Role::Home if !ended && is_wanted => {
-                    self.current.insert(one.dir);
+                    if flags.contains(ReadFlags::CLOSE_WRITE) {
+                        self.written.insert(one.dir);
+                    } else {
+                        self.current.insert(one.dir);
+                    }
                 }
                 Role::Home if !ended && name == Some(OsStr::new(STATE)) => {
                     self.state.insert(one.dir);

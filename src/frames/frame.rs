@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{self as sys, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self as sys, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, pread};
 
 use crate::error::{Context, Error, Result};
@@ -68,6 +68,8 @@ pub enum NoFrame {
     NotAFile,
     /// It has this many bytes, which is more than [`LARGEST`].
     TooLarge(u64),
+    /// It is written to instead of being replaced.
+    InPlace,
     /// The system refused an operation.
     Io(io::Error),
 }
@@ -156,7 +158,17 @@ pub fn ask(dir: &Path) -> Result<(), NoFrame> {
 
 /// Like [`ask`]; `links` says whether the path of the directory may end in a symlink.
 pub fn ask_with(dir: &Path, links: Links) -> Result<(), NoFrame> {
-    open(dir, links).map(drop)
+    let file = open(dir, links)?;
+    match FileType::from_raw_mode(sys::fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(()),
+        _ => Err(NoFrame::NotAFile),
+    }
+}
+
+/// Whether the current file of `dir` has no content. Finding out asks for nothing.
+pub fn is_empty(dir: &Path) -> bool {
+    let about = sys::statat(CWD, dir.join(CURRENT), AtFlags::SYMLINK_NOFOLLOW);
+    about.is_ok_and(|about| about.st_size == 0)
 }
 
 /// Opens the file without waiting for the other end of a FIFO, and without following a symlink, which could lead
@@ -251,6 +263,10 @@ impl fmt::Display for NoFrame {
             NoFrame::TooLarge(len) => {
                 write!(f, "{CURRENT} has {len} bytes, more than {LARGEST} allowed")
             }
+            NoFrame::InPlace => write!(
+                f,
+                "{CURRENT} is written in place: write to another file and rename it onto {CURRENT}"
+            ),
             NoFrame::Io(error) => write!(f, "cannot read {CURRENT}: {error}"),
         }
     }

@@ -1,7 +1,8 @@
 //! The reader's side of a frame directory: reports that a frame has arrived, in any of several directories.
 //!
-//! A frame arrives by being renamed onto `current.jpg` (IN_MOVED_TO); a file of that name that is written in place
-//! does not count. The same applies to `state`. The producer need not be there first: for a directory that does not
+//! A frame arrives by being renamed onto `current.jpg` (IN_MOVED_TO). A file of that name that is written in place is
+//! not a frame, because it changes while readers have it open; that it is written is reported, so that somebody can
+//! be told. The same applies to `state`. The producer need not be there first: for a directory that does not
 //! exist, the nearest existing ancestor is watched until it appears, and a directory that is deleted, moved away or
 //! replaced is waited for again. Nothing is polled. Only where inotify cannot report anything (its limits,
 //! permissions) are there retries, which the owner's loop makes when the time [`Watcher::retry_at`] has come.
@@ -26,6 +27,8 @@ use crate::logging::Brake;
 pub enum Change {
     /// A file was renamed onto `current.jpg`: a frame, or the empty file that means 'not yet'.
     Frame,
+    /// `current.jpg` was written to and closed (IN_CLOSE_WRITE), instead of being replaced.
+    Written,
     /// The producer has put a new `state` in place.
     State,
     /// The directory appeared, possibly in place of another one, or events were lost: look at `current.jpg`.
@@ -44,8 +47,9 @@ pub struct Watcher {
 impl Watcher {
     /// Creates a watcher that watches nothing yet.
     pub fn new() -> Result<Self> {
+        let wanted = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE;
         Ok(Watcher {
-            follower: Follower::new(WatchFlags::MOVED_TO, Some(CURRENT))?,
+            follower: Follower::new(wanted, Some(CURRENT))?,
             brake: Brake::new(Duration::from_secs(60)),
         })
     }
@@ -106,6 +110,7 @@ impl From<Happened> for Change {
     fn from(happened: Happened) -> Self {
         match happened {
             Happened::Current => Change::Frame,
+            Happened::Written => Change::Written,
             Happened::State => Change::State,
             Happened::Returned => Change::Returned,
             Happened::Gone => Change::Gone,

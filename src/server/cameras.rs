@@ -117,6 +117,7 @@ impl Cameras {
         let camera = &mut self.list[number].camera;
         match change {
             Change::Frame => camera.frame_arrived(turn.now),
+            Change::Written => camera.written_in_place(turn.now),
             Change::State => camera.state_changed(),
             Change::Returned | Change::Gone => {
                 debug!("{}: {change:?}", camera.dir().display());

@@ -29,4 +29,5 @@ mod stream;
 mod surroundings;
 mod troubleshooting;
 mod units;
+mod unusable;
 mod watch;

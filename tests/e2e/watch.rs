@@ -9,13 +9,13 @@ use lazycam::frames::frame::Frame;
 use lazycam::frames::watch::{Change, Watcher};
 
 #[test]
-fn a_rename_onto_current_is_a_frame_and_writing_in_place_is_none() {
+fn a_rename_onto_current_is_a_frame_and_writing_in_place_is_told_apart() {
     let scratch = Scratch::new();
     let mut watcher = Watcher::new().unwrap();
     let id = watcher.add(scratch.path());
     fs::write(scratch.join("current.jpg"), jpeg(1)).unwrap();
     fs::rename(scratch.join("current.jpg"), scratch.join("other.jpg")).unwrap();
-    assert_eq!(pending(&mut watcher), []);
+    assert_eq!(pending(&mut watcher), [(id, Change::Written)]);
     put(scratch.path(), &jpeg(1));
     put(scratch.path(), &jpeg(2));
     assert_eq!(pending(&mut watcher), [(id, Change::Frame)]);

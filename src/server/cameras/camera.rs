@@ -124,6 +124,16 @@ impl Camera {
         self.condition.arrived(now);
     }
 
+    /// The file that readers open was written to, instead of being replaced.
+    pub fn written_in_place(&mut self, now: Instant) {
+        // An empty one means that there is no frame yet, however it came there.
+        if !frame::is_empty(&self.dir) {
+            let problem = NoFrame::InPlace;
+            self.condition.is_unusable(problem.to_string(), now);
+            self.complain(&problem, now);
+        }
+    }
+
     /// The producer reported a new state.
     pub fn state_changed(&mut self) {
         self.condition.read(&self.dir);
@@ -186,7 +196,10 @@ impl Camera {
         self.asked.get_or_insert(now);
         self.condition.asked(now);
         let shot = match Frame::open_with(&self.dir, self.links) {
-            Ok(frame) => Some(self.shot(frame, now)),
+            Ok(frame) => {
+                self.condition.was_usable();
+                Some(self.shot(frame, now))
+            }
             Err(NoFrame::NotYet) => {
                 if self.arrived.is_some() {
                     self.condition.was_empty();
@@ -194,13 +207,11 @@ impl Camera {
                 None
             }
             Err(problem) => {
-                match problem {
-                    NoFrame::Io(_) => stats.unreadable_frames += 1,
-                    _ => {
-                        stats.broken_frames += 1;
-                        self.condition.was_broken();
-                    }
-                }
+                let unreadable = matches!(problem, NoFrame::Io(_));
+                stats.unreadable_frames += u64::from(unreadable);
+                stats.broken_frames += u64::from(!unreadable);
+                self.condition
+                    .was_unusable(problem.to_string(), !unreadable, now);
                 self.complain(&problem, now);
                 None
             }
@@ -244,10 +255,14 @@ impl Camera {
         }
         self.asked = Some(now);
         self.condition.asked(now);
-        // If asking fails, this message is needed for anybody to know why no frame comes. A directory that does not
-        // exist yet is noticed when it appears, and asked then.
-        if let Err(problem @ NoFrame::Io(_)) = frame::ask_with(&self.dir, self.links) {
-            self.complain(&problem, now);
+        // If asking fails, this is the reason why no frame comes. A directory that does not exist yet is noticed when
+        // it appears, and asked then.
+        match frame::ask_with(&self.dir, self.links) {
+            Ok(()) | Err(NoFrame::NotYet) => {}
+            Err(problem) => {
+                self.condition.is_unusable(problem.to_string(), now);
+                self.complain(&problem, now);
+            }
         }
     }
 

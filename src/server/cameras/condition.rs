@@ -4,6 +4,10 @@
 //! If the producer is there and reports a state (`frames/state.rs`), that is used. Otherwise the state is inferred
 //! from what was observed: frames that arrive, or a request that no frame has followed. Nothing signals whether a
 //! producer is there, so this is checked only when somebody asks for the state or waits in vain.
+//!
+//! Whatever the producer reports, a camera of which no file was usable for a while is lost, and the defect is the
+//! reason. Only a frame that was opened is known to be usable. So while there is a defect, what arrives counts as
+//! nothing until a usable frame has been opened.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -63,14 +67,32 @@ pub(in crate::server) struct Condition {
     rate: Rate,
     first_arrival: Option<Instant>,
     last_arrival: Option<Instant>,
-    /// The arrival before the last one, in case the last turns out not to be a frame.
-    before: Option<Instant>,
+    /// What was known before the last arrival, in case that turns out not to be a frame.
+    before: Option<Before>,
     asked: Option<Asked>,
+    defect: Option<Defect>,
     absent_since: Option<SystemTime>,
     /// The directory in which frames arrived is not there any more.
     gone: bool,
     /// How many files were not frames.
     broken: u64,
+}
+
+/// What an arrival changes.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    arrivals: u64,
+    last_arrival: Option<Instant>,
+    asked: Option<Asked>,
+}
+
+/// What makes files unusable, from the first such file to the next usable frame.
+#[derive(Clone, Debug)]
+struct Defect {
+    why: String,
+    first: Instant,
+    /// The same as `first` by the wall clock.
+    since: SystemTime,
 }
 
 /// The requests for a frame since the last one arrived.
@@ -94,6 +116,7 @@ impl Condition {
             last_arrival: None,
             before: None,
             asked: None,
+            defect: None,
             absent_since: None,
             gone: false,
             broken: 0,
@@ -107,14 +130,22 @@ impl Condition {
 
     /// The producer reported a new state, or there may be another producer now.
     pub(in crate::server) fn read(&mut self, dir: &Path) {
+        let phase = |told: &Option<State>| told.as_ref().map(|told| told.phase);
+        let before = phase(&self.told);
         self.told = State::read(dir, self.links);
         self.arrivals = 0;
+        self.before = None;
+        // If only the counters are new, the defect is as it was.
+        if phase(&self.told) != before {
+            self.defect = None;
+        }
     }
 
     /// The directory is no longer at its path.
     pub(in crate::server) fn gone(&mut self) {
         self.told = None;
         self.gone = true;
+        self.defect = None;
         self.holder.forget();
     }
 
@@ -124,22 +155,53 @@ impl Condition {
         if gap {
             self.first_arrival = Some(now);
         }
-        self.before = self.last_arrival.replace(now);
+        self.before = Some(Before {
+            arrivals: self.arrivals,
+            last_arrival: self.last_arrival.replace(now),
+            asked: self.asked,
+        });
         self.gone = false;
         // A producer that reports its state reports that it is live before its first frame. Anything earlier is the
         // empty file.
         let told = self.told.as_ref();
         if told.is_none_or(|told| told.phase == state::Phase::Live) {
-            self.asked = None;
-            self.arrivals += 1;
             self.rate.add(1, now);
+            if self.defect.is_none() {
+                self.asked = None;
+                self.arrivals += 1;
+            }
         }
     }
 
     /// The last arrival was not a frame but the empty file.
     pub(in crate::server) fn was_empty(&mut self) {
-        self.arrivals = self.arrivals.saturating_sub(1);
-        self.last_arrival = self.before;
+        if let Some(before) = self.take_back() {
+            self.last_arrival = before.last_arrival;
+        }
+    }
+
+    /// The last arrival does not count, and requests before it were not answered by it.
+    fn take_back(&mut self) -> Option<Before> {
+        let before = self.before.take()?;
+        self.arrivals = before.arrivals;
+        self.asked = before.asked.or(self.asked);
+        Some(before)
+    }
+
+    /// A usable frame was opened.
+    pub(in crate::server) fn was_usable(&mut self) {
+        if self.defect.take().is_some() && self.before.take().is_some() {
+            self.arrivals += 1;
+        }
+    }
+
+    /// There is a file, and it is not usable for this reason.
+    pub(in crate::server) fn is_unusable(&mut self, why: String, now: Instant) {
+        let (first, since) = match &self.defect {
+            Some(defect) => (defect.first, defect.since),
+            None => (now, SystemTime::now()),
+        };
+        self.defect = Some(Defect { why, first, since });
     }
 
     /// A frame is asked for.
@@ -157,9 +219,14 @@ impl Condition {
         self.asked.map(|asked| asked.first)
     }
 
-    /// The last arrival was neither a frame nor the empty file.
-    pub(in crate::server) fn was_broken(&mut self) {
-        self.broken += 1;
+    /// The last arrival was neither the empty file nor a usable frame, for this reason. It was a `broken` frame if
+    /// it could be read.
+    pub(in crate::server) fn was_unusable(&mut self, why: String, broken: bool, now: Instant) {
+        // Without an arrival, it is the same file again.
+        if self.take_back().is_some() && broken {
+            self.broken += 1;
+        }
+        self.is_unusable(why, now);
     }
 
     /// How many frames were broken, as counted by the producer and as found here.
@@ -203,8 +270,8 @@ impl Condition {
         }
         let there = match self.holder.is_there(dir, self.links) {
             Some(there) => there,
-            // A producer that does not lock is detected only by its frames.
-            None => self.is_live(now),
+            // A producer that does not lock is detected only by what it puts in place.
+            None => self.is_live(now) || self.defect.is_some(),
         };
         if !there {
             let seen = self.last_arrival.map(|at| wall(at, now));
@@ -218,6 +285,9 @@ impl Condition {
             };
         }
         self.absent_since = None;
+        if let (Some(found), false) = (self.defective(now), self.is_lost()) {
+            return found;
+        }
         match &self.told {
             Some(told) => Finding {
                 phase: Phase::Of(told.phase),
@@ -228,12 +298,28 @@ impl Condition {
         }
     }
 
+    /// The finding for a camera of which no file has been usable for as long as cameras take to start.
+    fn defective(&self, now: Instant) -> Option<Finding> {
+        let defect = self.defect.as_ref()?;
+        let (first, since) = match self.asked {
+            Some(asked) if asked.first < defect.first => (asked.first, asked.since),
+            _ => (defect.first, defect.since),
+        };
+        (now.saturating_duration_since(first) >= QUIET).then(|| Finding {
+            phase: Phase::Of(state::Phase::Lost),
+            since: Some(since),
+            why: Some(defect.why.clone()),
+        })
+    }
+
     /// The phase inferred for a producer that reports nothing.
     fn guess(&self, now: Instant) -> Finding {
         let seen = |at: Option<Instant>| at.map(|at| wall(at, now));
         let asked = self.asked.filter(|asked| now - asked.last <= START_LIMIT);
         let (phase, since) = match asked {
-            _ if self.is_live(now) => (state::Phase::Live, seen(self.first_arrival)),
+            _ if self.is_live(now) && self.defect.is_none() => {
+                (state::Phase::Live, seen(self.first_arrival))
+            }
             Some(asked) => (state::Phase::Starting, Some(asked.since)),
             None => (state::Phase::Off, seen(self.last_arrival)),
         };
@@ -320,5 +406,37 @@ mod tests {
         condition.was_empty();
         assert_eq!(condition.published(), 0);
         assert_eq!(phase(&mut condition, start), Phase::Absent);
+    }
+
+    #[test]
+    fn a_camera_of_which_nothing_is_usable_is_lost_after_a_while_until_something_is() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+        condition.arrived(start);
+        condition.was_usable();
+        condition.asked(start);
+        for millis in [33, 66, 5000] {
+            condition.arrived(at(millis));
+            condition.was_unusable("no EOI".into(), true, at(millis));
+            // The same file again.
+            condition.was_unusable("no EOI".into(), true, at(millis));
+        }
+        assert_eq!((condition.published(), condition.broken()), (1, 3));
+        // Counted from the request that was not answered.
+        let starting = phase(&mut condition, at(4999));
+        assert_eq!(starting, Phase::Of(state::Phase::Starting));
+        let found = condition.find(Path::new("/nonexistent"), at(5000));
+        assert_eq!(found.phase, Phase::Of(state::Phase::Lost));
+        assert_eq!(found.why.as_deref(), Some("no EOI"));
+        // What nobody has opened is not known to be any better.
+        condition.arrived(at(5033));
+        assert_eq!(condition.published(), 1);
+        condition.was_usable();
+        assert_eq!(condition.published(), 2);
+        assert_eq!(
+            phase(&mut condition, at(5033)),
+            Phase::Of(state::Phase::Live)
+        );
     }
 }
