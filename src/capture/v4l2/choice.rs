@@ -1,6 +1,6 @@
 //! Chooses the camera, its format and its size: what was asked for, or else what costs least.
 
-use super::Device;
+use super::device::Device;
 use crate::capture::devices::video_nodes;
 use crate::capture::settings::Settings;
 use crate::error::{Error, Result};
