@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   +--------------------------+-------+
-//!   | strip (see its module)   |  size |
+//!   | strip (see its module)   | label |
 //!   +----+----+----+----+----+-+-------+
 //!   | colour bars, 75 %: grey, yellow, |   the clock's text is in UTC
 //!   | cyan, green, magenta, red, blue  |
@@ -145,16 +145,19 @@ impl Card {
         }
     }
 
-    /// Writes the picture's size to the right of the strip, if there is room.
+    /// Writes to the right of the strip, if there is room, what size the picture has, and what the strip is: it looks
+    /// like damage to those who do not expect it.
     fn draw_label(&mut self) {
-        let label = format!("{}x{}", self.canvas.width, self.canvas.height);
+        let size = format!("{}x{}", self.canvas.width, self.canvas.height);
         let Some(cell) = self.cell else { return };
-        let (x, height) = (COLUMNS * cell, ROWS * cell);
+        let (x, height) = (COLUMNS * cell, ROWS * cell / 2);
         let room = self.canvas.width - x;
-        let scale = (room / ((label.len() + 1) * GLYPH)).min(height / 2 / GLYPH);
-        let x = x + (room - label.len() * GLYPH * scale) / 2;
-        let y = (height - GLYPH * scale) / 2;
-        self.canvas.text(x, y, scale, &label);
+        for (line, label) in [size.as_str(), "< TIME CODE"].into_iter().enumerate() {
+            let scale = (room / ((label.len() + 1) * GLYPH)).min(height * 3 / 4 / GLYPH);
+            let x = x + (room - label.len() * GLYPH * scale) / 2;
+            let y = line * height + (height - GLYPH * scale) / 2;
+            self.canvas.text(x, y, scale, label);
+        }
     }
 
     fn draw_text(&mut self, text: Text, frame: u64, captured: Duration) {

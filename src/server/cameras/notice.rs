@@ -1,10 +1,10 @@
-//! The picture that a stream shows when its camera is lost. It names the camera and says what is wrong, and since
-//! when.
+//! The picture that a stream shows when its camera is lost. It names the camera and says what is wrong, and for
+//! how long, which needs neither a time zone nor a clock that agrees with the viewer's.
 //!
 //! A stream that stands still looks as if all were well, and clients give up on a stream that sends nothing after ten
 //! seconds. So this picture takes the place of the camera's until there is a frame again. It has the size that the
 //! stream has had so far, because Firefox keeps a stream's first size. It is stored in memory as a file like any
-//! frame, and is sent in the same way: drawn once per loss and size, and shared by everybody who sees it.
+//! frame, and is sent in the same way: drawn once per text and size, and shared by everybody who sees it.
 //!
 //! Drawing holds up the server's loop, and with it the viewers of all cameras, while a producer that may be hostile
 //! decides what is drawn and when. So a picture has at most [`MOST_PIXELS`], and the pictures of one camera are drawn
@@ -25,7 +25,6 @@ use crate::picture::encode::Encoder;
 use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::Finding;
 use crate::server::shot::Shot;
-use crate::time::date::date;
 
 /// The size for a camera of which no picture was seen.
 const USUAL_SIZE: Size = Size {
@@ -52,14 +51,17 @@ const LETTERS: usize = 34;
 const REST: Duration = Duration::from_secs(1);
 const REST_PER_WORK: u32 = 9;
 
+/// Seconds since 1970; in 2001. An earlier time is that of a board whose clock has not been set yet.
+const CLOCK_IS_SET: Duration = Duration::from_secs(1_000_000_000);
+
 const GROUND: Colour = Colour::grey(32);
 const BAND: Colour = Colour([90, 110, 200]);
 
 /// The pictures of one camera.
 #[derive(Debug)]
 pub(in crate::server) struct Notices {
-    /// The newest first, one of each size.
-    made: Vec<(Finding, Shot<Frame>)>,
+    /// The newest first, one of each size, with its text.
+    made: Vec<(Vec<String>, Shot<Frame>)>,
     /// Nothing is drawn before this time.
     rests_until: Option<Instant>,
     complaint: Brake,
@@ -90,11 +92,12 @@ impl Notices {
         now: Instant,
     ) -> Result<Shot<Frame>, Option<Instant>> {
         let size = drawn_size(size.unwrap_or(USUAL_SIZE));
-        let of_size = |(_, shot): &(Finding, Shot<Frame>)| shot.picture == size;
+        let words = words(camera, &finding, SystemTime::now());
+        let of_size = |(_, shot): &(Vec<String>, Shot<Frame>)| shot.picture == size;
         let before = self.made.iter().position(of_size);
         let rests_until = self.rests_until.filter(|until| now < *until);
         if let Some((found, shot)) = before.map(|index| &self.made[index]) {
-            if *found == finding || rests_until.is_some() {
+            if *found == words || rests_until.is_some() {
                 return Ok(shot.clone());
             }
         }
@@ -102,14 +105,14 @@ impl Notices {
             return Err(rests_until);
         }
         let begun = Instant::now();
-        let made = make(camera, &finding, size, now);
+        let made = make(&words, &comment(camera, &finding), size, now);
         let took = begun.elapsed();
         self.rests_until = Some(now + took + REST.max(took * REST_PER_WORK));
         match made {
             Ok(shot) => {
                 before.map(|index| self.made.remove(index));
                 self.made.truncate(MOST_SIZES - 1);
-                self.made.insert(0, (finding, shot.clone()));
+                self.made.insert(0, (words, shot.clone()));
                 Ok(shot)
             }
             Err(error) => {
@@ -135,11 +138,14 @@ fn drawn_size(Size { width, height }: Size) -> Size {
         .unwrap_or(USUAL_SIZE)
 }
 
-fn make(camera: &str, finding: &Finding, size: Size, now: Instant) -> error::Result<Shot<Frame>> {
-    let canvas = draw(&words(camera, finding), size);
+/// The JPEG comment, which is for programs. A frame of the test pattern has its stamp in the same place.
+fn comment(camera: &str, finding: &Finding) -> String {
+    format!("lazycam notice: {camera} {}", finding.phase.word())
+}
+
+fn make(words: &[String], comment: &str, size: Size, now: Instant) -> error::Result<Shot<Frame>> {
+    let canvas = draw(words, size);
     let mut jpeg = Vec::new();
-    // The comment is for programs. A frame of the test pattern has its stamp in the same place.
-    let comment = format!("lazycam notice: {camera} {}", finding.phase.word());
     if let Some(planes) = canvas.planes() {
         Encoder::new(QUALITY)?.encode(planes, Some(comment.as_bytes()), &mut jpeg)?;
     }
@@ -156,13 +162,35 @@ fn make(camera: &str, finding: &Finding, size: Size, now: Instant) -> error::Res
 }
 
 /// The text of the picture, line by line.
-fn words(camera: &str, finding: &Finding) -> Vec<String> {
+fn words(camera: &str, finding: &Finding, now: SystemTime) -> Vec<String> {
     let mut words = vec![camera.to_owned(), "no picture".to_owned()];
-    if let Some(since) = finding.since {
-        words.push(format!("since {}", date(since)));
-    }
-    words.extend(finding.why.clone());
+    // A time from before the clock was set says nothing.
+    let since = finding
+        .since
+        .filter(|since| *since >= SystemTime::UNIX_EPOCH + CLOCK_IS_SET);
+    let lasts = since.and_then(|since| now.duration_since(since).ok());
+    words.extend(lasts.map(|lasts| format!("for {}", roughly(lasts))));
+    words.extend(finding.why.as_deref().map(without_system_words));
     words
+}
+
+/// In the largest unit, so that it changes once a minute at most.
+fn roughly(lasts: Duration) -> String {
+    match lasts.as_secs() / 60 {
+        0 => "less than a minute".into(),
+        minutes @ 1..60 => format!("{minutes} min"),
+        minutes @ 60..1440 => format!("{} h {} min", minutes / 60, minutes % 60),
+        minutes => format!("{} days", minutes / 1440),
+    }
+}
+
+/// A cause as people need it. Where the program has words of its own for it, those of the system stand behind them in
+/// parentheses, for the log.
+fn without_system_words(why: &str) -> String {
+    let number = why.find(" (os error ");
+    let words = number.map_or(why, |at| &why[..at]);
+    let own = words.rfind(" (").filter(|_| why.ends_with("))"));
+    own.map_or(words, |at| &words[..at]).to_owned()
 }
 
 /// Draws the first line large on a band, and the others below it.
@@ -336,21 +364,56 @@ mod tests {
     }
 
     #[test]
-    fn it_says_which_camera_since_when_and_why() {
-        let since = "since Thu, 01 Jan 1970 00:00:00 GMT";
-        let said = words("front", &finding("gone"));
-        assert_eq!(said, ["front", "no picture", since, "gone"]);
-        let unknown = Finding {
-            since: None,
-            why: None,
-            ..finding("")
+    fn it_says_which_camera_for_how_long_and_why() {
+        let since = SystemTime::UNIX_EPOCH + CLOCK_IS_SET;
+        let lost = Finding {
+            since: Some(since),
+            ..finding("gone")
         };
-        assert_eq!(words("front", &unknown), ["front", "no picture"]);
+        for (seconds, told) in [
+            (59, "for less than a minute"),
+            (60, "for 1 min"),
+            (3600 + 119, "for 1 h 1 min"),
+            (3 * 86400, "for 3 days"),
+        ] {
+            let said = words("front", &lost, since + Duration::from_secs(seconds));
+            assert_eq!(said, ["front", "no picture", told, "gone"]);
+        }
+        // Nobody knows when, or the clock was set afterwards.
+        for since in [None, Some(SystemTime::UNIX_EPOCH)] {
+            let unknown = Finding {
+                since,
+                why: None,
+                ..finding("")
+            };
+            let said = words("front", &unknown, SystemTime::now());
+            assert_eq!(said, ["front", "no picture"]);
+        }
+    }
+
+    #[test]
+    fn the_systems_words_are_left_to_the_log() {
+        for (why, told) in [
+            (
+                "cannot open /dev/x: it is not there (No such file or directory (os error 2))",
+                "cannot open /dev/x: it is not there",
+            ),
+            (
+                "cannot open /dev/x: No such device (os error 19)",
+                "cannot open /dev/x: No such device",
+            ),
+            ("the cable (USB) is loose", "the cable (USB) is loose"),
+        ] {
+            assert_eq!(without_system_words(why), told);
+        }
     }
 
     #[test]
     fn the_words_are_drawn_in_white() {
-        let canvas = draw(&words("front", &finding("gone")), USUAL_SIZE);
+        let canvas = draw(
+            &words("front", &finding("gone"), SystemTime::now()),
+            USUAL_SIZE,
+        );
         let pixels = (0..480).flat_map(|y| (0..640).map(move |x| (x, y)));
         let white = pixels
             .filter(|(x, y)| canvas.luma_at(*x, *y) == 255)
