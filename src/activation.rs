@@ -10,9 +10,10 @@
 
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,16 +32,57 @@ pub enum Passed {
     Listener {
         /// The socket.
         socket: OwnedFd,
-        /// Its name from `LISTEN_FDNAMES`, or its number.
-        name: String,
+        /// How it was passed.
+        label: Label,
     },
     /// A connection that has already been accepted.
     Connection {
         /// The socket.
         socket: OwnedFd,
-        /// Its name from `LISTEN_FDNAMES`, or its number.
-        name: String,
+        /// How it was passed.
+        label: Label,
     },
+}
+
+impl Passed {
+    /// How it was passed.
+    pub fn label(&self) -> &Label {
+        match self {
+            Passed::Listener { label, .. } | Passed::Connection { label, .. } => label,
+        }
+    }
+}
+
+/// What a passed socket is called: by its number in messages, and by its name, if it has one, in settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    number: RawFd,
+    name: Option<String>,
+}
+
+impl Label {
+    /// `name` is what `LISTEN_FDNAMES` says, which is "unknown" for a socket without a name (sd_listen_fds(3)).
+    fn new(number: RawFd, name: String) -> Self {
+        let has_name = !name.is_empty() && name != "unknown";
+        Label {
+            number,
+            name: has_name.then_some(name),
+        }
+    }
+
+    /// Whether `LISTEN_FDNAMES` calls the socket `word`.
+    pub fn is(&self, word: &str) -> bool {
+        self.name.as_deref() == Some(word)
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{} ({name})", self.number),
+            None => write!(f, "{}", self.number),
+        }
+    }
 }
 
 /// The sockets that were passed to this process. It works only once: a second call finds none.
@@ -62,28 +104,15 @@ pub fn passed_sockets() -> Result<Vec<Passed>> {
             // SAFETY: the service manager passed this descriptor to this process (LISTEN_PID was checked),
             // it is open (setting close-on-exec on it succeeded), and nothing else here uses its number.
             let socket = unsafe { OwnedFd::from_raw_fd(number) };
-            let name = if name.is_empty() || name == "unknown" {
-                format!("{number}")
-            } else {
-                format!("{number} ({name})")
-            };
-            classify(socket, name)
+            classify(socket, Label::new(number, name))
         })
         .collect()
 }
 
-/// Whether `LISTEN_FDNAMES` refers to the socket `name` as `word`.
-pub fn is_named(name: &str, word: &str) -> bool {
-    let label = name
-        .split_once(" (")
-        .and_then(|(_, label)| label.strip_suffix(')'));
-    label == Some(word)
-}
-
-fn classify(socket: OwnedFd, name: String) -> Result<Passed> {
+fn classify(socket: OwnedFd, label: Label) -> Result<Passed> {
     let not_ours = |what: &str| {
         Error::Usage(format!(
-            "the passed descriptor {name} is {what}, not a TCP or unix stream socket"
+            "the passed descriptor {label} is {what}, not a TCP or unix stream socket"
         ))
     };
     let domain = sockopt::socket_domain(&socket).map_err(|_| not_ours("no socket"))?;
@@ -97,11 +126,11 @@ fn classify(socket: OwnedFd, name: String) -> Result<Passed> {
         return Err(not_ours("of another type"));
     }
     let listens = sockopt::socket_acceptconn(&socket)
-        .doing(|| format!("ask whether the passed descriptor {name} listens"))?;
+        .doing(|| format!("ask whether the passed descriptor {label} listens"))?;
     Ok(if listens {
-        Passed::Listener { socket, name }
+        Passed::Listener { socket, label }
     } else {
-        Passed::Connection { socket, name }
+        Passed::Connection { socket, label }
     })
 }
 
@@ -191,6 +220,21 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     use super::*;
+
+    #[test]
+    fn a_socket_is_called_by_its_name_and_by_no_part_of_how_it_is_shown() {
+        let label = |name: &str| Label::new(3, name.into());
+        for (name, shown) in [
+            ("http", "3 (http)"),
+            ("", "3"),
+            ("unknown", "3"),
+            ("a (b)", "3 (a (b))"),
+        ] {
+            assert_eq!(label(name).to_string(), shown);
+            assert_eq!(label(name).is(name), shown != "3");
+            assert!(!label(name).is("b)") && !label(name).is("3") && !label(name).is(shown));
+        }
+    }
 
     #[test]
     fn a_directory_in_a_shared_place_is_made_for_this_user_alone_and_no_other_one_is_taken() {

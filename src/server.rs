@@ -17,10 +17,12 @@
 //! Other modules deal with cameras (`capture`), processes (`supervise`) and the names of sockets and services
 //! (`activation`).
 
+mod attendant;
 pub mod auth;
 pub mod cameras;
 mod client;
 mod client_id;
+mod clients;
 pub mod connection;
 mod delivery;
 mod door;
@@ -41,24 +43,26 @@ use std::time::{Duration, Instant, SystemTime};
 use log::info;
 use signal_hook::consts::SIGCHLD;
 
-use self::auth::verify::Checks;
+pub use self::attendant::{Alone, Attendant, Verdict};
 use self::cameras::Cameras;
 use self::client::Client;
-use self::client_id::ClientId;
-use self::connection::Settings;
-use self::door::listen::Listener;
+use self::client_id::{ClientId, Network, Place};
+use self::clients::Clients;
+use self::connection::{Connection, Settings};
+use self::door::gate::Gate;
 pub use self::door::listen::{Address, can_listen};
 use self::door::places::Places;
+use self::door::sockets::Sockets;
+use self::door::{Arrival, Batch, Door};
 use self::roster::Roster;
 use self::stats::CloseReason;
 use self::turn::{Name, Timer, Turn};
 use self::want::Report;
 use crate::activation::{Manager, Passed};
 use crate::error::{Context, Result};
-use crate::event::{Interest, NumberMap, Readiness, Signals};
+use crate::event::{Interest, Readiness, Signals};
 use crate::frames::name::Name as CameraName;
 use crate::frames::watch::{Change, DirId};
-use crate::logging::Brake;
 use crate::sandbox::Sandbox;
 
 /// How a server is set up.
@@ -93,66 +97,24 @@ pub struct Options {
 /// How long streams have to finish their current frame after a stop signal.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
-/// Something that runs in the server's loop beside the server: the supervisor of `lazycam run`.
-pub trait Attendant {
-    /// A child process changed its state. Appends the numbers of the cameras that will deliver no more pictures.
-    fn child_changed(&mut self, now: Instant, ended: &mut Vec<usize>) -> Result<Verdict>;
-    /// When to call [`Attendant::wake`].
-    fn deadline(&self) -> Option<Instant>;
-    /// The deadline has passed.
-    fn wake(&mut self, now: Instant) -> Result<Verdict>;
-}
-
-/// Whether the server continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It continues.
-    GoOn,
-    /// It stops, as it does after a signal.
-    Stop,
-}
-
-/// An attendant that does nothing, for a server without a supervisor.
-#[derive(Debug)]
-pub struct Alone;
-
-impl Attendant for Alone {
-    fn child_changed(&mut self, _now: Instant, _ended: &mut Vec<usize>) -> Result<Verdict> {
-        Ok(Verdict::GoOn)
-    }
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-    fn wake(&mut self, _now: Instant) -> Result<Verdict> {
-        Ok(Verdict::GoOn)
-    }
-}
-
 /// A server with its sockets, ready to run.
 pub struct Server {
-    options: Options,
     turn: Turn,
     signals: Signals,
+    manager: Manager,
     cameras: Cameras,
-    listeners: Vec<Listener>,
-    clients: NumberMap<ClientId, Client>,
-    next_client: ClientId,
+    door: Door,
+    /// If `--auth` is set.
+    gate: Option<Gate>,
+    clients: Clients,
     held: delivery::Held,
-    places: Places,
-    /// How many clients are being told that there is no place for them.
-    turned_away: usize,
+    stall_timeout: Duration,
     /// Reports made in this turn of the loop.
     reports: Vec<(Report, String)>,
     started: Instant,
     started_at: SystemTime,
-    manager: Manager,
+    exit_idle: Option<Duration>,
     stopping: bool,
-    crowded: bool,
-    exhausted: Brake,
-    over_share: Brake,
-    /// The proofs of passwords, if `--auth` is set.
-    checks: Option<Checks>,
-    failures: Brake,
     /// The restrictions of this process, for `/state`.
     sandbox: Sandbox,
 }
@@ -165,10 +127,9 @@ impl Server {
         passed: Vec<Passed>,
         manager: Manager,
     ) -> Result<Self> {
-        door::gate::check_words(&options.open_sockets, listen, &passed)?;
         let settings = Settings {
             cameras: Roster::new(options.default_camera.clone()),
-            origins: options.origins.clone(),
+            origins: options.origins,
             ..Settings::default()
         };
         let mut turn = Turn::new(settings, Instant::now())?;
@@ -178,48 +139,31 @@ impl Server {
             .doing(|| "wait for signals".into())?;
         let (root, default) = (options.root.as_deref(), options.default_camera.as_ref());
         let cameras = Cameras::new(&options.cameras, root, default, &mut turn)?;
+        let sockets = Sockets::new(listen, passed, &options.open_sockets)?;
+        let gate = options.guard.map(|guard| Gate::new(guard, &mut turn));
+        let places = Places::for_clients(options.max_clients, cameras.len(), &signals);
+        let share = options.max_clients_per_address;
         let mut server = Server {
-            turn,
             signals,
-            cameras,
-            listeners: Vec::new(),
-            clients: NumberMap::default(),
-            next_client: 0,
-            held: delivery::Held::new(options.max_held),
-            places: Places {
-                served: options.max_clients,
-                turned_away: 0,
-            },
-            turned_away: 0,
-            reports: Vec::new(),
-            started: Instant::now(),
-            started_at: SystemTime::now(),
             manager,
+            cameras,
+            door: Door::new(sockets.listeners, places, share),
+            gate: gate.transpose()?,
+            clients: Clients::new(),
+            held: delivery::Held::new(options.max_held),
+            stall_timeout: options.stall_timeout,
+            reports: Vec::new(),
+            started: turn.now,
+            started_at: SystemTime::now(),
+            exit_idle: options.exit_idle,
             stopping: false,
-            crowded: false,
-            exhausted: Brake::new(Duration::from_secs(10)),
-            over_share: Brake::new(Duration::from_secs(10)),
-            checks: options.guard.clone().map(Checks::new).transpose()?,
-            failures: Brake::new(Duration::from_secs(10)),
             sandbox: Sandbox::default(),
-            options,
+            turn,
         };
-        for address in listen {
-            let open = server.is_open(|word| word.parse().as_ref() == Ok(address));
-            for mut listener in Listener::bind(address)? {
-                listener.open = open;
-                server.listeners.push(listener);
-            }
+        for (socket, open) in sockets.connections {
+            server.admit(Arrival { socket, open });
         }
-        if let Some(checks) = &server.checks {
-            let poll = &mut server.turn.poll;
-            poll.add(checks, Interest::Readable, Name::Checks)
-                .doing(|| "wait for proofs of passwords".into())?;
-        }
-        server.adopt(passed)?;
-        server.register_listeners()?;
-        let (cameras, in_use) = (server.cameras.len(), server.descriptors());
-        server.places = Places::for_clients(server.options.max_clients, cameras, in_use);
+        server.door.open(&mut server.turn)?;
         Ok(server)
     }
 
@@ -230,37 +174,33 @@ impl Server {
 
     /// The TCP ports on which the server listens.
     pub fn ports(&self) -> Vec<u16> {
-        self.listeners.iter().filter_map(Listener::port).collect()
+        self.door.ports()
     }
 
     /// Serves until a signal, the attendant, `--exit-idle` or the end of a passed connection stops it.
     pub fn run(mut self, attendant: &mut dyn Attendant) -> Result<()> {
-        let mut now = Instant::now();
-        self.turn.now = now;
+        self.turn.now = Instant::now();
         self.manager.ready();
-        self.turn
-            .timers
-            .set(Timer::Watchdog, self.manager.next_ping(now));
-        self.note_idleness(now);
-        let first: Vec<_> = self.clients.keys().copied().collect();
-        for id in first {
-            self.serve(id, now);
+        let ping = self.manager.next_ping(self.turn.now);
+        self.turn.timers.set(Timer::Watchdog, ping);
+        self.note_idleness();
+        for id in self.clients.ids() {
+            self.serve(id);
         }
         while !self.is_done() {
-            self.turn.timers.set(Timer::Attendant, attendant.deadline());
-            self.turn.timers.set(Timer::Frames, self.cameras.retry_at());
-            self.turn
-                .poll
-                .wait(self.turn.timers.next())
+            let turn = &mut self.turn;
+            turn.timers.set(Timer::Attendant, attendant.deadline());
+            turn.timers.set(Timer::Frames, self.cameras.retry_at());
+            turn.poll
+                .wait(turn.timers.next())
                 .doing(|| "wait for events".into())?;
-            now = Instant::now();
-            self.turn.now = now;
+            turn.now = Instant::now();
             self.reports.clear();
             while let Some((name, readiness)) = self.turn.poll.next_event() {
-                self.dispatch(name, readiness, attendant, now)?;
+                self.dispatch(name, readiness, attendant)?;
             }
-            for timer in self.turn.timers.take_due(now) {
-                self.expire(timer, attendant, now)?;
+            for timer in self.turn.timers.take_due(self.turn.now) {
+                self.expire(timer, attendant)?;
             }
         }
         info!("{}", self.turn.stats);
@@ -268,7 +208,7 @@ impl Server {
     }
 
     fn is_done(&self) -> bool {
-        self.clients.is_empty() && (self.stopping || self.listeners.is_empty())
+        self.clients.is_empty() && (self.stopping || self.door.is_closed())
     }
 
     fn dispatch(
@@ -276,52 +216,60 @@ impl Server {
         name: Name,
         readiness: Readiness,
         attendant: &mut dyn Attendant,
-        now: Instant,
     ) -> Result<()> {
         match name {
-            Name::Signals => self.take_signals(attendant, now)?,
+            Name::Signals => self.take_signals(attendant)?,
             Name::Frames => self.take_changes()?,
-            Name::Checks => self.take_outcomes(now),
+            Name::Checks => self.take_outcome(),
             Name::Root => self.take_root_changes()?,
-            Name::Listener(index) => self.accept(index, now)?,
+            Name::Listener(index) => self.accept(index)?,
             Name::Client(id) => {
-                if let Some(client) = self.clients.get_mut(&id) {
+                if let Some(client) = self.clients.get_mut(id) {
                     client.ready(readiness);
-                    self.serve(id, now);
+                    self.serve(id);
                 }
             }
         }
         Ok(())
     }
 
-    fn expire(&mut self, timer: Timer, attendant: &mut dyn Attendant, now: Instant) -> Result<()> {
+    fn expire(&mut self, timer: Timer, attendant: &mut dyn Attendant) -> Result<()> {
         match timer {
-            Timer::Client(id) => self.serve(id, now),
-            Timer::Accept => self.accept_again()?,
-            Timer::Idle => self.end_idle(now)?,
+            Timer::Client(id) => self.serve(id),
+            Timer::Accept => self.door.accept_again(&mut self.turn)?,
+            Timer::Idle => self.end_idle()?,
             Timer::Watchdog => {
                 self.manager.ping();
-                self.turn.timers.set(timer, self.manager.next_ping(now));
+                let ping = self.manager.next_ping(self.turn.now);
+                self.turn.timers.set(timer, ping);
             }
             Timer::Frames => self.retry(),
-            Timer::Checks => self.check_next(now),
-            Timer::Attendant => {
-                let verdict = attendant.wake(now)?;
-                self.obey(verdict, now);
+            Timer::Checks => {
+                if let Some(gate) = &mut self.gate {
+                    gate.check_next(&mut self.turn);
+                }
             }
-            Timer::StopLimit => self.close_all(now),
+            Timer::Attendant => {
+                let verdict = attendant.wake(self.turn.now)?;
+                self.obey(verdict);
+            }
+            Timer::StopLimit => {
+                for id in self.clients.ids() {
+                    self.remove(id, CloseReason::Stopping);
+                }
+            }
         }
         Ok(())
     }
 
-    fn take_signals(&mut self, attendant: &mut dyn Attendant, now: Instant) -> Result<()> {
+    fn take_signals(&mut self, attendant: &mut dyn Attendant) -> Result<()> {
         for signal in self.signals.take() {
             let mut ended = Vec::new();
             let verdict = match signal {
-                SIGCHLD => attendant.child_changed(now, &mut ended)?,
+                SIGCHLD => attendant.child_changed(self.turn.now, &mut ended)?,
                 _ => Verdict::Stop,
             };
-            self.obey(verdict, now);
+            self.obey(verdict);
             for number in ended {
                 self.cameras.vanish(number, &mut self.turn);
                 self.end_viewers_of(number);
@@ -363,9 +311,9 @@ impl Server {
     fn serve_waiting(&mut self, camera: usize) {
         let waiting = self.cameras.take_waiting(camera);
         for id in &waiting {
-            if let Some(client) = self.clients.get_mut(id) {
+            if let Some(client) = self.clients.get_mut(*id) {
                 client.waiting = None;
-                self.serve(*id, self.turn.now);
+                self.serve(*id);
             }
         }
         self.cameras.put_back(waiting);
@@ -374,53 +322,130 @@ impl Server {
     /// A camera has gone: ends the streams and snapshots of its viewers. Nobody else is affected.
     fn end_viewers_of(&mut self, camera: usize) {
         self.held.outdate(camera);
-        let (now, all) = (self.turn.now, self.clients.keys().copied());
-        for id in all.collect::<Vec<_>>() {
-            if let Some(client) = self.clients.get_mut(&id) {
-                let stats = &mut self.turn.stats;
-                if client.connection.camera_gone(camera, now, stats) {
-                    self.serve(id, now);
-                }
+        for id in self.clients.ids() {
+            let (now, stats) = (self.turn.now, &mut self.turn.stats);
+            let affected = self
+                .clients
+                .get_mut(id)
+                .is_some_and(|client| client.connection.camera_gone(camera, now, stats));
+            if affected {
+                self.serve(id);
             }
         }
     }
 
-    fn obey(&mut self, verdict: Verdict, now: Instant) {
+    /// The proof of a password has ended.
+    fn take_outcome(&mut self) {
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        let Some(outcome) = gate.finished(&self.turn) else {
+            return;
+        };
+        let id = outcome.client;
+        if let Some(client) = self.clients.get_mut(id) {
+            outcome.tell(client, &mut self.turn);
+            self.serve(id);
+        }
+        if let Some(gate) = &mut self.gate {
+            gate.check_next(&mut self.turn);
+        }
+    }
+
+    fn accept(&mut self, listener: usize) -> Result<()> {
+        let mut batch = Batch::from(listener);
+        while let Some(arrival) = self.door.accept(&mut batch, &mut self.turn)? {
+            if let Some(id) = self.admit(arrival) {
+                self.serve(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a new connection a place, or at least an answer.
+    fn admit(&mut self, Arrival { socket, open }: Arrival) -> Option<ClientId> {
+        self.turn.stats.accepted += 1;
+        let silent = || self.clients.longest_silent();
+        let network = Network::of(&socket);
+        let (place, gives_way) = self.door.place_for(network, silent, &mut self.turn);
+        if let Some(id) = gives_way {
+            self.remove(id, CloseReason::Idle);
+        }
+        let turn = &mut self.turn;
+        let connection = match place {
+            Place::TurnedAway => Connection::turned_away(turn.now, &turn.settings, &mut turn.stats),
+            Place::Served(_) if open || self.gate.is_none() => Connection::new(turn.now),
+            Place::Served(_) => Connection::guarded(turn.now),
+        };
+        let mut client = Client::new(socket, connection, place, turn.now);
+        if !self.door.enter(place) {
+            client.write(turn.now, &turn.settings, &mut turn.stats);
+            turn.stats.close(CloseReason::Done);
+            return None;
+        }
+        turn.timers.set(Timer::Idle, None);
+        Some(self.clients.add(client, turn))
+    }
+
+    fn remove(&mut self, id: ClientId, reason: CloseReason) {
+        let Some(client) = self.clients.remove(id, &mut self.turn) else {
+            return;
+        };
+        self.turn.stats.close(reason);
+        if let Some(gate) = &mut self.gate {
+            gate.forget(id);
+        }
+        if let Some(camera) = client.waiting {
+            self.cameras.end_waiting(id, camera);
+        }
+        self.door.leave(client.place, &mut self.turn);
+        self.note_idleness();
+    }
+
+    /// If there is no client, starts the time until `--exit-idle` applies.
+    fn note_idleness(&mut self) {
+        if self.clients.is_empty() && !self.stopping {
+            let at = self.exit_idle.map(|after| self.turn.now + after);
+            self.turn.timers.set(Timer::Idle, at);
+        }
+    }
+
+    /// Nobody came, so the server stops. A client that comes now finds the socket with the service manager, unless it
+    /// is already in our backlog.
+    fn end_idle(&mut self) -> Result<()> {
+        for index in 0..self.door.listeners() {
+            self.accept(index)?;
+        }
+        if self.clients.is_empty() {
+            info!("nobody was here for a while");
+            self.stop();
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, verdict: Verdict) {
         if verdict == Verdict::Stop {
-            self.stop(now);
+            self.stop();
         }
     }
 
     /// Accepts no more connections, and lets the existing ones finish what they have begun.
-    fn stop(&mut self, now: Instant) {
+    fn stop(&mut self) {
         if self.stopping {
             return;
         }
         self.stopping = true;
         self.manager.stopping();
-        for mut listener in std::mem::take(&mut self.listeners) {
-            if let Some(registration) = listener.registration.take() {
-                self.turn.poll.remove(listener.socket(), registration);
-            }
-        }
-        self.turn.timers.set(Timer::Accept, None);
+        self.door.close(&mut self.turn);
+        let limit = self.turn.now + STOP_LIMIT;
         self.turn.timers.set(Timer::Idle, None);
-        self.turn
-            .timers
-            .set(Timer::StopLimit, Some(now + STOP_LIMIT));
-        let all: Vec<_> = self.clients.keys().copied().collect();
-        for id in all {
-            if let Some(client) = self.clients.get_mut(&id) {
-                client.connection.stop(now, &mut self.turn.stats);
+        self.turn.timers.set(Timer::StopLimit, Some(limit));
+        for id in self.clients.ids() {
+            let (now, stats) = (self.turn.now, &mut self.turn.stats);
+            if let Some(client) = self.clients.get_mut(id) {
+                client.connection.stop(now, stats);
             }
-            self.serve(id, now);
-        }
-    }
-
-    fn close_all(&mut self, now: Instant) {
-        let all: Vec<_> = self.clients.keys().copied().collect();
-        for id in all {
-            self.remove(id, CloseReason::Stopping, now);
+            self.serve(id);
         }
     }
 }

@@ -440,3 +440,31 @@ fn a_capture_process_that_cannot_be_started_again_is_tried_again_and_costs_no_vi
         assert!(server.runs() && server.child() != capture, "{what}");
     });
 }
+
+/// What goes wrong in one way is told also just after something else has gone wrong in another.
+#[test]
+fn a_message_that_was_just_written_keeps_back_no_other() {
+    if !can_inject() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let users = scratch.join("users");
+    let user = "anna:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA";
+    fs::write(&users, user).unwrap();
+    let flags = ["--auth", users.to_str().unwrap()];
+    let server = serve(&scratch.join("frames"), &flags);
+    let mut first = Client::connect(server.address());
+    assert_eq!(first.get("/stream").head.status, 401);
+    let what = "accept4,?clone,?clone3:error=ENOMEM";
+    let Some(injection) = Injection::into(server.pid(), what, &scratch) else {
+        return;
+    };
+    let _second = Client::connect(server.address());
+    server.line("cannot accept on ");
+    first.send(
+        "GET /stream HTTP/1.1\r\nHost: test\r\nAuthorization: Basic YW5uYTpzZWNyZXQ=\r\n\r\n",
+    );
+    let line = server.line("no thread for the proof of a password");
+    assert!(line.contains("(0 more like it)"), "{line}");
+    injection.end();
+}

@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::LazyLock;
 
-use lazycam::activation::{Passed, is_named, passed_sockets};
+use lazycam::activation::{Passed, passed_sockets};
 use libfuzzer_sys::fuzz_target;
 use rustix::io::{FdFlags, dup2, fcntl_getfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -145,18 +145,20 @@ fn check(passed: lazycam::Result<Vec<Passed>>, expected: &Option<Vec<String>>, k
         .iter()
         .enumerate()
         .map(|(at, one)| {
-            let (socket, name, listens) = match one {
-                Passed::Listener { socket, name } => (socket, name, true),
-                Passed::Connection { socket, name } => (socket, name, false),
+            let (socket, listens) = match one {
+                Passed::Listener { socket, .. } => (socket, true),
+                Passed::Connection { socket, .. } => (socket, false),
             };
+            let label = one.label();
             assert_eq!(listens, kinds[at] != b'c');
             assert_eq!(socket.as_raw_fd(), START + at as RawFd);
             let flags = fcntl_getfd(socket).unwrap();
             assert!(flags.contains(FdFlags::CLOEXEC), "a child would inherit it");
             let word = &names[at];
             let has_name = !word.is_empty() && word != "unknown";
-            assert_eq!(is_named(name, word), has_name, "{name} is called {word}");
-            assert!(name.starts_with(&socket.as_raw_fd().to_string()));
+            assert_eq!(label.is(word), has_name, "{label} is called {word}");
+            let number = socket.as_raw_fd().to_string();
+            assert!(label.to_string().starts_with(&number));
             socket.as_raw_fd()
         })
         .collect();

@@ -18,7 +18,7 @@ use crate::event::{Readiness, Registration};
 use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
-use crate::server::client_id::Network;
+use crate::server::client_id::Place;
 use crate::server::connection::outbox::Output;
 use crate::server::connection::{Connection, Settings};
 use crate::server::pacing::{DELAYED_ACK, Meter, Path};
@@ -55,15 +55,6 @@ pub(in crate::server) struct Client {
     progress: Progress,
     /// Present from the first frame of a stream on.
     figures: Option<Box<Figures>>,
-}
-
-/// Whose places a client takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum Place {
-    /// One of the places for clients that are served, counted against the share of this network.
-    Served(Network),
-    /// One of the places for clients that are turned away.
-    TurnedAway,
 }
 
 /// What was put into the outbox of a stream.

@@ -1,5 +1,5 @@
-//! What tells clients apart: a number, and the network a client comes from, as far as it matters for penalties and for
-//! places.
+//! What tells clients apart: a number, the network a client comes from, as far as it matters for penalties and for
+//! places, and the place it has.
 //!
 //! Addresses are those of connections. What a proxy says about its clients (`Forwarded`, `X-Forwarded-For`) could be
 //! made up by anybody. So all clients behind a proxy have the proxy's address, or none if the proxy connects over a
@@ -84,6 +84,15 @@ impl fmt::Display for Network {
             }
         }
     }
+}
+
+/// Whose places a client takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Place {
+    /// One of the places for clients that are served, counted against the share of this network.
+    Served(Network),
+    /// One of the places for clients that are turned away.
+    TurnedAway,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which client gets which frame, and when: the part of the server where cameras and clients meet.
 
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::debug;
 
@@ -25,37 +25,40 @@ const MEMORY_REST: Duration = Duration::from_millis(100);
 
 impl Server {
     /// Brings a client as far as it can get now.
-    pub(in crate::server) fn serve(&mut self, id: ClientId, now: Instant) {
-        let Some(client) = self.clients.get_mut(&id) else {
+    pub(in crate::server) fn serve(&mut self, id: ClientId) {
+        let now = self.turn.now;
+        let Some(client) = self.clients.get_mut(id) else {
             return;
         };
         // A decision that is due is made in this call, unless there is nothing left to decide.
         client.decide_at = client.decide_at.filter(|at| *at > now);
         client.exhausted = false;
-        client.check_progress(now, self.options.stall_timeout);
+        client.check_progress(now, self.stall_timeout);
         let mut rounds = 0;
-        while self.go_round(id, now) {
+        while self.go_round(id) {
             rounds += 1;
             if rounds == FAIR_ROUNDS {
                 self.turn.timers.bring_forward(Timer::Client(id), now);
                 break;
             }
         }
-        self.look_ahead(id, now);
-        self.settle(id, now);
+        self.look_ahead(id);
+        self.settle(id);
     }
 
     /// Reads, chooses a frame and writes, in this order, so that a frame that is available is sent together with the
     /// head of the reply. Deadlines come after the choice: if this machine stood still for a moment, there may be
     /// both a frame and a deadline that has passed. Returns whether anything was done.
-    fn go_round(&mut self, id: ClientId, now: Instant) -> bool {
-        let Some(client) = self.clients.get_mut(&id) else {
+    fn go_round(&mut self, id: ClientId) -> bool {
+        let now = self.turn.now;
+        let Some(client) = self.clients.get_mut(id) else {
             return false;
         };
         let read = client.read(now, &self.turn.settings, &mut self.turn.stats);
-        let admitted = self.examine(id, now);
-        let given = self.deliver(id, now) || self.report(id, now);
-        let Some(client) = self.clients.get_mut(&id) else {
+        let admitted = self.examine(id);
+        let given = self.deliver(id) || self.report(id);
+        let now = self.turn.now;
+        let Some(client) = self.clients.get_mut(id) else {
             return false;
         };
         let expired = !given
@@ -66,9 +69,17 @@ impl Server {
         (read || admitted || given || expired || wrote) && client.connection.closed().is_none()
     }
 
+    fn examine(&mut self, id: ClientId) -> bool {
+        match (&mut self.gate, self.clients.get_mut(id)) {
+            (Some(gate), Some(client)) => gate.examine(id, client, &mut self.turn),
+            _ => false,
+        }
+    }
+
     /// Gives a client the frame that it waits for, if there is one for it now.
-    fn deliver(&mut self, id: ClientId, now: Instant) -> bool {
-        let Some(client) = self.clients.get_mut(&id) else {
+    fn deliver(&mut self, id: ClientId) -> bool {
+        let now = self.turn.now;
+        let Some(client) = self.clients.get_mut(id) else {
             return false;
         };
         let Some(want) = client.connection.want(now) else {
@@ -85,14 +96,14 @@ impl Server {
                         .stats
                         .hand_over(now.saturating_duration_since(taken));
                 }
-                self.begin(id, shot, begun, now);
+                self.begin(id, shot, begun);
                 self.bound_held();
                 true
             }
             Choice::Notice(shot) => {
                 self.turn.stats.notices += 1;
                 let begun = Begun::Notice { len: shot.len };
-                self.begin(id, shot, begun, now);
+                self.begin(id, shot, begun);
                 true
             }
             Choice::Later(at) => {
@@ -112,8 +123,9 @@ impl Server {
     }
 
     /// Begins to send a client a frame, or a picture in its place.
-    fn begin(&mut self, id: ClientId, shot: Shot<Frame>, begun: Begun, now: Instant) {
-        let Some(client) = self.clients.get_mut(&id) else {
+    fn begin(&mut self, id: ClientId, shot: Shot<Frame>, begun: Begun) {
+        let now = self.turn.now;
+        let Some(client) = self.clients.get_mut(id) else {
             return;
         };
         client.decide_at = None;
@@ -131,8 +143,9 @@ impl Server {
 
     /// While a frame is sent over a slow line, nobody opens the newer ones, and the camera stops. It is asked again
     /// early enough for the next frame to be there when the line is free.
-    fn look_ahead(&mut self, id: ClientId, now: Instant) {
-        let Some(client) = self.clients.get_mut(&id) else {
+    fn look_ahead(&mut self, id: ClientId) {
+        let now = self.turn.now;
+        let Some(client) = self.clients.get_mut(id) else {
             return;
         };
         let Some(index) = client.connection.sends_stream_of() else {
@@ -146,19 +159,20 @@ impl Server {
     }
 
     /// Removes a client that is finished, or sets the time to look at it again.
-    fn settle(&mut self, id: ClientId, now: Instant) {
-        let Some(client) = self.clients.get_mut(&id) else {
+    fn settle(&mut self, id: ClientId) {
+        let now = self.turn.now;
+        let Some(client) = self.clients.get_mut(id) else {
             return;
         };
         if let Some(reason) = client.connection.closed() {
-            self.remove(id, reason, now);
+            self.remove(id, reason);
             return;
         }
         let times = [
             client.connection.deadline(&self.turn.settings),
             client.decide_at,
             client.exhausted.then(|| now + MEMORY_REST),
-            client.stall_deadline(self.options.stall_timeout),
+            client.stall_deadline(self.stall_timeout),
         ];
         if let Some(at) = times.into_iter().flatten().min() {
             self.turn.timers.bring_forward(Timer::Client(id), at);
@@ -171,15 +185,13 @@ impl Server {
             let oldest = self
                 .clients
                 .iter()
-                .filter_map(|(id, client)| {
-                    Some((self.held.place(client.connection.holds()?)?, *id))
-                })
+                .filter_map(|(id, client)| Some((self.held.place(client.connection.holds()?)?, id)))
                 .min();
             let Some((_, id)) = oldest else {
                 return;
             };
             debug!("dropping a viewer that still holds the oldest frame");
-            if let Some(client) = self.clients.get_mut(&id) {
+            if let Some(client) = self.clients.get_mut(id) {
                 client.connection.abandon(CloseReason::HeldTooMuch);
             }
             // The viewer is removed when its timer fires, as it may be in the middle of being served.

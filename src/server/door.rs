@@ -1,4 +1,4 @@
-//! Who comes in and who leaves: listeners, places, and idleness.
+//! Who comes in: listeners, and places for those who come.
 //!
 //! When all places are taken, a connection that has been silent for long gives way to a new one. Clients beyond the
 //! limit are told so in a few places reserved for this. Beyond those, connections wait in the kernel's backlog until
@@ -8,27 +8,29 @@
 //!
 //! When there are no descriptors or no memory, or accepting fails again and again for another reason, accepting rests
 //! for a moment. Otherwise a listener that is notified of the same waiting connection for ever would spin.
+//!
+//! The door knows clients by their places alone. What is said to them is their connection's business, and whether a
+//! password is required that of the gate (`gate.rs`).
 
 pub(in crate::server) mod gate;
 pub(in crate::server) mod listen;
 pub(in crate::server) mod places;
+pub(in crate::server) mod sockets;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use rustix::io::Errno;
 
-use crate::activation::Passed;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::event::Interest;
-use crate::server::Server;
-use crate::server::client::{self, Client, Place};
-use crate::server::client_id::{ClientId, Network};
-use crate::server::connection::Connection;
+use crate::logging::Brake;
+use crate::server::client_id::{ClientId, Network, Place};
 use crate::server::door::listen::{Accepted, Listener};
-use crate::server::stats::CloseReason;
-use crate::server::turn::{Name, Timer};
+use crate::server::door::places::Places;
+use crate::server::turn::{Name, Timer, Turn};
 
 /// How long accepting rests when it fails.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
@@ -42,38 +44,78 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// not keep viewers waiting.
 const ACCEPT_BATCH: usize = 64;
 
-impl Server {
-    pub(in crate::server) fn adopt(&mut self, passed: Vec<Passed>) -> Result<()> {
-        let now = Instant::now();
-        for passed in passed {
-            match passed {
-                Passed::Listener { socket, name } => {
-                    let open = self.is_open(|word| crate::activation::is_named(&name, word));
-                    let mut listener = Listener::inherited(socket, name)?;
-                    listener.open = open;
-                    self.listeners.push(listener);
-                }
-                Passed::Connection { socket, name } => {
-                    client::make_nonblocking(&socket)
-                        .doing(|| format!("set the inherited connection {name} to non-blocking"))?;
-                    let open = self.is_open(|word| crate::activation::is_named(&name, word));
-                    self.admit(socket, open, now);
-                }
-            }
+/// How often each message about those who come is written at most.
+const MESSAGE_EVERY: Duration = Duration::from_secs(10);
+
+/// The listeners and the places behind them.
+#[derive(Debug)]
+pub(in crate::server) struct Door {
+    listeners: Vec<Listener>,
+    places: Places,
+    /// How many places an address may have, as configured.
+    share: Option<usize>,
+    /// How many places are taken from each network.
+    taken: HashMap<Network, usize>,
+    /// How many clients are served.
+    served: usize,
+    /// How many clients are being told that there is no place for them.
+    turned_away: usize,
+    /// Not accepting until somebody leaves.
+    crowded: bool,
+    cannot_accept: Brake,
+    over_share: Brake,
+}
+
+/// The connections that are accepted in one turn from one listener.
+pub(in crate::server) struct Batch {
+    listener: usize,
+    left: usize,
+    failure: Option<Errno>,
+}
+
+impl Batch {
+    pub(in crate::server) fn from(listener: usize) -> Self {
+        Batch {
+            listener,
+            left: ACCEPT_BATCH,
+            failure: None,
         }
-        if self.listeners.is_empty() && self.clients.is_empty() {
-            return Err(Error::Usage(
-                "nothing to listen on: no socket was passed (LISTEN_FDS) and --listen is not given"
-                    .into(),
-            ));
+    }
+}
+
+/// Somebody who comes in.
+pub(in crate::server) struct Arrival {
+    /// The connection, set to non-blocking mode.
+    pub(in crate::server) socket: OwnedFd,
+    /// No password is required on the socket where it was accepted.
+    pub(in crate::server) open: bool,
+}
+
+impl Door {
+    /// A door through which nobody came yet. `share` is how many places an address may have, as in
+    /// [`Places::share`].
+    pub(in crate::server) fn new(
+        listeners: Vec<Listener>,
+        places: Places,
+        share: Option<usize>,
+    ) -> Self {
+        Door {
+            listeners,
+            places,
+            share,
+            taken: HashMap::new(),
+            served: 0,
+            turned_away: 0,
+            crowded: false,
+            cannot_accept: Brake::new(MESSAGE_EVERY),
+            over_share: Brake::new(MESSAGE_EVERY),
         }
-        Ok(())
     }
 
-    pub(in crate::server) fn register_listeners(&mut self) -> Result<()> {
+    /// Begins to wait for connections.
+    pub(in crate::server) fn open(&mut self, turn: &mut Turn) -> Result<()> {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            let registration = self
-                .turn
+            let registration = turn
                 .poll
                 .add(listener.socket(), Interest::Readable, Name::Listener(index))
                 .doing(|| format!("wait for connections on {}", listener.name()))?;
@@ -83,155 +125,86 @@ impl Server {
         Ok(())
     }
 
-    /// How many descriptors are open, or a slightly lower number: it is that of the next one, the lowest that is free.
-    pub(in crate::server) fn descriptors(&self) -> usize {
-        let next = rustix::io::fcntl_dupfd_cloexec(&self.signals, 0);
-        next.map_or(usize::MAX, |fd| fd.as_raw_fd() as usize)
+    /// Closes all listeners.
+    pub(in crate::server) fn close(&mut self, turn: &mut Turn) {
+        for mut listener in std::mem::take(&mut self.listeners) {
+            if let Some(registration) = listener.registration.take() {
+                turn.poll.remove(listener.socket(), registration);
+            }
+        }
+        turn.timers.set(Timer::Accept, None);
     }
 
-    pub(in crate::server) fn accept(&mut self, index: usize, now: Instant) -> Result<()> {
-        let mut failure = None;
-        for _ in 0..ACCEPT_BATCH {
-            let Some(listener) = self.listeners.get(index) else {
-                return Ok(());
+    /// Whether nobody can come any more.
+    pub(in crate::server) fn is_closed(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
+    /// How many listeners there are.
+    pub(in crate::server) fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// The TCP ports that can be connected to.
+    pub(in crate::server) fn ports(&self) -> Vec<u16> {
+        self.listeners.iter().filter_map(Listener::port).collect()
+    }
+
+    /// Accepts the next connection of a batch, if there is one.
+    pub(in crate::server) fn accept(
+        &mut self,
+        batch: &mut Batch,
+        turn: &mut Turn,
+    ) -> Result<Option<Arrival>> {
+        while batch.left > 0 {
+            batch.left -= 1;
+            let Some(listener) = self.listeners.get(batch.listener) else {
+                return Ok(None);
             };
             if self.is_crowded() {
                 self.crowded = true;
-                return self.set_accepting(Interest::Nothing);
+                self.set_accepting(Interest::Nothing, turn)?;
+                return Ok(None);
             }
-            let open = listener.open;
             match listener.accept()? {
                 Accepted::Connection(socket) => {
-                    failure = None;
-                    if let Some(id) = self.admit(socket, open, now) {
-                        self.serve(id, now);
-                    }
+                    batch.failure = None;
+                    let open = listener.open;
+                    return Ok(Some(Arrival { socket, open }));
                 }
-                Accepted::None => return Ok(()),
-                Accepted::Failed(errno) => failure = Some(errno),
-                Accepted::Exhausted(errno) => return self.rest_accepting(index, errno, now),
-            }
-        }
-        match failure {
-            Some(errno) => self.rest_accepting(index, errno, now),
-            None => Ok(()),
-        }
-    }
-
-    /// Gives a new connection a place, or at least an answer. On a socket that is `open`, no password is required.
-    pub(in crate::server) fn admit(
-        &mut self,
-        socket: OwnedFd,
-        open: bool,
-        now: Instant,
-    ) -> Option<ClientId> {
-        self.turn.stats.accepted += 1;
-        let place = self.place_for(Network::of(&socket), now);
-        let connection = match place {
-            Place::TurnedAway => {
-                Connection::turned_away(now, &self.turn.settings, &mut self.turn.stats)
-            }
-            Place::Served(_) if open || self.checks.is_none() => Connection::new(now),
-            Place::Served(_) => Connection::guarded(now),
-        };
-        let mut client = Client::new(socket, connection, place, now);
-        if place == Place::TurnedAway {
-            if self.turned_away >= self.places.turned_away {
-                client.write(now, &self.turn.settings, &mut self.turn.stats);
-                self.turn.stats.close(CloseReason::Done);
-                return None;
-            }
-            self.turned_away += 1;
-        }
-        let id = self.next_client;
-        self.next_client += 1;
-        match self
-            .turn
-            .poll
-            .add(client.socket(), Interest::Edges, Name::Client(id))
-        {
-            Ok(registration) => client.registration = Some(registration),
-            Err(error) => {
-                if let Some(more) = self.exhausted.pass(now) {
-                    warn!("cannot wait for a client: {error} ({more} more like it)");
+                Accepted::None => return Ok(None),
+                Accepted::Failed(errno) => batch.failure = Some(errno),
+                Accepted::Exhausted(errno) => {
+                    self.rest(batch.listener, errno, turn)?;
+                    return Ok(None);
                 }
-                client.connection.close(CloseReason::Failed);
             }
         }
-        self.turn.timers.set(Timer::Idle, None);
-        self.clients.insert(id, client);
-        Some(id)
-    }
-
-    /// A place for a client from `network`, if there is one and the network has not used up its share.
-    fn place_for(&mut self, network: Network, now: Instant) -> Place {
-        let place = Place::Served(network);
-        // This comes first, so that no other connection gives way to one that is not let in.
-        if let Some(share) = self.used_up_share(place, network) {
-            self.turn.stats.over_share += 1;
-            if let Some(more) = self.over_share.pass(now) {
-                info!(
-                    "turned away {network}: it has {share} connections already ({more} more like it)"
-                );
-            }
-            return Place::TurnedAway;
+        if let Some(errno) = batch.failure.take() {
+            self.rest(batch.listener, errno, turn)?;
         }
-        if self.is_full() && !self.make_room(now) {
-            self.turn.stats.turned_away += 1;
-            return Place::TurnedAway;
-        }
-        place
+        Ok(None)
     }
 
-    /// The number of places that `network` may have, if it has used them all.
-    fn used_up_share(&self, place: Place, network: Network) -> Option<usize> {
-        let wanted = self.options.max_clients_per_address;
-        let share = self.places.share(wanted, network)?;
-        let same = self.clients.values().filter(|client| client.place == place);
-        (same.take(share).count() == share).then_some(share)
+    /// Accepts again after a rest, or because somebody has left.
+    pub(in crate::server) fn accept_again(&mut self, turn: &mut Turn) -> Result<()> {
+        self.set_accepting(Interest::Readable, turn)
     }
 
-    /// Closes the connection that has waited longest for a request. Returns whether there was one.
-    fn make_room(&mut self, now: Instant) -> bool {
-        let silent = self.clients.iter().filter_map(|(id, client)| {
-            let since = client.connection.silent_since()?;
-            (now.saturating_duration_since(since) >= SILENCE).then_some((since, *id))
-        });
-        let Some((_, id)) = silent.min() else {
-            return false;
-        };
-        self.remove(id, CloseReason::Idle, now);
-        true
-    }
-
-    fn is_full(&self) -> bool {
-        self.clients.len() - self.turned_away >= self.places.served
-    }
-
-    /// Whether even the places for clients that are turned away are taken. Connections then wait in the backlog until
-    /// somebody leaves.
-    fn is_crowded(&self) -> bool {
-        self.is_full() && self.turned_away >= self.places.turned_away
-    }
-
-    fn rest_accepting(&mut self, index: usize, errno: Errno, now: Instant) -> Result<()> {
-        if let Some(more) = self.exhausted.pass(now) {
-            let name = self.listeners[index].name();
+    fn rest(&mut self, listener: usize, errno: Errno, turn: &mut Turn) -> Result<()> {
+        if let Some(more) = self.cannot_accept.pass(turn.now) {
+            let name = self.listeners[listener].name();
             warn!("cannot accept on {name}: {errno} ({more} more like it)");
         }
-        self.turn.timers.set(Timer::Accept, Some(now + ACCEPT_REST));
-        self.set_accepting(Interest::Nothing)
+        let at = turn.now + ACCEPT_REST;
+        turn.timers.set(Timer::Accept, Some(at));
+        self.set_accepting(Interest::Nothing, turn)
     }
 
-    pub(in crate::server) fn accept_again(&mut self) -> Result<()> {
-        self.set_accepting(Interest::Readable)
-    }
-
-    fn set_accepting(&mut self, interest: Interest) -> Result<()> {
+    fn set_accepting(&mut self, interest: Interest, turn: &mut Turn) -> Result<()> {
         for listener in &self.listeners {
             if let Some(registration) = &listener.registration {
-                self.turn
-                    .poll
+                turn.poll
                     .modify(listener.socket(), registration, interest)
                     .doing(|| format!("wait for connections on {}", listener.name()))?;
             }
@@ -239,49 +212,90 @@ impl Server {
         Ok(())
     }
 
-    /// If there is no client, starts the time until `--exit-idle` applies.
-    pub(in crate::server) fn note_idleness(&mut self, now: Instant) {
-        if self.clients.is_empty() && !self.stopping {
-            let at = self.options.exit_idle.map(|after| now + after);
-            self.turn.timers.set(Timer::Idle, at);
+    /// The place for a client from `network`: to be served, if there is such a place and the network has not used up
+    /// its share. If a connection has to give way for it, that is the second value: the one that has waited longest
+    /// for a request, which `silent` finds, with the time since when.
+    pub(in crate::server) fn place_for(
+        &mut self,
+        network: Network,
+        silent: impl FnOnce() -> Option<(Instant, ClientId)>,
+        turn: &mut Turn,
+    ) -> (Place, Option<ClientId>) {
+        // This comes first, so that no other connection gives way to one that is not let in.
+        if let Some(share) = self.used_up_share(network) {
+            turn.stats.over_share += 1;
+            if let Some(more) = self.over_share.pass(turn.now) {
+                info!(
+                    "turned away {network}: it has {share} connections already ({more} more like it)"
+                );
+            }
+            return (Place::TurnedAway, None);
+        }
+        let place = Place::Served(network);
+        if !self.is_full() {
+            return (place, None);
+        }
+        let long =
+            |(since, _): &(Instant, _)| turn.now.saturating_duration_since(*since) >= SILENCE;
+        match silent().filter(long) {
+            Some((_, id)) => (place, Some(id)),
+            None => {
+                turn.stats.turned_away += 1;
+                (Place::TurnedAway, None)
+            }
         }
     }
 
-    /// Nobody came, so the server stops. A client that comes now finds the socket with the service manager, unless it
-    /// is already in our backlog.
-    pub(in crate::server) fn end_idle(&mut self, now: Instant) -> Result<()> {
-        for index in 0..self.listeners.len() {
-            self.accept(index, now)?;
-        }
-        if self.clients.is_empty() {
-            info!("nobody was here for a while");
-            self.stop(now);
-        }
-        Ok(())
+    /// The number of places that `network` may have, if it has used them all.
+    fn used_up_share(&self, network: Network) -> Option<usize> {
+        let share = self.places.share(self.share, network)?;
+        let taken = self.taken.get(&network).copied().unwrap_or(0);
+        (taken >= share).then_some(share)
     }
 
-    pub(in crate::server) fn remove(&mut self, id: ClientId, reason: CloseReason, now: Instant) {
-        let Some(mut client) = self.clients.remove(&id) else {
-            return;
-        };
-        self.turn.stats.close(reason);
-        if client.place == Place::TurnedAway {
-            self.turned_away -= 1;
+    /// A client takes its place. Returns whether it could: where clients are turned away, there may be no place left.
+    pub(in crate::server) fn enter(&mut self, place: Place) -> bool {
+        match place {
+            Place::Served(network) => {
+                self.served += 1;
+                *self.taken.entry(network).or_default() += 1;
+            }
+            Place::TurnedAway if self.turned_away >= self.places.turned_away => return false,
+            Place::TurnedAway => self.turned_away += 1,
         }
-        if let Some(checks) = &mut self.checks {
-            checks.forget(id);
-        }
-        self.turn.timers.set(Timer::Client(id), None);
-        if let Some(camera) = client.waiting {
-            self.cameras.end_waiting(id, camera);
-        }
-        if let Some(registration) = client.registration.take() {
-            self.turn.poll.remove(client.socket(), registration);
+        true
+    }
+
+    /// A client leaves its place.
+    pub(in crate::server) fn leave(&mut self, place: Place, turn: &mut Turn) {
+        match place {
+            Place::Served(network) => {
+                self.served -= 1;
+                if let Some(taken) = self.taken.get_mut(&network) {
+                    *taken -= 1;
+                    if *taken == 0 {
+                        self.taken.remove(&network);
+                    }
+                }
+            }
+            Place::TurnedAway => self.turned_away -= 1,
         }
         if self.crowded && !self.is_crowded() {
             self.crowded = false;
-            self.turn.timers.set(Timer::Accept, Some(now));
+            turn.timers.set(Timer::Accept, Some(turn.now));
         }
-        self.note_idleness(now);
+    }
+
+    fn is_full(&self) -> bool {
+        self.served >= self.places.served
+    }
+
+    /// Whether even the places for clients that are turned away are taken. Connections then wait in the backlog until
+    /// somebody leaves.
+    fn is_crowded(&self) -> bool {
+        self.is_full() && self.turned_away >= self.places.turned_away
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,8 +29,9 @@ const MEDIA_TYPE: &str = "application/json";
 
 impl Server {
     /// Gives a client the report that it asked for. Returns whether it had asked for one.
-    pub(in crate::server) fn report(&mut self, id: ClientId, now: Instant) -> bool {
-        let client = self.clients.get(&id);
+    pub(in crate::server) fn report(&mut self, id: ClientId) -> bool {
+        let now = self.turn.now;
+        let client = self.clients.get_mut(id);
         let Some(what) = client.and_then(|client| client.connection.wants_report()) else {
             return false;
         };
@@ -46,7 +47,7 @@ impl Server {
             Report::Metrics => metrics::MEDIA_TYPE,
         };
         let made = self.reports.iter().find(|(made, _)| *made == what);
-        if let (Some((_, body)), Some(client)) = (made, self.clients.get_mut(&id)) {
+        if let (Some((_, body)), Some(client)) = (made, self.clients.get_mut(id)) {
             client.connection.give_report(media_type, body);
         }
         true
@@ -83,7 +84,7 @@ impl Server {
     pub(in crate::server) fn viewers(&mut self, now: Instant) -> Vec<Viewer> {
         let clients = self.clients.iter_mut();
         let mut viewers: Vec<_> = clients
-            .filter_map(|(id, client)| Viewer::of(*id, client, now))
+            .filter_map(|(id, client)| Viewer::of(id, client, now))
             .collect();
         viewers.sort_by_key(|viewer| viewer.number);
         viewers

@@ -208,6 +208,12 @@ impl Listener {
         })
     }
 
+    /// The same, on which a password is required or not.
+    pub(in crate::server) fn opened(mut self, open: bool) -> Self {
+        self.open = open;
+        self
+    }
+
     pub(in crate::server) fn socket(&self) -> &OwnedFd {
         &self.socket
     }

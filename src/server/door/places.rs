@@ -6,6 +6,8 @@
 //! not enough are told so. The cameras that exist at the start have their descriptors reserved too. Cameras that
 //! appear in a root later use what the hard limit leaves; the soft limit is always raised to the hard one.
 
+use std::os::fd::{AsFd, AsRawFd};
+
 use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -33,15 +35,15 @@ pub(in crate::server) struct Places {
 }
 
 impl Places {
-    /// The places for `wanted` clients in addition to `cameras` and the `in_use` descriptors that are open already.
-    /// Raises the soft limit, and lowers the number of clients if that is not enough.
-    pub(in crate::server) fn for_clients(wanted: usize, cameras: usize, in_use: usize) -> Self {
+    /// The places for `wanted` clients in addition to `cameras` and the descriptors that are open already, of which
+    /// one is `any`. Raises the soft limit, and lowers the number of clients if that is not enough.
+    pub(in crate::server) fn for_clients(wanted: usize, cameras: usize, any: impl AsFd) -> Self {
         let all = Places {
             served: wanted,
             turned_away: TURNED_AWAY,
         };
         let limit = raise_limit();
-        let others = in_use.saturating_add(cameras.saturating_mul(PER_CAMERA));
+        let others = descriptors(any).saturating_add(cameras.saturating_mul(PER_CAMERA));
         let places = all.within(limit.saturating_sub(others));
         if places != all {
             warn!(
@@ -84,6 +86,12 @@ impl Places {
             turned_away,
         }
     }
+}
+
+/// How many descriptors are open, or a slightly lower number: it is that of the next one, the lowest that is free.
+fn descriptors(any: impl AsFd) -> usize {
+    let next = rustix::io::fcntl_dupfd_cloexec(any, 0);
+    next.map_or(usize::MAX, |fd| fd.as_raw_fd() as usize)
 }
 
 /// Raises the soft limit of open files to the hard one. Returns how many this process may have.

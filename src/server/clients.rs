@@ -1,0 +1,92 @@
+//! Everybody who is connected, by number.
+
+use std::time::{Duration, Instant};
+
+use log::warn;
+
+use crate::event::{Interest, NumberMap};
+use crate::logging::Brake;
+use crate::server::client::Client;
+use crate::server::client_id::ClientId;
+use crate::server::stats::CloseReason;
+use crate::server::turn::{Name, Timer, Turn};
+
+/// All clients.
+#[derive(Debug)]
+pub(in crate::server) struct Clients {
+    map: NumberMap<ClientId, Client>,
+    next: ClientId,
+    cannot_wait: Brake,
+}
+
+impl Clients {
+    /// Nobody.
+    pub(in crate::server) fn new() -> Self {
+        Clients {
+            map: NumberMap::default(),
+            next: 0,
+            cannot_wait: Brake::new(Duration::from_secs(10)),
+        }
+    }
+
+    /// Takes a client in, and gives it a number. If the system cannot watch its socket, it ends with its first visit.
+    pub(in crate::server) fn add(&mut self, mut client: Client, turn: &mut Turn) -> ClientId {
+        let id = self.next;
+        self.next += 1;
+        let name = Name::Client(id);
+        match turn.poll.add(client.socket(), Interest::Edges, name) {
+            Ok(registration) => client.registration = Some(registration),
+            Err(error) => {
+                if let Some(more) = self.cannot_wait.pass(turn.now) {
+                    warn!("cannot wait for a client: {error} ({more} more like it)");
+                }
+                client.connection.close(CloseReason::Failed);
+            }
+        }
+        self.map.insert(id, client);
+        id
+    }
+
+    /// Lets a client go: nothing is waited for any more on its account.
+    pub(in crate::server) fn remove(&mut self, id: ClientId, turn: &mut Turn) -> Option<Client> {
+        let mut client = self.map.remove(&id)?;
+        turn.timers.set(Timer::Client(id), None);
+        if let Some(registration) = client.registration.take() {
+            turn.poll.remove(client.socket(), registration);
+        }
+        Some(client)
+    }
+
+    pub(in crate::server) fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.map.get_mut(&id)
+    }
+
+    pub(in crate::server) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(in crate::server) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Their numbers, for looking at each of them while some may leave.
+    pub(in crate::server) fn ids(&self) -> Vec<ClientId> {
+        self.map.keys().copied().collect()
+    }
+
+    pub(in crate::server) fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        self.map.iter().map(|(id, client)| (*id, client))
+    }
+
+    pub(in crate::server) fn iter_mut(&mut self) -> impl Iterator<Item = (ClientId, &mut Client)> {
+        self.map.iter_mut().map(|(id, client)| (*id, client))
+    }
+
+    /// Who has waited longest for a request, and since when.
+    pub(in crate::server) fn longest_silent(&self) -> Option<(Instant, ClientId)> {
+        let silent = self
+            .iter()
+            .filter_map(|(id, client)| Some((client.connection.silent_since()?, id)));
+        silent.min()
+    }
+}
