@@ -2,14 +2,18 @@
 //!
 //! A link is a pair of virtual Ethernet devices with a token bucket (tc-tbf(8)) towards the viewer. All of it takes root
 //! and iproute2, and is gone with its last [`Namespace`].
+//!
+//! Whoever measures on such a line calls [`waits_for_nobody`] first: otherwise the figures would be those of whatever else the machine does.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::thread;
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::process::setpriority_process;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::skipped;
@@ -72,9 +76,26 @@ impl Namespace {
         }
     }
 
+    /// A listener of this machine, in this process. Its connections hold back what a modest router's queue would drop: 24 KiB at once.
+    pub(crate) fn listen(&self) -> TcpListener {
+        let listener = inside(&self.name, || TcpListener::bind(("0.0.0.0", 0)).unwrap());
+        set_socket_send_buffer_size(&listener, 12 << 10).unwrap();
+        listener
+    }
+
     fn ip(&self, command: &str) {
         run(&format!("ip -n {} {command}", self.name));
     }
+}
+
+/// Gives this thread, and every thread and process that it starts from now on, the processors before all others that are not real-time
+/// (setpriority(2), nice value -20), so that a line is measured and not who else is busy. `false`, said loudly, where that may not be done.
+pub(crate) fn waits_for_nobody() -> bool {
+    let may = setpriority_process(None, -20).is_ok();
+    if !may {
+        skipped("no priority over other programs can be had here (root or CAP_SYS_NICE is needed)");
+    }
+    may
 }
 
 impl Drop for Namespace {
@@ -100,15 +121,20 @@ impl Viewer {
     /// The same, if somebody listens.
     pub(crate) fn try_connect(&self, port: u16) -> Option<TcpStream> {
         let address = SocketAddr::from((self.server, port));
-        let namespace = File::open(format!("/run/netns/{}", self.namespace.name)).unwrap();
-        // A thread moves, not the process; and a socket stays where it was made.
-        thread::spawn(move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            TcpStream::connect(address).ok()
-        })
-        .join()
-        .unwrap()
+        inside(&self.namespace.name, || TcpStream::connect(address).ok())
     }
+}
+
+/// Makes a socket in a namespace. A thread moves there, not the process; and a socket stays where it was made.
+fn inside<T: Send>(namespace: &str, make: impl FnOnce() -> T + Send) -> T {
+    let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
+    thread::scope(|scope| {
+        let maker = scope.spawn(|| {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            make()
+        });
+        maker.join().unwrap()
+    })
 }
 
 fn run(command: &str) {
