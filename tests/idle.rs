@@ -12,7 +12,7 @@ use common::frames::Maker;
 use common::http::Client;
 use common::process::{Process, clean, has, is_emulated, is_left_alone, run, switches};
 use common::producer::Feeder;
-use common::{PATIENCE, Scratch, eventually, skipped};
+use common::{PATIENCE, Scratch, eventually, impossible, skipped};
 use lazycam::time::clock::monotonic;
 
 /// So long nothing may happen.
@@ -133,7 +133,7 @@ fn a_camera_that_nobody_looks_at_sleeps_while_another_is_watched() {
     let traced = (!is_emulated() && has("strace")).then(|| trace(bench, &scratch));
     let traced = traced.filter(|(tracer, _)| tracer.line("strace: ").contains("attached"));
     if traced.is_none() {
-        eprintln!("SKIPPED: system calls cannot be counted here; wake-ups are");
+        impossible("system calls cannot be counted here; wake-ups are");
     }
     let measure = || (switches(bench), traced.as_ref().map(|(_, out)| calls(out)));
     assert!(is_left_alone(|| {

@@ -121,10 +121,10 @@ pub(crate) fn skipped(why: &str) {
 }
 
 /// A test that no package makes possible on this machine. Says so loudly: written past the test harness, which keeps back what a
-/// passing test prints.
+/// passing test prints, and at the begin of a line, where its dots (`cargo test -- --quiet`) do not end one.
 pub(crate) fn impossible(why: &str) {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}");
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED: {name}: {why}");
 }
 
 /// Waits until something is so.

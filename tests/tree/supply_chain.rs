@@ -210,8 +210,12 @@ fn sbom(arguments: &[&str]) -> Option<Value> {
         return None;
     }
     packages()?;
-    let output = Command::new("packaging/sbom").args(arguments).output();
-    let output = output.unwrap();
+    let mut command = Command::new("packaging/sbom");
+    // As of a commit, which a tree without .git does not know.
+    let command = command
+        .args(arguments)
+        .env("SOURCE_DATE_EPOCH", "1000000000");
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
