@@ -16,7 +16,7 @@ use crate::common::process::{
     Process, has, is_alive, is_emulated, lazycam, run, serve, serve_arguments, words, wrapped,
 };
 use crate::common::producer::Camera;
-use crate::common::{PATIENCE, Scratch, eventually, skipped};
+use crate::common::{PATIENCE, Scratch, eventually, impossible, skipped};
 use rustix::process::{Signal, geteuid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -228,7 +228,7 @@ fn several_addresses_of_both_families_are_listened_on_at_once() {
     if v6 {
         flags.extend(["--listen", "[::1]:0"]);
     } else {
-        eprintln!("SKIPPED: the IPv6 part; there is no [::1] here");
+        impossible("the IPv6 part: there is no [::1] here");
     }
     let server = serve(scratch.path(), &flags);
     let lines = server.lines("listening on ", if v6 { 3 } else { 2 });
@@ -267,7 +267,7 @@ fn without_arguments_it_shows_a_pattern_on_port_8080_of_both_families_and_says_w
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         for address in ["127.0.0.1:8080", "[::1]:8080"] {
             if address.starts_with('[') && !Path::new("/proc/net/if_inet6").exists() {
-                eprintln!("SKIPPED: the IPv6 part; this kernel has none");
+                impossible("the IPv6 part: this kernel has none");
                 continue;
             }
             let mut stream = Client::connect(address.parse().unwrap()).stream("/stream");
