@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 /// Marker codes (ITU-T T.81, table B.1), without the 0xFF before them.
 pub mod marker {
@@ -80,6 +81,18 @@ pub struct Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl FromStr for Size {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let sides = text.split_once('x').and_then(|(width, height)| {
+            let (width, height) = (width.parse().ok()?, height.parse().ok()?);
+            (width > 0 && height > 0).then_some(Size { width, height })
+        });
+        sides.ok_or(())
     }
 }
 
@@ -320,6 +333,15 @@ mod tests {
 
     fn whole() -> Vec<u8> {
         [SOI, COM, SOF, SOS, &[1, 2, 3], EOI].concat()
+    }
+
+    #[test]
+    fn a_size_is_read_as_it_is_written() {
+        assert_eq!("64x48".parse(), Ok(SIZE));
+        assert_eq!(SIZE.to_string(), "64x48");
+        for bad in ["64", "64x", "0x48", "64x0", "64x48x1", "65536x1", "-1x1"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
     }
 
     #[test]
