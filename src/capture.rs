@@ -41,7 +41,7 @@ use lifecycle::{Action, Lifecycle, Phase};
 use outlet::Outlet;
 use pace::Pace;
 use report::Report;
-use source::{Source, Trouble};
+use source::{Discarded, Source, Trouble};
 
 /// The interval between two log lines of one kind that viewers coming and going, or a failing camera, can cause.
 const QUIET: Duration = Duration::from_secs(60);
@@ -210,8 +210,14 @@ impl<'a> Capture<'a> {
     /// Handles what the source has delivered, and decides about its newest frame.
     fn advance(&mut self, now: Instant) -> Result<Done> {
         match self.source.advance(now) {
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                if let Some(discarded) = self.source.discarded() {
+                    self.cope_with_broken(&discarded, now);
+                }
+                Ok(None)
+            }
             Ok(Some(frame)) => {
+                self.count_discarded(now);
                 self.captured = frame.at;
                 if let Some(done) = self.look(now)? {
                     return Ok(Some(done));
@@ -297,9 +303,11 @@ impl<'a> Capture<'a> {
                 } else {
                     self.lifecycle.unpublished();
                 }
+                self.count_discarded(now);
                 Ok(None)
             }
             Err(trouble) => {
+                self.count_discarded(now);
                 self.lifecycle.unpublished();
                 self.cope(trouble, now)
             }
@@ -308,7 +316,7 @@ impl<'a> Capture<'a> {
 
     fn cope(&mut self, trouble: Trouble, now: Instant) -> Result<Done> {
         match trouble {
-            Trouble::Broken(message) => self.cope_with_broken(&message, now),
+            Trouble::Broken(why) => self.cope_with_broken(&Discarded { count: 1, why }, now),
             Trouble::Lost(message) => self.lose(&message, now),
             Trouble::Failed(message) => {
                 self.stop();
@@ -324,15 +332,28 @@ impl<'a> Capture<'a> {
         Ok(None)
     }
 
-    fn cope_with_broken(&mut self, message: &str, now: Instant) {
-        if self.report.count_broken(now) {
-            self.lose(&format!("all frames are broken: {message}"), now);
+    /// Counts what was thrown away when there was nothing else; after a while of that the camera is lost.
+    fn cope_with_broken(&mut self, discarded: &Discarded, now: Instant) {
+        if self.report.count_broken(discarded.count, now) {
+            self.lose(&format!("all frames are broken: {}", discarded.why), now);
             return;
         }
         self.tell_counters(now);
+        self.warn_of_broken(&discarded.why, now);
+    }
+
+    /// Counts what was thrown away beside a frame.
+    fn count_discarded(&mut self, now: Instant) {
+        if let Some(Discarded { count, why }) = self.source.discarded() {
+            self.report.broken += count;
+            self.warn_of_broken(&why, now);
+        }
+    }
+
+    fn warn_of_broken(&mut self, why: &str, now: Instant) {
         if self.broken_brake.pass(now).is_some() {
             let so_far = self.report.broken;
-            warn!("dropped a broken frame, {so_far} so far: {message}");
+            warn!("dropped a broken frame, {so_far} so far: {why}");
         }
     }
 

@@ -6,20 +6,20 @@
 //! | [`jpeg`] | what makes bytes a JPEG: SOI, chain of markers, EOI |
 //! | `mjpeg` | a camera's MJPEG buffer becomes a JPEG |
 //! | [`split`] | a stream of JPEGs becomes single ones |
+//! | `walk` | where in bytes the frames are, for both |
 //! | `pixels` | raw formats become planes |
 //! | `canvas` | draws: the test pattern, and what a stream shows when its camera is lost |
-//! | `develop` | a camera's buffer, raw or MJPEG, becomes a JPEG |
 //! | [`encode`] | planes become a JPEG |
 //! | [`format`] | codes, sizes and layouts of pixel formats |
 
 pub(crate) mod canvas;
-pub(crate) mod develop;
 pub mod encode;
 pub mod format;
 pub mod jpeg;
-pub(crate) mod mjpeg;
+pub mod mjpeg;
 pub(crate) mod pixels;
 pub mod split;
+pub(crate) mod walk;
 
 /// Files larger than this are not frames: 32 MiB, in bytes. A picture of 16 megapixels at full quality has about 16
 /// MiB.

@@ -2,6 +2,7 @@
 #![no_main]
 
 use lazycam::picture::jpeg::{self, Defect, marker};
+use lazycam::picture::mjpeg::Mjpeg;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -40,7 +41,24 @@ fuzz_target!(|bytes: &[u8]| {
     let comments: usize = jpeg::comments(bytes).map(|comment| comment.len() + 4).sum();
     assert!(comments <= bytes.len());
     check_hidden(bytes);
+    check_buffer(bytes);
 });
+
+/// What a buffer gives is whole, with all that a decoder of single pictures needs, and is left alone by a second look; a whole file is
+/// its own frame unless it ends earlier than at its last bytes.
+fn check_buffer(bytes: &[u8]) {
+    let mut camera = Mjpeg::new("fuzz".into());
+    let Ok(frame) = camera.frame(bytes).map(<[u8]>::to_vec) else {
+        return;
+    };
+    let head = jpeg::head(&frame).expect("a head");
+    assert_eq!(head.missing_tables, None);
+    assert_eq!(jpeg::check(&frame), Ok(head.size));
+    assert_eq!(camera.frame(&frame), Ok(&frame[..]));
+    if frame.len() == bytes.len() {
+        assert_eq!(frame, bytes);
+    }
+}
 
 /// Left out of a whole head, they are gone, and the picture is the same. In a damaged one fill bytes may then make a marker of what
 /// follows; such a frame is not passed on.
@@ -59,9 +77,6 @@ fn check_hidden(bytes: &[u8]) {
     plain.extend_from_slice(&bytes[from..]);
     if let Ok(head) = jpeg::head(bytes) {
         assert_eq!(jpeg::hidden_pictures(&plain).count(), 0);
-        assert_eq!(
-            jpeg::head(&plain).map(|head| head.size),
-            Ok(head.size)
-        );
+        assert_eq!(jpeg::head(&plain).map(|head| head.size), Ok(head.size));
     }
 }

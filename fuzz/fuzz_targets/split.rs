@@ -1,10 +1,13 @@
-//! The splitter: what is in a stream does not depend on how it is cut into reads, and each frame is a whole JPEG of the stream.
+//! The splitter: what is in a stream does not depend on how it is cut into reads, each frame is a whole JPEG of the stream, and a
+//! driver's buffer with the same bytes gives the stream's first frame.
 //!
 //! The first byte is the length of the reads, the rest the stream.
 #![no_main]
 
-use lazycam::picture::split::{Event, Splitter};
+use lazycam::picture::LARGEST;
 use lazycam::picture::jpeg::{self, Defect};
+use lazycam::picture::mjpeg::Mjpeg;
+use lazycam::picture::split::{Event, Splitter};
 use libfuzzer_sys::fuzz_target;
 
 /// Small, so that what is too long can be made by a fuzzer.
@@ -21,7 +24,37 @@ fuzz_target!(|input: &[u8]| {
         (at_once.1, cut.1) = (0, 0);
     }
     assert_eq!(at_once, cut, "reads of {read}");
+    same_in_a_buffer(stream);
 });
+
+/// In a buffer nothing more can come, so there may also be a frame within what the stream still waits for the end of.
+fn same_in_a_buffer(bytes: &[u8]) {
+    let mut splitter = Splitter::new(LARGEST as usize);
+    splitter.feed(bytes);
+    let mut of_stream = None;
+    while let (None, Some(event)) = (of_stream, splitter.next_event()) {
+        if let Event::Frame(found) = event {
+            of_stream = Some(found);
+        }
+    }
+    let mut camera = Mjpeg::new("fuzz".into());
+    let of_buffer = camera.frame(bytes).map(<[u8]>::to_vec);
+    match (of_stream, of_buffer) {
+        (Some(found), frame) => {
+            let bytes = splitter.frame(&found);
+            let mut other = Mjpeg::new("fuzz".into());
+            assert_eq!(
+                frame.as_deref(),
+                Ok(other.complete(bytes, &found.head, true))
+            );
+        }
+        (None, Ok(frame)) => {
+            let from = splitter.unfinished().expect("a beginning") as usize;
+            assert!(jpeg::check(&frame).is_ok() && frame.len() <= bytes.len() - from + 420);
+        }
+        (None, Err(_)) => {}
+    }
+}
 
 /// The events, how much lay between frames, and where an unfinished one begins.
 fn events(stream: &[u8], read: usize) -> (Vec<Event>, u64, Option<u64>) {
@@ -30,7 +63,7 @@ fn events(stream: &[u8], read: usize) -> (Vec<Event>, u64, Option<u64>) {
     for bytes in stream.chunks(read) {
         splitter.feed(bytes);
         while let Some(event) = splitter.next_event() {
-            if let Event::Frame(found) = event {
+            if let Event::Frame(found) | Event::Unended(found) = event {
                 assert!(
                     found.offset >= end && found.len <= LIMIT,
                     "{found:?} behind {end}"
@@ -39,7 +72,11 @@ fn events(stream: &[u8], read: usize) -> (Vec<Event>, u64, Option<u64>) {
                 end = found.offset + found.len as u64;
                 let frame = splitter.frame(&found);
                 assert_eq!(frame, &stream[from..end as usize]);
-                assert_eq!(jpeg::check(frame), Ok(found.size));
+                let whole = match event {
+                    Event::Frame(_) => frame.to_vec(),
+                    _ => [frame, &[0xFF, 0xD9]].concat(),
+                };
+                assert_eq!(jpeg::check(&whole), Ok(found.head.size));
             }
             events.push(event);
         }

@@ -67,9 +67,9 @@ impl Report {
         self.broken_since = None;
     }
 
-    /// Counts a broken frame. Returns whether all frames have been broken for so long that the camera counts as lost.
-    pub(super) fn count_broken(&mut self, now: Instant) -> bool {
-        self.broken += 1;
+    /// Counts broken frames. Returns whether all frames have been broken for so long that the camera counts as lost.
+    pub(super) fn count_broken(&mut self, count: u64, now: Instant) -> bool {
+        self.broken += count;
         now - *self.broken_since.get_or_insert(now) >= PATIENCE
     }
 
@@ -216,13 +216,13 @@ mod tests {
     fn a_camera_is_given_up_when_no_frame_was_usable_for_a_while() {
         let (mut report, start) = (Report::new(), Instant::now());
         let at = |secs| start + Duration::from_secs(secs);
-        assert!(!report.count_broken(at(0)));
+        assert!(!report.count_broken(1, at(0)));
         report.count_published();
-        assert!(!report.count_broken(at(9)));
-        assert!(!report.count_broken(at(13)));
-        assert!(report.count_broken(at(14)));
+        assert!(!report.count_broken(1, at(9)));
+        assert!(!report.count_broken(1, at(13)));
+        assert!(report.count_broken(1, at(14)));
         report.forget_broken();
-        assert!(!report.count_broken(at(20)));
+        assert!(!report.count_broken(1, at(20)));
         assert_eq!((report.published, report.broken), (1, 5));
     }
 }

@@ -36,10 +36,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, ioctl_fionread, read};
 
 use crate::capture::pace::Pace;
-use crate::capture::source::{Captured, Facts, Source, Trouble};
+use crate::capture::source::{Captured, Discarded, Facts, Source, Trouble};
 use crate::error::{Context, Result};
-use crate::picture::jpeg::Defect;
-use crate::picture::mjpeg;
+use crate::picture::jpeg::{Defect, Head};
+use crate::picture::mjpeg::Mjpeg;
 use crate::picture::split::{Event, Found, LIMIT, Splitter};
 
 /// If the pipe is empty for this long, its writer is not waiting for us. ffmpeg was held up for 1.5 s while encoding
@@ -108,11 +108,10 @@ pub struct Stdin<F> {
     /// The unfinished frame: where it began, and when that part was read.
     begun: (u64, SystemTime),
     counts: Counts,
-    /// The number of broken frames that have not been reported yet, and the defect of the last one.
-    untold: Option<(u64, Defect)>,
+    mjpeg: Mjpeg,
+    /// The newest frame, what its head says, and whether it had EOI.
     newest: Vec<u8>,
-    /// The newest frame in its completed form, if something had to be added to it.
-    completed: Vec<u8>,
+    about: Option<(Head, bool)>,
 }
 
 impl<F: AsFd> Stdin<F> {
@@ -134,9 +133,9 @@ impl<F: AsFd> Stdin<F> {
             read_at: never,
             begun: never,
             counts: Counts::default(),
-            untold: None,
+            mjpeg: Mjpeg::new("stdin".into()),
             newest: Vec::new(),
-            completed: Vec::new(),
+            about: None,
         })
     }
 
@@ -148,16 +147,16 @@ impl<F: AsFd> Stdin<F> {
             return Err(self.ended());
         }
         let mut newest = None;
-        while let Some(found) = self.next_frame() {
-            if self.is_old(&found) {
+        while let Some(frame) = self.next_frame() {
+            if self.is_old(&frame.0) {
                 self.counts.old += 1;
-            } else if newest.replace(found).is_some() {
+            } else if newest.replace(frame).is_some() {
                 self.counts.skipped += 1;
             }
         }
-        let told = newest.map(|found| self.tell(found));
+        let told = newest.map(|frame| self.tell(frame));
         self.remember_begun();
-        self.tell_broken(told)
+        Ok(told)
     }
 
     /// Takes one frame per interval, and reads until there is one.
@@ -166,9 +165,8 @@ impl<F: AsFd> Stdin<F> {
             return Ok(None);
         }
         loop {
-            if let Some(found) = self.next_frame() {
-                let told = self.tell(found);
-                return self.tell_broken(Some(told));
+            if let Some(frame) = self.next_frame() {
+                return Ok(Some(self.tell(frame)));
             }
             self.remember_begun();
             match self.read(FILE_READ)? {
@@ -180,47 +178,40 @@ impl<F: AsFd> Stdin<F> {
     }
 
     /// Keeps a frame as the newest one.
-    fn tell(&mut self, found: Found) -> Captured {
+    fn tell(&mut self, (found, ended): (Found, bool)) -> Captured {
         let (begun, since) = self.begun;
         let at = match begun == found.offset {
             true => since,
             false => self.read_at.1,
         };
         self.splitter.take(found, &mut self.newest);
+        self.about = Some((found.head, ended));
         Captured { at, settled: true }
     }
 
-    /// The next complete frame in what was read. Broken ones on the way are counted.
-    fn next_frame(&mut self) -> Option<Found> {
+    /// The next complete frame in what was read, and whether it has EOI. Broken ones on the way are counted.
+    fn next_frame(&mut self) -> Option<(Found, bool)> {
         while let Some(event) = self.splitter.next_event() {
-            match event {
-                Event::Frame(found) => {
+            let frame = match event {
+                Event::Frame(found) => Ok((found, true)),
+                Event::Unended(found) => Ok((found, false)),
+                Event::Broken(defect) => Err(defect),
+            };
+            match frame {
+                Ok((found, ended)) if self.mjpeg.accepts(ended) => {
                     self.counts.whole += 1;
-                    return Some(found);
+                    return Some((found, ended));
                 }
-                Event::Broken(defect) => {
-                    self.counts.broken += 1;
-                    let before = self.untold.map_or(0, |(count, _)| count);
-                    self.untold = Some((before + 1, defect));
-                }
+                Ok(_) => self.discard(Defect::NoEnd),
+                Err(defect) => self.discard(defect),
             }
         }
         None
     }
 
-    /// A good frame takes precedence; broken ones are reported when there is none.
-    fn tell_broken(&mut self, told: Option<Captured>) -> Result<Option<Captured>, Trouble> {
-        if told.is_some() {
-            return Ok(told);
-        }
-        match self.untold.take() {
-            None => Ok(None),
-            Some((1, defect)) => Err(Trouble::Broken(format!("stdin: {defect}"))),
-            Some((count, defect)) => {
-                let message = format!("stdin: {count} broken frames, the last one {defect}");
-                Err(Trouble::Broken(message))
-            }
-        }
+    fn discard(&mut self, defect: Defect) {
+        self.counts.broken += 1;
+        self.mjpeg.discard(defect);
     }
 
     /// Notes when the first byte of an unfinished frame was read.
@@ -318,7 +309,8 @@ impl<F: AsFd> Stdin<F> {
         if cut {
             message += ", in the middle of a frame";
         }
-        let clean = whole > 0 && !cut;
+        // Of a stream without EOI it cannot be told whether its last frame was whole.
+        let clean = whole > 0 && (!cut || self.mjpeg.lacks_ends());
         Trouble::Ended { message, clean }
     }
 }
@@ -386,9 +378,14 @@ impl<F: AsFd> Source for Stdin<F> {
         }
     }
 
+    fn discarded(&mut self) -> Option<Discarded> {
+        self.mjpeg.discarded()
+    }
+
     fn jpeg(&mut self) -> Result<&[u8], Trouble> {
-        let cleaned = mjpeg::clean(&self.newest, &mut self.completed);
-        cleaned.map_err(|defect| Trouble::Broken(format!("stdin: {defect}")))
+        let none = || Trouble::Broken("stdin: no frame has come yet".into());
+        let (head, ended) = self.about.ok_or_else(none)?;
+        Ok(self.mjpeg.complete(&self.newest, &head, ended))
     }
 }
 

@@ -40,13 +40,14 @@ use rustix::io::Errno;
 
 use crate::capture::devices::{self, Watch, video_nodes};
 use crate::capture::settings::Settings;
-use crate::capture::source::{
-    BUFFERS, Captured, Facts, Source, Trouble, WARM_UP, described, patience, silent,
-};
+use crate::capture::source::{Captured, Discarded, Facts, Source, Trouble, patience};
 use crate::error::{Error, Result};
-use crate::picture::develop::{Developer, Reader};
+use crate::picture::encode::Encoder;
 use crate::picture::format::Format;
-use crate::time::clock::{ago, monotonic};
+use crate::picture::jpeg::{Defect, Size};
+use crate::picture::mjpeg::Mjpeg;
+use crate::picture::pixels::Unpacker;
+use crate::time::clock::{monotonic, realtime};
 use choice::choose;
 pub use choice::{first_camera, readable_formats};
 pub use controls::{Control, Kind as ControlKind};
@@ -54,15 +55,26 @@ pub use device::{Card, Device};
 pub use format::Interval;
 use ioctl::{Buffers, Filled};
 
+/// One buffer that we hold, one that the driver fills, and two that wait: they give the loop time while it works on
+/// the first, and make sure that the driver always has a buffer.
+const BUFFERS: u32 = 4;
+
 /// With fewer than this, the driver has no buffer while we hold one.
 const FEWEST_BUFFERS: usize = 2;
+
+/// The number of frames after a start that are not yet settled. V4L2 does not report when automatic exposure has
+/// settled; at low rates the deadline of the capture loop limits the wait. The number is a choice, not a measurement:
+/// no camera was available.
+const WARM_UP: u32 = 8;
 
 /// A camera that is open and configured.
 struct Camera {
     device: Device,
     format: Format,
     fps: Option<f64>,
-    reader: Reader,
+    /// Present for raw formats.
+    unpacker: Option<Unpacker>,
+    mjpeg: Mjpeg,
     /// Present from the first start on.
     buffers: Option<Buffers>,
 }
@@ -72,7 +84,7 @@ pub struct V4l2 {
     /// The device to use; `None` stands for the first camera found.
     path: Option<PathBuf>,
     settings: Settings,
-    developer: Developer,
+    encoder: Encoder,
     watch: Option<Watch>,
     camera: Option<Camera>,
     /// Set while it streams: the time of the start or of the last frame.
@@ -83,7 +95,9 @@ pub struct V4l2 {
     failed: bool,
     /// The newest frame, in a buffer that is returned to the driver when the next one has come.
     held: Option<Filled>,
+    encoded: bool,
     since_start: u32,
+    jpeg: Vec<u8>,
 }
 
 impl V4l2 {
@@ -96,7 +110,7 @@ impl V4l2 {
         let mut source = V4l2 {
             path,
             settings,
-            developer: Developer::new(quality)?,
+            encoder: Encoder::new(quality)?,
             // Before the camera is looked for, so that it cannot appear unnoticed in between.
             watch: watch.ok(),
             camera: None,
@@ -104,7 +118,9 @@ impl V4l2 {
             began: Duration::ZERO,
             failed: false,
             held: None,
+            encoded: false,
             since_start: 0,
+            jpeg: Vec::new(),
         };
         match source.open() {
             Ok(()) => Ok(source),
@@ -123,19 +139,24 @@ impl V4l2 {
         };
         choose(&device, &self.settings)?;
         let fps = device.set_rate(self.settings.fps);
-        self.settings.tell_rate(&device.path().display(), fps);
+        if let (Some(asked), Some(given)) = (self.settings.fps, fps) {
+            if (asked - given).abs() > asked / 100.0 {
+                let path = device.path().display();
+                info!(
+                    "{path} has no {asked} fps at this size and format, {given:.2} is the nearest"
+                );
+            }
+        }
         device.set_controls(&self.settings.controls)?;
         let format = device.format()?;
-        let reader = Reader::new(&format).ok_or_else(|| {
-            // The driver has changed its mind since it was asked for one of the others.
-            let path = device.path().display();
-            Error::Input(format!("{path} gave {format}, which lazycam cannot read"))
-        })?;
+        let unpacker = Unpacker::new(&format);
+        let mjpeg = Mjpeg::new(device.path().display().to_string());
         self.camera = Some(Camera {
+            mjpeg,
             device,
             format,
             fps,
-            reader,
+            unpacker,
             buffers: None,
         });
         Ok(())
@@ -161,16 +182,16 @@ impl V4l2 {
         patience(self.camera.as_ref().and_then(Camera::interval))
     }
 
-    /// Takes all filled buffers. Returns the newest good frame, and the number of broken ones.
-    fn collect(&mut self) -> Result<(Option<Filled>, u32), Errno> {
-        let (mut newest, mut broken) = (None, 0);
+    /// Takes all filled buffers, and counts the broken ones. Returns the newest good frame.
+    fn collect(&mut self) -> Result<Option<Filled>, Errno> {
+        let (mut newest, mut marked) = (None, 0);
         // Only if an iteration costs next to nothing: during encoding, a camera that is faster than it says fills
         // several buffers.
-        let passed_on = |camera: &&Camera| !camera.reader.encodes();
+        let passed_on = |camera: &&Camera| camera.unpacker.is_none();
         let interval = self.camera.as_ref().filter(passed_on);
         let interval = interval.and_then(Camera::interval);
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
-            return Ok((None, 0));
+            return Ok(None);
         };
         // Limited, in case a device fills buffers faster than this loop takes them.
         for _ in 0..2 * buffers.count() {
@@ -179,20 +200,26 @@ impl V4l2 {
             };
             self.since_start = self.since_start.saturating_add(1);
             if filled.error || filled.bytesused == 0 {
-                broken += 1;
+                marked += 1;
+                self.held = self.held.filter(|held| held.index != filled.index);
                 buffers.queue(fd, filled.index)?;
                 continue;
             }
             newest = Some(filled);
-            self.developer.next_frame();
-            if let Some(older) = self.held.replace(filled) {
+            self.encoded = false;
+            // Drivers such as v4l2loopback hand out the buffer that is still held, with a new frame in it.
+            let older = self.held.replace(filled);
+            if let Some(older) = older.filter(|older| older.index != filled.index) {
                 buffers.queue(fd, older.index)?;
             }
             if has_no_successor(&filled, interval) {
                 break;
             }
         }
-        Ok((newest, broken))
+        if let Some(camera) = &mut self.camera {
+            (0..marked).for_each(|_| camera.mjpeg.discard(Defect::Marked));
+        }
+        Ok(newest)
     }
 }
 
@@ -232,8 +259,17 @@ impl Camera {
 
     fn describe(&self) -> String {
         let (path, card) = (self.device.path().display(), &self.device.card().card);
-        let set = described(&self.format, self.fps);
-        format!("v4l2 {path} ({card}), {set}")
+        let Format {
+            fourcc,
+            width,
+            height,
+            ..
+        } = self.format;
+        let rate = match self.fps {
+            Some(fps) => format!(" at {} fps", (fps * 100.0).round() / 100.0),
+            None => String::new(),
+        };
+        format!("v4l2 {path} ({card}), {width}x{height} {fourcc}{rate}")
     }
 }
 
@@ -250,8 +286,19 @@ impl Source for V4l2 {
         let Some(camera) = &self.camera else {
             return self.settings.facts();
         };
-        let quality = self.developer.quality(&camera.reader);
-        Facts::of(&camera.format, camera.fps, quality)
+        let size = (
+            camera.format.width.try_into(),
+            camera.format.height.try_into(),
+        );
+        let (Ok(width), Ok(height)) = size else {
+            return Facts::default();
+        };
+        let encodes = camera.unpacker.is_some();
+        Facts {
+            size: Some(Size { width, height }),
+            fps: camera.fps,
+            quality: encodes.then(|| self.encoder.quality()),
+        }
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {
@@ -283,25 +330,21 @@ impl Source for V4l2 {
 
     fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
         match self.collect() {
-            Ok((Some(frame), _)) => {
+            Ok(Some(frame)) => {
                 self.streaming = self.streaming.and(Some(now));
                 Ok(Some(Captured {
                     at: wall_clock(frame.monotonic, self.began),
                     settled: self.since_start > WARM_UP,
                 }))
             }
-            Ok((None, 0)) if self.deadline().is_some_and(|at| at <= now) => {
+            Ok(None) if self.deadline().is_some_and(|at| at <= now) => {
                 self.failed = true;
-                let (what, why) = (self.describe(), silent(self.patience()));
-                Err(Trouble::Lost(format!("{what} {why}")))
-            }
-            Ok((None, 0)) => Ok(None),
-            Ok((None, broken)) => {
-                let what = self.describe();
-                Err(Trouble::Broken(format!(
-                    "{what}: {broken} that the driver marked as such"
+                let (what, patience) = (self.describe(), self.patience().as_secs());
+                Err(Trouble::Lost(format!(
+                    "{what} has given no frame for {patience} s: check its cable and dmesg"
                 )))
             }
+            Ok(None) => Ok(None),
             Err(errno) => {
                 self.failed = true;
                 let camera = self.camera.as_ref();
@@ -309,6 +352,10 @@ impl Source for V4l2 {
                 Err(Trouble::Lost(told.unwrap_or_default()))
             }
         }
+    }
+
+    fn discarded(&mut self) -> Option<Discarded> {
+        self.camera.as_mut()?.mjpeg.discarded()
     }
 
     fn jpeg(&mut self) -> Result<&[u8], Trouble> {
@@ -321,8 +368,18 @@ impl Source for V4l2 {
             return Err(broken("no buffers"));
         };
         let bytes = buffers.bytes(held);
-        let developed = self.developer.develop(&mut camera.reader, &[bytes]);
-        developed.map_err(|error| broken(&error.to_string()))
+        let Some(unpacker) = &mut camera.unpacker else {
+            let frame = camera.mjpeg.frame(bytes);
+            return frame.map_err(|defect| broken(&defect.to_string()));
+        };
+        if !self.encoded {
+            let planes = unpacker.unpack(bytes);
+            let planes = planes.ok_or_else(|| broken("a raw frame was cut short"))?;
+            let encoded = self.encoder.encode(planes, None, &mut self.jpeg);
+            encoded.map_err(|error| broken(&error.to_string()))?;
+            self.encoded = true;
+        }
+        Ok(&self.jpeg)
     }
 
     fn presence(&self) -> Option<BorrowedFd<'_>> {
@@ -371,7 +428,8 @@ fn has_no_successor(frame: &Filled, interval: Option<Duration>) -> bool {
 fn wall_clock(stamp: Option<Duration>, began: Duration) -> SystemTime {
     let since_start = stamp.filter(|at| *at >= began);
     let age = since_start.map(|at| monotonic().saturating_sub(at));
-    ago(age.unwrap_or_default())
+    let now = realtime();
+    now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
 }
 
 #[cfg(test)]

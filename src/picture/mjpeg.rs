@@ -1,34 +1,150 @@
 //! Turns what cameras call MJPEG into what everybody calls JPEG. In nearly all cases nothing has to be done, and the
 //! driver's bytes are passed on where they are.
 //!
-//! - **Padding.** A buffer may hold more than the picture, because devices fill up their transfers. Anything after
-//!   EOI is removed.
+//! - **Padding.** A buffer may hold more than the picture, because devices fill up their transfers, or leave the end of
+//!   an older picture there. It may hold the beginning of a picture that was cut off, and then a whole one. The first
+//!   whole picture is taken out ([`walk`](super::walk)), and pictures that were thrown away are counted.
 //! - **Huffman tables.** The format comes from AVI files, whose frames (with `AVI1` in APP0) have no tables of their
 //!   own and imply the typical ones of ITU-T T.81, K.3.3. Some decoders of single pictures refuse such a frame, so
 //!   the tables are added once, here, instead of by each viewer.
+//! - **EOI.** There are cameras that never send it. If the first five frames all lack it, it is added to those that
+//!   follow. With a camera that has sent it even once, a frame without it was cut short.
 
-use crate::picture::jpeg::{self, Defect, marker};
+use log::warn;
 
-/// The JPEG in the bytes from a driver or a program; `spare` is the memory for one that has to be completed.
-pub(crate) fn clean<'a>(bytes: &'a [u8], spare: &'a mut Vec<u8>) -> Result<&'a [u8], Defect> {
-    let head = jpeg::head(bytes)?;
-    // EOI is searched for from the end, where it is unless there is padding. Entropy-coded data cannot contain it
-    // (T.81, B.1.1.5).
-    let scan = bytes.get(head.scan..).unwrap_or_default();
-    let end = scan
-        .windows(2)
-        .rposition(|two| two == [0xFF, marker::EOI])
-        .ok_or(Defect::NoEnd)?;
-    let whole = &bytes[..head.scan + end + 2];
-    let Some(at) = head.missing_tables else {
-        return Ok(whole);
-    };
-    let (before, after) = whole.split_at(at);
-    spare.clear();
-    spare.extend_from_slice(before);
-    write_tables(spare);
-    spare.extend_from_slice(after);
-    Ok(spare)
+use crate::picture::LARGEST;
+use crate::picture::jpeg::{Defect, Head, marker};
+use crate::picture::walk::{Event, Walk};
+
+/// After this many frames without EOI and none with it, the camera is one that does not send it.
+const PROOF: u32 = 5;
+
+/// One camera's MJPEG: what is known about it, and the memory for frames that have to be completed.
+#[derive(Debug)]
+pub struct Mjpeg {
+    /// Who sends it, for the log.
+    name: String,
+    endings: Endings,
+    /// How many pictures were thrown away, and what was wrong with the last one.
+    discarded: Option<(u64, Defect)>,
+    completed: Vec<u8>,
+}
+
+/// Whether a camera's frames have EOI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endings {
+    /// None had it so far, and there were so many.
+    Missing(u32),
+    /// At least one had it.
+    Present,
+}
+
+/// Pictures that were thrown away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discarded {
+    /// How many.
+    pub count: u64,
+    /// Who sent them, and what was wrong with the last one.
+    pub why: String,
+}
+
+impl Mjpeg {
+    /// For a camera of which nothing has come yet.
+    pub fn new(name: String) -> Self {
+        Mjpeg {
+            name,
+            endings: Endings::Missing(0),
+            discarded: None,
+            completed: Vec::new(),
+        }
+    }
+
+    /// The first whole JPEG in a buffer. If there is none, the error says what was wrong with the last thing that
+    /// looked like one; it is not counted in [`Mjpeg::discarded`].
+    pub fn frame<'a>(&'a mut self, bytes: &'a [u8]) -> Result<&'a [u8], Defect> {
+        let mut walk = Walk::new(LARGEST as usize);
+        let (mut last, mut unended) = (None, None);
+        let whole = loop {
+            let defect = match walk.next(bytes).or_else(|| walk.end(bytes)) {
+                Some(Event::Frame(whole)) => break Some(whole),
+                Some(Event::Unended(cut)) => unended.replace(cut).map(|_| Defect::NoEnd),
+                Some(Event::Broken(defect)) => Some(defect),
+                None => break None,
+            };
+            if let Some(before) = defect.and_then(|defect| last.replace(defect)) {
+                self.discard(before);
+            }
+        };
+        if let (Some(_), Some(_)) = (&whole, &unended) {
+            self.discard(Defect::NoEnd);
+        }
+        let ended = whole.is_some();
+        let Some(found) = whole.or(unended) else {
+            return Err(last.unwrap_or(Defect::NoStart));
+        };
+        if let Some(last) = last {
+            self.discard(last);
+        }
+        if !self.accepts(ended) {
+            return Err(Defect::NoEnd);
+        }
+        Ok(self.complete(&bytes[found.start..found.end], &found.head, ended))
+    }
+
+    /// Whether a frame with or without EOI is one that this camera means as a whole one.
+    pub fn accepts(&mut self, ended: bool) -> bool {
+        if ended {
+            self.endings = Endings::Present;
+            return true;
+        }
+        let Endings::Missing(so_far) = &mut self.endings else {
+            return false;
+        };
+        *so_far = so_far.saturating_add(1);
+        if *so_far == PROOF + 1 {
+            warn!(
+                "{} sends pictures without their end: EOI is added to each",
+                self.name
+            );
+        }
+        *so_far > PROOF
+    }
+
+    /// Whether this is a camera that never sends EOI.
+    pub fn lacks_ends(&self) -> bool {
+        matches!(self.endings, Endings::Missing(PROOF..))
+    }
+
+    /// The frame with all that it lacks.
+    pub fn complete<'a>(&'a mut self, frame: &'a [u8], head: &Head, ended: bool) -> &'a [u8] {
+        if ended && head.missing_tables.is_none() {
+            return frame;
+        }
+        let (before, after) = frame.split_at(head.missing_tables.unwrap_or(0));
+        self.completed.clear();
+        self.completed.extend_from_slice(before);
+        if head.missing_tables.is_some() {
+            write_tables(&mut self.completed);
+        }
+        self.completed.extend_from_slice(after);
+        if !ended {
+            self.completed.extend([0xFF, marker::EOI]);
+        }
+        &self.completed
+    }
+
+    /// Counts a picture that was thrown away.
+    pub fn discard(&mut self, last: Defect) {
+        let so_far = self.discarded.map_or(0, |(count, _)| count);
+        self.discarded = Some((so_far + 1, last));
+    }
+
+    /// What was thrown away since the last call.
+    pub fn discarded(&mut self) -> Option<Discarded> {
+        let (count, defect) = self.discarded.take()?;
+        let why = format!("{}: {defect}", self.name);
+        Some(Discarded { count, why })
+    }
 }
 
 /// One DHT segment with all four tables (T.81, B.2.4.2).
@@ -92,82 +208,4 @@ const AC_CHROMA: [u8; 162] = [
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::picture::encode::{Encoder, Planes};
-
-    /// A picture that is not empty, and the same without its tables.
-    fn pictures() -> (Vec<u8>, Vec<u8>) {
-        let noise = |seed: usize| -> Vec<u8> {
-            let at = |i: usize| ((i * i * seed + i / 7 * seed) >> 3) as u8;
-            (0..64 * 48).map(at).collect()
-        };
-        let (y, cb, cr) = (noise(3), noise(5), noise(11));
-        let planes = Planes::new((64, 48), (&y, 64), (&cb, 32), (&cr, 32)).unwrap();
-        let mut jpeg = Vec::new();
-        let mut encoder = Encoder::new(80).unwrap();
-        encoder.encode(planes, None, &mut jpeg).unwrap();
-        let mut bare = vec![0xFF, marker::SOI];
-        let mut at = 2;
-        loop {
-            let length = usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
-            let code = jpeg[at + 1];
-            if code == marker::SOS {
-                break;
-            }
-            if code != marker::DHT {
-                bare.extend(&jpeg[at..at + 2 + length]);
-            }
-            at += 2 + length;
-        }
-        bare.extend(&jpeg[at..]);
-        assert!(bare.len() < jpeg.len() - 400);
-        (jpeg, bare)
-    }
-
-    fn pixels(jpeg: &[u8]) -> Vec<u8> {
-        jpeg_decoder::Decoder::new(jpeg).decode().unwrap()
-    }
-
-    #[test]
-    fn missing_tables_are_put_in_and_the_picture_is_the_same() {
-        let (jpeg, bare) = pictures();
-        let mut spare = vec![1, 2, 3];
-        let cleaned = clean(&bare, &mut spare).unwrap();
-        assert_eq!(cleaned.len(), bare.len() + 420);
-        assert!(jpeg::check(cleaned).is_ok());
-        assert_eq!(jpeg::head(cleaned).unwrap().missing_tables, None);
-        assert_eq!(pixels(cleaned), pixels(&jpeg));
-    }
-
-    #[test]
-    fn a_whole_picture_is_passed_on_where_it_lies() {
-        let (jpeg, _) = pictures();
-        let mut spare = Vec::new();
-        let cleaned = clean(&jpeg, &mut spare).unwrap();
-        assert_eq!(cleaned.as_ptr_range(), jpeg.as_ptr_range());
-    }
-
-    #[test]
-    fn padding_behind_the_end_is_left_out() {
-        let (jpeg, bare) = pictures();
-        for padding in [&[0; 1][..], &[0; 3000], &[0xFF; 64], &[0xD9, 0xFF], b"junk"] {
-            let padded = [&jpeg, padding].concat();
-            assert_eq!(clean(&padded, &mut Vec::new()), Ok(&jpeg[..]));
-            let padded = [&bare, padding].concat();
-            let mut spare = Vec::new();
-            let cleaned = clean(&padded, &mut spare).unwrap();
-            assert_eq!(cleaned.len(), bare.len() + 420);
-        }
-    }
-
-    #[test]
-    fn a_picture_cut_short_is_none_at_every_length() {
-        let (jpeg, bare) = pictures();
-        for whole in [jpeg, bare] {
-            for len in 0..whole.len() {
-                assert!(clean(&whole[..len], &mut Vec::new()).is_err(), "{len}");
-            }
-        }
-    }
-}
+mod tests;

@@ -6,20 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant};
 
-use crate::picture::jpeg::Size;
+use crate::picture::jpeg::{Size, sample};
 use crate::server::connection::Settings;
 use crate::server::turn::Turn;
 
 /// A frame that consists of hardly more than its markers.
-pub(in crate::server) const JPEG: &[u8] = &[
-    0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63,
-    0, 0x55, 0xFF, 0xD9,
-];
+pub(in crate::server) const JPEG: &[u8] = sample::WHOLE;
 
 /// Its size.
 pub(in crate::server) const PICTURE: Size = Size {
-    width: 16,
-    height: 8,
+    width: 64,
+    height: 48,
 };
 
 /// A directory of one test.

@@ -68,6 +68,8 @@ impl Drop for Scratch {
 /// A picture of 16 by 8 pixels as far as its markers go, with `filling` bytes of scan.
 pub(crate) fn jpeg(filling: usize) -> Vec<u8> {
     let mut bytes = vec![0xFF, 0xD8];
+    bytes.extend([0xFF, 0xDB, 0, 67, 0]);
+    bytes.resize(bytes.len() + 64, 1);
     bytes.extend([0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0]);
     bytes.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0]);
     bytes.resize(bytes.len() + filling, 0x55);

@@ -56,6 +56,7 @@ const NOT_FOR_USERS: &[&str] = &[
     // Never asked of a source that has no frame.
     "no frame has come yet",
     "pattern: no frame was due yet",
+    "stdin: no frame has come yet",
     "v4l2: no frame has come yet",
     // In the JPEG of a lost camera.
     "lazycam notice:",

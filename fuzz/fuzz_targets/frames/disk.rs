@@ -74,6 +74,8 @@ pub fn inode(shot: &Shot<Frame>) -> u64 {
 pub fn jpeg(number: usize, filling: usize) -> Vec<u8> {
     let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xFE, 0, 10];
     bytes.extend(number.to_le_bytes());
+    bytes.extend([0xFF, 0xDB, 0, 67, 0]);
+    bytes.resize(bytes.len() + 64, 1);
     bytes.extend([0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0]);
     bytes.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0]);
     bytes.resize(bytes.len() + filling, number as u8 & 0x7F);

@@ -7,14 +7,12 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::pipe::pipe;
 
 use super::*;
+use crate::picture::jpeg::sample::{DHT, DQT, EOI, SOF, SOS};
 
 /// A small JPEG that contains its number in a comment.
 fn frame(number: u8) -> Vec<u8> {
     let head = [0xFF, 0xD8, 0xFF, 0xFE, 0, 3, number];
-    let tables = [0xFF, 0xC4, 0, 3, 0];
-    let sof = [0xFF, 0xC0, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0];
-    let scan = [0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0, 1, 2, 3, 0xFF, 0xD9];
-    [&head[..], &tables, &sof, &scan].concat()
+    [&head[..], DQT, DHT, SOF, SOS, &[1, 2, 3], EOI].concat()
 }
 
 fn broken() -> Vec<u8> {
@@ -190,15 +188,35 @@ fn a_writer_that_pours_is_believed_after_so_many_bytes() {
 }
 
 #[test]
-fn broken_frames_are_told_when_there_is_no_good_one() {
+fn every_broken_frame_is_counted_whether_a_good_one_came_with_it_or_not() {
     let mut piped = Piped::started();
     piped.write(&[broken(), frame(1)].concat());
     assert!(matches!(piped.advance(), Ok(Some(1))));
-    let Err(Trouble::Broken(message)) = piped.advance() else {
-        panic!("a broken frame was read");
-    };
-    assert_eq!(message, "stdin: wrong segment length at offset 2");
+    let told = piped.source.discarded().unwrap();
+    let why = "stdin: wrong segment length at offset 2";
+    assert_eq!((told.count, &told.why[..]), (1, why));
+    assert_eq!(piped.source.discarded(), None);
+    piped.write(&[broken(), broken(), broken()].concat());
     assert!(matches!(piped.advance(), Ok(None)));
+    assert_eq!(piped.source.discarded().map(|told| told.count), Some(3));
+    assert!(matches!(piped.advance(), Ok(None)));
+}
+
+#[test]
+fn a_producer_that_never_ends_its_frames_is_seen_all_the_same() {
+    let unended = |number| frame(number)[..frame(number).len() - 2].to_vec();
+    let mut piped = Piped::started();
+    for number in 0..10 {
+        piped.write(&unended(number));
+        // A frame without an end is known when the next one begins.
+        let expected = number.checked_sub(1).filter(|before| *before >= 5);
+        assert_eq!(piped.advance().unwrap(), expected, "{number}");
+    }
+    assert_eq!(piped.source.jpeg().unwrap(), frame(8));
+    assert_eq!(piped.source.discarded().map(|told| told.count), Some(5));
+    piped.writer = None;
+    let (message, clean) = ended(piped.advance());
+    assert!(clean, "{message}");
 }
 
 #[test]

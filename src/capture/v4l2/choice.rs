@@ -4,9 +4,11 @@ use super::device::Device;
 use crate::capture::devices::video_nodes;
 use crate::capture::settings::Settings;
 use crate::error::{Error, Result};
-use crate::picture::develop::Reader;
 use crate::picture::format::Fourcc;
-use crate::picture::pixels::PREFERENCE;
+use crate::picture::pixels::{PREFERENCE, Pixels, Unpacker};
+
+/// The size to ask for when none is given: every camera has it or something close to it.
+const USUAL_SIZE: (u32, u32) = (640, 480);
 
 /// The first camera that can be used. Those on USB come first, because on boards with a camera port, that port's
 /// nodes have the low numbers.
@@ -62,41 +64,64 @@ pub(super) fn choose(device: &Device, settings: &Settings) -> Result<()> {
         candidates.retain(|fourcc| *fourcc == wanted);
     }
     if candidates.is_empty() {
-        return Err(Error::Usage(no_format(device, settings)));
+        return Err(Error::Usage(no_format(device, settings.format)));
     }
-    let size = settings.size_to_ask_for();
-    if settings.size.is_none() {
-        return set(device, candidates[0], size);
-    }
+    let Some((width, height)) = settings.size else {
+        return set(device, candidates[0], USUAL_SIZE);
+    };
+    let size = (u32::from(width), u32::from(height));
     for &fourcc in &candidates {
         let given = device.try_format(fourcc, size)?;
-        if given.fourcc == fourcc && settings.takes_size((given.width, given.height)) {
+        if (given.fourcc, given.width, given.height) == (fourcc, size.0, size.1) {
             return set(device, fourcc, size);
         }
     }
-    let formats = candidates.into_iter();
-    let formats = formats.map(|fourcc| (fourcc, device.sizes(fourcc)));
-    Err(Error::Usage(settings.no_size(&path, formats)))
+    Err(Error::Usage(no_size(device, size, &candidates)))
 }
 
 fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<()> {
     let given = device.set_format(fourcc, size)?;
-    if given.fourcc == fourcc && Reader::new(&given).is_some() {
+    let readable = given.fourcc == fourcc
+        && (Pixels::of(fourcc) == Some(Pixels::Jpeg) || Unpacker::new(&given).is_some());
+    if readable {
         return Ok(());
     }
-    let path = device.path().display();
-    let message = format!("{path} gave {given} when asked for {fourcc}");
+    let (path, width, height) = (device.path().display(), given.width, given.height);
+    let message = format!(
+        "{path} gave {width}x{height} {} when asked for {fourcc}",
+        given.fourcc
+    );
     Err(Error::Input(message))
 }
 
-fn no_format(device: &Device, settings: &Settings) -> String {
-    let offered: Vec<_> = device.formats().iter().map(Fourcc::to_string).collect();
-    let (path, card) = (device.path().display(), &device.card().card);
-    match settings.format {
-        Some(_) => settings.no_format(&path, &offered),
-        None => {
-            let told = settings.no_format(&format_args!("{path} ({card})"), &offered);
-            format!("{told}. Cameras with raw sensor data go through libcamera")
+fn no_format(device: &Device, wanted: Option<Fourcc>) -> String {
+    let list = |formats: Vec<Fourcc>| match formats.is_empty() {
+        true => "none".into(),
+        false => {
+            let names: Vec<_> = formats.iter().map(Fourcc::to_string).collect();
+            names.join(", ")
         }
+    };
+    let (path, offered) = (device.path().display(), list(device.formats()));
+    let known = list(PREFERENCE.iter().map(|(fourcc, _)| *fourcc).collect());
+    match wanted {
+        Some(wanted) => format!(
+            "{path} has no format {wanted} that lazycam can read: it has {offered}; lazycam reads {known}"
+        ),
+        None => format!(
+            "{path} ({}) has no format that lazycam can read: it has {offered}; lazycam reads {known}. \
+             Cameras with raw sensor data go through libcamera",
+            device.card().card
+        ),
     }
+}
+
+fn no_size(device: &Device, (width, height): (u32, u32), candidates: &[Fourcc]) -> String {
+    let sizes = candidates.iter().map(|&fourcc| match device.sizes(fourcc) {
+        Some(sizes) => format!("{fourcc}: {sizes}"),
+        None => format!("{fourcc}: not told"),
+    });
+    let path = device.path().display();
+    let sizes = sizes.collect::<Vec<_>>().join("; ");
+    format!("{path} has no pictures of {width}x{height}; it has {sizes}")
 }

@@ -1,24 +1,24 @@
 use super::*;
+use crate::picture::jpeg::sample::{DHT, DQT, EOI, SOF, SOI, SOS};
 
-const SOF: &[u8] = &[0xFF, 0xC0, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0];
 const PROGRESSIVE: &[u8] = &[0xFF, 0xC2, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0];
-const DHT: &[u8] = &[0xFF, 0xC4, 0, 7, 0, 1, 0, 0, 0];
-const SOS: &[u8] = &[0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0];
-const SOI: &[u8] = &[0xFF, 0xD8];
-const EOI: &[u8] = &[0xFF, 0xD9];
 /// Stuffed bytes and two restart markers.
 const DATA: &[u8] = &[
     1, 0xFF, 0, 2, 0xFF, 0xD0, 3, 0xFF, 0xFF, 0xD1, 0xFF, 0, 0xD9, 4,
 ];
 
 fn baseline() -> Vec<u8> {
-    [SOI, DHT, SOF, SOS, DATA, EOI].concat()
+    [SOI, DQT, DHT, SOF, SOS, DATA, EOI].concat()
 }
 
 fn progressive() -> Vec<u8> {
-    let scan = [DHT, SOS, DATA].concat();
+    let dc = [0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 0, 0x01];
+    let ac = [0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 63, 0];
+    let refined = [0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 0, 0x10];
+    let scan = |header: &[u8]| [DHT, header, DATA].concat();
     let dnl = [0xFF, 0xDC, 0, 4, 0, 48];
-    [SOI, PROGRESSIVE, &scan, &dnl, &scan, &[0xFF], &scan, EOI].concat()
+    let scans = [&scan(&dc)[..], &dnl, &scan(&ac), &[0xFF], &scan(&refined)].concat();
+    [SOI, DQT, PROGRESSIVE, &scans, EOI].concat()
 }
 
 /// A frame with another one in its APP1 segment, as cameras with EXIF write it.
@@ -26,7 +26,7 @@ fn with_thumbnail() -> Vec<u8> {
     let thumbnail = baseline();
     let length = (thumbnail.len() as u16 + 2).to_be_bytes();
     let app1 = [&[0xFF, 0xE1], &length[..], &thumbnail].concat();
-    [SOI, &app1, SOF, SOS, DATA, EOI].concat()
+    [SOI, &app1, DQT, SOF, SOS, DATA, EOI].concat()
 }
 
 /// All kinds of frames, with all kinds of things between them.
@@ -44,6 +44,7 @@ fn stream() -> (Vec<u8>, Vec<Vec<u8>>) {
 #[derive(Debug, PartialEq)]
 enum Seen {
     Frame(Vec<u8>),
+    Unended(Vec<u8>),
     Broken(Defect),
 }
 
@@ -56,6 +57,7 @@ fn split<'a>(limit: usize, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Se
         while let Some(event) = splitter.next_event() {
             seen.push(match event {
                 Event::Frame(found) => Seen::Frame(splitter.frame(&found).to_vec()),
+                Event::Unended(found) => Seen::Unended(splitter.frame(&found).to_vec()),
                 Event::Broken(defect) => Seen::Broken(defect),
             });
         }
@@ -125,26 +127,23 @@ fn what_belongs_to_no_frame_is_counted() {
 }
 
 #[test]
-fn a_new_frame_in_the_middle_of_one_ends_it_as_broken() {
-    let cut = [SOI, SOF, SOS, &[1, 2, 3]].concat();
+fn a_new_frame_in_the_middle_of_one_ends_it() {
+    let cut = [SOI, DQT, SOF, SOS, &[1, 2, 3]].concat();
     let bytes = [cut.clone(), baseline()].concat();
-    let expected = [
-        Seen::Broken(Defect::BadMarker(cut.len())),
-        Seen::Frame(baseline()),
-    ];
+    let expected = [Seen::Unended(cut), Seen::Frame(baseline())];
     assert_eq!(split(LIMIT, [&bytes[..]]), expected);
     assert_eq!(split(LIMIT, bytes.chunks(1)), expected);
 }
 
 #[test]
 fn damage_costs_no_more_than_the_frames_it_touches() {
-    let bad_code = [SOI, SOF, SOS, &[1, 0xFF, 0x42, 2], EOI].concat();
-    let bad_length = [SOI, &[0xFF, 0xE0, 0, 1], SOF, SOS, EOI].concat();
-    let no_marker = [SOI, &[0xFF, 0xE0, 0, 2, 7], SOF, SOS, EOI].concat();
+    let bad_code = [SOI, DQT, SOF, SOS, &[1, 0xFF, 0x42, 2], EOI].concat();
+    let bad_length = [SOI, &[0xFF, 0xE0, 0, 1], DQT, SOF, SOS, EOI].concat();
+    let no_marker = [SOI, &[0xFF, 0xE0, 0, 2, 7], DQT, SOF, SOS, EOI].concat();
     let no_size = [SOI, SOS, DATA, EOI].concat();
     let no_scan = [SOI, SOF, EOI].concat();
     let cases = [
-        (bad_code, Defect::BadMarker(26)),
+        (bad_code, Defect::BadMarker(95)),
         (bad_length, Defect::BadLength(2)),
         (no_marker, Defect::BadMarker(6)),
         (no_size, Defect::NoSize),
@@ -173,14 +172,14 @@ fn a_frame_of_just_the_limit_passes_and_one_byte_more_does_not() {
 
 #[test]
 fn a_frame_without_an_end_is_dropped_at_the_limit() {
-    let endless = [SOI, SOF, SOS, &[5; 200]].concat();
+    let endless = [SOI, DQT, SOF, SOS, &[5; 400]].concat();
     let segment = [SOI, &[0xFF, 0xE0, 0xFF, 0xFF]].concat();
-    let filled = [SOI, &[0xFF; 200]].concat();
+    let filled = [SOI, &[0xFF; 400]].concat();
     for broken in [endless, segment, filled] {
         let bytes = [broken, baseline()].concat();
-        let expected = [Seen::Broken(Defect::TooLong(100)), Seen::Frame(baseline())];
+        let expected = [Seen::Broken(Defect::TooLong(200)), Seen::Frame(baseline())];
         for size in [1, 13, 1000] {
-            assert_eq!(split(100, bytes.chunks(size)), expected);
+            assert_eq!(split(200, bytes.chunks(size)), expected);
         }
     }
 }
@@ -258,6 +257,6 @@ fn of_several_frames_in_one_read_the_last_can_be_taken() {
         panic!("the third frame is whole");
     };
     assert_eq!(splitter.frame(&found), baseline());
-    assert_eq!(found.size.width, 64);
+    assert_eq!(found.head.size.width, 64);
     assert_eq!(splitter.unfinished(), None);
 }
