@@ -38,9 +38,9 @@ mod turn;
 pub mod want;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use log::info;
+use log::{debug, info};
 use signal_hook::consts::SIGCHLD;
 
 pub use self::attendant::{Alone, Attendant, Verdict};
@@ -49,11 +49,13 @@ use self::client::Client;
 use self::client_id::{ClientId, Network, Place};
 use self::clients::Clients;
 use self::connection::{Connection, Settings};
+use self::delivery::{Delivery, Ended, Rounds};
 use self::door::gate::Gate;
 pub use self::door::listen::{Address, can_listen};
 use self::door::places::Places;
 use self::door::sockets::Sockets;
 use self::door::{Arrival, Batch, Door};
+use self::reports::Reports;
 use self::roster::Roster;
 use self::stats::CloseReason;
 use self::turn::{Name, Timer, Turn};
@@ -107,16 +109,10 @@ pub struct Server {
     /// If `--auth` is set.
     gate: Option<Gate>,
     clients: Clients,
-    held: delivery::Held,
-    stall_timeout: Duration,
-    /// Reports made in this turn of the loop.
-    reports: Vec<(Report, String)>,
-    started: Instant,
-    started_at: SystemTime,
+    delivery: Delivery,
+    reports: Reports,
     exit_idle: Option<Duration>,
     stopping: bool,
-    /// The restrictions of this process, for `/state`.
-    sandbox: Sandbox,
 }
 
 impl Server {
@@ -150,14 +146,10 @@ impl Server {
             door: Door::new(sockets.listeners, places, share),
             gate: gate.transpose()?,
             clients: Clients::new(),
-            held: delivery::Held::new(options.max_held),
-            stall_timeout: options.stall_timeout,
-            reports: Vec::new(),
-            started: turn.now,
-            started_at: SystemTime::now(),
+            delivery: Delivery::new(options.max_held, options.stall_timeout),
+            reports: Reports::new(&turn),
             exit_idle: options.exit_idle,
             stopping: false,
-            sandbox: Sandbox::default(),
             turn,
         };
         for (socket, open) in sockets.connections {
@@ -168,8 +160,9 @@ impl Server {
     }
 
     /// Sets the restrictions of this process that `/state` reports.
-    pub fn within(self, sandbox: Sandbox) -> Self {
-        Server { sandbox, ..self }
+    pub fn within(mut self, sandbox: Sandbox) -> Self {
+        self.reports.set_sandbox(sandbox);
+        self
     }
 
     /// The TCP ports on which the server listens.
@@ -195,7 +188,7 @@ impl Server {
                 .wait(turn.timers.next())
                 .doing(|| "wait for events".into())?;
             turn.now = Instant::now();
-            self.reports.clear();
+            self.reports.begin_turn();
             while let Some((name, readiness)) = self.turn.poll.next_event() {
                 self.dispatch(name, readiness, attendant)?;
             }
@@ -307,6 +300,59 @@ impl Server {
         }
     }
 
+    /// Brings a client as far as it can get now, and acts on what that ends with.
+    fn serve(&mut self, id: ClientId) {
+        let mut rounds = Rounds::new();
+        while let Some(client) = self.clients.get_mut(id) {
+            let (turn, cameras) = (&mut self.turn, &mut self.cameras);
+            let visit = self
+                .delivery
+                .visit((id, client), cameras, &mut rounds, turn);
+            match visit {
+                Ended::Report(what) => self.report(id, what),
+                Ended::Credential(credential) => {
+                    if let Some(gate) = &mut self.gate {
+                        gate.examine((id, client), credential, turn);
+                    }
+                }
+                Ended::Gone(reason) => {
+                    self.remove(id, reason);
+                    break;
+                }
+                Ended::Again => {
+                    turn.timers.bring_forward(Timer::Client(id), turn.now);
+                    break;
+                }
+                Ended::Wait(at) => {
+                    if let Some(at) = at {
+                        turn.timers.bring_forward(Timer::Client(id), at);
+                    }
+                    break;
+                }
+            }
+        }
+        self.bound_held();
+    }
+
+    /// Gives a client the report that it asked for.
+    fn report(&mut self, id: ClientId, what: Report) {
+        let held = self.delivery.held.bytes();
+        let (cameras, clients) = (&mut self.cameras, &mut self.clients);
+        let report = self.reports.get(what, cameras, clients, held, &self.turn);
+        let (media_type, body) = report;
+        if let Some(client) = self.clients.get_mut(id) {
+            client.connection.give_report(media_type, body);
+        }
+    }
+
+    /// Drops the viewers that keep the oldest frames in memory, until no more is held than allowed.
+    fn bound_held(&mut self) {
+        while let Some(id) = self.delivery.held.excess(self.clients.holders()) {
+            debug!("dropping a viewer that still holds the oldest frame");
+            self.remove(id, CloseReason::HeldTooMuch);
+        }
+    }
+
     /// A camera has something new: looks at every client that waits for it.
     fn serve_waiting(&mut self, camera: usize) {
         let waiting = self.cameras.take_waiting(camera);
@@ -321,7 +367,7 @@ impl Server {
 
     /// A camera has gone: ends the streams and snapshots of its viewers. Nobody else is affected.
     fn end_viewers_of(&mut self, camera: usize) {
-        self.held.outdate(camera);
+        self.delivery.held.outdate(camera);
         for id in self.clients.ids() {
             let (now, stats) = (self.turn.now, &mut self.turn.stats);
             let affected = self

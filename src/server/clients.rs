@@ -1,10 +1,12 @@
 //! Everybody who is connected, by number.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use log::warn;
 
 use crate::event::{Interest, NumberMap};
+use crate::frames::frame::Frame;
 use crate::logging::Brake;
 use crate::server::client::Client;
 use crate::server::client_id::ClientId;
@@ -74,12 +76,18 @@ impl Clients {
         self.map.keys().copied().collect()
     }
 
-    pub(in crate::server) fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+    fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
         self.map.iter().map(|(id, client)| (*id, client))
     }
 
     pub(in crate::server) fn iter_mut(&mut self) -> impl Iterator<Item = (ClientId, &mut Client)> {
         self.map.iter_mut().map(|(id, client)| (*id, client))
+    }
+
+    /// Who is being sent a frame, and which.
+    pub(in crate::server) fn holders(&self) -> impl Iterator<Item = (ClientId, &Rc<Frame>)> {
+        self.iter()
+            .filter_map(|(id, client)| Some((id, client.connection.holds()?)))
     }
 
     /// Who has waited longest for a request, and since when.

@@ -1,19 +1,23 @@
 //! Which client gets which frame, and when: the part of the server where cameras and clients meet.
+//!
+//! A visit brings one client as far as it can get now: it reads, chooses a frame and writes, in rounds. What it ends
+//! with is returned, and the loop acts on it: the visit itself knows neither the other clients nor the door.
 
-use std::rc::{Rc, Weak};
-use std::time::Duration;
+pub(in crate::server) mod held;
 
-use log::debug;
+use std::time::{Duration, Instant};
 
 use crate::frames::frame::Frame;
-use crate::server::Server;
+use crate::server::auth::Credential;
+use crate::server::cameras::Cameras;
 use crate::server::cameras::camera::Choice;
-use crate::server::client::Begun;
+use crate::server::client::{Begun, Client};
 use crate::server::client_id::ClientId;
+use crate::server::delivery::held::Held;
 use crate::server::shot::Shot;
 use crate::server::stats::CloseReason;
-use crate::server::turn::Timer;
-use crate::server::want::Want;
+use crate::server::turn::Turn;
+use crate::server::want::{Report, Want};
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
 /// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once
@@ -23,98 +27,139 @@ const FAIR_ROUNDS: usize = 8;
 /// How long a client rests when the system had no memory for it.
 const MEMORY_REST: Duration = Duration::from_millis(100);
 
-impl Server {
+/// What a visit ends with.
+#[derive(Debug)]
+pub(in crate::server) enum Ended {
+    /// Nothing more can be done before this time, if there is one, unless something happens.
+    Wait(Option<Instant>),
+    /// There is more to do, but the others come first.
+    Again,
+    /// The client waits for this report. The visit goes on when it has it.
+    Report(Report),
+    /// The client waits for the proof of this credential. The visit goes on when it was submitted.
+    Credential(Credential),
+    /// The client is finished.
+    Gone(CloseReason),
+}
+
+/// How many rounds are left to one client in this turn.
+#[derive(Debug)]
+pub(in crate::server) struct Rounds(usize);
+
+impl Rounds {
+    pub(in crate::server) fn new() -> Self {
+        Rounds(FAIR_ROUNDS)
+    }
+}
+
+/// Hands out frames.
+#[derive(Debug)]
+pub(in crate::server) struct Delivery {
+    /// The frames that are being sent.
+    pub(in crate::server) held: Held,
+    stall_timeout: Duration,
+}
+
+impl Delivery {
+    /// `max_held` is how many bytes of frames are kept in memory for slow viewers. A client that accepts no data for
+    /// `stall_timeout` is dropped.
+    pub(in crate::server) fn new(max_held: u64, stall_timeout: Duration) -> Self {
+        Delivery {
+            held: Held::new(max_held),
+            stall_timeout,
+        }
+    }
+
     /// Brings a client as far as it can get now.
-    pub(in crate::server) fn serve(&mut self, id: ClientId) {
-        let now = self.turn.now;
-        let Some(client) = self.clients.get_mut(id) else {
-            return;
-        };
-        // A decision that is due is made in this call, unless there is nothing left to decide.
+    pub(in crate::server) fn visit(
+        &mut self,
+        (id, client): (ClientId, &mut Client),
+        cameras: &mut Cameras,
+        rounds: &mut Rounds,
+        turn: &mut Turn,
+    ) -> Ended {
+        let now = turn.now;
+        // A decision that is due is made in this visit, unless there is nothing left to decide.
         client.decide_at = client.decide_at.filter(|at| *at > now);
         client.exhausted = false;
         client.check_progress(now, self.stall_timeout);
-        let mut rounds = 0;
-        while self.go_round(id) {
-            rounds += 1;
-            if rounds == FAIR_ROUNDS {
-                self.turn.timers.bring_forward(Timer::Client(id), now);
-                break;
+        while rounds.0 > 0 {
+            match self.go_round((id, client), cameras, turn) {
+                Round::Asks(ended) => return ended,
+                Round::Still => break,
+                Round::Moved => rounds.0 -= 1,
             }
         }
-        self.look_ahead(id);
-        self.settle(id);
+        look_ahead(client, cameras, now);
+        self.end(client, rounds, turn)
     }
 
     /// Reads, chooses a frame and writes, in this order, so that a frame that is available is sent together with the
     /// head of the reply. Deadlines come after the choice: if this machine stood still for a moment, there may be
-    /// both a frame and a deadline that has passed. Returns whether anything was done.
-    fn go_round(&mut self, id: ClientId) -> bool {
-        let now = self.turn.now;
-        let Some(client) = self.clients.get_mut(id) else {
-            return false;
-        };
-        let read = client.read(now, &self.turn.settings, &mut self.turn.stats);
-        let admitted = self.examine(id);
-        let given = self.deliver(id) || self.report(id);
-        let now = self.turn.now;
-        let Some(client) = self.clients.get_mut(id) else {
-            return false;
-        };
-        let expired = !given
-            && client
-                .connection
-                .expire(now, &self.turn.settings, &mut self.turn.stats);
-        let wrote = client.write(now, &self.turn.settings, &mut self.turn.stats);
-        (read || admitted || given || expired || wrote) && client.connection.closed().is_none()
-    }
-
-    fn examine(&mut self, id: ClientId) -> bool {
-        match (&mut self.gate, self.clients.get_mut(id)) {
-            (Some(gate), Some(client)) => gate.examine(id, client, &mut self.turn),
-            _ => false,
+    /// both a frame and a deadline that has passed.
+    fn go_round(
+        &mut self,
+        (id, client): (ClientId, &mut Client),
+        cameras: &mut Cameras,
+        turn: &mut Turn,
+    ) -> Round {
+        let now = turn.now;
+        let read = client.read(now, &turn.settings, &mut turn.stats);
+        if let Some(credential) = client.connection.take_credential() {
+            return Round::Asks(Ended::Credential(credential));
+        }
+        let given = self.deliver((id, client), cameras, turn);
+        if let Some(what) = client.connection.wants_report() {
+            return Round::Asks(Ended::Report(what));
+        }
+        let (settings, stats) = (&turn.settings, &mut turn.stats);
+        let expired = !given && client.connection.expire(now, settings, stats);
+        let wrote = client.write(now, settings, stats);
+        if (read || given || expired || wrote) && client.connection.closed().is_none() {
+            Round::Moved
+        } else {
+            Round::Still
         }
     }
 
     /// Gives a client the frame that it waits for, if there is one for it now.
-    fn deliver(&mut self, id: ClientId) -> bool {
-        let now = self.turn.now;
-        let Some(client) = self.clients.get_mut(id) else {
-            return false;
-        };
+    fn deliver(
+        &mut self,
+        (id, client): (ClientId, &mut Client),
+        cameras: &mut Cameras,
+        turn: &mut Turn,
+    ) -> bool {
+        let now = turn.now;
         let Some(want) = client.connection.want(now) else {
             return false;
         };
         let index = want.camera();
-        let camera = self.cameras.camera(index);
-        match camera.choose(&want, || client.path(now), now, &mut self.turn.stats) {
+        let camera = cameras.camera(index);
+        match camera.choose(&want, || client.path(now), now, &mut turn.stats) {
             Choice::Give(shot) => {
                 self.held.note(index, &shot);
                 let begun = begun(&want, &shot);
                 if let Begun::New { taken, .. } = begun {
-                    self.turn
-                        .stats
-                        .hand_over(now.saturating_duration_since(taken));
+                    turn.stats.hand_over(now.saturating_duration_since(taken));
                 }
-                self.begin(id, shot, begun);
-                self.bound_held();
+                begin(client, shot, begun, turn);
                 true
             }
             Choice::Notice(shot) => {
-                self.turn.stats.notices += 1;
+                turn.stats.notices += 1;
                 let begun = Begun::Notice { len: shot.len };
-                self.begin(id, shot, begun);
+                begin(client, shot, begun, turn);
                 true
             }
             Choice::Later(at) => {
-                client.connection.give_nothing(at, now, &self.turn.settings);
+                client.connection.give_nothing(at, now, &turn.settings);
                 client.decide_at = at;
                 let before = client.waiting.replace(index);
                 if before != Some(index) {
-                    self.cameras.wait(id, index);
+                    cameras.wait(id, index);
                     // Its last request concerned another camera, and ended without a frame.
                     if let Some(other) = before {
-                        self.cameras.end_waiting(id, other);
+                        cameras.end_waiting(id, other);
                     }
                 }
                 false
@@ -122,81 +167,60 @@ impl Server {
         }
     }
 
-    /// Begins to send a client a frame, or a picture in its place.
-    fn begin(&mut self, id: ClientId, shot: Shot<Frame>, begun: Begun) {
-        let now = self.turn.now;
-        let Some(client) = self.clients.get_mut(id) else {
-            return;
-        };
-        client.decide_at = None;
-        let heads_only = client.connection.quirks().is_some_and(|of| of.zero_data);
-        client.begin_frame(now, if heads_only { 0 } else { shot.len });
-        let (connection, stats) = (&mut client.connection, &mut self.turn.stats);
-        match begun {
-            Begun::Notice { .. } => connection.give_notice(shot, now, stats),
-            Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, stats),
-        }
-        if heads_only || client.connection.sends_stream_of().is_some() {
-            client.count_frame(begun, now);
-        }
-    }
-
-    /// While a frame is sent over a slow line, nobody opens the newer ones, and the camera stops. It is asked again
-    /// early enough for the next frame to be there when the line is free.
-    fn look_ahead(&mut self, id: ClientId) {
-        let now = self.turn.now;
-        let Some(client) = self.clients.get_mut(id) else {
-            return;
-        };
-        let Some(index) = client.connection.sends_stream_of() else {
-            return;
-        };
-        let camera = self.cameras.camera(index);
-        if !camera.was_asked() {
-            let free = now + client.path(now).drains_in();
-            client.decide_at = camera.prepare(free, now);
-        }
-    }
-
-    /// Removes a client that is finished, or sets the time to look at it again.
-    fn settle(&mut self, id: ClientId) {
-        let now = self.turn.now;
-        let Some(client) = self.clients.get_mut(id) else {
-            return;
-        };
+    /// What a visit ends with when nothing more can be done, or no round is left.
+    fn end(&self, client: &Client, rounds: &Rounds, turn: &Turn) -> Ended {
         if let Some(reason) = client.connection.closed() {
-            self.remove(id, reason);
-            return;
+            return Ended::Gone(reason);
+        }
+        if rounds.0 == 0 {
+            return Ended::Again;
         }
         let times = [
-            client.connection.deadline(&self.turn.settings),
+            client.connection.deadline(&turn.settings),
             client.decide_at,
-            client.exhausted.then(|| now + MEMORY_REST),
+            client.exhausted.then(|| turn.now + MEMORY_REST),
             client.stall_deadline(self.stall_timeout),
         ];
-        if let Some(at) = times.into_iter().flatten().min() {
-            self.turn.timers.bring_forward(Timer::Client(id), at);
-        }
+        Ended::Wait(times.into_iter().flatten().min())
     }
+}
 
-    /// Drops the viewers that keep the oldest frames in memory, until no more is held than allowed.
-    fn bound_held(&mut self) {
-        while self.held.is_over() {
-            let oldest = self
-                .clients
-                .iter()
-                .filter_map(|(id, client)| Some((self.held.place(client.connection.holds()?)?, id)))
-                .min();
-            let Some((_, id)) = oldest else {
-                return;
-            };
-            debug!("dropping a viewer that still holds the oldest frame");
-            if let Some(client) = self.clients.get_mut(id) {
-                client.connection.abandon(CloseReason::HeldTooMuch);
-            }
-            // The viewer is removed when its timer fires, as it may be in the middle of being served.
-            self.turn.timers.set(Timer::Client(id), Some(self.turn.now));
-        }
+/// What came of one round.
+enum Round {
+    /// Something was done, and there may be more to do.
+    Moved,
+    /// There is nothing to do, or nobody to do it for.
+    Still,
+    /// Only the owner of the visit can go on.
+    Asks(Ended),
+}
+
+/// Begins to send a client a frame, or a picture in its place.
+fn begin(client: &mut Client, shot: Shot<Frame>, begun: Begun, turn: &mut Turn) {
+    let now = turn.now;
+    client.decide_at = None;
+    let heads_only = client.connection.quirks().is_some_and(|of| of.zero_data);
+    client.begin_frame(now, if heads_only { 0 } else { shot.len });
+    let (connection, stats) = (&mut client.connection, &mut turn.stats);
+    match begun {
+        Begun::Notice { .. } => connection.give_notice(shot, now, stats),
+        Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, stats),
+    }
+    if heads_only || client.connection.sends_stream_of().is_some() {
+        client.count_frame(begun, now);
+    }
+}
+
+/// While a frame is sent over a slow line, nobody opens the newer ones, and the camera stops. It is asked again early
+/// enough for the next frame to be there when the line is free.
+fn look_ahead(client: &mut Client, cameras: &mut Cameras, now: Instant) {
+    let Some(index) = client.connection.sends_stream_of() else {
+        return;
+    };
+    let camera = cameras.camera(index);
+    if !camera.was_asked() {
+        let free = now + client.path(now).drains_in();
+        client.decide_at = camera.prepare(free, now);
     }
 }
 
@@ -216,76 +240,5 @@ fn begun(want: &Want, shot: &Shot<Frame>) -> Begun {
             len,
         },
         None => Begun::Again { len },
-    }
-}
-
-/// The frames that are in memory because a viewer is being sent them.
-#[derive(Debug)]
-pub(in crate::server) struct Held {
-    max: u64,
-    /// In the order in which they were first handed out.
-    frames: Vec<HeldFrame>,
-}
-
-#[derive(Debug)]
-struct HeldFrame {
-    file: Weak<Frame>,
-    len: u64,
-    camera: usize,
-    /// It is in its camera's directory anyway.
-    newest: bool,
-}
-
-impl Held {
-    pub(in crate::server) fn new(max: u64) -> Self {
-        Held {
-            max,
-            frames: Vec::new(),
-        }
-    }
-
-    /// Records a frame of a camera that is handed out.
-    fn note(&mut self, camera: usize, shot: &Shot<Frame>) {
-        let file = Rc::downgrade(&shot.file);
-        if self.frames.iter().any(|frame| frame.file.ptr_eq(&file)) {
-            return;
-        }
-        self.frames.retain(|frame| frame.file.strong_count() > 0);
-        self.outdate(camera);
-        self.frames.push(HeldFrame {
-            file,
-            len: shot.len,
-            camera,
-            newest: true,
-        });
-    }
-
-    /// Bytes of frames in memory, including the newest ones.
-    pub(in crate::server) fn bytes(&self) -> u64 {
-        let held = self.frames.iter();
-        held.filter(|frame| frame.file.strong_count() > 0)
-            .map(|frame| frame.len)
-            .sum()
-    }
-
-    /// The frame that a camera last published is no longer the newest, or is no longer there.
-    pub(in crate::server) fn outdate(&mut self, camera: usize) {
-        let frames = self.frames.iter_mut();
-        for frame in frames.filter(|frame| frame.camera == camera) {
-            frame.newest = false;
-        }
-    }
-
-    /// Whether more is held than allowed. The newest frame of each camera does not count.
-    fn is_over(&self) -> bool {
-        let counts = |frame: &&HeldFrame| !frame.newest && frame.file.strong_count() > 0;
-        let held = self.frames.iter().filter(counts).map(|frame| frame.len);
-        held.sum::<u64>() > self.max
-    }
-
-    /// The position of a frame among those that count, the oldest first.
-    fn place(&self, file: &Rc<Frame>) -> Option<usize> {
-        let is_it = |frame: &HeldFrame| !frame.newest && frame.file.as_ptr() == Rc::as_ptr(file);
-        self.frames.iter().position(is_it)
     }
 }

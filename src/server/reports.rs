@@ -1,319 +1,88 @@
-//! `/state`: what the cameras are doing and how the viewers fare, as JSON.
-//!
-//! The members of `result` other than `lazycam` have the names and shape of ustreamer's, for programs that read
-//! those. They describe one camera, the one that was asked for. Everything else is in `lazycam`, where null means
-//! that a value is not known. Where ustreamer has a number, an unknown value is 0.
+//! What is told about the cameras and the viewers: `/state` and `/metrics`.
 //!
 //! A request bears its own cost: the server keeps nothing for it beyond a few counters, and opens no frame, so no
 //! camera is woken. Making a report takes a millisecond or more with many viewers, so it is made once for all clients
 //! that ask in the same turn of the loop. A client that asks much faster than the loop turns does not hold up others.
 
 mod metrics;
+mod state;
+mod subjects;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use crate::frames::state;
-use crate::json::{NULL, list, number, object, plain, quoted};
-use crate::picture::jpeg::Size;
-use crate::server::Server;
-use crate::server::cameras::camera::Camera;
-use crate::server::cameras::condition::{Finding, Phase};
-use crate::server::client::Client;
-use crate::server::client_id::ClientId;
-use crate::server::http::quirks::Quirks;
-use crate::server::want::{Look, Report};
-use crate::time::clock::Seconds;
+use crate::sandbox::Sandbox;
+use crate::server::cameras::Cameras;
+use crate::server::clients::Clients;
+use crate::server::reports::subjects::Subjects;
+use crate::server::turn::Turn;
+use crate::server::want::Report;
 
-/// RFC 8259, section 11.
-const MEDIA_TYPE: &str = "application/json";
+/// The reports, and what they tell about the server itself.
+#[derive(Debug)]
+pub(in crate::server) struct Reports {
+    /// Those that were made in this turn of the loop.
+    made: Vec<(Report, String)>,
+    started: Instant,
+    started_at: SystemTime,
+    /// The restrictions of this process.
+    sandbox: Sandbox,
+}
 
-impl Server {
-    /// Gives a client the report that it asked for. Returns whether it had asked for one.
-    pub(in crate::server) fn report(&mut self, id: ClientId) -> bool {
-        let now = self.turn.now;
-        let client = self.clients.get_mut(id);
-        let Some(what) = client.and_then(|client| client.connection.wants_report()) else {
-            return false;
-        };
-        if !self.reports.iter().any(|(made, _)| *made == what) {
-            let body = match what {
-                Report::State { camera } => self.state(camera, now),
-                Report::Metrics => self.metrics(now),
-            };
-            self.reports.push((what, body));
+impl Reports {
+    /// The reports of a server that starts now.
+    pub(in crate::server) fn new(turn: &Turn) -> Self {
+        Reports {
+            made: Vec::new(),
+            started: turn.now,
+            started_at: SystemTime::now(),
+            sandbox: Sandbox::default(),
         }
+    }
+
+    /// Sets the restrictions that are reported.
+    pub(in crate::server) fn set_sandbox(&mut self, sandbox: Sandbox) {
+        self.sandbox = sandbox;
+    }
+
+    /// A turn of the loop begins: what was made in the last one is outdated.
+    pub(in crate::server) fn begin_turn(&mut self) {
+        self.made.clear();
+    }
+
+    /// A report, made if it was not yet in this turn, with its media type. `held` is how many bytes of frames are in
+    /// memory because a viewer is being sent them.
+    pub(in crate::server) fn get(
+        &mut self,
+        what: Report,
+        cameras: &mut Cameras,
+        clients: &mut Clients,
+        held: u64,
+        turn: &Turn,
+    ) -> (&'static str, &str) {
+        let before = self.made.iter().position(|(made, _)| *made == what);
+        let index = before.unwrap_or_else(|| {
+            let subjects = Subjects::new(cameras, clients, held, turn.now);
+            let body = self.make(what, subjects, turn);
+            self.made.push((what, body));
+            self.made.len() - 1
+        });
         let media_type = match what {
-            Report::State { .. } => MEDIA_TYPE,
+            Report::State { .. } => state::MEDIA_TYPE,
             Report::Metrics => metrics::MEDIA_TYPE,
         };
-        let made = self.reports.iter().find(|(made, _)| *made == what);
-        if let (Some((_, body)), Some(client)) = (made, self.clients.get_mut(id)) {
-            client.connection.give_report(media_type, body);
-        }
-        true
+        (media_type, &self.made[index].1)
     }
 
-    fn state(&mut self, camera: Option<usize>, now: Instant) -> String {
-        let viewers = self.viewers(now);
-        let cameras = self.cameras.iter_mut().enumerate();
-        let cameras: Vec<_> = cameras
-            .map(|(index, camera)| CameraFacts::of(camera, index, &viewers, now))
-            .collect();
-        let uptime = now.saturating_duration_since(self.started);
-        let asked_for = camera.and_then(|camera| cameras.get(camera));
-        let ours = object([
-            ("version", quoted(env!("CARGO_PKG_VERSION"))),
-            ("uptime", seconds(uptime)),
-            // For clients whose clock differs: all times in the report are by this clock.
-            ("time", timestamp(SystemTime::now())),
-            (
-                "camera",
-                asked_for.map_or(NULL.into(), |one| quoted(&one.name)),
-            ),
-            ("cameras", list(&cameras, CameraFacts::json)),
-            ("viewers", list(&viewers, |one| one.json(&cameras))),
-            ("sandbox", self.sandbox.json()),
-        ]);
-        let mut result = as_ustreamer(asked_for, &viewers);
-        result.push(("lazycam", ours));
-        let state = object([("ok", "true".into()), ("result", object(result))]);
-        state + "\n"
-    }
-
-    /// Everybody who is watching a stream or waiting for a snapshot.
-    pub(in crate::server) fn viewers(&mut self, now: Instant) -> Vec<Viewer> {
-        let clients = self.clients.iter_mut();
-        let mut viewers: Vec<_> = clients
-            .filter_map(|(id, client)| Viewer::of(id, client, now))
-            .collect();
-        viewers.sort_by_key(|viewer| viewer.number);
-        viewers
-    }
-}
-
-/// One viewer.
-pub(in crate::server) struct Viewer {
-    number: ClientId,
-    /// How its stream is sent, if it has one.
-    quirks: Option<Quirks>,
-    pub(in crate::server) looks_at: Look,
-    in_flight: u64,
-    sent: u64,
-    skipped: u64,
-    fps: f64,
-    bytes_per_second: f64,
-    age_at_hand_over: Option<Duration>,
-    age_at_last_byte: Option<Duration>,
-}
-
-impl Viewer {
-    fn of(number: ClientId, client: &mut Client, now: Instant) -> Option<Self> {
-        let looks_at = client.connection.looks_at()?;
-        let quirks = client.connection.quirks().cloned();
-        let fps = client.connection.stream_fps(now).unwrap_or(0.0);
-        let (in_flight, figures) = client.figures(now);
-        Some(Viewer {
-            number,
-            quirks,
-            looks_at,
-            in_flight,
-            sent: figures.map_or(0, |figures| figures.sent),
-            skipped: figures.map_or(0, |figures| figures.skipped),
-            fps,
-            bytes_per_second: figures.map_or(0.0, |figures| figures.bytes_per_second(now)),
-            age_at_hand_over: figures.and_then(|figures| figures.age_at_hand_over),
-            age_at_last_byte: figures.and_then(|figures| figures.age_at_last_byte()),
-        })
-    }
-
-    /// The identifier of this viewer. A stream's identifier is in its cookie as well.
-    fn id(&self) -> String {
-        match &self.quirks {
-            Some(quirks) => format!("{:x}", quirks.id),
-            None => format!("{:04x}", self.number),
+    fn make(&self, what: Report, subjects: Subjects<'_>, turn: &Turn) -> String {
+        match what {
+            Report::State { camera } => {
+                let uptime = turn.now.saturating_duration_since(self.started);
+                state::report(camera, subjects, (uptime, &self.sandbox), turn.now)
+            }
+            Report::Metrics => metrics::report(subjects, self.started_at, &turn.stats, turn.now),
         }
     }
-
-    fn camera(&self) -> usize {
-        match self.looks_at {
-            Look::Stream(camera) | Look::Snapshot(camera) => camera,
-        }
-    }
-
-    pub(in crate::server) fn streams(&self, index: usize) -> bool {
-        self.looks_at == Look::Stream(index)
-    }
-
-    fn json(&self, cameras: &[CameraFacts]) -> String {
-        let kind = match self.looks_at {
-            Look::Stream(_) => "stream",
-            Look::Snapshot(_) => "snapshot",
-        };
-        let camera = cameras.iter().find(|one| one.index == self.camera());
-        object([
-            ("id", quoted(&self.id())),
-            (
-                "camera",
-                camera.map_or(NULL.into(), |one| quoted(&one.name)),
-            ),
-            ("kind", quoted(kind)),
-            ("age_at_hand_over", optional(self.age_at_hand_over)),
-            ("age_at_last_byte", optional(self.age_at_last_byte)),
-            ("bytes_in_flight", self.in_flight.to_string()),
-            ("frames_sent", self.sent.to_string()),
-            ("frames_skipped", self.skipped.to_string()),
-            ("fps", number(self.fps, 1)),
-            ("bytes_per_second", number(self.bytes_per_second, 0)),
-        ])
-    }
-
-    /// This viewer as a member of ustreamer's `clients_stat`.
-    fn as_ustreamer(&self) -> (String, String) {
-        let flag = |of: fn(&Quirks) -> bool| self.quirks.as_ref().is_some_and(of).to_string();
-        let key = self.quirks.as_ref().map_or("0", |quirks| &*quirks.key);
-        let stat = object([
-            ("fps", number(self.fps, 0)),
-            ("extra_headers", flag(|quirks| quirks.extra_headers)),
-            ("advance_headers", flag(|quirks| quirks.advance_headers)),
-            ("dual_final_frames", flag(|quirks| quirks.dual_final_frames)),
-            ("zero_data", flag(|quirks| quirks.zero_data)),
-            ("key", quoted(key)),
-        ]);
-        (self.id(), stat)
-    }
 }
 
-/// One camera.
-struct CameraFacts {
-    index: usize,
-    name: String,
-    finding: Finding,
-    source: Option<String>,
-    size: Option<Size>,
-    quality: Option<u8>,
-    desired_fps: Option<f64>,
-    fps: f64,
-    published: u64,
-    unwanted: Option<u64>,
-    broken: u64,
-    viewers: usize,
-    /// Age, length in bytes and time of capture of the newest frame.
-    frame: Option<(Duration, u64, SystemTime)>,
-}
-
-impl CameraFacts {
-    fn of(camera: &mut Camera, index: usize, viewers: &[Viewer], now: Instant) -> Self {
-        let finding = camera.find(now);
-        let (condition, seen) = (camera.condition(), camera.seen());
-        let told = condition.told();
-        let size = seen.map(|seen| seen.picture);
-        CameraFacts {
-            index,
-            name: camera.name(),
-            source: told.and_then(|told| told.source.clone()),
-            size: size.or(told.and_then(|told| told.size)),
-            quality: told.and_then(|told| told.quality),
-            desired_fps: told.and_then(|told| told.fps),
-            fps: match finding.phase {
-                Phase::Of(state::Phase::Live) => condition.fps(now),
-                _ => 0.0,
-            },
-            published: condition.published(),
-            unwanted: told.map(|told| told.dropped),
-            broken: condition.broken(),
-            viewers: viewers.iter().filter(|one| one.camera() == index).count(),
-            frame: seen.map(|seen| {
-                let age = now.saturating_duration_since(seen.taken);
-                (age, seen.len, seen.captured)
-            }),
-            finding,
-        }
-    }
-
-    fn json(&self) -> String {
-        let name = &self.name;
-        let text = |text: &Option<String>| text.as_deref().map_or(NULL.into(), quoted);
-        let dropped = object([
-            ("unwanted", plain(self.unwanted)),
-            ("broken", self.broken.to_string()),
-        ]);
-        let frame = self.frame.map(|(age, bytes, captured)| {
-            object([
-                ("age", seconds(age)),
-                ("bytes", bytes.to_string()),
-                ("timestamp", quoted(&timestamp(captured))),
-            ])
-        });
-        object([
-            ("name", quoted(name)),
-            ("number", self.index.to_string()),
-            ("stream", quoted(&format!("/{name}/stream"))),
-            ("snapshot", quoted(&format!("/{name}/snapshot"))),
-            ("state", quoted(self.finding.phase.word())),
-            ("since", self.finding.since.map_or(NULL.into(), timestamp)),
-            ("why", text(&self.finding.why)),
-            ("source", text(&self.source)),
-            ("size", self.size.map_or(NULL.into(), size)),
-            ("fps", number(self.fps, 1)),
-            ("published", self.published.to_string()),
-            ("dropped", dropped),
-            ("viewers", self.viewers.to_string()),
-            ("frame", frame.unwrap_or(NULL.into())),
-        ])
-    }
-}
-
-/// The members of `result` that ustreamer has, for this camera, or without one.
-fn as_ustreamer(camera: Option<&CameraFacts>, viewers: &[Viewer]) -> Vec<(&'static str, String)> {
-    let resolution = camera.and_then(|one| one.size).unwrap_or(Size {
-        width: 0,
-        height: 0,
-    });
-    let quality = camera.and_then(|one| one.quality);
-    // ustreamer uses 'HW' for frames that the camera encoded itself.
-    let kind = quality.map_or("HW", |_| "CPU");
-    let encoder = object([
-        ("type", quoted(kind)),
-        ("quality", quality.unwrap_or(0).to_string()),
-    ]);
-    let online = camera.is_some_and(|one| !one.finding.phase.is_trouble());
-    let desired_fps = camera.and_then(|one| one.desired_fps).unwrap_or(0.0);
-    let fps = number(camera.map_or(0.0, |one| one.fps), 0);
-    let source = object([
-        ("resolution", size(resolution)),
-        ("online", online.to_string()),
-        ("desired_fps", number(desired_fps, 0)),
-        ("captured_fps", fps.clone()),
-    ]);
-    let watches = |viewer: &&Viewer| camera.is_some_and(|one| viewer.streams(one.index));
-    let clients = viewers.iter().filter(watches);
-    let clients: Vec<_> = clients.map(Viewer::as_ustreamer).collect();
-    let stream = object([
-        ("queued_fps", fps),
-        ("clients", clients.len().to_string()),
-        ("clients_stat", object(clients)),
-    ]);
-    vec![
-        ("instance_id", quoted("")),
-        ("encoder", encoder),
-        ("source", source),
-        ("stream", stream),
-    ]
-}
-
-fn size(Size { width, height }: Size) -> String {
-    object([("width", width.to_string()), ("height", height.to_string())])
-}
-
-fn seconds(duration: Duration) -> String {
-    number(duration.as_secs_f64(), 6)
-}
-
-fn optional(duration: Option<Duration>) -> String {
-    duration.map_or(NULL.into(), seconds)
-}
-
-/// Seconds since 1970 with six decimal places, as in `X-Timestamp`.
-fn timestamp(time: SystemTime) -> String {
-    Seconds::since_1970(time).to_string()
-}
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@ use log::{info, warn};
 use crate::error::{Context, Result};
 use crate::event::Interest;
 use crate::logging::Brake;
-use crate::server::auth::Guard;
 use crate::server::auth::verify::{Checks, Outcome, Ruling, Start};
+use crate::server::auth::{Credential, Guard};
 use crate::server::client::Client;
 use crate::server::client_id::{ClientId, Place};
 use crate::server::turn::{Name, Timer, Turn};
@@ -37,17 +37,16 @@ impl Gate {
         })
     }
 
-    /// If a client's credential has to be looked up or proved, sees to it. Returns whether the client can continue.
+    /// Looks up what a client sent, or has it proved when its turn comes.
     pub(in crate::server) fn examine(
         &mut self,
-        id: ClientId,
-        client: &mut Client,
+        (id, client): (ClientId, &mut Client),
+        credential: Credential,
         turn: &mut Turn,
-    ) -> bool {
-        let (Some(credential), Place::Served(network)) =
-            (client.connection.take_credential(), client.place)
-        else {
-            return false;
+    ) {
+        // Who is turned away is asked for nothing.
+        let Place::Served(network) = client.place else {
+            return;
         };
         let proved = client.proved.as_deref();
         match self
@@ -58,16 +57,9 @@ impl Gate {
                 client.proved = Some(print.into());
                 let (settings, stats) = (&turn.settings, &mut turn.stats);
                 client.connection.let_in(turn.now, settings, stats);
-                true
             }
-            Ruling::Waits => {
-                self.check_next(turn);
-                false
-            }
-            Ruling::TooMany => {
-                client.connection.send_away(&mut turn.stats);
-                true
-            }
+            Ruling::Waits => self.check_next(turn),
+            Ruling::TooMany => client.connection.send_away(&mut turn.stats),
         }
     }
 

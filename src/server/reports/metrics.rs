@@ -10,14 +10,14 @@
 //! from a small set: cameras, reasons and status codes. Viewers are in `/state`.
 
 use std::fmt::{Display, Write as _};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::frames::state;
 use crate::json::number;
-use crate::server::Server;
 use crate::server::cameras::condition::Phase;
 use crate::server::http::status::Status;
-use crate::server::stats::{Ages, CloseReason};
+use crate::server::reports::subjects::Subjects;
+use crate::server::stats::{Ages, CloseReason, Stats};
 use crate::server::want::Look;
 use crate::time::clock::unix_time;
 
@@ -33,156 +33,158 @@ const PHASES: [Phase; 5] = [
     Phase::Absent,
 ];
 
-impl Server {
-    /// All counters as text.
-    pub(in crate::server) fn metrics(&mut self, now: Instant) -> String {
-        let mut text = Text::default();
-        self.write_process(&mut text);
-        self.write_counters(&mut text);
-        self.write_cameras(&mut text, now);
-        write_ages(&mut text, &self.turn.stats.ages);
-        text.0
-    }
+/// All counters as text. The server started at this time.
+pub(in crate::server) fn report(
+    subjects: Subjects<'_>,
+    started: SystemTime,
+    stats: &Stats,
+    now: Instant,
+) -> String {
+    let mut text = Text::default();
+    write_process(&mut text, &subjects, started);
+    write_counters(&mut text, stats);
+    write_cameras(&mut text, subjects, now);
+    write_ages(&mut text, &stats.ages);
+    text.0
+}
 
-    fn write_process(&self, text: &mut Text) {
-        let name = "lazycam_build_info";
-        text.family(name, "gauge", "The program, always 1.");
-        text.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
-        let name = "process_start_time_seconds";
-        let started = number(unix_time(self.started_at).as_secs_f64(), 3);
-        text.family(name, "gauge", "When the server started, in unix time.");
-        text.sample(name, &[], started);
-        let name = "lazycam_held_bytes";
-        let help = "Bytes of frames in memory because a viewer is being sent them.";
-        text.family(name, "gauge", help);
-        text.sample(name, &[], self.held.bytes());
-        let name = "lazycam_connections";
-        text.family(name, "gauge", "Connections that are open.");
-        text.sample(name, &[], self.clients.len());
-    }
+fn write_process(text: &mut Text, subjects: &Subjects<'_>, started: SystemTime) {
+    let name = "lazycam_build_info";
+    text.family(name, "gauge", "The program, always 1.");
+    text.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let name = "process_start_time_seconds";
+    let started = number(unix_time(started).as_secs_f64(), 3);
+    text.family(name, "gauge", "When the server started, in unix time.");
+    text.sample(name, &[], started);
+    let name = "lazycam_held_bytes";
+    let help = "Bytes of frames in memory because a viewer is being sent them.";
+    text.family(name, "gauge", help);
+    text.sample(name, &[], subjects.held);
+    let name = "lazycam_connections";
+    text.family(name, "gauge", "Connections that are open.");
+    text.sample(name, &[], subjects.connections);
+}
 
-    fn write_counters(&self, text: &mut Text) {
-        let stats = &self.turn.stats;
-        for (name, help, value) in [
-            (
-                "lazycam_connections_accepted_total",
-                "Connections accepted.",
-                stats.accepted,
-            ),
-            (
-                "lazycam_streams_begun_total",
-                "Streams begun.",
-                stats.streams,
-            ),
-            (
-                "lazycam_snapshots_sent_total",
-                "Snapshots sent.",
-                stats.snapshots,
-            ),
-            (
-                "lazycam_frames_sent_total",
-                "Frames begun on streams.",
-                stats.frames,
-            ),
-            (
-                "lazycam_frames_repeated_total",
-                "Frames sent once more because there was no newer one.",
-                stats.repeats,
-            ),
-            (
-                "lazycam_notices_sent_total",
-                "Pictures sent in place of those of a lost camera.",
-                stats.notices,
-            ),
-            (
-                "lazycam_frames_unreadable_total",
-                "Files of frames that could not be opened or read.",
-                stats.unreadable_frames,
-            ),
-        ] {
-            text.family(name, "counter", help);
-            text.sample(name, &[], value);
-        }
-        let name = "lazycam_connections_turned_away_total";
-        let help = "Connections sent away because there were too many, of all or of one address.";
+fn write_counters(text: &mut Text, stats: &Stats) {
+    for (name, help, value) in [
+        (
+            "lazycam_connections_accepted_total",
+            "Connections accepted.",
+            stats.accepted,
+        ),
+        (
+            "lazycam_streams_begun_total",
+            "Streams begun.",
+            stats.streams,
+        ),
+        (
+            "lazycam_snapshots_sent_total",
+            "Snapshots sent.",
+            stats.snapshots,
+        ),
+        (
+            "lazycam_frames_sent_total",
+            "Frames begun on streams.",
+            stats.frames,
+        ),
+        (
+            "lazycam_frames_repeated_total",
+            "Frames sent once more because there was no newer one.",
+            stats.repeats,
+        ),
+        (
+            "lazycam_notices_sent_total",
+            "Pictures sent in place of those of a lost camera.",
+            stats.notices,
+        ),
+        (
+            "lazycam_frames_unreadable_total",
+            "Files of frames that could not be opened or read.",
+            stats.unreadable_frames,
+        ),
+    ] {
         text.family(name, "counter", help);
-        for (reason, count) in [("all", stats.turned_away), ("address", stats.over_share)] {
-            text.sample(name, &[("reason", reason)], count);
-        }
-        let name = "lazycam_connections_closed_total";
-        text.family(name, "counter", "Connections that ended, by reason.");
-        for reason in CloseReason::ALL {
-            let word = reason.word().replace(' ', "_");
-            text.sample(name, &[("reason", &word)], stats.closed(reason));
-        }
-        let name = "lazycam_http_refused_total";
-        text.family(name, "counter", "Requests refused, by status code.");
-        for status in Status::ALL {
-            let code = status.code().to_string();
-            text.sample(name, &[("code", &code)], stats.refused(status));
+        text.sample(name, &[], value);
+    }
+    let name = "lazycam_connections_turned_away_total";
+    let help = "Connections sent away because there were too many, of all or of one address.";
+    text.family(name, "counter", help);
+    for (reason, count) in [("all", stats.turned_away), ("address", stats.over_share)] {
+        text.sample(name, &[("reason", reason)], count);
+    }
+    let name = "lazycam_connections_closed_total";
+    text.family(name, "counter", "Connections that ended, by reason.");
+    for reason in CloseReason::ALL {
+        let word = reason.word().replace(' ', "_");
+        text.sample(name, &[("reason", &word)], stats.closed(reason));
+    }
+    let name = "lazycam_http_refused_total";
+    text.family(name, "counter", "Requests refused, by status code.");
+    for status in Status::ALL {
+        let code = status.code().to_string();
+        text.sample(name, &[("code", &code)], stats.refused(status));
+    }
+}
+
+fn write_cameras(text: &mut Text, subjects: Subjects<'_>, now: Instant) {
+    let viewers = subjects.viewers;
+    let cameras = subjects.cameras.iter_mut().enumerate();
+    let cameras: Vec<_> = cameras
+        .map(|(index, camera)| {
+            let phase = camera.find(now).phase;
+            let streams = viewers.iter().filter(|one| one.streams(index)).count();
+            let snapshot = Look::Snapshot(index);
+            let waiting = viewers.iter().filter(|one| one.looks_at == snapshot);
+            let (waiting, condition) = (waiting.count(), camera.condition());
+            let told = condition.told();
+            let unwanted = told.map_or(0, |told| told.dropped);
+            let broken = condition.broken();
+            let counts = (condition.published(), unwanted, broken);
+            (camera.name(), phase, [streams, waiting], counts)
+        })
+        .collect();
+    let name = "lazycam_camera_up";
+    let help = "Whether a picture can be had: 0 if the camera is lost or has no producer.";
+    text.family(name, "gauge", help);
+    for (camera, phase, ..) in &cameras {
+        let up = u8::from(!phase.is_trouble());
+        text.sample(name, &[("camera", camera)], up);
+    }
+    let name = "lazycam_camera_state";
+    text.family(
+        name,
+        "gauge",
+        "What the camera does: 1 for the state it is in.",
+    );
+    for (camera, phase, ..) in &cameras {
+        for one in PHASES {
+            let labels = [("camera", camera.as_str()), ("state", one.word())];
+            text.sample(name, &labels, u8::from(*phase == one));
         }
     }
-
-    fn write_cameras(&mut self, text: &mut Text, now: Instant) {
-        let viewers = self.viewers(now);
-        let cameras = self.cameras.iter_mut().enumerate();
-        let cameras: Vec<_> = cameras
-            .map(|(index, camera)| {
-                let phase = camera.find(now).phase;
-                let streams = viewers.iter().filter(|one| one.streams(index)).count();
-                let snapshot = Look::Snapshot(index);
-                let waiting = viewers.iter().filter(|one| one.looks_at == snapshot);
-                let (waiting, condition) = (waiting.count(), camera.condition());
-                let told = condition.told();
-                let unwanted = told.map_or(0, |told| told.dropped);
-                let broken = condition.broken();
-                let counts = (condition.published(), unwanted, broken);
-                (camera.name(), phase, [streams, waiting], counts)
-            })
-            .collect();
-        let name = "lazycam_camera_up";
-        let help = "Whether a picture can be had: 0 if the camera is lost or has no producer.";
-        text.family(name, "gauge", help);
-        for (camera, phase, ..) in &cameras {
-            let up = u8::from(!phase.is_trouble());
-            text.sample(name, &[("camera", camera)], up);
+    let name = "lazycam_viewers";
+    let help = "Clients that look: streams, and snapshots that are waited for.";
+    text.family(name, "gauge", help);
+    for (camera, _, [streams, waiting], _) in &cameras {
+        for (kind, count) in [("stream", streams), ("snapshot", waiting)] {
+            text.sample(name, &[("camera", camera), ("kind", kind)], count);
         }
-        let name = "lazycam_camera_state";
-        text.family(
-            name,
-            "gauge",
-            "What the camera does: 1 for the state it is in.",
-        );
-        for (camera, phase, ..) in &cameras {
-            for one in PHASES {
-                let labels = [("camera", camera.as_str()), ("state", one.word())];
-                text.sample(name, &labels, u8::from(*phase == one));
-            }
-        }
-        let name = "lazycam_viewers";
-        let help = "Clients that look: streams, and snapshots that are waited for.";
-        text.family(name, "gauge", help);
-        for (camera, _, [streams, waiting], _) in &cameras {
-            for (kind, count) in [("stream", streams), ("snapshot", waiting)] {
-                text.sample(name, &[("camera", camera), ("kind", kind)], count);
-            }
-        }
-        let name = "lazycam_frames_published_total";
-        text.family(
-            name,
-            "counter",
-            "Frames that the camera's producer put in place.",
-        );
-        for (camera, .., (published, _, _)) in &cameras {
-            text.sample(name, &[("camera", camera)], published);
-        }
-        let name = "lazycam_frames_dropped_total";
-        let help = "Frames that nobody had asked for (as of the last change of state), or that were no whole JPEG.";
-        text.family(name, "counter", help);
-        for (camera, .., (_, unwanted, broken)) in &cameras {
-            for (reason, count) in [("unwanted", unwanted), ("broken", broken)] {
-                text.sample(name, &[("camera", camera), ("reason", reason)], count);
-            }
+    }
+    let name = "lazycam_frames_published_total";
+    text.family(
+        name,
+        "counter",
+        "Frames that the camera's producer put in place.",
+    );
+    for (camera, .., (published, _, _)) in &cameras {
+        text.sample(name, &[("camera", camera)], published);
+    }
+    let name = "lazycam_frames_dropped_total";
+    let help = "Frames that nobody had asked for (as of the last change of state), or that were no whole JPEG.";
+    text.family(name, "counter", help);
+    for (camera, .., (_, unwanted, broken)) in &cameras {
+        for (reason, count) in [("unwanted", unwanted), ("broken", broken)] {
+            text.sample(name, &[("camera", camera), ("reason", reason)], count);
         }
     }
 }
@@ -236,8 +238,6 @@ fn escaped(value: &str) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
-
-    use crate::server::stats::Stats;
 
     #[test]
     fn a_label_may_hold_anything() {

@@ -1,0 +1,228 @@
+//! `/state`: what the cameras are doing and how the viewers fare, as JSON.
+//!
+//! The members of `result` other than `lazycam` have the names and shape of ustreamer's, for programs that read
+//! those. They describe one camera, the one that was asked for. Everything else is in `lazycam`, where null means
+//! that a value is not known. Where ustreamer has a number, an unknown value is 0.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::frames::state;
+use crate::json::{NULL, list, number, object, plain, quoted};
+use crate::picture::jpeg::Size;
+use crate::sandbox::Sandbox;
+use crate::server::cameras::camera::Camera;
+use crate::server::cameras::condition::{Finding, Phase};
+use crate::server::http::quirks::Quirks;
+use crate::server::reports::subjects::{Subjects, Viewer};
+use crate::server::want::Look;
+use crate::time::clock::Seconds;
+
+/// RFC 8259, section 11.
+pub(in crate::server) const MEDIA_TYPE: &str = "application/json";
+
+/// The report, with this camera where ustreamer's clients look for theirs.
+pub(in crate::server) fn report(
+    camera: Option<usize>,
+    subjects: Subjects<'_>,
+    (uptime, sandbox): (Duration, &Sandbox),
+    now: Instant,
+) -> String {
+    let viewers = &subjects.viewers;
+    let cameras = subjects.cameras.iter_mut().enumerate();
+    let cameras: Vec<_> = cameras
+        .map(|(index, camera)| CameraFacts::of(camera, index, viewers, now))
+        .collect();
+    let asked_for = camera.and_then(|camera| cameras.get(camera));
+    let ours = object([
+        ("version", quoted(env!("CARGO_PKG_VERSION"))),
+        ("uptime", seconds(uptime)),
+        // For clients whose clock differs: all times in the report are by this clock.
+        ("time", timestamp(SystemTime::now())),
+        (
+            "camera",
+            asked_for.map_or(NULL.into(), |one| quoted(&one.name)),
+        ),
+        ("cameras", list(&cameras, CameraFacts::json)),
+        ("viewers", list(viewers, |one| one.json(&cameras))),
+        ("sandbox", sandbox.json()),
+    ]);
+    let mut result = as_ustreamer(asked_for, viewers);
+    result.push(("lazycam", ours));
+    let state = object([("ok", "true".into()), ("result", object(result))]);
+    state + "\n"
+}
+
+impl Viewer {
+    fn json(&self, cameras: &[CameraFacts]) -> String {
+        let kind = match self.looks_at {
+            Look::Stream(_) => "stream",
+            Look::Snapshot(_) => "snapshot",
+        };
+        let camera = cameras.iter().find(|one| one.index == self.camera());
+        object([
+            ("id", quoted(&self.id())),
+            (
+                "camera",
+                camera.map_or(NULL.into(), |one| quoted(&one.name)),
+            ),
+            ("kind", quoted(kind)),
+            ("age_at_hand_over", optional(self.age_at_hand_over)),
+            ("age_at_last_byte", optional(self.age_at_last_byte)),
+            ("bytes_in_flight", self.in_flight.to_string()),
+            ("frames_sent", self.sent.to_string()),
+            ("frames_skipped", self.skipped.to_string()),
+            ("fps", number(self.fps, 1)),
+            ("bytes_per_second", number(self.bytes_per_second, 0)),
+        ])
+    }
+
+    /// This viewer as a member of ustreamer's `clients_stat`.
+    fn as_ustreamer(&self) -> (String, String) {
+        let flag = |of: fn(&Quirks) -> bool| self.quirks.as_ref().is_some_and(of).to_string();
+        let key = self.quirks.as_ref().map_or("0", |quirks| &*quirks.key);
+        let stat = object([
+            ("fps", number(self.fps, 0)),
+            ("extra_headers", flag(|quirks| quirks.extra_headers)),
+            ("advance_headers", flag(|quirks| quirks.advance_headers)),
+            ("dual_final_frames", flag(|quirks| quirks.dual_final_frames)),
+            ("zero_data", flag(|quirks| quirks.zero_data)),
+            ("key", quoted(key)),
+        ]);
+        (self.id(), stat)
+    }
+}
+
+/// One camera.
+struct CameraFacts {
+    index: usize,
+    name: String,
+    finding: Finding,
+    source: Option<String>,
+    size: Option<Size>,
+    quality: Option<u8>,
+    desired_fps: Option<f64>,
+    fps: f64,
+    published: u64,
+    unwanted: Option<u64>,
+    broken: u64,
+    viewers: usize,
+    /// Age, length in bytes and time of capture of the newest frame.
+    frame: Option<(Duration, u64, SystemTime)>,
+}
+
+impl CameraFacts {
+    fn of(camera: &mut Camera, index: usize, viewers: &[Viewer], now: Instant) -> Self {
+        let finding = camera.find(now);
+        let (condition, seen) = (camera.condition(), camera.seen());
+        let told = condition.told();
+        let size = seen.map(|seen| seen.picture);
+        CameraFacts {
+            index,
+            name: camera.name(),
+            source: told.and_then(|told| told.source.clone()),
+            size: size.or(told.and_then(|told| told.size)),
+            quality: told.and_then(|told| told.quality),
+            desired_fps: told.and_then(|told| told.fps),
+            fps: match finding.phase {
+                Phase::Of(state::Phase::Live) => condition.fps(now),
+                _ => 0.0,
+            },
+            published: condition.published(),
+            unwanted: told.map(|told| told.dropped),
+            broken: condition.broken(),
+            viewers: viewers.iter().filter(|one| one.camera() == index).count(),
+            frame: seen.map(|seen| {
+                let age = now.saturating_duration_since(seen.taken);
+                (age, seen.len, seen.captured)
+            }),
+            finding,
+        }
+    }
+
+    fn json(&self) -> String {
+        let name = &self.name;
+        let text = |text: &Option<String>| text.as_deref().map_or(NULL.into(), quoted);
+        let dropped = object([
+            ("unwanted", plain(self.unwanted)),
+            ("broken", self.broken.to_string()),
+        ]);
+        let frame = self.frame.map(|(age, bytes, captured)| {
+            object([
+                ("age", seconds(age)),
+                ("bytes", bytes.to_string()),
+                ("timestamp", quoted(&timestamp(captured))),
+            ])
+        });
+        object([
+            ("name", quoted(name)),
+            ("number", self.index.to_string()),
+            ("stream", quoted(&format!("/{name}/stream"))),
+            ("snapshot", quoted(&format!("/{name}/snapshot"))),
+            ("state", quoted(self.finding.phase.word())),
+            ("since", self.finding.since.map_or(NULL.into(), timestamp)),
+            ("why", text(&self.finding.why)),
+            ("source", text(&self.source)),
+            ("size", self.size.map_or(NULL.into(), size)),
+            ("fps", number(self.fps, 1)),
+            ("published", self.published.to_string()),
+            ("dropped", dropped),
+            ("viewers", self.viewers.to_string()),
+            ("frame", frame.unwrap_or(NULL.into())),
+        ])
+    }
+}
+
+/// The members of `result` that ustreamer has, for this camera, or without one.
+fn as_ustreamer(camera: Option<&CameraFacts>, viewers: &[Viewer]) -> Vec<(&'static str, String)> {
+    let resolution = camera.and_then(|one| one.size).unwrap_or(Size {
+        width: 0,
+        height: 0,
+    });
+    let quality = camera.and_then(|one| one.quality);
+    // ustreamer uses 'HW' for frames that the camera encoded itself.
+    let kind = quality.map_or("HW", |_| "CPU");
+    let encoder = object([
+        ("type", quoted(kind)),
+        ("quality", quality.unwrap_or(0).to_string()),
+    ]);
+    let online = camera.is_some_and(|one| !one.finding.phase.is_trouble());
+    let desired_fps = camera.and_then(|one| one.desired_fps).unwrap_or(0.0);
+    let fps = number(camera.map_or(0.0, |one| one.fps), 0);
+    let source = object([
+        ("resolution", size(resolution)),
+        ("online", online.to_string()),
+        ("desired_fps", number(desired_fps, 0)),
+        ("captured_fps", fps.clone()),
+    ]);
+    let watches = |viewer: &&Viewer| camera.is_some_and(|one| viewer.streams(one.index));
+    let clients = viewers.iter().filter(watches);
+    let clients: Vec<_> = clients.map(Viewer::as_ustreamer).collect();
+    let stream = object([
+        ("queued_fps", fps),
+        ("clients", clients.len().to_string()),
+        ("clients_stat", object(clients)),
+    ]);
+    vec![
+        ("instance_id", quoted("")),
+        ("encoder", encoder),
+        ("source", source),
+        ("stream", stream),
+    ]
+}
+
+fn size(Size { width, height }: Size) -> String {
+    object([("width", width.to_string()), ("height", height.to_string())])
+}
+
+fn seconds(duration: Duration) -> String {
+    number(duration.as_secs_f64(), 6)
+}
+
+fn optional(duration: Option<Duration>) -> String {
+    duration.map_or(NULL.into(), seconds)
+}
+
+/// Seconds since 1970 with six decimal places, as in `X-Timestamp`.
+fn timestamp(time: SystemTime) -> String {
+    Seconds::since_1970(time).to_string()
+}
