@@ -29,16 +29,18 @@ mod door;
 #[cfg(test)]
 mod fixture;
 pub mod http;
+pub mod lent;
 pub mod pacing;
 mod reports;
 pub mod roster;
+pub mod settings;
 pub mod shot;
 pub mod stats;
 mod turn;
 pub mod want;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::{debug, info};
 use signal_hook::consts::SIGCHLD;
@@ -48,7 +50,7 @@ use self::cameras::Cameras;
 use self::client::Client;
 use self::client_id::{ClientId, Network, Place};
 use self::clients::Clients;
-use self::connection::{Connection, Settings};
+use self::connection::Connection;
 use self::delivery::{Delivery, Ended, Rounds};
 use self::door::gate::Gate;
 pub use self::door::listen::{Address, can_listen};
@@ -57,6 +59,7 @@ use self::door::sockets::Sockets;
 use self::door::{Arrival, Batch, Door};
 use self::reports::Reports;
 use self::roster::Roster;
+use self::settings::Settings;
 use self::stats::CloseReason;
 use self::turn::{Name, Timer, Turn};
 use self::want::Report;
@@ -124,11 +127,10 @@ impl Server {
         manager: Manager,
     ) -> Result<Self> {
         let settings = Settings {
-            cameras: Roster::new(options.default_camera.clone()),
             origins: options.origins,
             ..Settings::default()
         };
-        let mut turn = Turn::new(settings, Instant::now())?;
+        let mut turn = Turn::new(settings, Roster::new(options.default_camera.clone()))?;
         let signals = Signals::catch_ends(&[SIGCHLD])?;
         turn.poll
             .add(&signals, Interest::Readable, Name::Signals)
@@ -172,7 +174,7 @@ impl Server {
 
     /// Serves until a signal, the attendant, `--exit-idle` or the end of a passed connection stops it.
     pub fn run(mut self, attendant: &mut dyn Attendant) -> Result<()> {
-        self.turn.now = Instant::now();
+        self.turn.begin();
         self.manager.ready();
         let ping = self.manager.next_ping(self.turn.now);
         self.turn.timers.set(Timer::Watchdog, ping);
@@ -187,7 +189,7 @@ impl Server {
             turn.poll
                 .wait(turn.timers.next())
                 .doing(|| "wait for events".into())?;
-            turn.now = Instant::now();
+            turn.begin();
             self.reports.begin_turn();
             while let Some((name, readiness)) = self.turn.poll.next_event() {
                 self.dispatch(name, readiness, attendant)?;
@@ -341,7 +343,8 @@ impl Server {
         let report = self.reports.get(what, cameras, clients, held, &self.turn);
         let (media_type, body) = report;
         if let Some(client) = self.clients.get_mut(id) {
-            client.connection.give_report(media_type, body);
+            let lent = &self.turn.lend();
+            client.connection.give_report(media_type, body, lent);
         }
     }
 
@@ -369,11 +372,11 @@ impl Server {
     fn end_viewers_of(&mut self, camera: usize) {
         self.delivery.held.outdate(camera);
         for id in self.clients.ids() {
-            let (now, stats) = (self.turn.now, &mut self.turn.stats);
+            let lent = &mut self.turn.lend();
             let affected = self
                 .clients
                 .get_mut(id)
-                .is_some_and(|client| client.connection.camera_gone(camera, now, stats));
+                .is_some_and(|client| client.connection.camera_gone(camera, lent));
             if affected {
                 self.serve(id);
             }
@@ -419,13 +422,13 @@ impl Server {
         }
         let turn = &mut self.turn;
         let connection = match place {
-            Place::TurnedAway => Connection::turned_away(turn.now, &turn.settings, &mut turn.stats),
+            Place::TurnedAway => Connection::turned_away(&mut turn.lend()),
             Place::Served(_) if open || self.gate.is_none() => Connection::new(turn.now),
             Place::Served(_) => Connection::guarded(turn.now),
         };
         let mut client = Client::new(socket, connection, place, turn.now);
         if !self.door.enter(place) {
-            client.write(turn.now, &turn.settings, &mut turn.stats);
+            client.write(&mut turn.lend());
             turn.stats.close(CloseReason::Done);
             return None;
         }
@@ -487,9 +490,8 @@ impl Server {
         self.turn.timers.set(Timer::Idle, None);
         self.turn.timers.set(Timer::StopLimit, Some(limit));
         for id in self.clients.ids() {
-            let (now, stats) = (self.turn.now, &mut self.turn.stats);
             if let Some(client) = self.clients.get_mut(id) {
-                client.connection.stop(now, stats);
+                client.connection.stop(&mut self.turn.lend());
             }
             self.serve(id);
         }

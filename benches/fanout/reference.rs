@@ -20,7 +20,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use lazycam::frames::CURRENT;
-use lazycam::server::http::{part, response};
+use lazycam::server::http::exchange::Exchange;
+use lazycam::server::http::part;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -153,7 +154,11 @@ fn accept(
         let mut client = Client {
             socket,
             asked: false,
-            greeting: response::stream_head("", true),
+            greeting: [
+                part::stream_head("", &Exchange::default(), SystemTime::now()),
+                part::DELIMITER[2..].to_vec(),
+            ]
+            .concat(),
             sending: None,
             sent: 0,
             have: 0,

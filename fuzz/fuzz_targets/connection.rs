@@ -11,11 +11,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lazycam::picture::jpeg::Size;
+use lazycam::server::connection::Connection;
 use lazycam::server::connection::outbox::Output;
-use lazycam::server::connection::{Connection, Settings};
+use lazycam::server::lent::{Ids, Lent};
+use lazycam::server::roster::Roster;
+use lazycam::server::settings::Settings;
 use lazycam::server::shot::Shot;
 use lazycam::server::stats::{CloseReason, Stats};
 use lazycam::server::want::Want;
+use lazycam::time::clock::Moment;
 use libfuzzer_sys::fuzz_target;
 
 /// Header fields that this server sends. Another one would be a client's, got in through a target or an origin.
@@ -66,11 +70,34 @@ fuzz_target!(|input: &[u8]| {
     scene.end();
 });
 
-struct Scene {
-    connection: Connection<()>,
+/// The owner of the connection.
+struct Owner {
     now: Instant,
     settings: Settings,
+    roster: Roster,
+    ids: Ids,
     stats: Stats,
+}
+
+impl Owner {
+    fn lend(&mut self) -> Lent<'_> {
+        Lent {
+            now: self.now,
+            moment: Moment {
+                wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+                monotonic: Duration::from_secs(1000),
+            },
+            settings: &self.settings,
+            roster: &self.roster,
+            ids: &mut self.ids,
+            stats: &mut self.stats,
+        }
+    }
+}
+
+struct Scene {
+    connection: Connection<()>,
+    owner: Owner,
     frames: u64,
     /// At the beginning of an answer: nothing of it was sent.
     fresh: bool,
@@ -84,9 +111,9 @@ struct Scene {
 impl Scene {
     fn new(guarded: bool) -> Self {
         let now = Instant::now();
-        let mut settings = Settings::default();
+        let mut roster = Roster::default();
         for name in ["front", "bench"] {
-            settings.cameras.appear(&name.parse().unwrap()).unwrap();
+            roster.appear(&name.parse().unwrap()).unwrap();
         }
         Scene {
             connection: if guarded {
@@ -94,9 +121,13 @@ impl Scene {
             } else {
                 Connection::new(now)
             },
-            now,
-            settings,
-            stats: Stats::default(),
+            owner: Owner {
+                now,
+                settings: Settings::default(),
+                roster,
+                ids: Ids::default(),
+                stats: Stats::default(),
+            },
             frames: 0,
             fresh: true,
             proofs: guarded.then_some(0),
@@ -116,17 +147,16 @@ impl Scene {
             b'S' => self.send_all(),
             b'g' => self.give(640),
             b'G' => self.give(320),
-            b'n' => self.connection.give_nothing(None, self.now, &self.settings),
+            b'n' => self.connection.give_nothing(None, &self.owner.lend()),
             b't' => self.pass(100 * u64::from(rest.first().copied().unwrap_or(1))),
             b'p' => self.report(),
             b'e' => self.connection.end_of_input(),
             b'c' => {
                 let camera = usize::from(rest.first().copied().unwrap_or(0) & 1);
-                self.connection
-                    .camera_gone(camera, self.now, &mut self.stats);
+                self.connection.camera_gone(camera, &mut self.owner.lend());
             }
             b'a' => self.examine(rest.first().copied().unwrap_or(b'y')),
-            b'x' => self.connection.stop(self.now, &mut self.stats),
+            b'x' => self.connection.stop(&mut self.owner.lend()),
             _ => {}
         }
     }
@@ -134,20 +164,18 @@ impl Scene {
     /// As the owner does: nothing is read while there is no room.
     fn receive(&mut self, bytes: &[u8]) {
         if self.connection.takes_input() {
-            let (settings, stats) = (&self.settings, &mut self.stats);
-            self.connection.receive(bytes, self.now, settings, stats);
+            self.connection.receive(bytes, &mut self.owner.lend());
         }
     }
 
     fn pass(&mut self, millis: u64) {
-        self.now += Duration::from_millis(millis);
-        let (settings, stats) = (&self.settings, &mut self.stats);
-        self.connection.expire(self.now, settings, stats);
+        self.owner.now += Duration::from_millis(millis);
+        self.connection.expire(&mut self.owner.lend());
     }
 
     /// A frame, if one is wanted, as the owner gives it.
     fn give(&mut self, width: u16) {
-        let Some(want) = self.connection.want(self.now) else {
+        let Some(want) = self.connection.want(self.owner.now) else {
             return;
         };
         assert!(want.camera() < 2, "there are two cameras: {want:?}");
@@ -157,15 +185,15 @@ impl Scene {
             file: Rc::new(()),
             len: 500,
             captured: SystemTime::UNIX_EPOCH,
-            taken: self.now,
+            taken: self.owner.now,
             picture: Size { width, height: 480 },
             number: self.frames,
         };
-        self.connection.give(shot, self.now, &mut self.stats);
+        self.connection.give(shot, &mut self.owner.lend());
         if !streams {
             self.given += 1;
             assert!(
-                self.connection.want(self.now).is_none(),
+                self.connection.want(self.owner.now).is_none(),
                 "one snapshot is one frame"
             );
         }
@@ -180,18 +208,21 @@ impl Scene {
         match verdict {
             b'y' => {
                 *proofs += 1;
-                let (settings, stats) = (&self.settings, &mut self.stats);
-                self.connection.let_in(self.now, settings, stats);
+                self.connection.let_in(&mut self.owner.lend());
             }
-            b'n' => self.connection.keep_out(self.now + Duration::from_secs(1)),
-            _ => self.connection.send_away(&mut self.stats),
+            b'n' => self
+                .connection
+                .keep_out(self.owner.now + Duration::from_secs(1)),
+            _ => self.connection.send_away(&mut self.owner.lend()),
         }
     }
 
     fn report(&mut self) {
         if self.connection.wants_report().is_some() {
             self.given += 1;
-            self.connection.give_report("text/plain", "a report\n");
+            let lent = &self.owner.lend();
+            self.connection
+                .give_report("text/plain", "a report\n", lent);
             assert!(self.connection.wants_report().is_none());
         }
     }
@@ -229,13 +260,12 @@ impl Scene {
             // The next thing on this connection, if there is one, is an answer's beginning.
             self.fresh = true;
         }
-        self.connection
-            .sent(n, self.now, &self.settings, &mut self.stats);
+        self.connection.sent(n, &mut self.owner.lend());
     }
 
     fn check(&mut self) {
         if let Some(proofs) = self.proofs {
-            let seen = self.given + self.stats.streams;
+            let seen = self.given + self.owner.stats.streams;
             assert!(
                 seen <= proofs,
                 "{seen} pictures and reports for {proofs} proofs"
@@ -247,9 +277,12 @@ impl Scene {
         }
         self.over = closed;
         if closed.is_some() {
-            assert!(self.connection.output().is_none() && self.connection.want(self.now).is_none());
+            assert!(
+                self.connection.output().is_none()
+                    && self.connection.want(self.owner.now).is_none()
+            );
             assert!(!self.connection.takes_input() && self.connection.wants_report().is_none());
-            assert!(self.connection.deadline(&self.settings).is_none());
+            assert!(self.connection.deadline(&self.owner.settings).is_none());
             return;
         }
         assert_eq!(
@@ -260,7 +293,7 @@ impl Scene {
 
     /// Left alone, with a client that takes what it is sent and closes its side, every connection ends.
     fn end(&mut self) {
-        self.connection.stop(self.now, &mut self.stats);
+        self.connection.stop(&mut self.owner.lend());
         for _ in 0..20 {
             self.report();
             self.send_all();

@@ -73,7 +73,7 @@ impl Cameras {
             .add(&cameras.watcher, Interest::Readable, Name::Frames)
             .doing(|| "wait for frames".into())?;
         for (name, dir) in named {
-            if turn.settings.cameras.number_of(name).is_some() {
+            if turn.roster.number_of(name).is_some() {
                 let message =
                     format!("two cameras are called '{name}'; give each a name: NAME=DIR");
                 return Err(Error::Usage(message));
@@ -85,7 +85,7 @@ impl Cameras {
                 .add(root, Interest::Readable, Name::Root)
                 .doing(|| format!("wait for cameras in {}", root.dir().display()))?;
             cameras.look_into_root(turn);
-        } else if turn.settings.cameras.find(&Which::Default) == Err(Missing::Away) {
+        } else if turn.roster.find(&Which::Default) == Err(Missing::Away) {
             let message = match default {
                 Some(name) => format!("--default-camera: there is no camera called '{name}'"),
                 None => "there is no camera: name a frame directory (--frames) or a root (--root)"
@@ -176,7 +176,7 @@ impl Cameras {
         let Some(found) = root.cameras(turn.now) else {
             return Vec::new();
         };
-        let entries = turn.settings.cameras.entries().iter().enumerate();
+        let entries = turn.roster.entries().iter().enumerate();
         let in_root = entries.skip(self.named);
         let gone: Vec<_> = in_root
             .filter(|(_, one)| one.present && !found.contains(&one.name))
@@ -186,7 +186,7 @@ impl Cameras {
             self.vanish(*number, turn);
         }
         for name in found {
-            let there = turn.settings.cameras.number_of(&name);
+            let there = turn.roster.number_of(&name);
             let is_served = there.is_some_and(|number| self.list[number].followed.is_some());
             if !is_served && there.is_none_or(|number| number >= self.named) {
                 self.appear(&name, dir.join(name.as_str()), Links::Refuse, turn);
@@ -197,7 +197,7 @@ impl Cameras {
 
     /// A camera has appeared, possibly not for the first time.
     fn appear(&mut self, name: &CameraName, dir: PathBuf, links: Links, turn: &mut Turn) {
-        let number = match turn.settings.cameras.appear(name) {
+        let number = match turn.roster.appear(name) {
             Ok(number) => number,
             Err(TooMany(most)) => {
                 return debug!(
@@ -227,7 +227,7 @@ impl Cameras {
     /// A camera has gone, or will deliver no more pictures. Its viewers are told by the owner.
     pub(in crate::server) fn vanish(&mut self, number: usize, turn: &mut Turn) {
         self.tell_change(number, "is gone", turn);
-        turn.settings.cameras.vanish(number);
+        turn.roster.vanish(number);
         let kept = &mut self.list[number];
         kept.camera.gone();
         if let Some(followed) = kept.followed.take() {

@@ -19,10 +19,11 @@ use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
 use crate::server::client_id::Place;
+use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
-use crate::server::connection::{Connection, Settings};
+use crate::server::lent::Lent;
 use crate::server::pacing::{DELAYED_ACK, Meter, Path};
-use crate::server::stats::{CloseReason, Stats};
+use crate::server::stats::CloseReason;
 
 /// How much input is read per call; a request rarely has more than one kilobyte.
 pub(in crate::server) const SCRATCH: usize = 4096;
@@ -143,12 +144,7 @@ impl Client {
     }
 
     /// Reads once. Returns whether anything came.
-    pub(in crate::server) fn read(
-        &mut self,
-        now: Instant,
-        settings: &Settings,
-        stats: &mut Stats,
-    ) -> bool {
+    pub(in crate::server) fn read(&mut self, lent: &mut Lent<'_>) -> bool {
         if !self.readable || !self.connection.takes_input() {
             return false;
         }
@@ -160,7 +156,7 @@ impl Client {
                 true
             }
             Ok((_, n)) => {
-                self.connection.receive(&scratch[..n], now, settings, stats);
+                self.connection.receive(&scratch[..n], lent);
                 true
             }
             Err(Errno::AGAIN) => {
@@ -172,12 +168,7 @@ impl Client {
     }
 
     /// Writes once, or shuts down the sending side. Returns whether anything was done.
-    pub(in crate::server) fn write(
-        &mut self,
-        now: Instant,
-        settings: &Settings,
-        stats: &mut Stats,
-    ) -> bool {
+    pub(in crate::server) fn write(&mut self, lent: &mut Lent<'_>) -> bool {
         if self.connection.take_shutdown() {
             // If the peer is already gone, there is nobody to tell.
             let _ = shutdown(&self.socket, Shutdown::Write);
@@ -192,8 +183,8 @@ impl Client {
         match send_output(&self.socket, output) {
             Ok(n) => {
                 self.written += n as u64;
-                self.progress.since = now;
-                self.connection.sent(n, now, settings, stats);
+                self.progress.since = lent.now;
+                self.connection.sent(n, lent);
                 true
             }
             Err(Errno::AGAIN) => {

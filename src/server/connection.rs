@@ -23,55 +23,22 @@
 
 mod answer;
 pub mod outbox;
-mod settings;
+mod requests;
+mod state;
 mod stream;
-mod trial;
+mod supply;
 
 use std::rc::Rc;
 use std::time::Instant;
 
-pub use self::settings::Settings;
-use self::stream::Stream;
-use self::trial::Trial;
-use crate::server::connection::outbox::{Outbox, Output};
-use crate::server::http::part::Facts;
-use crate::server::http::quirks::Quirks;
-use crate::server::http::request::{MAX_HEAD, asks_for_head};
-use crate::server::http::response;
+use self::outbox::{Outbox, Output};
+use self::state::State;
+use crate::server::http::exchange::Exchange;
+use crate::server::http::request::MAX_HEAD;
 use crate::server::http::status::Status;
-use crate::server::shot::Shot;
-use crate::server::stats::{CloseReason, Stats};
-use crate::server::want::{Look, Report, Terms, Want};
-
-#[derive(Debug)]
-enum State {
-    Request {
-        since: Instant,
-    },
-    Trial(Trial),
-    Snapshot(Snapshot),
-    Report {
-        what: Report,
-        keep_alive: bool,
-        with_body: bool,
-    },
-    Reply {
-        keep_alive: bool,
-    },
-    Stream(Stream),
-    Drain {
-        since: Instant,
-    },
-    Closed(CloseReason),
-}
-
-#[derive(Debug)]
-struct Snapshot {
-    camera: usize,
-    since: Instant,
-    terms: Terms,
-    keep_alive: bool,
-}
+use crate::server::lent::Lent;
+use crate::server::settings::Settings;
+use crate::server::stats::CloseReason;
 
 /// The connection. `F` is the type of a frame's file.
 #[derive(Debug)]
@@ -85,8 +52,8 @@ pub struct Connection<F> {
     guarded: bool,
     /// The credential of the current request was right.
     proved: bool,
-    /// The CORS fields for the answer to the current request.
-    cors: Option<Rc<str>>,
+    /// What the reply to the current request has to observe, or to the last one if there is none.
+    exchange: Exchange,
 }
 
 impl<F> Connection<F> {
@@ -100,7 +67,7 @@ impl<F> Connection<F> {
             shut_down: false,
             guarded: false,
             proved: false,
-            cors: None,
+            exchange: Exchange::default(),
         }
     }
 
@@ -113,10 +80,10 @@ impl<F> Connection<F> {
     }
 
     /// A connection for which there is no place. It is told so and closed.
-    pub fn turned_away(now: Instant, settings: &Settings, stats: &mut Stats) -> Self {
-        let mut connection = Connection::new(now);
-        connection.cors = Some(settings.origins.fields(None));
-        connection.refuse(Status::Unavailable, false, true, stats);
+    pub fn turned_away(lent: &mut Lent<'_>) -> Self {
+        let mut connection = Connection::new(lent.now);
+        connection.exchange = Exchange::with_fragment(b"", &lent.settings.origins);
+        connection.refuse(Status::Unavailable, lent);
         connection
     }
 
@@ -135,24 +102,22 @@ impl<F> Connection<F> {
     fn is_last(&self) -> bool {
         match &self.state {
             State::Stream(_) | State::Drain { .. } | State::Closed(_) => true,
-            State::Snapshot(Snapshot { keep_alive, .. })
-            | State::Report { keep_alive, .. }
-            | State::Reply { keep_alive } => !keep_alive,
+            State::Snapshot(_) | State::Report(_) | State::Reply => self.exchange.is_last(),
             State::Request { .. } | State::Trial(_) => false,
         }
     }
 
     /// Takes what the client sent.
-    pub fn receive(&mut self, bytes: &[u8], now: Instant, settings: &Settings, stats: &mut Stats) {
+    pub fn receive(&mut self, bytes: &[u8], lent: &mut Lent<'_>) {
         if self.is_last() {
             return;
         }
         if let State::Request { since } = &mut self.state {
             if self.input.is_empty() {
-                *since = now;
+                *since = lent.now;
             }
             self.input.extend_from_slice(bytes);
-            self.take_requests(now, settings, stats);
+            self.take_requests(lent);
         } else {
             self.input.extend_from_slice(bytes);
         }
@@ -167,17 +132,9 @@ impl<F> Connection<F> {
             State::Drain { .. } => self.close(CloseReason::Done),
             State::Snapshot(_)
             | State::Trial(_)
-            | State::Report { .. }
-            | State::Reply { .. }
+            | State::Report(_)
+            | State::Reply
             | State::Closed(_) => {}
-        }
-    }
-
-    /// How the stream is sent and how it is identified, if this is one.
-    pub fn quirks(&self) -> Option<&Quirks> {
-        match &self.state {
-            State::Stream(stream) => Some(&stream.quirks),
-            _ => None,
         }
     }
 
@@ -200,123 +157,22 @@ impl<F> Connection<F> {
     }
 
     /// Records that `n` bytes of the last [`Connection::output`] were sent.
-    pub fn sent(&mut self, n: usize, now: Instant, settings: &Settings, stats: &mut Stats) {
+    pub fn sent(&mut self, n: usize, lent: &mut Lent<'_>) {
         self.out.sent(n);
         if !self.out.is_empty() {
             return;
         }
         match &mut self.state {
-            State::Reply { keep_alive: true } if !self.half_closed || !self.input.is_empty() => {
-                self.state = State::Request { since: now };
-                self.take_requests(now, settings, stats);
+            State::Reply
+                if !self.exchange.is_last() && (!self.half_closed || !self.input.is_empty()) =>
+            {
+                self.state = State::Request { since: lent.now };
+                self.take_requests(lent);
             }
-            State::Reply { .. } => self.finish(now),
-            State::Stream(stream) if stream.ending => self.finish(now),
-            State::Stream(stream) => stream.all_taken(now, settings),
+            State::Reply => self.finish(lent.now),
+            State::Stream(stream) if stream.ending => self.finish(lent.now),
+            State::Stream(stream) => stream.all_taken(lent),
             _ => {}
-        }
-    }
-
-    /// The frame that this connection waits for, if it does.
-    pub fn want(&self, now: Instant) -> Option<Want> {
-        match &self.state {
-            State::Stream(stream) if stream.takes_a_frame(&self.out) => Some(Want::Stream {
-                camera: stream.camera,
-                have: stream.have,
-                not_before: stream.not_before,
-                repeat: stream.repeat_at <= now,
-                picture: stream.picture,
-            }),
-            State::Snapshot(snapshot) => Some(Want::Snapshot {
-                camera: snapshot.camera,
-                since: snapshot.since,
-                terms: snapshot.terms.clone(),
-            }),
-            _ => None,
-        }
-    }
-
-    /// There was no frame to give. `later` is when to decide again, if that is known.
-    pub fn give_nothing(&mut self, later: Option<Instant>, now: Instant, settings: &Settings) {
-        if let State::Stream(stream) = &mut self.state {
-            stream.give_nothing(later, now, settings);
-        }
-    }
-
-    /// Gives it the frame that it wants.
-    pub fn give(&mut self, shot: Shot<F>, now: Instant, stats: &mut Stats) {
-        match &mut self.state {
-            State::Stream(stream) => {
-                if *stream.picture.get_or_insert(shot.picture) == shot.picture {
-                    self.give_part(shot, true, now, stats);
-                } else {
-                    // Firefox keeps a stream's first size, so the stream ends and the client can reconnect.
-                    self.finish(now);
-                }
-            }
-            State::Snapshot(snapshot) => {
-                let keep_alive = snapshot.keep_alive;
-                stats.snapshots += 1;
-                let age = now.saturating_duration_since(shot.taken);
-                let frame = facts(&shot, true);
-                self.say(response::snapshot_head(Some((frame, age)), keep_alive));
-                self.out.put(shot, b"");
-                self.state = State::Reply { keep_alive };
-            }
-            _ => {}
-        }
-    }
-
-    /// Gives a stream a picture in place of a frame. Its size is not taken for the size of the frames: before the
-    /// first frame it is only a guess.
-    pub fn give_notice(&mut self, shot: Shot<F>, now: Instant, stats: &mut Stats) {
-        self.give_part(shot, false, now, stats);
-    }
-
-    fn give_part(&mut self, shot: Shot<F>, online: bool, now: Instant, stats: &mut Stats) {
-        let State::Stream(stream) = &mut self.state else {
-            return;
-        };
-        stats.frames += 1;
-        stats.repeats += u64::from(stream.have == Some(shot.number));
-        stream.begin(&shot, now);
-        let (quirks, fps) = (&stream.quirks, stream.rate.at(now).round() as u32);
-        quirks.write_part_head(self.out.bytes(), &facts(&shot, online), fps);
-        if quirks.zero_data {
-            self.out.bytes().extend(quirks.delimiter());
-        } else {
-            self.out.put(shot, quirks.delimiter());
-        }
-    }
-
-    /// The report that it waits for.
-    pub fn wants_report(&self) -> Option<Report> {
-        match self.state {
-            State::Report { what, .. } => Some(what),
-            _ => None,
-        }
-    }
-
-    /// Gives it the report that it wants, with this media type.
-    pub fn give_report(&mut self, media_type: &str, body: &str) {
-        if let State::Report {
-            keep_alive,
-            with_body,
-            ..
-        } = self.state
-        {
-            let keep_alive = keep_alive && !self.half_closed;
-            let reply = response::report(media_type, body, keep_alive, with_body);
-            self.reply(reply, keep_alive);
-        }
-    }
-
-    /// What it is looking at, if it is a viewer.
-    pub fn looks_at(&self) -> Option<Look> {
-        match &self.state {
-            State::Stream(stream) => Some(Look::Stream(stream.camera)),
-            State::Snapshot(snapshot) => Some(Look::Snapshot(snapshot.camera)),
-            _ => None,
         }
     }
 
@@ -336,33 +192,28 @@ impl<F> Connection<F> {
             }
             State::Request { since } => Some(*since + settings.head_timeout),
             State::Snapshot(snapshot) => Some(snapshot.since + settings.snapshot_timeout),
-            State::Trial(trial) => Some(trial.refuse_at()),
+            State::Trial(trial) => Some(trial.refuse_at),
             State::Stream(stream) if self.out.is_empty() => Some(stream.repeat_at),
             State::Drain { since } => Some(*since + settings.drain_timeout),
-            State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {
-                None
-            }
+            State::Stream(_) | State::Report(_) | State::Reply | State::Closed(_) => None,
         }
     }
 
     /// Acts on a deadline that has passed. Returns whether one has.
-    pub fn expire(&mut self, now: Instant, settings: &Settings, stats: &mut Stats) -> bool {
-        if self.deadline(settings).is_none_or(|at| now < at) {
+    pub fn expire(&mut self, lent: &mut Lent<'_>) -> bool {
+        if self.deadline(lent.settings).is_none_or(|at| lent.now < at) {
             return false;
         }
         match &self.state {
             State::Request { .. } if self.input.is_empty() => self.close(CloseReason::Idle),
             State::Request { .. } => {
-                let with_body = !asks_for_head(&self.input);
-                self.refuse(Status::RequestTimeout, false, with_body, stats);
+                self.exchange = Exchange::with_fragment(&self.input, &lent.settings.origins);
+                self.refuse(Status::RequestTimeout, lent);
             }
-            State::Snapshot(snapshot) => {
-                let keep_alive = snapshot.keep_alive;
-                self.refuse(Status::Unavailable, keep_alive, true, stats);
-            }
-            State::Trial(_) => self.send_away(stats),
+            State::Snapshot(_) => self.refuse(Status::Unavailable, lent),
+            State::Trial(_) => self.send_away(lent),
             State::Drain { .. } => self.close(CloseReason::Done),
-            State::Stream(_) | State::Report { .. } | State::Reply { .. } | State::Closed(_) => {
+            State::Stream(_) | State::Report(_) | State::Reply | State::Closed(_) => {
                 return false;
             }
         }
@@ -370,38 +221,18 @@ impl<F> Connection<F> {
     }
 
     /// The server is stopping: finishes what was begun, and begins nothing new.
-    pub fn stop(&mut self, now: Instant, stats: &mut Stats) {
+    pub fn stop(&mut self, lent: &mut Lent<'_>) {
         match &mut self.state {
             State::Request { .. } => self.close(CloseReason::Stopping),
-            State::Snapshot(_) => self.refuse(Status::Unavailable, false, true, stats),
-            State::Trial(trial) => {
-                let with_body = trial.with_body;
-                self.refuse(Status::Unavailable, false, with_body, stats);
+            State::Snapshot(_) | State::Trial(_) => {
+                self.exchange.make_last();
+                self.refuse(Status::Unavailable, lent);
             }
-            State::Reply { keep_alive } | State::Report { keep_alive, .. } => *keep_alive = false,
-            State::Stream(_) if self.out.is_empty() => self.finish(now),
+            State::Reply | State::Report(_) => self.exchange.make_last(),
+            State::Stream(_) if self.out.is_empty() => self.finish(lent.now),
             State::Stream(stream) => stream.ending = true,
             State::Drain { .. } | State::Closed(_) => {}
         }
-    }
-
-    /// A camera has gone: a stream of it ends after the current frame, and a snapshot of it is refused. Returns
-    /// whether this connection was affected.
-    pub fn camera_gone(&mut self, camera: usize, now: Instant, stats: &mut Stats) -> bool {
-        match &mut self.state {
-            State::Stream(stream) if stream.camera == camera => {
-                stream.ending = true;
-                if self.out.is_empty() {
-                    self.finish(now);
-                }
-            }
-            State::Snapshot(snapshot) if snapshot.camera == camera => {
-                let keep_alive = snapshot.keep_alive;
-                self.refuse(Status::Unavailable, keep_alive, true, stats);
-            }
-            _ => return false,
-        }
-        true
     }
 
     /// Ends the connection immediately.
@@ -415,24 +246,6 @@ impl<F> Connection<F> {
     pub fn abandon(&mut self, reason: CloseReason) {
         self.close(reason);
         self.out = Outbox::new();
-    }
-
-    /// The camera of the stream on which a frame is being sent, if the stream continues after that frame.
-    pub fn sends_stream_of(&self) -> Option<usize> {
-        match &self.state {
-            State::Stream(stream) if !stream.ending && !self.out.takes_a_frame() => {
-                Some(stream.camera)
-            }
-            _ => None,
-        }
-    }
-
-    /// How many frames per second a stream is sent.
-    pub fn stream_fps(&self, now: Instant) -> Option<f64> {
-        match &self.state {
-            State::Stream(stream) => Some(stream.rate.at(now)),
-            _ => None,
-        }
     }
 
     /// Why it ended, if it has.
@@ -457,16 +270,6 @@ impl<F> Connection<F> {
             self.shut_down = true;
             self.state = State::Drain { since: now };
         }
-    }
-}
-
-/// What a picture's head says about this frame.
-fn facts<F>(shot: &Shot<F>, online: bool) -> Facts {
-    Facts {
-        len: shot.len,
-        captured: shot.captured,
-        picture: shot.picture,
-        online,
     }
 }
 

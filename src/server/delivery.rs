@@ -103,8 +103,7 @@ impl Delivery {
         cameras: &mut Cameras,
         turn: &mut Turn,
     ) -> Round {
-        let now = turn.now;
-        let read = client.read(now, &turn.settings, &mut turn.stats);
+        let read = client.read(&mut turn.lend());
         if let Some(credential) = client.connection.take_credential() {
             return Round::Asks(Ended::Credential(credential));
         }
@@ -112,9 +111,8 @@ impl Delivery {
         if let Some(what) = client.connection.wants_report() {
             return Round::Asks(Ended::Report(what));
         }
-        let (settings, stats) = (&turn.settings, &mut turn.stats);
-        let expired = !given && client.connection.expire(now, settings, stats);
-        let wrote = client.write(now, settings, stats);
+        let expired = !given && client.connection.expire(&mut turn.lend());
+        let wrote = client.write(&mut turn.lend());
         if (read || given || expired || wrote) && client.connection.closed().is_none() {
             Round::Moved
         } else {
@@ -152,7 +150,7 @@ impl Delivery {
                 true
             }
             Choice::Later(at) => {
-                client.connection.give_nothing(at, now, &turn.settings);
+                client.connection.give_nothing(at, &turn.lend());
                 client.decide_at = at;
                 let before = client.waiting.replace(index);
                 if before != Some(index) {
@@ -201,10 +199,10 @@ fn begin(client: &mut Client, shot: Shot<Frame>, begun: Begun, turn: &mut Turn) 
     client.decide_at = None;
     let heads_only = client.connection.quirks().is_some_and(|of| of.zero_data);
     client.begin_frame(now, if heads_only { 0 } else { shot.len });
-    let (connection, stats) = (&mut client.connection, &mut turn.stats);
+    let (connection, lent) = (&mut client.connection, &mut turn.lend());
     match begun {
-        Begun::Notice { .. } => connection.give_notice(shot, now, stats),
-        Begun::New { .. } | Begun::Again { .. } => connection.give(shot, now, stats),
+        Begun::Notice { .. } => connection.give_notice(shot, lent),
+        Begun::New { .. } | Begun::Again { .. } => connection.give(shot, lent),
     }
     if heads_only || client.connection.sends_stream_of().is_some() {
         client.count_frame(begun, now);

@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::picture::jpeg::{Size, sample};
-use crate::server::connection::Settings;
+use crate::server::roster::Roster;
+use crate::server::settings::Settings;
 use crate::server::turn::Turn;
 
 /// A frame that consists of hardly more than its markers.
@@ -43,11 +44,12 @@ impl Drop for Directory {
 impl Turn {
     /// A turn without cameras.
     pub(in crate::server) fn of_a_test() -> Self {
-        Turn::new(Settings::default(), Instant::now()).unwrap()
+        Turn::new(Settings::default(), Roster::default()).unwrap()
     }
 
     /// Lets time pass.
     pub(in crate::server) fn pass(&mut self, millis: u64) {
-        self.now += Duration::from_millis(millis);
+        let time = Duration::from_millis(millis);
+        (self.now, self.wall) = (self.now + time, self.wall + time);
     }
 }

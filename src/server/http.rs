@@ -1,6 +1,7 @@
 //! HTTP: bytes to a request, a request to a resource, an answer to bytes. No socket, no camera and no timer here.
 
 pub mod cors;
+pub mod exchange;
 mod fields;
 mod framing;
 pub(in crate::server) mod page;

@@ -5,13 +5,16 @@
 //! everything that happens in one turn happens at the same moment, and a test can move the clock. A part gets the
 //! turn for as long as one of its methods runs, and keeps nothing of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::Result;
 use crate::event::{Deadlines, Poll};
 use crate::server::client_id::ClientId;
-use crate::server::connection::Settings;
+use crate::server::lent::{Ids, Lent};
+use crate::server::roster::Roster;
+use crate::server::settings::Settings;
 use crate::server::stats::Stats;
+use crate::time::clock::{Moment, monotonic, realtime};
 
 /// The sources of events that the loop waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,21 +44,54 @@ pub(in crate::server) enum Timer {
 pub(in crate::server) struct Turn {
     /// When the turn began.
     pub(in crate::server) now: Instant,
+    /// The same by the wall clock.
+    pub(in crate::server) wall: SystemTime,
+    /// A moment by both monotonic clocks, the second of which shows its value.
+    first: (Instant, Duration),
+    ids: Ids,
     pub(in crate::server) poll: Poll<Name>,
     pub(in crate::server) timers: Deadlines<Timer>,
     pub(in crate::server) settings: Settings,
+    /// The cameras by name; `cameras.rs` keeps it.
+    pub(in crate::server) roster: Roster,
     pub(in crate::server) stats: Stats,
 }
 
 impl Turn {
     /// A first turn, for setting up.
-    pub(in crate::server) fn new(settings: Settings, now: Instant) -> Result<Self> {
+    pub(in crate::server) fn new(settings: Settings, roster: Roster) -> Result<Self> {
+        let now = Instant::now();
         Ok(Turn {
             now,
+            wall: realtime(),
+            first: (now, monotonic()),
+            ids: Ids::default(),
             poll: Poll::new()?,
             timers: Deadlines::new(),
             settings,
+            roster,
             stats: Stats::default(),
         })
+    }
+
+    /// The next turn begins.
+    pub(in crate::server) fn begin(&mut self) {
+        (self.now, self.wall) = (Instant::now(), realtime());
+    }
+
+    /// What a connection needs of this turn.
+    pub(in crate::server) fn lend(&mut self) -> Lent<'_> {
+        let (first, monotonic) = self.first;
+        Lent {
+            now: self.now,
+            moment: Moment {
+                wall: self.wall,
+                monotonic: monotonic + self.now.saturating_duration_since(first),
+            },
+            settings: &self.settings,
+            roster: &self.roster,
+            ids: &mut self.ids,
+            stats: &mut self.stats,
+        }
     }
 }

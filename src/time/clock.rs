@@ -28,6 +28,15 @@ fn since_start_of(clock: ClockId) -> Duration {
     Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
 }
 
+/// One moment by the clocks whose values are told to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The wall clock.
+    pub wall: SystemTime,
+    /// CLOCK_MONOTONIC.
+    pub monotonic: Duration,
+}
+
 /// The time since 1970 in whole microseconds, as in `X-Timestamp` and `after=`.
 pub fn unix_time(time: SystemTime) -> Duration {
     let since = time

@@ -13,8 +13,6 @@ const STILL_OPEN: &[(&str, &str)] = &[
     ("picture::encode::portable", "picture::encode"),
     ("picture::encode::turbo", "picture::encode"),
     ("server::cameras::camera::choice", "server::cameras::camera"),
-    ("server::connection::stream", "server::connection"),
-    ("server::connection::trial", "server::connection"),
 ];
 
 /// One table: its rooms from top to bottom, each with those that it may import.

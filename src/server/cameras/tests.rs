@@ -66,7 +66,7 @@ impl Scene {
     }
 
     fn find(&self, camera: &str) -> Result<usize, Missing> {
-        self.turn.settings.cameras.find(&Which::Name(name(camera)))
+        self.turn.roster.find(&Which::Name(name(camera)))
     }
 
     /// What a stream of the first camera is given that has had this frame.
@@ -190,7 +190,7 @@ fn options_that_leave_no_camera_are_refused() {
     let front = || (name("front"), dir.path().join("front"));
     let new = |named: &[_], root, default| {
         let mut turn = Turn::of_a_test();
-        turn.settings.cameras = crate::server::roster::Roster::new(default);
+        turn.roster = crate::server::roster::Roster::new(default);
         let default = named.first().map(|_| name("other"));
         Cameras::new(named, root, default.as_ref(), &mut turn)
             .err()

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Settings;
 use crate::picture::jpeg::Size;
 use crate::server::connection::outbox::Outbox;
 use crate::server::http::quirks::Quirks;
+use crate::server::lent::Lent;
 use crate::server::shot::Shot;
 use crate::time::rate::Rate;
 
@@ -32,20 +32,19 @@ impl Stream {
         camera: usize,
         period: Option<Duration>,
         quirks: Quirks,
-        now: Instant,
-        settings: &Settings,
+        lent: &Lent<'_>,
     ) -> Self {
         Stream {
             camera,
             period,
-            not_before: now,
+            not_before: lent.now,
             have: None,
             picture: None,
-            repeat_at: now + settings.patience,
+            repeat_at: lent.now + lent.settings.patience,
             is_repeat: false,
             ending: false,
             quirks: Box::new(quirks),
-            rate: Rate::new(now),
+            rate: Rate::new(lent.now),
         }
     }
 
@@ -56,26 +55,22 @@ impl Stream {
     }
 
     /// The system has taken everything that there was to send.
-    pub(in crate::server) fn all_taken(&mut self, now: Instant, settings: &Settings) {
+    pub(in crate::server) fn all_taken(&mut self, lent: &Lent<'_>) {
         let after = match self.have {
-            None => settings.patience,
+            None => lent.settings.patience,
             Some(_) => {
-                let usual = settings.repeat_after;
+                let usual = lent.settings.repeat_after;
                 self.quirks.repeat_after(self.is_repeat, usual)
             }
         };
-        self.repeat_at = now + after;
+        self.repeat_at = lent.now + after;
     }
 
     /// There was no frame to give, and there is nothing to decide before `later`. If a repeat was due, it is tried
     /// again then, or after the usual time. A viewer that has had no frame yet has already waited for `patience`: its
     /// next try comes when a stream that has had a frame would get its first repeat.
-    pub(in crate::server) fn give_nothing(
-        &mut self,
-        later: Option<Instant>,
-        now: Instant,
-        settings: &Settings,
-    ) {
+    pub(in crate::server) fn give_nothing(&mut self, later: Option<Instant>, lent: &Lent<'_>) {
+        let (now, settings) = (lent.now, lent.settings);
         if self.repeat_at > now {
             return;
         }

@@ -3,34 +3,70 @@
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use super::state::PROOF_LIMIT;
 use super::*;
 use crate::picture::jpeg::Size;
+use crate::server::lent::Ids;
+use crate::server::roster::Roster;
+use crate::server::shot::Shot;
+use crate::server::stats::Stats;
+use crate::server::want::Want;
+use crate::time::clock::Moment;
 
 const SIZE: Size = Size {
     width: 640,
     height: 480,
 };
 
-/// A connection without a socket, and a clock that only the test moves.
+/// The owner of a connection, with a clock that only the test moves.
+struct Owner {
+    now: Instant,
+    wall: SystemTime,
+    settings: Settings,
+    roster: Roster,
+    ids: Ids,
+    stats: Stats,
+}
+
+impl Owner {
+    fn lend(&mut self) -> Lent<'_> {
+        Lent {
+            now: self.now,
+            moment: Moment {
+                wall: self.wall,
+                monotonic: Duration::from_secs(1000),
+            },
+            settings: &self.settings,
+            roster: &self.roster,
+            ids: &mut self.ids,
+            stats: &mut self.stats,
+        }
+    }
+}
+
+/// A connection without a socket.
 struct Scene {
     connection: Connection<()>,
-    now: Instant,
-    settings: Settings,
-    stats: Stats,
+    owner: Owner,
 }
 
 impl Scene {
     fn new() -> Self {
         let now = Instant::now();
-        let mut settings = Settings::default();
+        let mut roster = Roster::default();
         for name in ["front", "bench"] {
-            settings.cameras.appear(&name.parse().unwrap()).unwrap();
+            roster.appear(&name.parse().unwrap()).unwrap();
         }
         Scene {
             connection: Connection::new(now),
-            now,
-            settings,
-            stats: Stats::default(),
+            owner: Owner {
+                now,
+                wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_386_179),
+                settings: Settings::default(),
+                roster,
+                ids: Ids::default(),
+                stats: Stats::default(),
+            },
         }
     }
 
@@ -41,15 +77,13 @@ impl Scene {
     }
 
     fn receive(&mut self, bytes: impl AsRef<[u8]>) {
-        let (settings, stats) = (&self.settings, &mut self.stats);
-        self.connection
-            .receive(bytes.as_ref(), self.now, settings, stats);
+        let lent = &mut self.owner.lend();
+        self.connection.receive(bytes.as_ref(), lent);
     }
 
     fn pass(&mut self, millis: u64) {
-        self.now += Duration::from_millis(millis);
-        let (settings, stats) = (&self.settings, &mut self.stats);
-        self.connection.expire(self.now, settings, stats);
+        self.owner.now += Duration::from_millis(millis);
+        self.connection.expire(&mut self.owner.lend());
     }
 
     fn shot(&self, number: u64, size: Size) -> Shot<()> {
@@ -57,7 +91,7 @@ impl Scene {
             file: Rc::new(()),
             len: 5000,
             captured: SystemTime::UNIX_EPOCH,
-            taken: self.now,
+            taken: self.owner.now,
             picture: size,
             number,
         }
@@ -65,11 +99,11 @@ impl Scene {
 
     fn give(&mut self, number: u64, size: Size) {
         let shot = self.shot(number, size);
-        self.connection.give(shot, self.now, &mut self.stats);
+        self.connection.give(shot, &mut self.owner.lend());
     }
 
     fn want(&self) -> Option<Want> {
-        self.connection.want(self.now)
+        self.connection.want(self.owner.now)
     }
 
     /// Takes all output, at most `step` bytes at a time; a frame shows as `<frame of N>`.
@@ -89,8 +123,7 @@ impl Scene {
                     (len as usize).min(step)
                 }
             };
-            let (settings, stats) = (&self.settings, &mut self.stats);
-            self.connection.sent(n, self.now, settings, stats);
+            self.connection.sent(n, &mut self.owner.lend());
         }
         taken
     }
@@ -171,7 +204,7 @@ fn a_snapshot_tells_how_old_its_frame_is() {
     let mut scene = Scene::after(SNAPSHOT);
     let shot = scene.shot(1, SIZE);
     scene.pass(31);
-    scene.connection.give(shot, scene.now, &mut scene.stats);
+    scene.connection.give(shot, &mut scene.owner.lend());
     assert!(scene.take(100).contains("\r\nX-Frame-Age: 0.031000\r\n"));
 }
 
@@ -235,18 +268,18 @@ fn a_stream_ends_with_a_delimiter_when_the_picture_changes_its_size() {
 fn a_stopping_server_finishes_the_frame_and_begins_nothing() {
     let mut scene = Scene::after(STREAM);
     scene.give(1, SIZE);
-    scene.connection.stop(scene.now, &mut scene.stats);
+    scene.connection.stop(&mut scene.owner.lend());
     assert!(scene.take(100).ends_with("--boundarydonotcross\r\n"));
     assert!(scene.connection.take_shutdown());
     assert_eq!(scene.want(), None);
 
     let mut waiting = Scene::after(STREAM);
     waiting.take(100);
-    waiting.connection.stop(waiting.now, &mut waiting.stats);
+    waiting.connection.stop(&mut waiting.owner.lend());
     assert!(waiting.connection.take_shutdown());
 
     let mut snapshot = Scene::after(SNAPSHOT);
-    snapshot.connection.stop(snapshot.now, &mut snapshot.stats);
+    snapshot.connection.stop(&mut snapshot.owner.lend());
     assert!(snapshot.take(100).starts_with("HTTP/1.1 503 "));
 }
 
@@ -265,17 +298,16 @@ fn a_stream_wants_a_repeat_when_nothing_was_sent_for_a_while() {
         scene.want(),
         Some(Want::Stream { repeat: true, .. })
     ));
-    let (now, settings) = (scene.now, &scene.settings);
-    scene.connection.give_nothing(None, now, settings);
-    let later = scene.now + Duration::from_secs(5);
+    scene.connection.give_nothing(None, &scene.owner.lend());
+    let later = scene.owner.now + Duration::from_secs(5);
     assert_eq!(
-        scene.connection.deadline(&scene.settings),
+        scene.connection.deadline(&scene.owner.settings),
         Some(later),
         "a deadline in the past would be met again at once, for ever"
     );
     scene.pass(5_000);
     scene.give(1, SIZE);
-    assert_eq!(scene.stats.repeats, 1);
+    assert_eq!(scene.owner.stats.repeats, 1);
 }
 
 #[test]
@@ -295,10 +327,14 @@ fn a_repeat_is_due_so_long_after_the_system_has_taken_the_last_frame() {
     scene.pass(1);
     assert!(repeats(&scene));
     // The camera is asked first, and the stream has to wait for it until then.
-    let (until, now) = (scene.now + Duration::from_secs(2), scene.now);
-    let settings = &scene.settings;
-    scene.connection.give_nothing(Some(until), now, settings);
-    assert_eq!(scene.connection.deadline(&scene.settings), Some(until));
+    let until = scene.owner.now + Duration::from_secs(2);
+    scene
+        .connection
+        .give_nothing(Some(until), &scene.owner.lend());
+    assert_eq!(
+        scene.connection.deadline(&scene.owner.settings),
+        Some(until)
+    );
     scene.pass(2_000);
     assert!(repeats(&scene));
 }
@@ -306,7 +342,7 @@ fn a_repeat_is_due_so_long_after_the_system_has_taken_the_last_frame() {
 #[test]
 fn a_rate_is_kept_on_a_grid_without_making_up_for_what_was_missed() {
     let mut scene = Scene::after("GET /stream?fps=10 HTTP/1.0\r\n\r\n");
-    let start = scene.now;
+    let start = scene.owner.now;
     let not_before = |scene: &Scene| match scene.want() {
         Some(Want::Stream { not_before, .. }) => not_before.saturating_duration_since(start),
         other => panic!("{other:?}"),
@@ -326,9 +362,8 @@ fn a_rate_is_kept_on_a_grid_without_making_up_for_what_was_missed() {
 
 #[test]
 fn a_client_that_is_turned_away_is_told_so_before_it_has_asked() {
-    let now = Instant::now();
     let mut scene = Scene::new();
-    scene.connection = Connection::turned_away(now, &scene.settings, &mut scene.stats);
+    scene.connection = Connection::turned_away(&mut scene.owner.lend());
     let reply = scene.take(100);
     assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
     assert!(reply.contains("Connection: close"), "{reply}");
@@ -379,4 +414,76 @@ fn input_is_bounded_while_a_reply_goes_out() {
     }
     assert!(!scene.connection.takes_input());
     assert!(scene.connection.input.len() <= MAX_HEAD);
+}
+
+const CREDENTIAL: &str =
+    "GET /favicon.ico HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\n\r\n";
+
+/// A guarded connection that waits for a proof.
+fn on_trial() -> Scene {
+    let mut scene = Scene::new();
+    scene.connection = Connection::guarded(scene.owner.now);
+    ask(&mut scene);
+    scene
+}
+
+fn ask(scene: &mut Scene) {
+    scene.receive(CREDENTIAL);
+    assert!(scene.connection.take_credential().is_some());
+    assert!(scene.connection.take_credential().is_none());
+}
+
+#[track_caller]
+fn expect(scene: &mut Scene, status: &str, connection: &str) {
+    let answer = scene.take(usize::MAX);
+    let head = format!("HTTP/1.1 {status} ");
+    assert!(answer.starts_with(&head), "{answer}");
+    let field = format!("Connection: {connection}\r\n");
+    assert!(answer.contains(&field), "{answer}");
+}
+
+#[test]
+fn who_is_wrong_is_told_when_it_is_time_and_who_is_right_at_once() {
+    let mut scene = on_trial();
+    let until = scene.owner.now + Duration::from_secs(1);
+    scene.connection.keep_out(until);
+    scene.pass(500);
+    assert!(scene.connection.output().is_none());
+    scene.pass(500);
+    expect(&mut scene, "401", "keep-alive");
+    ask(&mut scene);
+    scene.connection.let_in(&mut scene.owner.lend());
+    expect(&mut scene, "204", "keep-alive");
+    // Only once: the next request may be from somebody else.
+    ask(&mut scene);
+}
+
+#[test]
+fn what_cannot_be_proved_is_refused_in_the_end_and_so_is_what_is_not_looked_at() {
+    let mut scene = on_trial();
+    scene.pass(PROOF_LIMIT.as_millis() as u64 - 1000);
+    assert!(scene.connection.output().is_none());
+    scene.pass(1000);
+    expect(&mut scene, "503", "close");
+    let mut scene = on_trial();
+    scene.connection.send_away(&mut scene.owner.lend());
+    expect(&mut scene, "503", "close");
+}
+
+#[test]
+fn what_a_client_is_told_of_the_time_is_what_the_owner_knows() {
+    let mut scene = Scene::after(SNAPSHOT);
+    scene.give(1, SIZE);
+    let reply = scene.take(usize::MAX);
+    for field in [
+        "Date: Sun, 22 Nov 2026 22:22:59 GMT",
+        "X-UStreamer-Send-Timestamp: 1000.000000",
+    ] {
+        assert!(reply.contains(&format!("\r\n{field}\r\n")), "{reply}");
+    }
+    let mut scene = Scene::after(STREAM);
+    let id = scene.connection.quirks().unwrap().id;
+    let cookie = format!("\r\nSet-Cookie: stream_client=0/{id:x};");
+    assert!(scene.take(usize::MAX).contains(&cookie), "{cookie}");
+    assert_ne!(scene.owner.ids.draw(), id);
 }

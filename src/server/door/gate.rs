@@ -55,11 +55,10 @@ impl Gate {
         {
             Ruling::Right(print) => {
                 client.proved = Some(print.into());
-                let (settings, stats) = (&turn.settings, &mut turn.stats);
-                client.connection.let_in(turn.now, settings, stats);
+                client.connection.let_in(&mut turn.lend());
             }
             Ruling::Waits => self.check_next(turn),
-            Ruling::TooMany => client.connection.send_away(&mut turn.stats),
+            Ruling::TooMany => client.connection.send_away(&mut turn.lend()),
         }
     }
 
@@ -102,8 +101,7 @@ impl Outcome {
             Err(until) => client.connection.keep_out(until),
             Ok(print) => {
                 client.proved = Some(print.into());
-                let (settings, stats) = (&turn.settings, &mut turn.stats);
-                client.connection.let_in(turn.now, settings, stats);
+                client.connection.let_in(&mut turn.lend());
             }
         }
     }

@@ -1,16 +1,64 @@
-//! The parts of a stream: what stands between the frames, and what is said about each.
+//! Pictures: the heads of streams and snapshots, what stands between the frames of a stream, and what is said about
+//! each.
+//!
+//! The fields of a stream, their order and the place of each boundary are what clients of mjpg-streamer and ustreamer
+//! were found to need; `docs/http.md` names the client behind each rule. A stream is HTTP/1.0 and ends with its
+//! connection, so that proxies pass it on as it comes.
 
 use std::io::Write;
-use std::time::SystemTime;
-
-use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, SystemTime};
 
 use crate::picture::jpeg::Size;
-use crate::time::clock::Seconds;
+use crate::server::http::exchange::Exchange;
+use crate::time::clock::{Moment, Seconds};
 
 /// The delimiter behind every part of a stream, which is sent together with the part (RFC 2046, 5.1.1). The first one
 /// is sent with the reply's head, without the line break before it.
 pub const DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\n";
+
+/// Pages that may read a snapshot (`cors.rs`) may also read these fields about it.
+const EXPOSED: &str = "Access-Control-Expose-Headers: X-Timestamp, X-Frame-Age, \
+    X-UStreamer-Online, X-UStreamer-Dropped, X-UStreamer-Width, X-UStreamer-Height, \
+    X-UStreamer-Grab-Timestamp, X-UStreamer-Send-Timestamp\r\n";
+
+/// Pictures are live: caches must not keep them, and proxies must not recode them (`no-transform` keeps haproxy from
+/// compressing).
+pub const PICTURE_CACHE: &str = "\
+    Cache-Control: no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0\r\n\
+    Pragma: no-cache\r\n\
+    Expires: Mon, 03 Jan 2000 12:34:56 GMT\r\n";
+
+/// The head of a snapshot. The facts about the frame, and its age, are known when it is `sent`, but not for HEAD.
+pub fn snapshot_head(
+    frame: Option<(FrameFacts, Duration)>,
+    exchange: &Exchange,
+    sent: &Moment,
+) -> Vec<u8> {
+    let general = exchange.head("HTTP/1.1 200 OK", sent.wall);
+    let mut head =
+        format!("{general}{EXPOSED}{PICTURE_CACHE}Content-Type: image/jpeg\r\n").into_bytes();
+    if let Some((frame, age)) = frame {
+        write_frame_fields(&mut head, frame.len, frame.captured);
+        // `X-Timestamp` alone does not give the age to clients whose clock differs.
+        let _ = write!(head, "X-Frame-Age: {}\r\n", Seconds(age));
+        head.extend_from_slice(frame.snapshot_fields(sent).as_bytes());
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// The head of a stream with one more field. The stream ends with its connection, so the exchange must be the last.
+pub fn stream_head(field: &str, exchange: &Exchange, date: SystemTime) -> Vec<u8> {
+    format!(
+        "{}\
+         {PICTURE_CACHE}\
+         X-Accel-Buffering: no\r\n\
+         {field}\
+         Content-Type: multipart/x-mixed-replace;boundary=boundarydonotcross\r\n\r\n",
+        exchange.head("HTTP/1.0 200 OK", date),
+    )
+    .into_bytes()
+}
 
 /// Enough for the head of any part, so that writing one allocates only once.
 const PART_HEAD: usize = 128;
@@ -25,7 +73,7 @@ pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime, extra:
 }
 
 /// `X-Timestamp` is the wall clock at capture, in seconds since 1970 with six decimal places.
-pub(in crate::server) fn write_frame_fields(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
+fn write_frame_fields(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
     let captured = Seconds::since_1970(captured);
     // Writing to a Vec cannot fail.
     let _ = write!(out, "Content-Length: {len}\r\nX-Timestamp: {captured}\r\n");
@@ -33,7 +81,7 @@ pub(in crate::server) fn write_frame_fields(out: &mut Vec<u8>, len: u64, capture
 
 /// The facts about a picture that its head can contain.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct FrameFacts {
     /// Its length in bytes.
     pub len: u64,
     /// When it was captured, by the wall clock.
@@ -44,12 +92,12 @@ pub struct Facts {
     pub online: bool,
 }
 
-impl Facts {
+impl FrameFacts {
     /// The ustreamer fields that have a meaning here. As in ustreamer, times are on the monotonic clock. No frame is
     /// held back for being the same as the one before, so `Dropped` is always 0. When the frame was encoded and taken
     /// over is not known to a server, and is left out.
-    pub fn part_fields(&self, fps: u32) -> String {
-        let (sent, latency) = self.times();
+    pub(super) fn part_fields(&self, fps: u32, sent: &Moment) -> String {
+        let (sent, latency) = self.times(sent);
         let fields = self.fields();
         format!(
             "{fields}\
@@ -62,8 +110,8 @@ impl Facts {
     }
 
     /// The same for a snapshot. Here ustreamer has other names for the times, and sends them without being asked.
-    pub fn snapshot_fields(&self) -> String {
-        let (sent, latency) = self.times();
+    fn snapshot_fields(&self, sent: &Moment) -> String {
+        let (sent, latency) = self.times(sent);
         let fields = self.fields();
         format!(
             "{fields}\
@@ -84,12 +132,11 @@ impl Facts {
         )
     }
 
-    /// The current time on the monotonic clock, and the age of the picture, both in seconds.
-    fn times(&self) -> (f64, f64) {
-        let latency = SystemTime::now().duration_since(self.captured);
-        let clock = clock_gettime(ClockId::Monotonic);
+    /// The time of sending on the monotonic clock, and the age of the picture then, both in seconds.
+    fn times(&self, sent: &Moment) -> (f64, f64) {
+        let latency = sent.wall.duration_since(self.captured);
         (
-            clock.tv_sec as f64 + clock.tv_nsec as f64 / 1e9,
+            sent.monotonic.as_secs_f64(),
             latency.unwrap_or_default().as_secs_f64(),
         )
     }
@@ -97,8 +144,6 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn text(bytes: &[u8]) -> &str {

@@ -15,7 +15,7 @@ pub struct Preconditions<'a> {
 
 /// The result of evaluating the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Evaluation {
     /// The request is answered as if it had no conditions.
     Met,
     /// The client already has what it asks for: 304.
@@ -27,7 +27,7 @@ pub enum Verdict {
 impl Preconditions<'_> {
     /// Evaluates the conditions in the order of RFC 9110, 13.2.2, for something with this entity tag, or without one.
     /// `read` says whether the method is GET or HEAD; only then can the client already have the answer (13.1.2).
-    pub fn evaluate(&self, tag: Option<&str>, read: bool) -> Verdict {
+    pub fn evaluate(&self, tag: Option<&str>, read: bool) -> Evaluation {
         let tag = tag.map(str::as_bytes);
         let is_it = |member: &[u8]| member == b"*" || Some(member) == tag;
         // A weak tag never matches in `If-Match` (13.1.1), and counts like a strong one in `If-None-Match` (13.1.2).
@@ -36,13 +36,13 @@ impl Preconditions<'_> {
             members.iter().any(|member| is_it(member))
         };
         if self.if_match.as_ref().is_some_and(|all| !has(all, &is_it)) {
-            return Verdict::Failed;
+            return Evaluation::Failed;
         }
         match &self.if_none_match {
-            Some(all) if !has(all, &is_nearly_it) => Verdict::Met,
-            Some(_) if read => Verdict::NotModified,
-            Some(_) => Verdict::Failed,
-            None => Verdict::Met,
+            Some(all) if !has(all, &is_nearly_it) => Evaluation::Met,
+            Some(_) if read => Evaluation::NotModified,
+            Some(_) => Evaluation::Failed,
+            None => Evaluation::Met,
         }
     }
 }
@@ -53,9 +53,9 @@ mod tests {
 
     #[test]
     fn tags_are_compared_as_each_field_wants_it() {
-        use Verdict::{Failed, Met, NotModified};
+        use Evaluation::{Failed, Met, NotModified};
         let tag = Some("\"a\"");
-        let verdicts = |members: &[&'static [u8]], tag| {
+        let evaluations = |members: &[&'static [u8]], tag| {
             let all = Some(members.to_vec());
             let if_match = Preconditions {
                 if_match: all.clone(),
@@ -86,7 +86,7 @@ mod tests {
             (&[b"\"a\""], None, (Failed, Met)),
             (&[b"*"], None, (Met, NotModified)),
         ] {
-            assert_eq!(verdicts(members, tag), expected, "{members:?}");
+            assert_eq!(evaluations(members, tag), expected, "{members:?}");
         }
         assert_eq!(Preconditions::default().evaluate(tag, true), Met);
     }

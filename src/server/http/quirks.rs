@@ -14,13 +14,13 @@
 //! What stands between two bars goes out together, in up to three calls: bytes, the file, bytes. The call before the
 //! file tells the kernel that more follows.
 
-use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
-use crate::server::http::part::{self, Facts};
+use crate::server::http::exchange::Exchange;
+use crate::server::http::part::{self, FrameFacts};
 use crate::server::http::request::Request;
-use crate::server::http::response;
 use crate::server::http::target::{escape, is_unreserved, parameter};
+use crate::time::clock::Moment;
 
 /// The head of a part about which nothing is known yet.
 const ADVANCE_HEAD: &str = "Content-Type: image/jpeg\r\n\r\n";
@@ -55,8 +55,8 @@ pub struct Quirks {
 }
 
 impl Quirks {
-    /// What the request for a stream asks for.
-    pub fn of(request: &Request<'_>) -> Self {
+    /// What the request for a stream asks for. `id` is what the stream will be known by.
+    pub fn of(request: &Request<'_>, id: u64) -> Self {
         let query = request
             .target
             .split_once('?')
@@ -65,8 +65,7 @@ impl Quirks {
         let key = parameter(query, "key");
         let key = key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
         Quirks {
-            // Unlike a counter, such a number does not come up again after the server was restarted.
-            id: RandomState::new().hash_one(Instant::now()),
+            id,
             key: key.map_or("0".into(), escaped).into(),
             extra_headers: flag("extra_headers").unwrap_or(false),
             advance_headers: flag("advance_headers").unwrap_or_else(|| is_blinks_img(request)),
@@ -82,8 +81,10 @@ impl Quirks {
     }
 
     /// The head of the stream, with everything that is sent before the first frame is known.
-    pub fn stream_head(&self) -> Vec<u8> {
-        let mut head = response::stream_head(&self.cookie(), true);
+    pub fn stream_head(&self, exchange: &Exchange, date: SystemTime) -> Vec<u8> {
+        let mut head = part::stream_head(&self.cookie(), exchange, date);
+        // The first boundary has no line break before it.
+        head.extend_from_slice(&part::DELIMITER[2..]);
         if self.advance_headers {
             head.extend_from_slice(ADVANCE_HEAD.as_bytes());
         }
@@ -101,13 +102,13 @@ impl Quirks {
 
     /// Appends what is sent right before a frame, which is nothing if that was sent already. `fps` is the frame rate
     /// of this viewer.
-    pub fn write_part_head(&self, out: &mut Vec<u8>, frame: &Facts, fps: u32) {
+    pub fn write_part_head(&self, out: &mut Vec<u8>, frame: &FrameFacts, fps: u32, sent: &Moment) {
         if self.advance_headers {
             return;
         }
         let len = if self.zero_data { 0 } else { frame.len };
         let extra = if self.extra_headers {
-            frame.part_fields(fps)
+            frame.part_fields(fps, sent)
         } else {
             String::new()
         };
@@ -180,7 +181,7 @@ mod tests {
             "GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\nAccept: {accept}\r\n\r\n"
         );
         match parse(head.as_bytes()) {
-            Parsed::Complete(request, _) => Quirks::of(&request),
+            Parsed::Complete(request, _) => Quirks::of(&request, 0xCAFE),
             other => panic!("{other:?}"),
         }
     }
@@ -231,12 +232,8 @@ mod tests {
     fn a_key_goes_into_the_cookie_and_cannot_break_out_of_it() {
         let quirks = plain("/stream?key=abc-1.2%20x");
         assert_eq!(&*quirks.key, "abc-1.2%20x");
-        let cookie = format!(
-            "Set-Cookie: stream_client=abc-1.2%20x/{:x}; path=/; max-age=30\r\n",
-            quirks.id
-        );
+        let cookie = "Set-Cookie: stream_client=abc-1.2%20x/cafe; path=/; max-age=30\r\n";
         assert_eq!(quirks.cookie(), cookie);
-        assert_ne!(plain("/stream").id, plain("/stream").id);
         let long = "k".repeat(MAX_KEY + 1);
         for (key, expected) in [
             ("a/b,c", "a%2Fb%2Cc"),
@@ -252,6 +249,13 @@ mod tests {
             assert_eq!(&*quirks.key, expected, "{key}");
         }
         assert_eq!(&*plain("/stream").key, "0");
+    }
+
+    #[test]
+    fn the_first_boundary_follows_the_head_without_a_line_break() {
+        let (exchange, date) = (Exchange::default(), SystemTime::UNIX_EPOCH);
+        let head = plain("/stream").stream_head(&exchange, date);
+        assert!(head.ends_with(b"=boundarydonotcross\r\n\r\n--boundarydonotcross\r\n"));
     }
 
     #[test]

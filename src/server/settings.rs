@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use crate::server::http::cors::Origins;
-use crate::server::roster::Roster;
 
 /// The times and limits of every connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The cameras that can be asked for.
-    pub cameras: Roster,
     /// From the first byte of a request to the end of its head; after that the answer is 408.
     pub head_timeout: Duration,
     /// For the first byte of a request; after that the connection is closed without an answer.
@@ -30,7 +27,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            cameras: Roster::default(),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15),
             snapshot_timeout: Duration::from_millis(1500),

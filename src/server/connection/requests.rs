@@ -1,0 +1,147 @@
+//! The way of a connection from a request to the state in which it is answered, and who is answered at all.
+
+use std::time::Instant;
+
+use super::Connection;
+use super::answer::{Answer, answer};
+use super::state::{Snapshot, State, Trial};
+use super::stream::Stream;
+use crate::server::auth::{Credential, Entry};
+use crate::server::http::exchange::Exchange;
+use crate::server::http::request::{self, Method, Parsed, Request};
+use crate::server::http::response;
+use crate::server::http::route::ALLOW;
+use crate::server::http::status::Status;
+use crate::server::lent::Lent;
+
+impl<F> Connection<F> {
+    /// Answers the next request, if it is complete. Further requests stay in the input until it is answered.
+    pub(super) fn take_requests(&mut self, lent: &mut Lent<'_>) {
+        let input = std::mem::take(&mut self.input);
+        let origins = &lent.settings.origins;
+        match request::parse(&input) {
+            Parsed::Partial if self.half_closed => self.finish(lent.now),
+            Parsed::Partial => self.input = input,
+            Parsed::Refused(status) => {
+                self.exchange = Exchange::with_fragment(&input, origins);
+                self.refuse(status, lent);
+            }
+            Parsed::Complete(request, len) => {
+                self.exchange = Exchange::of(&request, origins);
+                match self.entry(&request) {
+                    Entry::Known => self.begin(&request, lent),
+                    Entry::Nothing => self.refuse(Status::Unauthorized, lent),
+                    Entry::Unproven(credential) => {
+                        self.state = State::Trial(Trial::new(credential, len, lent.now));
+                        // The request is answered when it is known who sent it.
+                        self.input = input;
+                        return;
+                    }
+                }
+                if !self.is_last() {
+                    self.input = input[len..].to_vec();
+                }
+            }
+        }
+    }
+
+    /// Answers a request, or begins to wait for what it is answered with.
+    fn begin(&mut self, request: &Request<'_>, lent: &mut Lent<'_>) {
+        match answer(request, &mut self.exchange, lent) {
+            Answer::Reply(reply) => self.reply(&reply),
+            Answer::Refusal(status, allow) => self.refuse_with(status, allow, lent),
+            Answer::Report(what) => self.state = State::Report(what),
+            Answer::Snapshot { camera, terms } => {
+                self.state = State::Snapshot(Snapshot {
+                    camera,
+                    since: lent.now,
+                    terms,
+                });
+            }
+            Answer::Stream {
+                camera,
+                period,
+                quirks,
+            } => {
+                lent.stats.streams += 1;
+                let head = quirks.stream_head(&self.exchange, lent.moment.wall);
+                self.out.bytes().extend(head);
+                self.state = State::Stream(Stream::new(camera, period, quirks, lent));
+            }
+        }
+    }
+
+    /// Refuses the request.
+    pub(super) fn refuse(&mut self, status: Status, lent: &mut Lent<'_>) {
+        self.refuse_with(status, ALLOW, lent);
+    }
+
+    fn refuse_with(&mut self, status: Status, allow: &str, lent: &mut Lent<'_>) {
+        lent.stats.refuse(status);
+        if self.half_closed {
+            self.exchange.make_last();
+        }
+        let reply = response::refusal(status, allow, &self.exchange, lent.moment.wall);
+        self.reply(&reply);
+    }
+
+    /// Sends a whole reply.
+    pub(super) fn reply(&mut self, reply: &[u8]) {
+        self.out.bytes().extend_from_slice(reply);
+        self.state = State::Reply;
+    }
+
+    /// Whether this request may be answered. OPTIONS always may, because a browser's preflight has no credentials.
+    fn entry(&mut self, request: &Request<'_>) -> Entry {
+        let proved = std::mem::take(&mut self.proved);
+        if proved || !self.guarded || request.method == Method::Options {
+            Entry::Known
+        } else {
+            Entry::of(request.authorization)
+        }
+    }
+
+    /// The credential that has to be proved now. It is returned only once.
+    pub fn take_credential(&mut self) -> Option<Credential> {
+        match &mut self.state {
+            State::Trial(trial) => trial.credential.take(),
+            _ => None,
+        }
+    }
+
+    /// The credential was right: answers the request.
+    pub fn let_in(&mut self, lent: &mut Lent<'_>) {
+        if matches!(self.state, State::Trial(_)) {
+            self.state = State::Request { since: lent.now };
+            self.proved = true;
+            self.take_requests(lent);
+            if self.half_closed {
+                self.end_of_input();
+            }
+        }
+    }
+
+    /// The credential was wrong: the client will be told so at this time.
+    pub fn keep_out(&mut self, until: Instant) {
+        if let State::Trial(trial) = &mut self.state {
+            trial.refuse_at = until;
+            trial.status = Status::Unauthorized;
+        }
+    }
+
+    /// Refuses the request because its credential was wrong or cannot be checked. If it cannot be checked, the
+    /// connection ends as well, so that no further guesses can be made on it without a wait.
+    pub fn send_away(&mut self, lent: &mut Lent<'_>) {
+        if let State::Trial(trial) = &self.state {
+            let (head, status) = (trial.head, trial.status);
+            self.input.drain(..head);
+            if status != Status::Unauthorized {
+                self.exchange.make_last();
+            }
+            if self.exchange.is_last() {
+                self.input.clear();
+            }
+            self.refuse(status, lent);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a connection is doing, and what it has to remember for as long as it does that.
+
+use std::time::{Duration, Instant};
+
+use super::stream::Stream;
+use crate::server::auth::Credential;
+use crate::server::http::status::Status;
+use crate::server::stats::CloseReason;
+use crate::server::want::{Report, Terms};
+
+/// How long a credential waits for its proof at most, either behind wrong ones from the same address or for a thread.
+pub(super) const PROOF_LIMIT: Duration = Duration::from_secs(60);
+
+/// The states of a connection; `connection.rs` draws the ways between them.
+#[derive(Debug)]
+pub(super) enum State {
+    Request { since: Instant },
+    Trial(Trial),
+    Snapshot(Snapshot),
+    Report(Report),
+    Reply,
+    Stream(Stream),
+    Drain { since: Instant },
+    Closed(CloseReason),
+}
+
+/// A request that waits while its credential is proved, and afterwards for the penalty if it was wrong.
+///
+/// The request stays in the input as it came. If the credential is right, the request is read once more, and is
+/// answered this time.
+#[derive(Debug)]
+pub(super) struct Trial {
+    /// What is to be proved, until somebody takes it.
+    pub(super) credential: Option<Credential>,
+    /// The length of the request's head.
+    pub(super) head: usize,
+    /// When and how the request is refused, if nothing happens before that.
+    pub(super) refuse_at: Instant,
+    pub(super) status: Status,
+}
+
+impl Trial {
+    pub(super) fn new(credential: Credential, head: usize, now: Instant) -> Self {
+        Trial {
+            credential: Some(credential),
+            head,
+            refuse_at: now + PROOF_LIMIT,
+            status: Status::Unavailable,
+        }
+    }
+}
+
+/// A request for one frame.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) camera: usize,
+    pub(super) since: Instant,
+    pub(super) terms: Terms,
+}

@@ -1,0 +1,169 @@
+//! What a connection waits for from the rest of the server, frames and reports, and how it is supplied with them.
+
+use std::time::Instant;
+
+use super::Connection;
+use super::state::State;
+use crate::server::http::part::{self, FrameFacts};
+use crate::server::http::quirks::Quirks;
+use crate::server::http::response;
+use crate::server::http::status::Status;
+use crate::server::lent::Lent;
+use crate::server::shot::Shot;
+use crate::server::want::{Look, Report, Want};
+
+impl<F> Connection<F> {
+    /// The frame that this connection waits for, if it does.
+    pub fn want(&self, now: Instant) -> Option<Want> {
+        match &self.state {
+            State::Stream(stream) if stream.takes_a_frame(&self.out) => Some(Want::Stream {
+                camera: stream.camera,
+                have: stream.have,
+                not_before: stream.not_before,
+                repeat: stream.repeat_at <= now,
+                picture: stream.picture,
+            }),
+            State::Snapshot(snapshot) => Some(Want::Snapshot {
+                camera: snapshot.camera,
+                since: snapshot.since,
+                terms: snapshot.terms.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// There was no frame to give. `later` is when to decide again, if that is known.
+    pub fn give_nothing(&mut self, later: Option<Instant>, lent: &Lent<'_>) {
+        if let State::Stream(stream) = &mut self.state {
+            stream.give_nothing(later, lent);
+        }
+    }
+
+    /// Gives it the frame that it wants.
+    pub fn give(&mut self, shot: Shot<F>, lent: &mut Lent<'_>) {
+        match &mut self.state {
+            State::Stream(stream) => {
+                if *stream.picture.get_or_insert(shot.picture) == shot.picture {
+                    self.give_part(shot, true, lent);
+                } else {
+                    // Firefox keeps a stream's first size, so the stream ends and the client can reconnect.
+                    self.finish(lent.now);
+                }
+            }
+            State::Snapshot(_) => {
+                lent.stats.snapshots += 1;
+                let age = lent.now.saturating_duration_since(shot.taken);
+                let frame = facts(&shot, true);
+                let head = part::snapshot_head(Some((frame, age)), &self.exchange, &lent.moment);
+                self.reply(&head);
+                self.out.put(shot, b"");
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives a stream a picture in place of a frame. Its size is not taken for the size of the frames: before the
+    /// first frame it is only a guess.
+    pub fn give_notice(&mut self, shot: Shot<F>, lent: &mut Lent<'_>) {
+        self.give_part(shot, false, lent);
+    }
+
+    fn give_part(&mut self, shot: Shot<F>, online: bool, lent: &mut Lent<'_>) {
+        let State::Stream(stream) = &mut self.state else {
+            return;
+        };
+        lent.stats.frames += 1;
+        lent.stats.repeats += u64::from(stream.have == Some(shot.number));
+        stream.begin(&shot, lent.now);
+        let (quirks, fps) = (&stream.quirks, stream.rate.at(lent.now).round() as u32);
+        quirks.write_part_head(self.out.bytes(), &facts(&shot, online), fps, &lent.moment);
+        if quirks.zero_data {
+            self.out.bytes().extend(quirks.delimiter());
+        } else {
+            self.out.put(shot, quirks.delimiter());
+        }
+    }
+
+    /// The report that it waits for.
+    pub fn wants_report(&self) -> Option<Report> {
+        match self.state {
+            State::Report(what) => Some(what),
+            _ => None,
+        }
+    }
+
+    /// Gives it the report that it wants, with this media type.
+    pub fn give_report(&mut self, media_type: &str, body: &str, lent: &Lent<'_>) {
+        if matches!(self.state, State::Report(_)) {
+            if self.half_closed {
+                self.exchange.make_last();
+            }
+            let date = lent.moment.wall;
+            let reply = response::report(media_type, body, &self.exchange, date);
+            self.reply(&reply);
+        }
+    }
+
+    /// What it is looking at, if it is a viewer.
+    pub fn looks_at(&self) -> Option<Look> {
+        match &self.state {
+            State::Stream(stream) => Some(Look::Stream(stream.camera)),
+            State::Snapshot(snapshot) => Some(Look::Snapshot(snapshot.camera)),
+            _ => None,
+        }
+    }
+
+    /// A camera has gone: a stream of it ends after the current frame, and a snapshot of it is refused. Returns
+    /// whether this connection was affected.
+    pub fn camera_gone(&mut self, camera: usize, lent: &mut Lent<'_>) -> bool {
+        match &mut self.state {
+            State::Stream(stream) if stream.camera == camera => {
+                stream.ending = true;
+                if self.out.is_empty() {
+                    self.finish(lent.now);
+                }
+            }
+            State::Snapshot(snapshot) if snapshot.camera == camera => {
+                self.refuse(Status::Unavailable, lent);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// How the stream is sent and how it is identified, if this is one.
+    pub fn quirks(&self) -> Option<&Quirks> {
+        match &self.state {
+            State::Stream(stream) => Some(&stream.quirks),
+            _ => None,
+        }
+    }
+
+    /// The camera of the stream on which a frame is being sent, if the stream continues after that frame.
+    pub fn sends_stream_of(&self) -> Option<usize> {
+        match &self.state {
+            State::Stream(stream) if !stream.ending && !self.out.takes_a_frame() => {
+                Some(stream.camera)
+            }
+            _ => None,
+        }
+    }
+
+    /// How many frames per second a stream is sent.
+    pub fn stream_fps(&self, now: Instant) -> Option<f64> {
+        match &self.state {
+            State::Stream(stream) => Some(stream.rate.at(now)),
+            _ => None,
+        }
+    }
+}
+
+/// What a picture's head says about this frame.
+fn facts<F>(shot: &Shot<F>, online: bool) -> FrameFacts {
+    FrameFacts {
+        len: shot.len,
+        captured: shot.captured,
+        picture: shot.picture,
+        online,
+    }
+}

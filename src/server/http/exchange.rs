@@ -1,0 +1,115 @@
+//! What a reply has to observe beside what was asked for, from the request on until the reply is written.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use crate::server::http::cors::Origins;
+use crate::server::http::request::{Method, Request, asks_for_head};
+use crate::time::date::date_field;
+
+/// One request and its reply. Before the first request of a connection, it is [`Exchange::default`].
+#[derive(Clone, Debug, Default)]
+pub struct Exchange {
+    /// The connection can serve another request after the reply.
+    keep_alive: bool,
+    /// The method is HEAD, to which no reply has content (RFC 9110, 9.3.2).
+    head_only: bool,
+    /// The CORS fields of the reply.
+    cors: Option<Rc<String>>,
+}
+
+impl Exchange {
+    /// The exchange that a request begins.
+    pub fn of(request: &Request<'_>, origins: &Origins) -> Self {
+        Exchange {
+            keep_alive: request.keep_alive,
+            head_only: request.method == Method::Head,
+            cors: Some(origins.fields(request.origin)),
+        }
+    }
+
+    /// The last exchange of a connection on which nothing but this can be read, which is no whole request.
+    pub fn with_fragment(input: &[u8], origins: &Origins) -> Self {
+        Exchange {
+            keep_alive: false,
+            head_only: asks_for_head(input),
+            cors: Some(origins.fields(None)),
+        }
+    }
+
+    /// The connection will serve no other request, whatever this one said.
+    pub fn make_last(&mut self) {
+        self.keep_alive = false;
+    }
+
+    /// Whether no other request is served on the connection.
+    pub fn is_last(&self) -> bool {
+        !self.keep_alive
+    }
+
+    /// The first lines of a reply: its status, whether the connection continues, who may read it, and the date.
+    pub(super) fn head(&self, status_line: &str, date: SystemTime) -> String {
+        // `keep-alive` is sent to HTTP/1.1 clients too, which do not need it, because 1.0 clients do (RFC 9112,
+        // C.2.2).
+        let connection = match self.keep_alive {
+            true => "keep-alive",
+            false => "close",
+        };
+        let cors = self.cors.as_ref().map_or("", |fields| fields);
+        let date = date_field(date);
+        format!("{status_line}\r\nConnection: {connection}\r\n{cors}{date}")
+    }
+
+    /// The content, or nothing where only the head is wanted.
+    pub(super) fn content<'a>(&self, content: &'a str) -> &'a str {
+        if self.head_only { "" } else { content }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::server::http::request::{Parsed, parse};
+
+    fn head(exchange: &Exchange) -> String {
+        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_386_179);
+        exchange.head("HTTP/1.1 200 OK", date)
+    }
+
+    fn exchange(text: &str, origins: &Origins) -> Exchange {
+        match parse(text.as_bytes()) {
+            Parsed::Complete(request, _) => Exchange::of(&request, origins),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_head_says_what_the_request_makes_it_say() {
+        let origins = Origins::new(&["http://a".into()]).unwrap();
+        let text = "HEAD / HTTP/1.1\r\nHost: b\r\nOrigin: http://a\r\n\r\n";
+        let mut exchange = exchange(text, &origins);
+        let rest = "Access-Control-Allow-Origin: http://a\r\n\
+                    Access-Control-Allow-Credentials: true\r\n\
+                    Vary: Origin\r\n\
+                    Date: Sun, 22 Nov 2026 22:22:59 GMT\r\n";
+        let first = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n";
+        assert_eq!(head(&exchange), format!("{first}{rest}"));
+        assert_eq!(exchange.content("text"), "");
+        exchange.make_last();
+        let first = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
+        assert_eq!(head(&exchange), format!("{first}{rest}"));
+    }
+
+    #[test]
+    fn what_is_no_request_is_the_last_thing_and_from_nowhere() {
+        let origins = Origins::default();
+        let exchange = Exchange::with_fragment(b"GET / HT", &origins);
+        assert!(exchange.is_last());
+        assert_eq!(exchange.content("text"), "text");
+        assert!(head(&exchange).contains("\r\nAccess-Control-Allow-Origin: *\r\n"));
+        let exchange = Exchange::with_fragment(b"HEAD / HT", &origins);
+        assert_eq!(exchange.content("text"), "");
+    }
+}
