@@ -17,6 +17,7 @@ use crate::capture::settings::Assignment;
 use crate::capture::source::Kind;
 use crate::frames::name::Name;
 use crate::picture::format::Fourcc;
+use crate::picture::jpeg::Size;
 use crate::server::Address;
 pub use camera::{Camera, Frames};
 
@@ -85,7 +86,7 @@ pub struct Source {
     pub source: Kind,
     /// Width and height in pixels, for `pattern` and cameras [default: 640x480, or the nearest size that the camera has].
     #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = parse_size)]
-    pub size: Option<(u16, u16)>,
+    pub size: Option<Size>,
     /// Frames per second. `pattern`: exactly this rate [default: 30]. `stdin`: at most this rate [default: all]. Cameras: the
     /// nearest supported rate, with frames dropped if that is faster [default: the camera's].
     #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = parse_fps)]
@@ -239,7 +240,7 @@ pub struct Snapshot {
 impl Source {
     /// The settings that were given as flags, under the flags' names without the dashes.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
-        let size = self.size.map(|(width, height)| format!("{width}x{height}"));
+        let size = self.size.map(|size| size.to_string());
         let controls = self
             .control
             .iter()
@@ -265,10 +266,10 @@ impl Source {
     }
 }
 
-fn parse_size(text: &str) -> Result<(u16, u16), String> {
-    text.split_once('x')
-        .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)))
-        .filter(|(width, height)| (16..=8192).contains(width) && (16..=8192).contains(height))
+fn parse_size(text: &str) -> Result<Size, String> {
+    let sensible = |side: u16| (16..=8192).contains(&side);
+    let size = text.parse::<Size>().ok();
+    size.filter(|size| sensible(size.width) && sensible(size.height))
         .ok_or_else(|| "a size is WIDTHxHEIGHT in pixels, from 16x16 to 8192x8192".into())
 }
 
@@ -314,7 +315,7 @@ mod tests {
         let cli = parse(&["--listen", "8081", "--size", "320x240"]).unwrap();
         assert!(cli.command.is_none());
         assert_eq!(cli.run.http.listen, [Address::Port(8081)]);
-        assert_eq!(cli.run.source.size, Some((320, 240)));
+        assert_eq!(cli.run.source.size.unwrap().to_string(), "320x240");
     }
 
     #[test]

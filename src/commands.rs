@@ -20,6 +20,8 @@ use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
 use crate::frames::name::Name;
 use crate::list;
+use crate::picture::format::USUAL_SIZE;
+use crate::picture::jpeg::Size;
 use crate::sandbox::{Needs, Sandbox};
 use crate::server::auth::{Guard, Users};
 use crate::server::http::cors::Origins;
@@ -34,7 +36,6 @@ const DEFAULT_PORTS: std::ops::Range<u16> = 8080..8090;
 /// The longest time for which frames are held back while the exposure settles.
 const SETTLE: Duration = Duration::from_secs(1);
 
-const DEFAULT_SIZE: (u16, u16) = (640, 480);
 const DEFAULT_FPS: f64 = 30.0;
 
 /// Executes the command line.
@@ -122,9 +123,9 @@ fn check_source(flags: &cli::Source) -> Result<()> {
 fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
     match &flags.source {
         Kind::Pattern => {
-            let size = flags.size.unwrap_or(DEFAULT_SIZE);
+            let Size { width, height } = flags.size.unwrap_or(USUAL_SIZE);
             let fps = flags.fps.unwrap_or(DEFAULT_FPS);
-            Ok(Box::new(Pattern::new(size, fps, flags.quality)?))
+            Ok(Box::new(Pattern::new((width, height), fps, flags.quality)?))
         }
         Kind::Stdin => Ok(Box::new(Stdin::new(std::io::stdin(), flags.fps)?)),
         Kind::V4l2(device) => {

@@ -9,10 +9,12 @@
 //! | `walk` | where in bytes the frames are, for both |
 //! | `pixels` | raw formats become planes |
 //! | `canvas` | draws: the test pattern, and what a stream shows when its camera is lost |
+//! | `develop` | a camera's buffer, raw or MJPEG, becomes a JPEG |
 //! | [`encode`] | planes become a JPEG |
 //! | [`format`] | codes, sizes and layouts of pixel formats |
 
 pub(crate) mod canvas;
+pub(crate) mod develop;
 pub mod encode;
 pub mod format;
 pub mod jpeg;

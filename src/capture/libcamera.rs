@@ -41,38 +41,32 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::capture::devices::Watch;
 use crate::capture::settings::Settings;
-use crate::capture::source::{CameraName, Captured, Discarded, Facts, Source, Trouble, patience};
+use crate::capture::source::{
+    CameraName, Captured, Discarded, Facts, Source, Trouble, WARM_UP, patience, silent,
+};
 use crate::error::{Error, Result};
-use crate::picture::encode::Encoder;
-use crate::picture::jpeg::Defect;
-use crate::time::clock::monotonic;
+use crate::picture::develop::Developer;
+use crate::time::clock::{ago, boottime, monotonic};
 use camera::{Camera, Completed};
 pub use controls::Control;
 pub use find::{Listed, ListedFormat, list};
-
-/// The number of frames after a start that are not yet settled, for cameras that do not report it (AeState). The same
-/// as in the source `v4l2`.
-const WARM_UP: u32 = 8;
 
 /// A camera behind libcamera.
 pub struct Libcamera {
     /// The camera to use; `None` stands for the first one found.
     name: Option<CameraName>,
     settings: Settings,
-    encoder: Encoder,
+    developer: Developer,
     watch: Option<Watch>,
     camera: Option<Camera>,
     /// Set while it streams: the time of the last good frame, or of the start.
     streaming: Option<Instant>,
     /// Whether ending the process is the only remedy.
     failed: bool,
-    encoded: bool,
     since_start: u32,
-    jpeg: Vec<u8>,
 }
 
 impl Libcamera {
@@ -85,14 +79,12 @@ impl Libcamera {
         let mut source = Libcamera {
             name,
             settings,
-            encoder: Encoder::new(quality)?,
+            developer: Developer::new(quality)?,
             watch: watch.ok(),
             camera: None,
             streaming: None,
             failed: false,
-            encoded: false,
             since_start: 0,
-            jpeg: Vec::new(),
         };
         match Camera::open(source.name.as_ref(), &source.settings) {
             Ok(camera) => source.camera = Some(camera),
@@ -134,7 +126,9 @@ impl Source for Libcamera {
 
     fn facts(&self) -> Facts {
         let camera = self.camera.as_ref();
-        camera.map_or(self.settings.facts(), |camera| camera.facts(&self.encoder))
+        camera.map_or(self.settings.facts(), |camera| {
+            camera.facts(&self.developer)
+        })
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {
@@ -192,12 +186,10 @@ impl Source for Libcamera {
             return Err(Trouble::Failed(format!("{what} {why}")));
         }
         self.since_start = self.since_start.saturating_add(frames);
-        for _ in 0..broken {
-            camera.mjpeg().discard(Defect::Marked);
-        }
+        camera.reader.discard_marked(broken);
         match newest {
             Some(newest) => {
-                self.encoded = false;
+                self.developer.next_frame();
                 Ok(Some(Captured {
                     at: newest.stamp.map_or_else(SystemTime::now, wall_clock),
                     settled: newest.settled.unwrap_or(self.since_start > WARM_UP),
@@ -208,7 +200,7 @@ impl Source for Libcamera {
     }
 
     fn discarded(&mut self) -> Option<Discarded> {
-        self.camera.as_mut()?.mjpeg().discarded()
+        self.camera.as_mut()?.reader.discarded()
     }
 
     fn jpeg(&mut self) -> Result<&[u8], Trouble> {
@@ -216,12 +208,8 @@ impl Source for Libcamera {
         let Some(camera) = &mut self.camera else {
             return Err(broken("no frame has come yet".into()));
         };
-        if !self.encoded {
-            let encoded = camera.encode(&mut self.encoder, &mut self.jpeg);
-            encoded.map_err(|error| broken(error.to_string()))?;
-            self.encoded = true;
-        }
-        Ok(&self.jpeg)
+        let developed = camera.develop(&mut self.developer);
+        developed.map_err(|error| broken(error.to_string()))
     }
 
     fn presence(&self) -> Option<BorrowedFd<'_>> {
@@ -241,27 +229,15 @@ fn given_up(cancelled: bool, silence: Duration, patience: Duration) -> Option<St
                 .into(),
         );
     }
-    (silence >= patience).then(|| {
-        format!(
-            "has given no frame for {} s: check its cable and dmesg; ending, to be started anew",
-            patience.as_secs()
-        )
-    })
+    (silence >= patience).then(|| format!("{}; ending, to be started anew", silent(patience)))
 }
 
 /// Converts a time of the sensor's clock to the wall clock. According to the documentation the stamps are from
 /// CLOCK_BOOTTIME, but most drivers use CLOCK_MONOTONIC, which is behind by the time for which the machine was
 /// suspended.
 fn wall_clock(stamp: Duration) -> SystemTime {
-    let boot = clock_gettime(ClockId::Boottime);
-    let boot = Duration::new(
-        u64::try_from(boot.tv_sec).unwrap_or(0),
-        u32::try_from(boot.tv_nsec).unwrap_or(0),
-    );
-    let ages = [monotonic(), boot].map(|clock| clock.checked_sub(stamp));
-    let age = ages.into_iter().flatten().next().unwrap_or_default();
-    let now = SystemTime::now();
-    now.checked_sub(age).unwrap_or(now)
+    let ages = [monotonic(), boottime()].map(|clock| clock.checked_sub(stamp));
+    ago(ages.into_iter().flatten().next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::picture::format::Format;
 use crate::picture::jpeg::Size;
 pub use crate::picture::mjpeg::Discarded;
 
@@ -113,10 +114,44 @@ pub struct Facts {
     pub quality: Option<u8>,
 }
 
+impl Facts {
+    /// Those of a camera that is open. `quality` is set if the frames are encoded here.
+    pub(super) fn of(format: &Format, fps: Option<f64>, quality: Option<u8>) -> Self {
+        Facts {
+            size: format.size(),
+            fps,
+            quality,
+        }
+    }
+}
+
+/// What a camera is set to, for people: `640x480 YUYV at 30 fps`.
+pub(super) fn described(format: &Format, fps: Option<f64>) -> String {
+    match fps {
+        Some(fps) => format!("{format} at {} fps", (fps * 100.0).round() / 100.0),
+        None => format.to_string(),
+    }
+}
+
+/// The number of buffers to ask a driver for: one that we hold, one that is being filled, and two that wait. They give
+/// the loop time while it works on the first, and make sure that the driver always has a buffer.
+pub(super) const BUFFERS: u32 = 4;
+
+/// The number of frames after a start that are not yet settled, for cameras that do not report when automatic exposure
+/// has settled; at low rates the deadline of the capture loop limits the wait. The number is a choice, not a
+/// measurement: no camera was available.
+pub(super) const WARM_UP: u32 = 8;
+
 /// How long to wait for the next frame of a streaming camera before it is given up: 5 s and the time of three frames.
 /// With a bad cable or a saturated bus, a camera may be streaming without delivering anything.
 pub(super) fn patience(frame: Option<Duration>) -> Duration {
     Duration::from_secs(5) + 3 * frame.unwrap_or_default()
+}
+
+/// What is wrong with a camera that has given no frame for so long.
+pub(super) fn silent(patience: Duration) -> String {
+    let secs = patience.as_secs();
+    format!("has given no frame for {secs} s: check its cable and dmesg")
 }
 
 /// Why a source delivers no frame, distinguished by what the loop has to do about it.
@@ -190,6 +225,29 @@ pub trait Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::format::{Fourcc, USUAL_SIZE};
+
+    #[test]
+    fn what_a_camera_is_set_to_is_told_to_people_and_in_the_state() {
+        let format = Format {
+            fourcc: Fourcc(*b"YUYV"),
+            width: 640,
+            height: 480,
+            stride: 1280,
+            full_range: false,
+            bt709: false,
+        };
+        let fps = Some(30_000.0 / 1001.0);
+        assert_eq!(described(&format, fps), "640x480 YUYV at 29.97 fps");
+        assert_eq!(described(&format, None), "640x480 YUYV");
+        let facts = Facts::of(&format, fps, Some(80));
+        assert_eq!((facts.size, facts.quality), (Some(USUAL_SIZE), Some(80)));
+        let huge = Format {
+            width: 1 << 16,
+            ..format
+        };
+        assert_eq!(Facts::of(&huge, None, None), Facts::default());
+    }
 
     #[test]
     fn a_kind_of_source_is_written_as_it_is_read() {

@@ -40,14 +40,13 @@ use rustix::io::Errno;
 
 use crate::capture::devices::{self, Watch, video_nodes};
 use crate::capture::settings::Settings;
-use crate::capture::source::{Captured, Discarded, Facts, Source, Trouble, patience};
+use crate::capture::source::{
+    BUFFERS, Captured, Discarded, Facts, Source, Trouble, WARM_UP, described, patience, silent,
+};
 use crate::error::{Error, Result};
-use crate::picture::encode::Encoder;
+use crate::picture::develop::{Developer, Reader};
 use crate::picture::format::Format;
-use crate::picture::jpeg::{Defect, Size};
-use crate::picture::mjpeg::Mjpeg;
-use crate::picture::pixels::Unpacker;
-use crate::time::clock::{monotonic, realtime};
+use crate::time::clock::{ago, monotonic};
 use choice::choose;
 pub use choice::{first_camera, readable_formats};
 pub use controls::{Control, Kind as ControlKind};
@@ -55,26 +54,15 @@ pub use device::{Card, Device};
 pub use format::Interval;
 use ioctl::{Buffers, Filled};
 
-/// One buffer that we hold, one that the driver fills, and two that wait: they give the loop time while it works on
-/// the first, and make sure that the driver always has a buffer.
-const BUFFERS: u32 = 4;
-
 /// With fewer than this, the driver has no buffer while we hold one.
 const FEWEST_BUFFERS: usize = 2;
-
-/// The number of frames after a start that are not yet settled. V4L2 does not report when automatic exposure has
-/// settled; at low rates the deadline of the capture loop limits the wait. The number is a choice, not a measurement:
-/// no camera was available.
-const WARM_UP: u32 = 8;
 
 /// A camera that is open and configured.
 struct Camera {
     device: Device,
     format: Format,
     fps: Option<f64>,
-    /// Present for raw formats.
-    unpacker: Option<Unpacker>,
-    mjpeg: Mjpeg,
+    reader: Reader,
     /// Present from the first start on.
     buffers: Option<Buffers>,
 }
@@ -84,7 +72,7 @@ pub struct V4l2 {
     /// The device to use; `None` stands for the first camera found.
     path: Option<PathBuf>,
     settings: Settings,
-    encoder: Encoder,
+    developer: Developer,
     watch: Option<Watch>,
     camera: Option<Camera>,
     /// Set while it streams: the time of the start or of the last frame.
@@ -95,9 +83,7 @@ pub struct V4l2 {
     failed: bool,
     /// The newest frame, in a buffer that is returned to the driver when the next one has come.
     held: Option<Filled>,
-    encoded: bool,
     since_start: u32,
-    jpeg: Vec<u8>,
 }
 
 impl V4l2 {
@@ -110,7 +96,7 @@ impl V4l2 {
         let mut source = V4l2 {
             path,
             settings,
-            encoder: Encoder::new(quality)?,
+            developer: Developer::new(quality)?,
             // Before the camera is looked for, so that it cannot appear unnoticed in between.
             watch: watch.ok(),
             camera: None,
@@ -118,9 +104,7 @@ impl V4l2 {
             began: Duration::ZERO,
             failed: false,
             held: None,
-            encoded: false,
             since_start: 0,
-            jpeg: Vec::new(),
         };
         match source.open() {
             Ok(()) => Ok(source),
@@ -139,24 +123,19 @@ impl V4l2 {
         };
         choose(&device, &self.settings)?;
         let fps = device.set_rate(self.settings.fps);
-        if let (Some(asked), Some(given)) = (self.settings.fps, fps) {
-            if (asked - given).abs() > asked / 100.0 {
-                let path = device.path().display();
-                info!(
-                    "{path} has no {asked} fps at this size and format, {given:.2} is the nearest"
-                );
-            }
-        }
+        self.settings.tell_rate(&device.path().display(), fps);
         device.set_controls(&self.settings.controls)?;
         let format = device.format()?;
-        let unpacker = Unpacker::new(&format);
-        let mjpeg = Mjpeg::new(device.path().display().to_string());
+        // The driver may have changed its mind since it was asked for one that can be read.
+        let path = device.path().display().to_string();
+        let reader = Reader::new(&format, path.clone());
+        let unread = || Error::Input(format!("{path} gave {format}, which lazycam cannot read"));
+        let reader = reader.ok_or_else(unread)?;
         self.camera = Some(Camera {
-            mjpeg,
             device,
             format,
             fps,
-            unpacker,
+            reader,
             buffers: None,
         });
         Ok(())
@@ -187,7 +166,7 @@ impl V4l2 {
         let (mut newest, mut marked) = (None, 0);
         // Only if an iteration costs next to nothing: during encoding, a camera that is faster than it says fills
         // several buffers.
-        let passed_on = |camera: &&Camera| camera.unpacker.is_none();
+        let passed_on = |camera: &&Camera| !camera.reader.encodes();
         let interval = self.camera.as_ref().filter(passed_on);
         let interval = interval.and_then(Camera::interval);
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
@@ -206,7 +185,7 @@ impl V4l2 {
                 continue;
             }
             newest = Some(filled);
-            self.encoded = false;
+            self.developer.next_frame();
             // Drivers such as v4l2loopback hand out the buffer that is still held, with a new frame in it.
             let older = self.held.replace(filled);
             if let Some(older) = older.filter(|older| older.index != filled.index) {
@@ -217,7 +196,7 @@ impl V4l2 {
             }
         }
         if let Some(camera) = &mut self.camera {
-            (0..marked).for_each(|_| camera.mjpeg.discard(Defect::Marked));
+            camera.reader.discard_marked(marked);
         }
         Ok(newest)
     }
@@ -259,17 +238,8 @@ impl Camera {
 
     fn describe(&self) -> String {
         let (path, card) = (self.device.path().display(), &self.device.card().card);
-        let Format {
-            fourcc,
-            width,
-            height,
-            ..
-        } = self.format;
-        let rate = match self.fps {
-            Some(fps) => format!(" at {} fps", (fps * 100.0).round() / 100.0),
-            None => String::new(),
-        };
-        format!("v4l2 {path} ({card}), {width}x{height} {fourcc}{rate}")
+        let set = described(&self.format, self.fps);
+        format!("v4l2 {path} ({card}), {set}")
     }
 }
 
@@ -286,19 +256,8 @@ impl Source for V4l2 {
         let Some(camera) = &self.camera else {
             return self.settings.facts();
         };
-        let size = (
-            camera.format.width.try_into(),
-            camera.format.height.try_into(),
-        );
-        let (Ok(width), Ok(height)) = size else {
-            return Facts::default();
-        };
-        let encodes = camera.unpacker.is_some();
-        Facts {
-            size: Some(Size { width, height }),
-            fps: camera.fps,
-            quality: encodes.then(|| self.encoder.quality()),
-        }
+        let quality = self.developer.quality(&camera.reader);
+        Facts::of(&camera.format, camera.fps, quality)
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {
@@ -339,10 +298,8 @@ impl Source for V4l2 {
             }
             Ok(None) if self.deadline().is_some_and(|at| at <= now) => {
                 self.failed = true;
-                let (what, patience) = (self.describe(), self.patience().as_secs());
-                Err(Trouble::Lost(format!(
-                    "{what} has given no frame for {patience} s: check its cable and dmesg"
-                )))
+                let (what, why) = (self.describe(), silent(self.patience()));
+                Err(Trouble::Lost(format!("{what} {why}")))
             }
             Ok(None) => Ok(None),
             Err(errno) => {
@@ -355,7 +312,7 @@ impl Source for V4l2 {
     }
 
     fn discarded(&mut self) -> Option<Discarded> {
-        self.camera.as_mut()?.mjpeg.discarded()
+        self.camera.as_mut()?.reader.discarded()
     }
 
     fn jpeg(&mut self) -> Result<&[u8], Trouble> {
@@ -368,18 +325,8 @@ impl Source for V4l2 {
             return Err(broken("no buffers"));
         };
         let bytes = buffers.bytes(held);
-        let Some(unpacker) = &mut camera.unpacker else {
-            let frame = camera.mjpeg.frame(bytes);
-            return frame.map_err(|defect| broken(&defect.to_string()));
-        };
-        if !self.encoded {
-            let planes = unpacker.unpack(bytes);
-            let planes = planes.ok_or_else(|| broken("a raw frame was cut short"))?;
-            let encoded = self.encoder.encode(planes, None, &mut self.jpeg);
-            encoded.map_err(|error| broken(&error.to_string()))?;
-            self.encoded = true;
-        }
-        Ok(&self.jpeg)
+        let developed = self.developer.develop(&mut camera.reader, &[bytes]);
+        developed.map_err(|error| broken(&error.to_string()))
     }
 
     fn presence(&self) -> Option<BorrowedFd<'_>> {
@@ -428,8 +375,7 @@ fn has_no_successor(frame: &Filled, interval: Option<Duration>) -> bool {
 fn wall_clock(stamp: Option<Duration>, began: Duration) -> SystemTime {
     let since_start = stamp.filter(|at| *at >= began);
     let age = since_start.map(|at| monotonic().saturating_sub(at));
-    let now = realtime();
-    now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
+    ago(age.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ impl State {
             since: parse_time(value("since")?)?,
             why: text("why"),
             source: text("source"),
-            size: value("size").and_then(parse_size),
+            size: value("size").and_then(|size| size.parse().ok()),
             fps: value("fps").and_then(|fps| {
                 let fps = fps.parse().ok();
                 fps.filter(|fps: &f64| fps.is_finite() && *fps > 0.0)
@@ -183,8 +183,8 @@ impl fmt::Display for State {
                 writeln!(f, "{key} {}", one_line(text))?;
             }
         }
-        if let Some(Size { width, height }) = self.size {
-            writeln!(f, "size {width}x{height}")?;
+        if let Some(size) = self.size {
+            writeln!(f, "size {size}")?;
         }
         if let Some(fps) = self.fps {
             writeln!(f, "fps {fps}")?;
@@ -208,12 +208,6 @@ fn one_line(text: &str) -> String {
 /// Parses seconds since 1970 with at most six decimal places.
 fn parse_time(text: &str) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Seconds::parse(text)?.0)
-}
-
-fn parse_size(text: &str) -> Option<Size> {
-    let (width, height) = text.split_once('x')?;
-    let (width, height) = (width.parse().ok()?, height.parse().ok()?);
-    (width > 0 && height > 0).then_some(Size { width, height })
 }
 
 /// Finds out whether some process holds the lock of a frame directory.

@@ -4,6 +4,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::picture::jpeg::Size;
+
+/// The size to ask a camera for when none is given, and to draw what has no size: every camera has it or something
+/// close to it.
+pub const USUAL_SIZE: Size = Size {
+    width: 640,
+    height: 480,
+};
+
 /// A pixel format: four characters, as in the kernel's header.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fourcc(pub [u8; 4]);
@@ -113,6 +122,22 @@ pub struct Format {
     /// Whether YUV uses the matrix of BT.709 instead of that of BT.601. If the driver leaves this open, it is decided
     /// as by V4L2_MAP_YCBCR_ENC_DEFAULT.
     pub bt709: bool,
+}
+
+impl Format {
+    /// The size of its pictures; `None` if no JPEG can have it.
+    pub fn size(&self) -> Option<Size> {
+        Some(Size {
+            width: self.width.try_into().ok()?,
+            height: self.height.try_into().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{} {}", self.width, self.height, self.fourcc)
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub(crate) mod sample;
 
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use header::Header;
 use marker::{Segment, Segments};
@@ -31,6 +32,18 @@ pub struct Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl FromStr for Size {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let sides = text.split_once('x').and_then(|(width, height)| {
+            let (width, height) = (width.parse().ok()?, height.parse().ok()?);
+            (width > 0 && height > 0).then_some(Size { width, height })
+        });
+        sides.ok_or(())
     }
 }
 

@@ -37,6 +37,17 @@ pub struct Moment {
     pub monotonic: Duration,
 }
 
+/// CLOCK_BOOTTIME: like [`monotonic`], but it goes on while the machine is suspended.
+pub fn boottime() -> Duration {
+    since_start_of(ClockId::Boottime)
+}
+
+/// The wall clock's time `age` ago.
+pub fn ago(age: Duration) -> SystemTime {
+    let now = realtime();
+    now.checked_sub(age).unwrap_or(now)
+}
+
 /// The time since 1970 in whole microseconds, as in `X-Timestamp` and `after=`.
 pub fn unix_time(time: SystemTime) -> Duration {
     let since = time
@@ -110,5 +121,14 @@ mod tests {
     fn a_time_before_1970_is_written_as_1970() {
         let before = UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(Seconds::since_1970(before).to_string(), "0.000000");
+    }
+
+    #[test]
+    fn the_wall_clock_is_known_of_every_age_that_there_can_be() {
+        let (before, hour) = (SystemTime::now(), Duration::from_secs(3600));
+        let then = ago(hour);
+        assert!(then + hour >= before && then + hour <= SystemTime::now());
+        assert!(ago(Duration::MAX) >= before);
+        assert!(monotonic() <= boottime());
     }
 }

@@ -22,13 +22,10 @@ use super::configure::{choose, longest_frame, reader, start_controls};
 use super::controls;
 use super::find::{find, manager, model, refused};
 use crate::capture::settings::Settings;
-use crate::capture::source::{CameraName, Facts};
+use crate::capture::source::{CameraName, Facts, described};
 use crate::error::{Context, Error, Result};
-use crate::picture::encode::Encoder;
+use crate::picture::develop::{Developer, Reader};
 use crate::picture::format::Format;
-use crate::picture::jpeg::Size;
-use crate::picture::mjpeg::Mjpeg;
-use crate::picture::pixels::Unpacker;
 
 type Buffer = MemoryMappedFrameBuffer<FrameBuffer>;
 
@@ -45,8 +42,7 @@ pub(super) struct Camera {
     /// Passed to every start.
     controls: UniquePtr<ControlList>,
     stream: Stream,
-    unpacker: Option<Unpacker>,
-    mjpeg: Mjpeg,
+    pub(super) reader: Reader,
     format: Format,
     fps: Option<f64>,
     description: String,
@@ -89,10 +85,10 @@ impl Camera {
         let mut config = choose(&camera, settings, orientation)?;
         let configured = camera.configure(&mut config);
         configured.map_err(|error| refused("configure", &id, &error))?;
-        let (controls, fps) = start_controls(&camera, settings.fps, &assignments)?;
+        let (controls, fps) = start_controls(&camera, settings, &assignments)?;
         let stream = config.get(0).and_then(|stream| stream.stream());
         let stream = stream.ok_or_else(|| Error::Input(format!("camera {id} has no stream")))?;
-        let (format, unpacker) = reader(&config)?;
+        let (format, reader) = reader(&config, &id)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let bell = Arc::new(bell.doing(|| "create an eventfd".into())?);
         let (gone, completed) = connect(&mut camera, &bell);
@@ -104,8 +100,7 @@ impl Camera {
             completed,
             controls,
             stream,
-            unpacker,
-            mjpeg: Mjpeg::new(id.clone()),
+            reader,
             description: describe(&camera, &format, fps),
             longest_frame: longest_frame(fps, &assignments),
             format,
@@ -121,17 +116,9 @@ impl Camera {
         self.description.clone()
     }
 
-    pub(super) fn facts(&self, encoder: &Encoder) -> Facts {
-        let size = (self.format.width.try_into(), self.format.height.try_into());
-        let (Ok(width), Ok(height)) = size else {
-            return Facts::default();
-        };
-        let encodes = self.unpacker.is_some();
-        Facts {
-            size: Some(Size { width, height }),
-            fps: self.fps,
-            quality: encodes.then(|| encoder.quality()),
-        }
+    pub(super) fn facts(&self, developer: &Developer) -> Facts {
+        let quality = developer.quality(&self.reader);
+        Facts::of(&self.format, self.fps, quality)
     }
 
     /// The longest time that a frame may take with the requested settings.
@@ -231,45 +218,23 @@ impl Camera {
         Ok(got)
     }
 
-    /// What is known about its MJPEG, and the count of frames without a picture.
-    pub(super) fn mjpeg(&mut self) -> &mut Mjpeg {
-        &mut self.mjpeg
-    }
-
     /// The JPEG of the frame that is kept.
-    pub(super) fn encode(&mut self, encoder: &mut Encoder, jpeg: &mut Vec<u8>) -> Result<()> {
-        let short = || Error::Input("a frame was cut short".into());
-        let buffer = self
-            .held
-            .as_ref()
-            .and_then(|request| request.buffer::<Buffer>(&self.stream));
+    pub(super) fn develop<'a>(&'a mut self, developer: &'a mut Developer) -> Result<&'a [u8]> {
+        let kept = self.held.as_ref();
+        let buffer = kept.and_then(|request| request.buffer::<Buffer>(&self.stream));
         let buffer = buffer.ok_or_else(|| Error::Input("no frame has come yet".into()))?;
-        let metadata = buffer.metadata().ok_or_else(short)?;
-        // A mapping covers its whole memory, which may be longer than the picture.
-        let used = metadata.planes();
-        let cut = |(i, bytes): (usize, &'_ [u8])| {
-            let used = used.get(i).map_or(0, |plane| plane.bytes_used as usize);
-            used.min(bytes.len())
-        };
-        let mut planes = buffer.data();
-        let lengths: Vec<usize> = planes.iter().copied().enumerate().map(cut).collect();
-        for (plane, length) in planes.iter_mut().zip(lengths) {
-            *plane = &plane[..length];
-        }
-        let Some(unpacker) = &mut self.unpacker else {
-            let bytes = planes.first().copied().unwrap_or_default();
-            let frame = self.mjpeg.frame(bytes);
-            let frame = frame.map_err(|defect| Error::Input(defect.to_string()))?;
-            jpeg.clear();
-            jpeg.extend_from_slice(frame);
-            return Ok(());
-        };
-        let planes = match planes[..] {
-            [bytes] => unpacker.unpack(bytes),
-            _ => unpacker.unpack_planes(&planes),
-        };
-        encoder.encode(planes.ok_or_else(short)?, None, jpeg)
+        developer.develop(&mut self.reader, &planes(buffer))
     }
+}
+
+/// The bytes of a frame, plane by plane. A mapping covers its whole memory, which may be longer than the picture.
+fn planes<'a>(buffer: &'a Buffer) -> Vec<&'a [u8]> {
+    let metadata = buffer.metadata();
+    let used = metadata.map(|metadata| metadata.planes());
+    let used = |i: usize| Some(used.as_ref()?.get(i)?.bytes_used as usize);
+    let planes = buffer.data().into_iter().enumerate();
+    let cut = |(i, bytes): (usize, &'a [u8])| &bytes[..used(i).unwrap_or(0).min(bytes.len())];
+    planes.map(cut).collect()
 }
 
 impl AsFd for Camera {
@@ -348,18 +313,7 @@ fn requests(camera: &mut ActiveCamera<'static>, stream: &Stream, id: &str) -> Re
 }
 
 fn describe(camera: &Found<'_>, format: &Format, fps: Option<f64>) -> String {
-    let Format {
-        fourcc,
-        width,
-        height,
-        ..
-    } = format;
-    let rate = fps.map_or(String::new(), |fps| {
-        format!(" at {} fps", (fps * 100.0).round() / 100.0)
-    });
-    format!(
-        "libcamera {} ({}), {width}x{height} {fourcc}{rate}",
-        camera.id(),
-        model(camera)
-    )
+    let set = described(format, fps);
+    let (id, model) = (camera.id(), model(camera));
+    format!("libcamera {id} ({model}), {set}")
 }

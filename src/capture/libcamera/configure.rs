@@ -17,15 +17,10 @@ use log::info;
 
 use super::{controls, formats};
 use crate::capture::settings::{Assignment, Settings};
+use crate::capture::source::BUFFERS;
 use crate::error::{Error, Result};
-use crate::picture::format::{Format, Fourcc, Sizes};
-use crate::picture::pixels::Unpacker;
-
-/// One buffer that we hold, one that is being filled, and two that wait, as in the source `v4l2`.
-const BUFFERS: u32 = 4;
-
-/// The size to ask for when none is given.
-const USUAL_SIZE: (u32, u32) = (640, 480);
+use crate::picture::develop::Reader;
+use crate::picture::format::{Format, Sizes};
 
 /// The purposes for which a stream can be configured. A Raspberry Pi answers the first one with YUV 4:2:0; other
 /// platforms support only some of them.
@@ -48,35 +43,15 @@ pub(super) fn choose(
     if let Some(wanted) = settings.format {
         candidates.retain(|(_, code)| *code == wanted);
     }
+    let name = format!("camera {id}");
     if candidates.is_empty() {
-        let what = settings
-            .format
-            .map_or("format".into(), |wanted| format!("format {wanted}"));
-        let has = offered
-            .iter()
-            .map(PixelFormat::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
-        let known = formats::known();
-        let message = format!(
-            "camera {id} has no {what} that lazycam can read: it has {has}; lazycam reads {known}"
-        );
-        return Err(Error::Usage(message));
+        let offered: Vec<_> = offered.iter().map(PixelFormat::to_string).collect();
+        return Err(Error::Usage(settings.no_format(&name, &offered)));
     }
-    let wanted = settings
-        .size
-        .map(|(width, height)| (u32::from(width), u32::from(height)));
+    let size = settings.size_to_ask_for();
     for &(format, _) in &candidates {
-        let given = negotiate(
-            &mut config,
-            format,
-            wanted.unwrap_or(USUAL_SIZE),
-            orientation,
-        );
-        let Some((width, height)) = given else {
-            continue;
-        };
-        if wanted.is_some_and(|wanted| wanted != (width, height)) {
+        let given = negotiate(&mut config, format, size, orientation);
+        if !given.is_some_and(|given| settings.takes_size(given)) {
             continue;
         }
         if orientation.is_some_and(|orientation| config.orientation() != orientation) {
@@ -87,14 +62,9 @@ pub(super) fn choose(
         }
         return Ok(config);
     }
-    let (width, height) = wanted.unwrap_or(USUAL_SIZE);
-    let sizes = candidates
-        .iter()
-        .map(|&(format, code)| format!("{code}: {}", sizes(&mut config, format)));
-    let sizes = sizes.collect::<Vec<_>>().join("; ");
-    Err(Error::Usage(format!(
-        "camera {id} has no pictures of {width}x{height}; it has {sizes}"
-    )))
+    let formats = candidates.into_iter();
+    let formats = formats.map(|(format, code)| (code, Some(sizes(&mut config, format))));
+    Err(Error::Usage(settings.no_size(&name, formats)))
 }
 
 pub(super) fn generated(camera: &Found<'_>) -> Result<CameraConfiguration> {
@@ -141,7 +111,8 @@ fn negotiate(
 }
 
 /// How to read the frames of a configuration. The values are read back because libcamera pads lines.
-pub(super) fn reader(config: &CameraConfiguration) -> Result<(Format, Option<Unpacker>)> {
+/// `id` is that of the camera.
+pub(super) fn reader(config: &CameraConfiguration, id: &str) -> Result<(Format, Reader)> {
     let unread = || Error::Input("libcamera gave a format that was not asked for".into());
     let stream = config.get(0).ok_or_else(unread)?;
     let Size { width, height } = stream.get_size();
@@ -154,17 +125,14 @@ pub(super) fn reader(config: &CameraConfiguration) -> Result<(Format, Option<Unp
         full_range: space.is_some_and(|space| space.range == Range::Full),
         bt709: space.is_some_and(|space| space.ycbcr_encoding == YcbcrEncoding::Rec709),
     };
-    let unpacker = Unpacker::new(&format);
-    if unpacker.is_none() && format.fourcc != Fourcc(*b"MJPG") {
-        return Err(unread());
-    }
-    Ok((format, unpacker))
+    let reader = Reader::new(&format, id.to_owned()).ok_or_else(unread)?;
+    Ok((format, reader))
 }
 
 /// The controls that every start is given, and the number of frames per second that they set.
 pub(super) fn start_controls(
     camera: &Found<'_>,
-    fps: Option<f64>,
+    settings: &Settings,
     assignments: &[Assignment],
 ) -> Result<(UniquePtr<ControlList>, Option<f64>)> {
     let id = camera.id();
@@ -178,7 +146,7 @@ pub(super) fn start_controls(
         // The only possible failure is a value that cannot be converted.
         let _ = list.set_raw(control, value);
     }
-    let Some(fps) = fps else {
+    let Some(fps) = settings.fps else {
         return Ok((list, None));
     };
     let Some((shortest, longest)) = controls::frame_durations(&known) else {
@@ -187,9 +155,7 @@ pub(super) fn start_controls(
     };
     let micros = ((1e6 / fps).round() as i64).clamp(shortest, longest);
     let given = 1e6 / micros as f64;
-    if (given - fps).abs() > fps / 100.0 {
-        info!("camera {id} has no {fps} fps at this size, {given:.2} is the nearest");
-    }
+    settings.tell_rate(&format_args!("camera {id}"), Some(given));
     let _ = list.set_raw(ControlId::FrameDurationLimits.id(), [micros, micros].into());
     Ok((list, Some(given)))
 }

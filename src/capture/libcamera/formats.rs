@@ -38,12 +38,6 @@ pub(super) fn readable(offered: &[PixelFormat]) -> Vec<(PixelFormat, Fourcc)> {
     KNOWN.iter().filter_map(find).collect()
 }
 
-/// All formats that lazycam can read, for people.
-pub(super) fn known() -> String {
-    let codes = KNOWN.iter().map(|(_, code)| Fourcc(*code).to_string());
-    codes.collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,11 +4,9 @@ use super::device::Device;
 use crate::capture::devices::video_nodes;
 use crate::capture::settings::Settings;
 use crate::error::{Error, Result};
+use crate::picture::develop::Reader;
 use crate::picture::format::Fourcc;
-use crate::picture::pixels::{PREFERENCE, Pixels, Unpacker};
-
-/// The size to ask for when none is given: every camera has it or something close to it.
-const USUAL_SIZE: (u32, u32) = (640, 480);
+use crate::picture::pixels::PREFERENCE;
 
 /// The first camera that can be used. Those on USB come first, because on boards with a camera port, that port's
 /// nodes have the low numbers.
@@ -64,64 +62,41 @@ pub(super) fn choose(device: &Device, settings: &Settings) -> Result<()> {
         candidates.retain(|fourcc| *fourcc == wanted);
     }
     if candidates.is_empty() {
-        return Err(Error::Usage(no_format(device, settings.format)));
+        return Err(Error::Usage(no_format(device, settings)));
     }
-    let Some((width, height)) = settings.size else {
-        return set(device, candidates[0], USUAL_SIZE);
-    };
-    let size = (u32::from(width), u32::from(height));
+    let size = settings.size_to_ask_for();
+    if settings.size.is_none() {
+        return set(device, candidates[0], size);
+    }
     for &fourcc in &candidates {
         let given = device.try_format(fourcc, size)?;
-        if (given.fourcc, given.width, given.height) == (fourcc, size.0, size.1) {
+        if given.fourcc == fourcc && settings.takes_size((given.width, given.height)) {
             return set(device, fourcc, size);
         }
     }
-    Err(Error::Usage(no_size(device, size, &candidates)))
+    let formats = candidates.into_iter();
+    let formats = formats.map(|fourcc| (fourcc, device.sizes(fourcc)));
+    Err(Error::Usage(settings.no_size(&path, formats)))
 }
 
 fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<()> {
     let given = device.set_format(fourcc, size)?;
-    let readable = given.fourcc == fourcc
-        && (Pixels::of(fourcc) == Some(Pixels::Jpeg) || Unpacker::new(&given).is_some());
-    if readable {
+    if given.fourcc == fourcc && Reader::reads(&given) {
         return Ok(());
     }
-    let (path, width, height) = (device.path().display(), given.width, given.height);
-    let message = format!(
-        "{path} gave {width}x{height} {} when asked for {fourcc}",
-        given.fourcc
-    );
+    let path = device.path().display();
+    let message = format!("{path} gave {given} when asked for {fourcc}");
     Err(Error::Input(message))
 }
 
-fn no_format(device: &Device, wanted: Option<Fourcc>) -> String {
-    let list = |formats: Vec<Fourcc>| match formats.is_empty() {
-        true => "none".into(),
-        false => {
-            let names: Vec<_> = formats.iter().map(Fourcc::to_string).collect();
-            names.join(", ")
+fn no_format(device: &Device, settings: &Settings) -> String {
+    let offered: Vec<_> = device.formats().iter().map(Fourcc::to_string).collect();
+    let (path, card) = (device.path().display(), &device.card().card);
+    match settings.format {
+        Some(_) => settings.no_format(&path, &offered),
+        None => {
+            let told = settings.no_format(&format_args!("{path} ({card})"), &offered);
+            format!("{told}. Cameras with raw sensor data go through libcamera")
         }
-    };
-    let (path, offered) = (device.path().display(), list(device.formats()));
-    let known = list(PREFERENCE.iter().map(|(fourcc, _)| *fourcc).collect());
-    match wanted {
-        Some(wanted) => format!(
-            "{path} has no format {wanted} that lazycam can read: it has {offered}; lazycam reads {known}"
-        ),
-        None => format!(
-            "{path} ({}) has no format that lazycam can read: it has {offered}; lazycam reads {known}. \
-             Cameras with raw sensor data go through libcamera",
-            device.card().card
-        ),
     }
-}
-
-fn no_size(device: &Device, (width, height): (u32, u32), candidates: &[Fourcc]) -> String {
-    let sizes = candidates.iter().map(|&fourcc| match device.sizes(fourcc) {
-        Some(sizes) => format!("{fourcc}: {sizes}"),
-        None => format!("{fourcc}: not told"),
-    });
-    let path = device.path().display();
-    let sizes = sizes.collect::<Vec<_>>().join("; ");
-    format!("{path} has no pictures of {width}x{height}; it has {sizes}")
 }

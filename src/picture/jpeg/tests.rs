@@ -109,3 +109,16 @@ fn pictures_in_application_data_and_comments_are_found_and_nothing_else_is() {
     assert_eq!(hidden_pictures(&whole()).count(), 0);
     assert_eq!(hidden_pictures(&bytes[..12]).count(), 0);
 }
+
+#[test]
+fn a_size_is_read_as_it_is_written() {
+    let size = Size {
+        width: 64,
+        height: 48,
+    };
+    assert_eq!("64x48".parse(), Ok(size));
+    assert_eq!(size.to_string(), "64x48");
+    for bad in ["64", "64x", "0x48", "64x0", "64x48x1", "65536x1", "-1x1"] {
+        assert!(bad.parse::<Size>().is_err(), "{bad}");
+    }
+}

@@ -22,15 +22,10 @@ use crate::frames::frame::Frame;
 use crate::logging::Brake;
 use crate::picture::canvas::{Area, Canvas, Colour, GLYPH};
 use crate::picture::encode::Encoder;
+use crate::picture::format::USUAL_SIZE;
 use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::Finding;
 use crate::server::shot::Shot;
-
-/// The size for a camera of which no picture was seen.
-const USUAL_SIZE: Size = Size {
-    width: 640,
-    height: 480,
-};
 
 /// The largest number of pixels that is drawn; every two of them take 3 bytes of memory. The frames of a foreign
 /// producer may claim any size. If a stream is larger, the picture has a half of its size, a third, and so on: scaled

@@ -1,0 +1,208 @@
+//! A camera's buffer becomes a JPEG: raw pixels are unpacked and encoded, and of what is called MJPEG the
+//! frame is taken out, mostly without being copied. This is the same for every interface that hands out buffers
+//! (V4L2, libcamera).
+//!
+//! Nothing is done before somebody asks for the JPEG, and a raw frame that is asked for twice is encoded once.
+
+use crate::error::{Error, Result};
+use crate::picture::encode::Encoder;
+use crate::picture::format::Format;
+use crate::picture::jpeg::Defect;
+use crate::picture::mjpeg::{Discarded, Mjpeg};
+use crate::picture::pixels::{Pixels, Unpacker};
+
+/// How the frames of one camera are read, and the count of those without a picture.
+pub(crate) struct Reader {
+    /// Present for raw formats.
+    unpacker: Option<Unpacker>,
+    mjpeg: Mjpeg,
+}
+
+impl Reader {
+    /// For frames of `format`; `None` if it is one that lazycam cannot read, or if a JPEG cannot have that size.
+    /// `name` is the camera's, for the log.
+    pub(crate) fn new(format: &Format, name: String) -> Option<Self> {
+        Some(Reader {
+            unpacker: match Pixels::of(format.fourcc)? {
+                Pixels::Jpeg => None,
+                _ => Some(Unpacker::new(format)?),
+            },
+            mjpeg: Mjpeg::new(name),
+        })
+    }
+
+    /// Whether there is a reader for frames of `format`.
+    pub(crate) fn reads(format: &Format) -> bool {
+        Reader::new(format, String::new()).is_some()
+    }
+
+    /// Whether the frames have to be encoded.
+    pub(crate) fn encodes(&self) -> bool {
+        self.unpacker.is_some()
+    }
+
+    /// Counts frames that the driver has marked as broken.
+    pub(crate) fn discard_marked(&mut self, count: u32) {
+        for _ in 0..count {
+            self.mjpeg.discard(Defect::Marked);
+        }
+    }
+
+    /// What was thrown away since the last call, beside frames for which [`Developer::develop`] gave an error.
+    pub(crate) fn discarded(&mut self) -> Option<Discarded> {
+        self.mjpeg.discarded()
+    }
+}
+
+/// Makes JPEGs of a camera's newest frame. It reuses its memory for each frame.
+pub(crate) struct Developer {
+    encoder: Encoder,
+    jpeg: Vec<u8>,
+    /// Whether `jpeg` is the newest frame.
+    encoded: bool,
+}
+
+impl Developer {
+    /// `quality` is that of [`Encoder::new`].
+    pub(crate) fn new(quality: u8) -> Result<Self> {
+        Ok(Developer {
+            encoder: Encoder::new(quality)?,
+            jpeg: Vec::new(),
+            encoded: false,
+        })
+    }
+
+    /// The JPEG quality of what comes out, if it is chosen here.
+    pub(crate) fn quality(&self, reader: &Reader) -> Option<u8> {
+        reader.encodes().then(|| self.encoder.quality())
+    }
+
+    /// From now on, [`Developer::develop`] is given another frame than before.
+    pub(crate) fn next_frame(&mut self) {
+        self.encoded = false;
+    }
+
+    /// The JPEG of the newest frame, which `planes` contains. A single one is the whole frame, with its planes one
+    /// after another if it has several. An error says what is wrong with the frame.
+    pub(crate) fn develop<'a>(
+        &'a mut self,
+        reader: &'a mut Reader,
+        planes: &[&'a [u8]],
+    ) -> Result<&'a [u8]> {
+        let Some(unpacker) = &mut reader.unpacker else {
+            let bytes = planes.first().copied().unwrap_or_default();
+            let frame = reader.mjpeg.frame(bytes);
+            return frame.map_err(|defect| Error::Input(defect.to_string()));
+        };
+        if !self.encoded {
+            let unpacked = match *planes {
+                [bytes] => unpacker.unpack(bytes),
+                _ => unpacker.unpack_planes(planes),
+            };
+            let short = || Error::Input("a raw frame was cut short".into());
+            let unpacked = unpacked.ok_or_else(short)?;
+            self.encoder.encode(unpacked, None, &mut self.jpeg)?;
+            self.encoded = true;
+        }
+        Ok(&self.jpeg)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::format::Fourcc;
+    use crate::picture::jpeg::{self, Size};
+
+    fn format(code: &[u8; 4]) -> Format {
+        Format {
+            fourcc: Fourcc(*code),
+            width: 16,
+            height: 8,
+            stride: 16,
+            full_range: true,
+            bt709: false,
+        }
+    }
+
+    fn reader(code: &[u8; 4]) -> Reader {
+        Reader::new(&format(code), "a camera".into()).unwrap()
+    }
+
+    const SIZE: Size = Size {
+        width: 16,
+        height: 8,
+    };
+
+    #[test]
+    fn a_jpeg_with_padding_goes_out_where_it_lies() {
+        let (mut developer, mut grey) = (Developer::new(80).unwrap(), reader(b"GREY"));
+        let whole = developer.develop(&mut grey, &[&[128; 16 * 8]]);
+        let whole = whole.unwrap().to_vec();
+        let buffer = [&whole[..], &[0; 100]].concat();
+        let mut jpegs = reader(b"MJPG");
+        let jpeg = developer.develop(&mut jpegs, &[&buffer]).unwrap();
+        assert_eq!(jpeg.as_ptr_range(), buffer[..whole.len()].as_ptr_range());
+    }
+
+    #[test]
+    fn a_raw_frame_is_encoded_once() {
+        let (mut developer, mut reader) = (Developer::new(80).unwrap(), reader(b"GREY"));
+        let (dark, bright) = ([0; 16 * 8], [255; 16 * 8]);
+        let first = developer.develop(&mut reader, &[&dark]).unwrap().to_vec();
+        assert_eq!(jpeg::check(&first), Ok(SIZE));
+        // Other bytes would be another frame, and nothing has said so.
+        let again = developer.develop(&mut reader, &[&bright]).unwrap();
+        assert_eq!(again, first);
+        developer.next_frame();
+        let other = developer.develop(&mut reader, &[&bright]).unwrap();
+        assert_eq!(jpeg::check(other), Ok(SIZE));
+        assert_ne!(other, first);
+    }
+
+    #[test]
+    fn planes_may_follow_one_another_or_lie_apart() {
+        let nv12: Vec<u8> = (0..16 * 12).map(|n| (n * 5) as u8).collect();
+        let (y, chroma) = nv12.split_at(16 * 8);
+        let jpeg = |planes: &[&[u8]]| {
+            let (mut developer, mut reader) = (Developer::new(80).unwrap(), reader(b"NV12"));
+            developer.develop(&mut reader, planes).unwrap().to_vec()
+        };
+        assert_eq!(jpeg(&[&nv12]), jpeg(&[y, chroma]));
+    }
+
+    #[test]
+    fn frames_that_the_driver_marked_are_counted() {
+        let mut reader = reader(b"GREY");
+        assert_eq!(reader.discarded(), None);
+        reader.discard_marked(2);
+        let discarded = reader.discarded().unwrap();
+        assert_eq!(discarded.count, 2);
+        assert!(discarded.why.starts_with("a camera: "), "{}", discarded.why);
+        assert_eq!(reader.discarded(), None);
+    }
+
+    #[test]
+    fn a_frame_that_was_cut_short_is_an_error_and_the_next_one_is_not() {
+        let (mut developer, mut raw) = (Developer::new(80).unwrap(), reader(b"GREY"));
+        let short = developer.develop(&mut raw, &[&[0; 16 * 7]]);
+        assert_eq!(short.unwrap_err().to_string(), "a raw frame was cut short");
+        assert!(developer.develop(&mut raw, &[&[0; 16 * 8]]).is_ok());
+        let mut jpegs = reader(b"MJPG");
+        assert!(developer.develop(&mut jpegs, &[&[0xFF, 0xD8]]).is_err());
+        assert!(developer.develop(&mut jpegs, &[]).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_no_reader_and_a_quality_is_only_known_of_what_is_encoded() {
+        assert!(Reader::reads(&format(b"MJPG")) && !Reader::reads(&format(b"H264")));
+        let wide = Format {
+            width: 1 << 16,
+            ..format(b"GREY")
+        };
+        assert!(!Reader::reads(&wide));
+        let developer = Developer::new(70).unwrap();
+        assert_eq!(developer.quality(&reader(b"GREY")), Some(70));
+        assert_eq!(developer.quality(&reader(b"MJPG")), None);
+    }
+}
