@@ -8,6 +8,7 @@ pub mod camera;
 pub(in crate::server) mod condition;
 mod intervals;
 mod notice;
+mod patience;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -118,12 +119,12 @@ impl Cameras {
         match change {
             Change::Frame => camera.frame_arrived(turn.now),
             Change::Written => camera.written_in_place(turn.now),
-            Change::State => camera.state_changed(),
+            Change::State => camera.state_changed(turn.now),
             Change::Returned | Change::Gone => {
                 debug!("{}: {change:?}", camera.dir().display());
                 match change {
                     Change::Gone => camera.gone(),
-                    _ => camera.returned(),
+                    _ => camera.returned(turn.now),
                 }
             }
         }
@@ -211,7 +212,7 @@ impl Cameras {
         if let Some(kept) = self.list.get_mut(number) {
             kept.followed = Some(followed);
             if is_watched {
-                kept.camera.returned();
+                kept.camera.returned(turn.now);
             }
             self.tell_change(number, "is back", turn);
         } else {

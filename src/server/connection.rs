@@ -7,7 +7,7 @@
 //!                  │                                                 ▲                      ▲
 //!                  ├──(who?)──► Trial ──right──► Request, ──wrong, later──► Reply
 //!                  │
-//!                  ├──(/snapshot)──► Snapshot ──frame or deadline────┘                      │
+//!                  ├──(/snapshot)──► Snapshot ──frame or refusal─────┘                      │
 //!                  │                                                                        │
 //!                  └──(/stream)────► Stream ──frame──► (sending) ──sent──► (waiting) ──end──┘
 //! ```
@@ -23,6 +23,7 @@
 
 mod answer;
 pub mod outbox;
+mod poller;
 mod requests;
 mod state;
 mod stream;
@@ -32,6 +33,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use self::outbox::{Outbox, Output};
+use self::poller::Poller;
 use self::state::State;
 use crate::server::http::exchange::Exchange;
 use crate::server::http::request::MAX_HEAD;
@@ -54,6 +56,8 @@ pub struct Connection<F> {
     proved: bool,
     /// What the reply to the current request has to observe, or to the last one if there is none.
     exchange: Exchange,
+    /// How it asks for snapshots, if it does.
+    poller: Option<Box<Poller>>,
 }
 
 impl<F> Connection<F> {
@@ -68,6 +72,7 @@ impl<F> Connection<F> {
             guarded: false,
             proved: false,
             exchange: Exchange::default(),
+            poller: None,
         }
     }
 
@@ -162,6 +167,9 @@ impl<F> Connection<F> {
         if !self.out.is_empty() {
             return;
         }
+        if let Some(poller) = &mut self.poller {
+            poller.all_taken(lent.now);
+        }
         match &mut self.state {
             State::Reply
                 if !self.exchange.is_last() && (!self.half_closed || !self.input.is_empty()) =>
@@ -191,11 +199,14 @@ impl<F> Connection<F> {
                 Some(*since + settings.idle_timeout)
             }
             State::Request { since } => Some(*since + settings.head_timeout),
-            State::Snapshot(snapshot) => Some(snapshot.since + settings.snapshot_timeout),
             State::Trial(trial) => Some(trial.refuse_at),
             State::Stream(stream) if self.out.is_empty() => Some(stream.repeat_at),
             State::Drain { since } => Some(*since + settings.drain_timeout),
-            State::Stream(_) | State::Report(_) | State::Reply | State::Closed(_) => None,
+            State::Stream(_)
+            | State::Snapshot(_)
+            | State::Report(_)
+            | State::Reply
+            | State::Closed(_) => None,
         }
     }
 
@@ -210,12 +221,13 @@ impl<F> Connection<F> {
                 self.exchange = Exchange::with_fragment(&self.input, &lent.settings.origins);
                 self.refuse(Status::RequestTimeout, lent);
             }
-            State::Snapshot(_) => self.refuse(Status::Unavailable, lent),
             State::Trial(_) => self.send_away(lent),
             State::Drain { .. } => self.close(CloseReason::Done),
-            State::Stream(_) | State::Report(_) | State::Reply | State::Closed(_) => {
-                return false;
-            }
+            State::Stream(_)
+            | State::Snapshot(_)
+            | State::Report(_)
+            | State::Reply
+            | State::Closed(_) => return false,
         }
         true
     }

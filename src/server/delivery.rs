@@ -149,6 +149,12 @@ impl Delivery {
                 begin(client, shot, begun, turn);
                 true
             }
+            Choice::Refuse(why, picture) => {
+                client.decide_at = None;
+                let lent = &mut turn.lend();
+                client.connection.give_refusal(&why, picture, lent);
+                true
+            }
             Choice::Later(at) => {
                 client.connection.give_nothing(at, &turn.lend());
                 client.decide_at = at;

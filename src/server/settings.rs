@@ -11,8 +11,6 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// For the first byte of a request; after that the connection is closed without an answer.
     pub idle_timeout: Duration,
-    /// If there is no frame for a snapshot by then, the answer is 503.
-    pub snapshot_timeout: Duration,
     /// A stream that was sent nothing for this long gets its last frame again. Clients give up after 10 s.
     pub repeat_after: Duration,
     /// A stream that has had nothing at all for this long is told the reason, if the camera cannot deliver a frame.
@@ -29,7 +27,6 @@ impl Default for Settings {
         Settings {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15),
-            snapshot_timeout: Duration::from_millis(1500),
             repeat_after: Duration::from_secs(5),
             patience: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(2),

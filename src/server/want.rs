@@ -26,6 +26,8 @@ pub struct Terms {
     pub max_age: Option<Duration>,
     /// `after=`: not the frame with this `X-Timestamp`, but a later one.
     pub after: Option<Duration>,
+    /// `timeout=` in seconds: how long to wait for such a frame.
+    pub timeout: Option<Duration>,
     /// `wake=0`: the frame that a viewer took last, however old it is. The camera is not asked for another.
     pub last_taken: bool,
 }
@@ -54,6 +56,10 @@ pub enum Want {
         since: Instant,
         /// Which frames are acceptable.
         terms: Terms,
+        /// The number of the frame that this client was given before on the same connection.
+        have: Option<u64>,
+        /// For how long the answer can be held back for a fresher frame without costing the client its rate.
+        slack: Duration,
     },
 }
 

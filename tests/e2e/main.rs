@@ -22,6 +22,7 @@ mod rfc9112;
 mod run;
 mod sandbox;
 mod several_cameras;
+mod slow_cameras;
 mod snapshot;
 mod sockets;
 mod state;

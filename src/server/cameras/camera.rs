@@ -23,6 +23,7 @@ use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::{Condition, Finding};
 use crate::server::cameras::intervals::Intervals;
 use crate::server::cameras::notice::Notices;
+use crate::server::cameras::patience::Patience;
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
 
@@ -52,6 +53,7 @@ pub struct Camera {
     last: Option<(FileId, u64)>,
     asked: Option<Instant>,
     intervals: Intervals,
+    patience: Patience,
     complaint: Brake,
     condition: Condition,
     notices: Notices,
@@ -95,6 +97,7 @@ impl Camera {
             last: None,
             asked: None,
             intervals: Intervals::new(),
+            patience: Patience::default(),
             complaint: Brake::new(Duration::from_secs(10)),
         }
     }
@@ -121,7 +124,9 @@ impl Camera {
         } else {
             self.arrived = Some(now);
         }
-        self.condition.arrived(now);
+        if let Some(took) = self.condition.arrived(now) {
+            self.patience.learn(took);
+        }
     }
 
     /// The file that readers open was written to, instead of being replaced.
@@ -135,8 +140,8 @@ impl Camera {
     }
 
     /// The producer reported a new state.
-    pub fn state_changed(&mut self) {
-        self.condition.read(&self.dir);
+    pub fn state_changed(&mut self, now: Instant) {
+        self.condition.read(&self.dir, now);
         if self.condition.is_lost() {
             // Any frame that is there is from before the loss.
             self.look_again();
@@ -145,9 +150,9 @@ impl Camera {
     }
 
     /// The directory exists and is watched, possibly in place of an earlier one.
-    pub fn returned(&mut self) {
+    pub fn returned(&mut self, now: Instant) {
         self.watched = true;
-        self.condition.read(&self.dir);
+        self.condition.read(&self.dir, now);
         self.look_again();
         self.lost_at = self.number;
     }

@@ -70,6 +70,8 @@ pub(in crate::server) struct Condition {
     /// What was known before the last arrival, in case that turns out not to be a frame.
     before: Option<Before>,
     asked: Option<Asked>,
+    /// When the producer was last seen to report that the camera is live now.
+    live_from: Option<Instant>,
     defect: Option<Defect>,
     absent_since: Option<SystemTime>,
     /// The directory in which frames arrived is not there any more.
@@ -116,6 +118,7 @@ impl Condition {
             last_arrival: None,
             before: None,
             asked: None,
+            live_from: None,
             defect: None,
             absent_since: None,
             gone: false,
@@ -129,15 +132,17 @@ impl Condition {
     }
 
     /// The producer reported a new state, or there may be another producer now.
-    pub(in crate::server) fn read(&mut self, dir: &Path) {
+    pub(in crate::server) fn read(&mut self, dir: &Path, now: Instant) {
         let phase = |told: &Option<State>| told.as_ref().map(|told| told.phase);
         let before = phase(&self.told);
         self.told = State::read(dir, self.links);
         self.arrivals = 0;
         self.before = None;
         // If only the counters are new, the defect is as it was.
-        if phase(&self.told) != before {
+        let after = phase(&self.told);
+        if after != before {
             self.defect = None;
+            self.live_from = (after == Some(state::Phase::Live)).then_some(now);
         }
     }
 
@@ -150,7 +155,15 @@ impl Condition {
     }
 
     /// A file was renamed into place.
-    pub(in crate::server) fn arrived(&mut self, now: Instant) {
+    ///
+    /// Returns how long it took if the camera was asked for it while it was running.
+    pub(in crate::server) fn arrived(&mut self, now: Instant) -> Option<Duration> {
+        let running = |asked: &Asked| {
+            let last = self.last_arrival;
+            last.is_some_and(|last| asked.first.saturating_duration_since(last) <= QUIET)
+        };
+        let asked = self.asked.filter(running);
+        let took = asked.map(|asked| now.saturating_duration_since(asked.first));
         let gap = self.last_arrival.is_none_or(|last| now - last > QUIET);
         if gap {
             self.first_arrival = Some(now);
@@ -171,6 +184,7 @@ impl Condition {
                 self.arrivals += 1;
             }
         }
+        took
     }
 
     /// The last arrival was not a frame but the empty file.
@@ -247,10 +261,27 @@ impl Condition {
         self.rate.at(now)
     }
 
+    /// When the producer was last seen to report that the camera is live now, if it is.
+    pub(in crate::server) fn live_from(&self) -> Option<Instant> {
+        self.live_from
+    }
+
     /// Whether the producer reports that the camera is lost.
     pub(in crate::server) fn is_lost(&self) -> bool {
         let told = self.told.as_ref();
         told.is_some_and(|told| told.phase == state::Phase::Lost)
+    }
+
+    /// What to say about a camera that has given no frame in time.
+    pub(in crate::server) fn silence(finding: &Finding) -> String {
+        let why = match finding.phase {
+            Phase::Of(state::Phase::Live) => "no new picture has come in time",
+            Phase::Of(state::Phase::Off | state::Phase::Starting) => {
+                "the camera has not started in time"
+            }
+            phase => phase.word(),
+        };
+        finding.why.clone().unwrap_or_else(|| why.into())
     }
 
     /// The finding for a camera that has been asked and has delivered nothing for longer than cameras take to start.

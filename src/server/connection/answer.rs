@@ -84,7 +84,9 @@ fn examine(
         }
         _ => {}
     }
-    if camera == Some(Err(Missing::Away)) && !resource.tells_of_absence() {
+    // A snapshot of it is refused as any other one: by a picture.
+    let is_snapshot = matches!(resource, Resource::Snapshot { .. });
+    if camera == Some(Err(Missing::Away)) && !resource.tells_of_absence() && !is_snapshot {
         return Err(Status::Unavailable);
     }
     match evaluate(resource, request) {
@@ -139,10 +141,14 @@ fn fulfil(
                 quirks: Quirks::of(request, lent.ids.draw()),
             }
         }
-        Resource::Snapshot { camera, terms } => Answer::Snapshot {
-            camera: roster.find(camera)?,
-            terms: terms.clone(),
-        },
+        Resource::Snapshot { camera, terms } => {
+            let mut terms = terms.clone();
+            if roster.find(camera).is_err() {
+                terms.timeout = Some(Duration::ZERO);
+            }
+            let camera = roster.number(camera)?;
+            Answer::Snapshot { camera, terms }
+        }
     })
 }
 

@@ -52,6 +52,7 @@ impl<F> Connection<F> {
             Answer::Refusal(status, allow) => self.refuse_with(status, allow, lent),
             Answer::Report(what) => self.state = State::Report(what),
             Answer::Snapshot { camera, terms } => {
+                self.poller.get_or_insert_default().ask(lent.now);
                 self.state = State::Snapshot(Snapshot {
                     camera,
                     since: lent.now,

@@ -1,6 +1,6 @@
 //! What a connection waits for from the rest of the server, frames and reports, and how it is supplied with them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Connection;
 use super::state::State;
@@ -27,6 +27,8 @@ impl<F> Connection<F> {
                 camera: snapshot.camera,
                 since: snapshot.since,
                 terms: snapshot.terms.clone(),
+                have: self.poller.as_ref()?.have(snapshot.camera),
+                slack: self.poller.as_ref()?.slack(),
             }),
             _ => None,
         }
@@ -50,8 +52,11 @@ impl<F> Connection<F> {
                     self.finish(lent.now);
                 }
             }
-            State::Snapshot(_) => {
+            State::Snapshot(snapshot) => {
                 lent.stats.snapshots += 1;
+                if let Some(poller) = &mut self.poller {
+                    poller.give(snapshot.camera, shot.number, lent.now);
+                }
                 let age = lent.now.saturating_duration_since(shot.taken);
                 let frame = facts(&shot, true);
                 let head = part::snapshot_head(Some((frame, age)), &self.exchange, &lent.moment);
@@ -66,6 +71,24 @@ impl<F> Connection<F> {
     /// first frame it is only a guess.
     pub fn give_notice(&mut self, shot: Shot<F>, lent: &mut Lent<'_>) {
         self.give_part(shot, false, lent);
+    }
+
+    /// Refuses a snapshot for this reason. The picture says the same, for clients that show whatever they get.
+    pub fn give_refusal(&mut self, why: &str, picture: Option<Shot<F>>, lent: &mut Lent<'_>) {
+        if !matches!(self.state, State::Snapshot(_)) {
+            return;
+        }
+        lent.stats.refuse(Status::Unavailable);
+        if self.half_closed {
+            self.exchange.make_last();
+        }
+        let picture = picture.filter(|_| self.exchange.takes_picture());
+        let facts = picture.as_ref().map(|shot| facts(shot, false));
+        let reply = part::snapshot_refusal(why, facts, &self.exchange, &lent.moment);
+        self.reply(&reply);
+        if let Some(shot) = picture {
+            self.out.put(shot, b"");
+        }
     }
 
     fn give_part(&mut self, shot: Shot<F>, online: bool, lent: &mut Lent<'_>) {
@@ -113,18 +136,18 @@ impl<F> Connection<F> {
         }
     }
 
-    /// A camera has gone: a stream of it ends after the current frame, and a snapshot of it is refused. Returns
+    /// A camera has gone: a stream of it ends after the current frame, and a snapshot of it waits no longer. Returns
     /// whether this connection was affected.
-    pub fn camera_gone(&mut self, camera: usize, lent: &mut Lent<'_>) -> bool {
+    pub fn camera_gone(&mut self, camera: usize, now: Instant) -> bool {
         match &mut self.state {
             State::Stream(stream) if stream.camera == camera => {
                 stream.ending = true;
                 if self.out.is_empty() {
-                    self.finish(lent.now);
+                    self.finish(now);
                 }
             }
             State::Snapshot(snapshot) if snapshot.camera == camera => {
-                self.refuse(Status::Unavailable, lent);
+                snapshot.terms.timeout = Some(Duration::ZERO);
             }
             _ => return false,
         }

@@ -209,17 +209,34 @@ fn a_snapshot_tells_how_old_its_frame_is() {
 }
 
 #[test]
-fn a_snapshot_without_a_frame_is_a_503_at_its_deadline_and_the_connection_goes_on() {
-    let mut scene = Scene::after(SNAPSHOT);
-    assert!(matches!(scene.want(), Some(Want::Snapshot { .. })));
-    scene.pass(1499);
-    assert_eq!(scene.take(100), "");
-    scene.pass(1);
-    let reply = scene.take(100);
-    assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
-    assert!(reply.contains("Retry-After: "), "{reply}");
-    scene.receive(SNAPSHOT);
-    assert!(scene.want().is_some());
+fn a_snapshot_is_refused_by_a_picture_or_in_words_and_the_connection_goes_on() {
+    for (accept, is_picture) in [
+        ("", true),
+        ("Accept: */*\r\n", true),
+        ("Accept: image/avif,image/webp,*/*;q=0.8\r\n", true),
+        ("Accept: text/html,image/avif,*/*;q=0.8\r\n", false),
+        ("Accept: application/json\r\n", false),
+    ] {
+        let request = format!("GET /snapshot HTTP/1.1\r\nHost: a\r\n{accept}\r\n");
+        let mut scene = Scene::after(&request);
+        assert!(matches!(scene.want(), Some(Want::Snapshot { .. })));
+        let picture = scene.shot(1, SIZE);
+        let why = "ünplugged\r\nX: y";
+        scene
+            .connection
+            .give_refusal(why, Some(picture), &mut scene.owner.lend());
+        let reply = scene.take(usize::MAX);
+        assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
+        assert!(reply.contains("\r\nRetry-After: "), "{reply}");
+        assert!(reply.contains("\r\nX-Frame-Error: ?nplugged??X: y\r\n"));
+        let end = match is_picture {
+            true => "\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\n<frame of 5000>",
+            false => "\r\n\r\nthere is no picture for you now; try again: ?nplugged??X: y\n",
+        };
+        assert!(reply.ends_with(end), "{reply}");
+        scene.receive(SNAPSHOT);
+        assert!(scene.want().is_some());
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub struct Exchange {
     keep_alive: bool,
     /// The method is HEAD, to which no reply has content (RFC 9110, 9.3.2).
     head_only: bool,
+    /// A picture may stand for an answer in words.
+    takes_picture: bool,
     /// The CORS fields of the reply.
     cors: Option<Rc<String>>,
 }
@@ -24,6 +26,7 @@ impl Exchange {
         Exchange {
             keep_alive: request.keep_alive,
             head_only: request.method == Method::Head,
+            takes_picture: request.takes_picture(),
             cors: Some(origins.fields(request.origin)),
         }
     }
@@ -33,6 +36,7 @@ impl Exchange {
         Exchange {
             keep_alive: false,
             head_only: asks_for_head(input),
+            takes_picture: false,
             cors: Some(origins.fields(None)),
         }
     }
@@ -45,6 +49,11 @@ impl Exchange {
     /// Whether no other request is served on the connection.
     pub fn is_last(&self) -> bool {
         !self.keep_alive
+    }
+
+    /// Whether a picture may stand for an answer in words.
+    pub fn takes_picture(&self) -> bool {
+        self.takes_picture
     }
 
     /// The first lines of a reply: its status, whether the connection continues, who may read it, and the date.

@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::picture::jpeg::Size;
 use crate::server::http::exchange::Exchange;
+use crate::server::http::response::{NOT_KEPT, RETRY_AFTER_SECS};
+use crate::server::http::status::Status;
 use crate::time::clock::{Moment, Seconds};
 
 /// The delimiter behind every part of a stream, which is sent together with the part (RFC 2046, 5.1.1). The first one
@@ -45,6 +47,41 @@ pub fn snapshot_head(
     }
     head.extend_from_slice(b"\r\n");
     head
+}
+
+/// The refusal of a snapshot, with the reason in a field. What follows is the picture with these facts, or it is a
+/// sentence, if there is no picture or the client has asked for words.
+pub fn snapshot_refusal(
+    why: &str,
+    picture: Option<FrameFacts>,
+    exchange: &Exchange,
+    sent: &Moment,
+) -> Vec<u8> {
+    let (code, reason, text) = Status::Unavailable.texts();
+    // A field's value is visible ASCII and blanks (RFC 9110, 5.5).
+    let plain = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
+    let why: String = why.chars().map(plain).collect();
+    let why = why.trim();
+    let (kind, body) = match &picture {
+        Some(_) => ("image/jpeg", String::new()),
+        None => ("text/plain; charset=utf-8", format!("{text}: {why}\n")),
+    };
+    let len = picture
+        .as_ref()
+        .map_or(body.len() as u64, |facts| facts.len);
+    let about = picture.map_or(String::new(), |facts| facts.snapshot_fields(sent));
+    format!(
+        "{}\
+         Access-Control-Expose-Headers: X-Frame-Error, Retry-After\r\n\
+         {NOT_KEPT}\
+         Retry-After: {RETRY_AFTER_SECS}\r\n\
+         X-Frame-Error: {why}\r\n\
+         {about}\
+         Content-Type: {kind}\r\n\
+         Content-Length: {len}\r\n\r\n{body}",
+        exchange.head(&format!("HTTP/1.1 {code} {reason}"), sent.wall),
+    )
+    .into_bytes()
 }
 
 /// The head of a stream with one more field. The stream ends with its connection, so the exchange must be the last.

@@ -64,6 +64,19 @@ pub struct Request<'a> {
     pub preconditions: Preconditions<'a>,
 }
 
+impl Request<'_> {
+    /// Whether a picture may stand for an answer in words: not if the client has asked for text or JSON (RFC 9110,
+    /// 12.5.1).
+    pub fn takes_picture(&self) -> bool {
+        let ranges = self.accept.unwrap_or_default().split(|byte| *byte == b',');
+        let mut kinds = ranges.map(|range| {
+            let kind = range.split(|byte| *byte == b';').next().unwrap_or_default();
+            kind.trim_ascii().to_ascii_lowercase()
+        });
+        !kinds.any(|kind| kind.starts_with(b"text/") || kind.starts_with(b"application/json"))
+    }
+}
+
 /// The result of parsing the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {

@@ -7,7 +7,7 @@ use crate::server::http::page;
 use crate::server::http::status::Status;
 
 /// After how many seconds a client that was turned away should try again.
-const RETRY_AFTER_SECS: u32 = 5;
+pub(super) const RETRY_AFTER_SECS: u32 = 5;
 
 /// For resources that are different each time somebody asks.
 pub const NOT_KEPT: &str = "Cache-Control: no-store\r\n";

@@ -197,6 +197,7 @@ fn snapshot(camera: Which, query: &str) -> Resource {
     let terms = Terms {
         max_age: seconds("max_age"),
         after: seconds("after").map(whole_micros),
+        timeout: seconds("timeout"),
         last_taken: parameter(query, "wake") == Some("0"),
     };
     Resource::Snapshot { camera, terms }
@@ -393,6 +394,7 @@ mod tests {
                 terms: Terms {
                     max_age: Some(Duration::from_secs(2)),
                     after: Some(Duration::from_millis(1_733_918_400_500)),
+                    timeout: None,
                     last_taken: false,
                 }
             })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Camera;
 use crate::frames::frame::Frame;
 use crate::picture::jpeg::Size;
-use crate::server::cameras::condition::Finding;
+use crate::server::cameras::condition::{Condition, Finding};
 use crate::server::pacing::{self, Newest, Path, Turn};
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
@@ -19,12 +19,22 @@ use crate::time::clock::unix_time;
 /// The interval of a camera about which nothing is known yet.
 const ASSUMED_INTERVAL: Duration = Duration::from_millis(33);
 
+/// How long a client that asks again at once waits for another frame of such a camera.
+const ASSUMED_WAIT: Duration = Duration::from_millis(250);
+
 /// A frame is fresh until it is one interval and this fraction of an interval old, because cameras are not punctual.
 const FRESHNESS_SLACK: u32 = 4;
 
 /// How long a camera that was asked, and may have to start first, has to deliver a fresh frame before an old one is
 /// sent as a sign of life. A viewer then waits at most 7 s, and no client gives up before 10.
 pub(in crate::server) const FRESH_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is known about a request for a snapshot, beside its terms.
+struct Asked {
+    since: Instant,
+    have: Option<u64>,
+    slack: Duration,
+}
 
 /// What the server decided for a viewer that waits.
 #[derive(Debug)]
@@ -33,6 +43,8 @@ pub enum Choice {
     Give(Shot<Frame>),
     /// This picture, which says why there is no frame.
     Notice(Shot<Frame>),
+    /// There is none, for this reason, and there will be none in time. The picture says the same, if there is one.
+    Refuse(String, Option<Shot<Frame>>),
     /// There is no frame now. Look again at this time if none has arrived before.
     Later(Option<Instant>),
 }
@@ -140,7 +152,28 @@ impl Camera {
                     (choice, _) => choice,
                 }
             }
-            Want::Snapshot { since, terms, .. } => self.snapshot(*since, terms, now, stats),
+            Want::Snapshot {
+                since,
+                terms,
+                have,
+                slack,
+                ..
+            } => {
+                let asked = Asked {
+                    since: *since,
+                    have: *have,
+                    slack: *slack,
+                };
+                match self.snapshot(&asked, terms, now, stats) {
+                    Choice::Later(at) => self.refuse_in_time(*since, terms, at, now),
+                    choice => {
+                        if !terms.last_taken {
+                            self.patience.settle();
+                        }
+                        choice
+                    }
+                }
+            }
         }
     }
 
@@ -221,29 +254,92 @@ impl Camera {
 
     fn snapshot(
         &mut self,
-        since: Instant,
+        asked: &Asked,
         terms: &Terms,
         now: Instant,
         stats: &mut Stats,
     ) -> Choice {
+        // A client that asks again at once has to wait for another frame, but not for longer than one may take.
+        let interval = self.intervals.median();
+        let wait = interval.map(|interval| interval + interval / FRESHNESS_SLACK);
+        let again_at = asked.since + wait.unwrap_or(ASSUMED_WAIT);
+        let again = |shot: &Shot<Frame>| asked.have == Some(shot.number) && now < again_at;
         if terms.last_taken {
             let last = self.last_taken.clone();
             let last = last.filter(|shot| self.meets(shot, terms));
-            return last.map_or(Choice::Later(None), Choice::Give);
+            return match last {
+                Some(shot) if again(&shot) => Choice::Later(Some(again_at)),
+                last => last.map_or(Choice::Later(None), Choice::Give),
+            };
+        }
+        let held_until = self.is_nearer(asked, terms).filter(|until| now < *until);
+        if held_until.is_some() {
+            self.ask(now);
+            return Choice::Later(held_until);
         }
         let allowed = self.arrived.map_or(terms.max_age.is_some(), |arrived| {
-            arrived >= since
+            arrived >= asked.since
                 || match terms.max_age {
                     Some(max_age) => now - arrived <= max_age,
-                    None => self.is_fresh(now),
+                    None => self.is_fresh(asked.since.min(now)) || self.patience.owes(arrived, now),
                 }
         });
         let shot = if allowed { self.open(now, stats) } else { None };
-        if let Some(shot) = shot.filter(|shot| self.meets(shot, terms)) {
-            return Choice::Give(shot);
+        match shot.filter(|shot| self.meets(shot, terms)) {
+            Some(shot) if again(&shot) => {
+                self.ask(now);
+                Choice::Later(Some(again_at))
+            }
+            Some(shot) => Choice::Give(shot),
+            None => {
+                self.ask(now);
+                Choice::Later(None)
+            }
         }
-        self.ask(now);
-        Choice::Later(None)
+    }
+
+    /// Until when a snapshot is held back because the camera's next frame is nearer than the last one is old, and the
+    /// client loses nothing by that.
+    fn is_nearer(&self, asked: &Asked, terms: &Terms) -> Option<Instant> {
+        let arrived = self.arrived.filter(|arrived| *arrived < asked.since)?;
+        if terms.max_age.is_some() || terms.after.is_some() {
+            return None;
+        }
+        let interval = self.intervals.median()?;
+        let age = asked.since - arrived;
+        let steps = age.as_nanos() / interval.as_nanos() + 1;
+        let next = arrived + interval * u32::try_from(steps).ok()?;
+        let late = interval / FRESHNESS_SLACK;
+        let wait = next - asked.since;
+        (wait < age && wait + late <= asked.slack && self.is_fresh(asked.since))
+            .then_some(next + late)
+    }
+
+    /// Refuses a snapshot for which there is nothing until `later`, if it has waited for long enough.
+    fn refuse_in_time(
+        &mut self,
+        since: Instant,
+        terms: &Terms,
+        later: Option<Instant>,
+        now: Instant,
+    ) -> Choice {
+        let finding = self.find(now);
+        let live_from = self.condition.live_from();
+        let until = self
+            .patience
+            .until(since, terms.timeout, finding.phase, live_from);
+        if now < until {
+            return Choice::Later(Some(later.map_or(until, |later| later.min(until))));
+        }
+        if !terms.last_taken {
+            self.patience.refuse(since, now);
+        }
+        let why = Condition::silence(&finding);
+        let told = Finding {
+            why: Some(why.clone()),
+            ..finding
+        };
+        Choice::Refuse(why, self.notice(told, None, now).ok())
     }
 
     fn meets(&self, shot: &Shot<Frame>, terms: &Terms) -> bool {

@@ -7,7 +7,7 @@ use crate::frames::demand::Demand;
 use crate::frames::publish::Publisher;
 use crate::server::fixture::{Directory, JPEG, PICTURE};
 use crate::server::pacing::Path;
-use crate::server::want::Want;
+use crate::server::want::{Terms, Want};
 
 /// A line on which as much is queued as it carries in one second.
 const BUSY: Path = Path {
@@ -74,7 +74,7 @@ impl Scene {
         {
             Choice::Give(shot) => Ok(shot.number),
             Choice::Later(at) => Err(at),
-            Choice::Notice(_) => panic!("nothing is wrong with it"),
+            Choice::Notice(_) | Choice::Refuse(..) => panic!("nothing is wrong with it"),
         }
     }
 }
@@ -144,6 +144,72 @@ fn a_directory_that_is_not_watched_yet_is_asked_when_it_is() {
     };
     scene.camera.gone();
     assert!(!asked(&mut scene));
-    scene.camera.returned();
+    scene.camera.returned(scene.now);
     assert!(asked(&mut scene));
+}
+
+impl Scene {
+    /// The number of the frame that answers a snapshot which was asked for `ago` milliseconds ago by a client that
+    /// pauses for long between its requests; or when to look again.
+    fn snapshot(&mut self, ago: u64, have: Option<u64>) -> Result<u64, Option<Instant>> {
+        let want = Want::Snapshot {
+            camera: 0,
+            since: self.now - Duration::from_millis(ago),
+            terms: Terms::default(),
+            have,
+            slack: Duration::from_secs(1),
+        };
+        match self
+            .camera
+            .choose(&want, || Path::IDLE, self.now, &mut self.stats)
+        {
+            Choice::Give(shot) => Ok(shot.number),
+            Choice::Later(at) => Err(at),
+            choice => panic!("{choice:?}"),
+        }
+    }
+
+    /// A camera that gives a frame every 40 ms, of which the newest has just arrived.
+    fn running(name: &str) -> Self {
+        let mut scene = Scene::new(name);
+        for _ in 0..5 {
+            scene.publish();
+            let _ = scene.choose(None, false, Path::IDLE);
+            scene.pass(40);
+        }
+        scene.publish();
+        scene
+    }
+}
+
+#[test]
+fn a_snapshot_is_held_back_for_a_frame_that_is_nearer_than_the_last_one_is_old() {
+    let mut scene = Scene::running("nearer");
+    let newest = scene.snapshot(0, None).unwrap();
+    scene.pass(15);
+    assert_eq!(scene.snapshot(0, None), Ok(newest), "15 ms old, next in 25");
+    scene.pass(15);
+    let until = scene.now + Duration::from_millis(20);
+    assert_eq!(scene.snapshot(0, None), Err(Some(until)));
+    // If it does not come, the client gets what it would have had.
+    scene.pass(20);
+    assert_eq!(scene.snapshot(20, None), Ok(newest));
+    scene.pass(5);
+    scene.publish();
+    assert_eq!(scene.snapshot(25, None), Ok(newest + 1));
+}
+
+#[test]
+fn a_client_is_not_given_the_same_frame_twice_in_a_row_before_another_can_have_come() {
+    let mut scene = Scene::running("twice");
+    let newest = scene.snapshot(0, None).unwrap();
+    let have = Some(newest);
+    let another = scene.now + Duration::from_millis(50);
+    assert_eq!(scene.snapshot(0, have), Err(Some(another)));
+    scene.pass(49);
+    assert_eq!(scene.snapshot(49, have), Err(Some(another)));
+    scene.pass(1);
+    assert_eq!(scene.snapshot(50, have), Ok(newest));
+    scene.publish();
+    assert_eq!(scene.snapshot(0, have), Ok(newest + 1));
 }
