@@ -8,13 +8,13 @@
 #[cfg(feature = "libcamera")]
 mod libcamera;
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 
 use crate::capture::devices::video_nodes;
 use crate::capture::v4l2::{Control, Device, readable_formats};
 use crate::error::{Context, Result};
-use crate::json::{list, quoted};
+use crate::json::{list, object, plain, quoted};
 use crate::picture::format::{Fourcc, Sizes};
 
 /// Writes the list to standard output.
@@ -30,19 +30,19 @@ pub fn run(json: bool) -> Result<()> {
 /// What was found.
 #[derive(Default)]
 struct Found {
-    cameras: Vec<Camera>,
+    cameras: Vec<ListedCamera>,
     /// Device nodes that could not be opened, and the reasons.
     refused: Vec<(String, String)>,
 }
 
-struct Camera {
+struct ListedCamera {
     /// The value for `--source`.
     source: String,
     device: String,
     card: String,
     driver: String,
     bus: String,
-    formats: Vec<Format>,
+    formats: Vec<CameraFormat>,
     controls: Vec<ListedControl>,
 }
 
@@ -52,18 +52,18 @@ struct ListedControl {
     json: String,
 }
 
-struct Format {
+struct CameraFormat {
     /// The value for `--format`.
     name: String,
     /// Whether lazycam can read it.
     readable: bool,
-    sizes: Vec<Size>,
+    sizes: Vec<CameraSize>,
     /// Set if the sizes are a range with steps; the rates in `sizes` are then those of the smallest and the largest
     /// size.
     range: Option<[(u32, u32); 3]>,
 }
 
-struct Size {
+struct CameraSize {
     width: u32,
     height: u32,
     fps: Vec<f64>,
@@ -74,7 +74,9 @@ impl Found {
         let mut found = Found::default();
         for node in video_nodes().doing(|| "look into /dev".into())? {
             match Device::open(&node) {
-                Ok(device) if device.card().is_camera() => found.cameras.push(Camera::of(&device)),
+                Ok(device) if device.card().is_camera() => {
+                    found.cameras.push(ListedCamera::of(&device))
+                }
                 Ok(_) => {}
                 Err(error) => found
                     .refused
@@ -85,7 +87,7 @@ impl Found {
         match crate::capture::libcamera::list() {
             Ok(cameras) => found
                 .cameras
-                .extend(cameras.iter().map(Camera::of_libcamera)),
+                .extend(cameras.iter().map(ListedCamera::of_libcamera)),
             Err(error) => found.refused.push(("libcamera".into(), error.to_string())),
         }
         Ok(found)
@@ -106,25 +108,21 @@ impl Found {
     }
 
     fn json(&self) -> String {
-        let cameras = list(&self.cameras, Camera::json);
+        let cameras = list(&self.cameras, ListedCamera::json);
         let refused = list(&self.refused, |(device, error)| {
-            format!(
-                r#"{{"device":{},"error":{}}}"#,
-                quoted(device),
-                quoted(error)
-            )
+            object([("device", quoted(device)), ("error", quoted(error))])
         });
-        format!("{{\"cameras\":{cameras},\"refused\":{refused}}}\n")
+        object([("cameras", cameras), ("refused", refused)]) + "\n"
     }
 }
 
-impl Camera {
+impl ListedCamera {
     fn of(device: &Device) -> Self {
         let card = device.card();
         let readable = readable_formats(device);
-        let format = |fourcc| Format::of(device, fourcc, readable.contains(&fourcc));
+        let format = |fourcc| CameraFormat::of(device, fourcc, readable.contains(&fourcc));
         let path = device.path().display();
-        Camera {
+        ListedCamera {
             source: format!("v4l2:{path}"),
             device: path.to_string(),
             card: card.card.clone(),
@@ -140,7 +138,7 @@ impl Camera {
     }
 
     fn text(&self, text: &mut String) {
-        let Camera {
+        let ListedCamera {
             source,
             device,
             card,
@@ -159,7 +157,7 @@ impl Camera {
             if let Some(range) = format.range {
                 let _ = writeln!(text, "    --size {}", Sizes::Stepwise(range));
             }
-            for Size { width, height, fps } in &format.sizes {
+            for CameraSize { width, height, fps } in &format.sizes {
                 let fps: Vec<_> = fps.iter().map(|&fps| rounded(fps)).collect();
                 let rates = if fps.is_empty() {
                     "not told".into()
@@ -175,21 +173,20 @@ impl Camera {
     }
 
     fn json(&self) -> String {
-        format!(
-            r#"{{"source":{},"device":{},"card":{},"driver":{},"bus":{},"readable":{},"formats":{},"controls":{}}}"#,
-            quoted(&self.source),
-            quoted(&self.device),
-            quoted(&self.card),
-            quoted(&self.driver),
-            quoted(&self.bus),
-            self.is_readable(),
-            list(&self.formats, Format::json),
-            list(&self.controls, |control| control.json.clone()),
-        )
+        object([
+            ("source", quoted(&self.source)),
+            ("device", quoted(&self.device)),
+            ("card", quoted(&self.card)),
+            ("driver", quoted(&self.driver)),
+            ("bus", quoted(&self.bus)),
+            ("readable", self.is_readable().to_string()),
+            ("formats", list(&self.formats, CameraFormat::json)),
+            ("controls", list(&self.controls, |one| one.json.clone())),
+        ])
     }
 }
 
-impl Format {
+impl CameraFormat {
     fn of(device: &Device, fourcc: Fourcc, readable: bool) -> Self {
         let (sizes, range) = match device.sizes(fourcc) {
             Some(Sizes::Discrete(sizes)) => (sizes, None),
@@ -202,9 +199,9 @@ impl Format {
                 .into_iter()
                 .filter_map(|interval| interval.fps())
                 .collect();
-            Size { width, height, fps }
+            CameraSize { width, height, fps }
         };
-        Format {
+        CameraFormat {
             name: fourcc.to_string(),
             readable,
             sizes: sizes.into_iter().map(with_rates).collect(),
@@ -213,24 +210,27 @@ impl Format {
     }
 
     fn json(&self) -> String {
-        let size = |Size { width, height, fps }: &Size| {
-            let fps = list(fps, |&fps| rounded(fps));
-            format!(r#"{{"width":{width},"height":{height},"fps":{fps}}}"#)
+        let size = |CameraSize { width, height, fps }: &CameraSize| {
+            object([
+                ("width", width.to_string()),
+                ("height", height.to_string()),
+                ("fps", list(fps, |&fps| rounded(fps))),
+            ])
         };
-        let range = match self.range {
-            Some([min, max, step]) => {
-                let pair = |(width, height)| format!("[{width},{height}]");
-                let [min, max, step] = [min, max, step].map(pair);
-                format!(r#"{{"minimum":{min},"maximum":{max},"step":{step}}}"#)
-            }
-            None => "null".into(),
-        };
-        format!(
-            r#"{{"format":{},"readable":{},"sizes":{},"range":{range}}}"#,
-            quoted(&self.name),
-            self.readable,
-            list(&self.sizes, size),
-        )
+        let pair = |(width, height): (u32, u32)| list([width, height], |side| side.to_string());
+        let range = self.range.map(|[minimum, maximum, step]| {
+            object([
+                ("minimum", pair(minimum)),
+                ("maximum", pair(maximum)),
+                ("step", pair(step)),
+            ])
+        });
+        object([
+            ("format", quoted(&self.name)),
+            ("readable", self.readable.to_string()),
+            ("sizes", list(&self.sizes, size)),
+            ("range", plain(range)),
+        ])
     }
 }
 
@@ -247,29 +247,56 @@ impl ListedControl {
         };
         ListedControl {
             text: format!("{name}={range}, default {}{value}{note}", control.default),
-            json: control_json(control),
+            json: control_json(ControlFacts {
+                name,
+                kind: &control.kind.to_string(),
+                numbers: [control.minimum, control.maximum, control.default]
+                    .map(|number| Some(number.into())),
+                step: Some(control.step),
+                value: control.value,
+                read_only: control.read_only,
+                inactive: control.inactive,
+                items: items(control.items.iter().cloned()),
+            }),
         }
     }
 }
 
-fn control_json(control: &Control) -> String {
-    let items = list(&control.items, |(index, name)| {
-        format!(r#"{{"index":{index},"name":{}}}"#, quoted(name))
-    });
-    format!(
-        r#"{{"name":{},"kind":"{}","minimum":{},"maximum":{},"step":{},"default":{},"value":{},"read_only":{},"inactive":{},"items":{items}}}"#,
-        quoted(&control.name),
-        control.kind,
-        control.minimum,
-        control.maximum,
-        control.step,
-        control.default,
-        control
-            .value
-            .map_or("null".into(), |value| value.to_string()),
-        control.read_only,
-        control.inactive,
-    )
+/// What the list says of a control, whichever interface it is from.
+struct ControlFacts<'a> {
+    name: &'a str,
+    kind: &'a str,
+    /// Minimum, maximum and default, as far as there are numbers.
+    numbers: [Option<f64>; 3],
+    step: Option<i32>,
+    value: Option<i32>,
+    read_only: bool,
+    inactive: bool,
+    /// The items of a menu, as JSON.
+    items: String,
+}
+
+fn control_json(control: ControlFacts<'_>) -> String {
+    let [minimum, maximum, default] = control.numbers.map(plain);
+    object([
+        ("name", quoted(control.name)),
+        ("kind", quoted(control.kind)),
+        ("minimum", minimum),
+        ("maximum", maximum),
+        ("step", plain(control.step)),
+        ("default", default),
+        ("value", plain(control.value)),
+        ("read_only", control.read_only.to_string()),
+        ("inactive", control.inactive.to_string()),
+        ("items", control.items),
+    ])
+}
+
+/// The items of a menu.
+fn items<N: Display>(items: impl Iterator<Item = (N, String)>) -> String {
+    list(items, |(index, name)| {
+        object([("index", index.to_string()), ("name", quoted(&name))])
+    })
 }
 
 /// With at most two decimal places: 30, 29.97.
@@ -282,13 +309,13 @@ mod tests {
     use super::*;
 
     fn found() -> Found {
-        let size = |width, height, fps: &[f64]| Size {
+        let size = |width, height, fps: &[f64]| CameraSize {
             width,
             height,
             fps: fps.to_vec(),
         };
         let formats = vec![
-            Format {
+            CameraFormat {
                 name: "MJPG".into(),
                 readable: true,
                 sizes: vec![
@@ -297,14 +324,14 @@ mod tests {
                 ],
                 range: None,
             },
-            Format {
+            CameraFormat {
                 name: "H264".into(),
                 readable: false,
                 sizes: Vec::new(),
                 range: Some([(16, 16), (64, 48), (2, 2)]),
             },
         ];
-        let camera = Camera {
+        let camera = ListedCamera {
             source: "v4l2:/dev/video0".into(),
             device: "/dev/video0".into(),
             card: "A \"HD\" Webcam\n".into(),
@@ -352,5 +379,23 @@ mod tests {
     fn no_cameras_are_told_as_such() {
         assert!(Found::default().text().starts_with("no cameras"));
         assert_eq!(Found::default().json(), "{\"cameras\":[],\"refused\":[]}\n");
+    }
+
+    #[test]
+    fn a_control_has_the_same_members_whatever_is_known_of_it() {
+        let json = control_json(ControlFacts {
+            name: "AfMode",
+            kind: "menu",
+            numbers: [Some(0.0), Some(1.5), None],
+            step: None,
+            value: Some(-2),
+            read_only: false,
+            inactive: true,
+            items: items([(0, "Manual \"x\"".to_owned())].into_iter()),
+        });
+        assert_eq!(
+            json,
+            r#"{"name":"AfMode","kind":"menu","minimum":0,"maximum":1.5,"step":null,"default":null,"value":-2,"read_only":false,"inactive":true,"items":[{"index":0,"name":"Manual \"x\""}]}"#
+        );
     }
 }

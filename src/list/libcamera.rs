@@ -1,10 +1,12 @@
 //! libcamera's cameras, as part of the list.
 
-use super::{Camera, Format, ListedControl, Size, list, quoted};
+use super::{
+    CameraFormat, CameraSize, ControlFacts, ListedCamera, ListedControl, control_json, items,
+};
 use crate::capture::libcamera::{Control, Listed, ListedFormat};
 use crate::picture::format::Sizes;
 
-impl Camera {
+impl ListedCamera {
     pub(super) fn of_libcamera(listed: &Listed) -> Self {
         let Listed {
             id,
@@ -14,7 +16,7 @@ impl Camera {
             orientations,
         } = listed;
         let controls = controls.iter().map(control);
-        Camera {
+        ListedCamera {
             source: format!("libcamera:{id}"),
             device: id.clone(),
             card: model.clone(),
@@ -26,18 +28,18 @@ impl Camera {
     }
 }
 
-fn format(listed: &ListedFormat) -> Format {
+fn format(listed: &ListedFormat) -> CameraFormat {
     let (sizes, range) = match &listed.sizes {
         Sizes::Discrete(sizes) => (sizes.clone(), None),
         Sizes::Stepwise(range) => (Vec::new(), Some(*range)),
     };
     // Rates are not known before the camera is configured; the control FrameDurationLimits has the present ones.
-    let size = |(width, height)| Size {
+    let size = |(width, height)| CameraSize {
         width,
         height,
         fps: Vec::new(),
     };
-    Format {
+    CameraFormat {
         name: listed.name.clone(),
         readable: listed.readable,
         sizes: sizes.into_iter().map(size).collect(),
@@ -47,35 +49,34 @@ fn format(listed: &ListedFormat) -> Format {
 
 fn control(control: &Control) -> ListedControl {
     let (name, range) = (&control.name, control.range());
-    let [minimum, maximum, default] = control.numbers().map(|number| match number {
-        Some(number) => number.to_string(),
-        None => "null".into(),
-    });
-    let items = list(&control.items, |(index, item)| {
-        format!(r#"{{"index":{index},"name":{}}}"#, quoted(item))
-    });
     ListedControl {
         text: format!("{name}={range}, default {}", control.default()),
-        json: json(name, control.kind, [&minimum, &maximum, &default], &items),
+        json: control_json(ControlFacts {
+            numbers: control.numbers(),
+            ..settable(name, control.kind, items(control.items.iter().cloned()))
+        }),
     }
 }
 
 fn orientation(names: &str) -> ListedControl {
     let names: Vec<&str> = names.split(", ").collect();
-    let items: Vec<_> = names.iter().enumerate().collect();
-    let items = list(&items, |(index, name)| {
-        format!(r#"{{"index":{index},"name":{}}}"#, quoted(name))
-    });
+    let numbered = names.iter().map(|&name| name.to_owned()).enumerate();
     ListedControl {
         text: format!("Orientation={}, default Rotate0", names.join(", ")),
-        json: json("Orientation", "menu", ["null"; 3], &items),
+        json: control_json(settable("Orientation", "menu", items(numbered))),
     }
 }
 
-/// Has the same members as for V4L2's controls.
-fn json(name: &str, kind: &str, [minimum, maximum, default]: [&str; 3], items: &str) -> String {
-    format!(
-        r#"{{"name":{},"kind":"{kind}","minimum":{minimum},"maximum":{maximum},"step":null,"default":{default},"value":null,"read_only":false,"inactive":false,"items":{items}}}"#,
-        quoted(name)
-    )
+/// A control of which no more is known: libcamera tells neither steps nor present values.
+fn settable<'a>(name: &'a str, kind: &'a str, items: String) -> ControlFacts<'a> {
+    ControlFacts {
+        name,
+        kind,
+        numbers: [None; 3],
+        step: None,
+        value: None,
+        read_only: false,
+        inactive: false,
+        items,
+    }
 }
