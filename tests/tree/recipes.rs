@@ -206,7 +206,7 @@ fn both_ways_to_cross_build_have_the_same_features() {
     let (_, container) = CONTAINER.split_once("\nFEATURES=").unwrap();
     let container = container.split_whitespace().next().unwrap();
     assert!(
-        BUILD.contains(&format!("\nfeatures=(--features {container})")),
+        BUILD.contains(&format!("\nFEATURES = [\"{container}\"]\n")),
         "cross/container has {container}, cross/build something else"
     );
 }
