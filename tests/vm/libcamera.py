@@ -94,7 +94,7 @@ def dynamic():
                              ("qemu-aarch64-static", "qemu-user-static")):
         rig.need(program, package)
     subprocess.run(["rustup", "target", "add", TRIPLE], check=True, capture_output=True)
-    cargo("clippy", "--all-targets", "--", "-D", "warnings")
+    cargo("clippy", "--lib", "--bins", "--", "-D", "warnings")
     cargo("test", "--lib", "libcamera")
     binary = CACHE / "lazycam-libcamera"
     # As cross/build does: its lazycam for this target is another one.
