@@ -46,6 +46,7 @@ use crate::error::{Context, Error, Result};
 use crate::frames::state::STATE;
 use crate::logging::Brake;
 use crate::time::backoff::Backoff;
+pub use watches::DirId;
 use watches::{Role, Use, Watches};
 
 /// The number of symlinks that the kernel follows in one path (path_resolution(7)).
@@ -57,10 +58,6 @@ const MAX_WALKS: usize = 16;
 /// The first and the longest wait before another attempt, for changes that inotify cannot report: a raised watch
 /// limit, a permission that was granted.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-
-/// Identifies a directory that is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DirId(pub u32);
 
 /// What happened to a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

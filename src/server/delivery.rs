@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::frames::frame::Frame;
 use crate::server::auth::Credential;
 use crate::server::cameras::Cameras;
-use crate::server::cameras::camera::Choice;
+use crate::server::cameras::camera::choice::Choice;
 use crate::server::client::{Begun, Client};
 use crate::server::client_id::ClientId;
 use crate::server::delivery::held::Held;

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use super::DirId;
 use crate::error::{Context, Result};
 use crate::event::NumberMap;
 
@@ -24,6 +23,10 @@ const BUFFER: usize = 8192;
 
 /// The largest size of one event: the header and a name of NAME_MAX bytes with its NUL (inotify(7)).
 const LARGEST_EVENT: usize = 16 + 256;
+
+/// Identifies a directory that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DirId(pub u32);
 
 /// The role that a watched directory has for a followed one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use jpeg_encoder::{EncodingError, ImageBuffer, JpegColorType, SamplingFactor};
 
-use super::Planes;
+use super::planes::Planes;
 use crate::error::{Error, Result};
 
 /// The library's name.

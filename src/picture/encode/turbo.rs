@@ -11,7 +11,7 @@
 
 use turbojpeg::{Compressor, OutputBuf, OwnedBuf, Subsamp, YuvPlanesImage};
 
-use super::{Plane, Planes};
+use super::planes::{Plane, Planes};
 use crate::error::{Error, Result};
 
 /// The library's name.

@@ -7,7 +7,7 @@
 //! from a wall clock, which can jump. A frame that was there before anybody watched has no time of arrival, and is
 //! not fresh.
 
-mod choice;
+pub mod choice;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -15,7 +15,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 
-pub use self::choice::Choice;
 use crate::frames::frame::{self, FileId, Frame, Links, NoFrame};
 use crate::frames::name::Name;
 use crate::logging::Brake;

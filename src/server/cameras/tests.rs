@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::frames::publish::Publisher;
-use crate::server::cameras::camera::Choice;
+use crate::server::cameras::camera::choice::Choice;
 use crate::server::fixture::{Directory, JPEG};
 use crate::server::pacing::Path as Line;
 use crate::server::want::Want;

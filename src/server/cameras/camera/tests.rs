@@ -1,7 +1,7 @@
 //! Which frame a viewer is given when there is none that it should have, with real files and a clock that only the
 //! test moves.
 
-use super::choice::FRESH_LIMIT;
+use super::choice::{Choice, FRESH_LIMIT};
 use super::*;
 use crate::frames::demand::Demand;
 use crate::frames::publish::Publisher;
