@@ -5,21 +5,19 @@
 //! uses.
 
 mod camera;
+mod source;
+mod values;
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
-use crate::capture::settings::Assignment;
-use crate::capture::source::Kind;
 use crate::frames::name::Name;
-use crate::picture::format::Fourcc;
-use crate::picture::jpeg::Size;
 use crate::server::Address;
 pub use camera::{Camera, Frames};
+pub use source::SourceFlags;
 
 /// MJPEG camera server: every viewer gets the newest frame, and when nobody looks, nothing runs.
 #[derive(Debug, Parser)]
@@ -73,43 +71,7 @@ pub struct Capture {
     pub frames: PathBuf,
     /// What to capture.
     #[command(flatten)]
-    pub source: Source,
-}
-
-/// What is captured, and how.
-#[derive(Clone, Debug, Args)]
-pub struct Source {
-    /// Where pictures come from: `pattern` (a built-in test picture), `stdin` (an MJPEG stream), `v4l2:/dev/videoN` (a video
-    /// device; `v4l2` alone: the first camera found), `libcamera:N` or `libcamera:ID` (a camera of libcamera, in builds with
-    /// libcamera; `libcamera` alone: the first camera found).
-    #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]
-    pub source: Kind,
-    /// Width and height in pixels, for `pattern` and cameras [default: 640x480, or the nearest size that the camera has].
-    #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = parse_size)]
-    pub size: Option<Size>,
-    /// Frames per second. `pattern`: exactly this rate [default: 30]. `stdin`: at most this rate [default: all]. Cameras: the
-    /// nearest supported rate, with frames dropped if that is faster [default: the camera's].
-    #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = parse_fps)]
-    pub fps: Option<f64>,
-    /// Pixel format of a camera: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that
-    /// the camera supports].
-    #[arg(long, env = "LAZYCAM_FORMAT", value_name = "FOURCC")]
-    pub format: Option<Fourcc>,
-    /// Set a control of the camera, such as brightness=10. May be given several times. `lazycam list` shows the names.
-    #[arg(
-        long,
-        env = "LAZYCAM_CONTROL",
-        value_name = "NAME=VALUE",
-        value_delimiter = ','
-    )]
-    pub control: Vec<Assignment>,
-    /// JPEG quality from 1 to 100, for frames that lazycam encodes itself.
-    #[arg(long, env = "LAZYCAM_QUALITY", value_name = "Q", default_value_t = 80,
-          value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub quality: u8,
-    /// Keep the camera running for this many seconds after the last requested frame.
-    #[arg(long, env = "LAZYCAM_LINGER", value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
-    pub linger: Duration,
+    pub source: SourceFlags,
 }
 
 /// Flags of `serve`.
@@ -169,10 +131,10 @@ pub struct Http {
     )]
     pub max_held: u32,
     /// Disconnect a client that accepts no data for this many seconds.
-    #[arg(long, env = "LAZYCAM_STALL_TIMEOUT", value_name = "SECONDS", default_value = "20", value_parser = parse_positive_seconds)]
+    #[arg(long, env = "LAZYCAM_STALL_TIMEOUT", value_name = "SECONDS", default_value = "20", value_parser = values::parse_positive_seconds)]
     pub stall_timeout: Duration,
     /// Exit after this many seconds without a client; for socket activation, where the next client starts the server again.
-    #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = parse_seconds)]
+    #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = values::parse_seconds)]
     pub exit_idle: Option<Duration>,
     /// Allow pages of this origin, such as `http://octopi.local`, to read the pictures. May be given several times. `none`: no
     /// other site's pages [default: *, the pages of all sites].
@@ -218,7 +180,7 @@ pub struct Run {
     pub camera: Vec<Camera>,
     /// What to capture.
     #[command(flatten)]
-    pub source: Source,
+    pub source: SourceFlags,
     /// How to serve it.
     #[command(flatten)]
     pub http: Http,
@@ -233,67 +195,8 @@ pub struct Snapshot {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Fail if no new frame has arrived after this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = values::parse_seconds)]
     pub timeout: Duration,
-}
-
-impl Source {
-    /// The settings that were given as flags, under the flags' names without the dashes.
-    pub fn settings(&self) -> Vec<(&'static str, String)> {
-        let size = self.size.map(|size| size.to_string());
-        let controls = self
-            .control
-            .iter()
-            .map(|control| ("control", control.to_string()));
-        let mut settings = vec![("source", self.source.to_string())];
-        settings.extend(size.map(|size| ("size", size)));
-        settings.extend(self.fps.map(|fps| ("fps", fps.to_string())));
-        settings.extend(self.format.map(|format| ("format", format.to_string())));
-        settings.extend(controls);
-        settings.push(("quality", self.quality.to_string()));
-        settings.push(("linger", self.linger.as_secs_f64().to_string()));
-        settings
-    }
-
-    /// The arguments of a `capture` command that captures this source into the directory `frames`.
-    pub fn capture_arguments(&self, frames: &Path, log: LevelFilter) -> Vec<OsString> {
-        let mut arguments = vec!["capture".into(), "--frames".into(), frames.into()];
-        arguments.extend(["--log".into(), log.to_string().into()]);
-        for (name, value) in self.settings() {
-            arguments.extend([format!("--{name}").into(), value.into()]);
-        }
-        arguments
-    }
-}
-
-fn parse_size(text: &str) -> Result<Size, String> {
-    let sensible = |side: u16| (16..=8192).contains(&side);
-    let size = text.parse::<Size>().ok();
-    size.filter(|size| sensible(size.width) && sensible(size.height))
-        .ok_or_else(|| "a size is WIDTHxHEIGHT in pixels, from 16x16 to 8192x8192".into())
-}
-
-fn parse_fps(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|fps| (0.1..=1000.0).contains(fps))
-        .ok_or_else(|| "a rate is frames per second, from 0.1 to 1000".into())
-}
-
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        // A deadline is a point in time on the system's clock, so a duration of a century or more counts as "never".
-        .filter(|duration| duration.as_secs() < 100 * 365 * 24 * 3600)
-        .ok_or_else(|| "a time is a number of seconds, such as 5 or 0.5".into())
-}
-
-fn parse_positive_seconds(text: &str) -> Result<Duration, String> {
-    parse_seconds(text)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "this time is a number of seconds above 0, such as 5 or 0.5".into())
 }
 
 #[cfg(test)]

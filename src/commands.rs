@@ -107,7 +107,7 @@ fn unix_sockets(listen: &[Address]) -> Vec<&Path> {
 }
 
 /// Refuses settings that do not apply to the source.
-fn check_source(flags: &cli::Source) -> Result<()> {
+fn check_source(flags: &cli::SourceFlags) -> Result<()> {
     let kind = &flags.source;
     if !kind.takes("control") && (flags.format.is_some() || !flags.control.is_empty()) {
         let message = "--format and --control are for --source v4l2 and libcamera";
@@ -120,7 +120,7 @@ fn check_source(flags: &cli::Source) -> Result<()> {
     Ok(())
 }
 
-fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
+fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {
     match &flags.source {
         Kind::Pattern => {
             let Size { width, height } = flags.size.unwrap_or(USUAL_SIZE);
@@ -144,7 +144,7 @@ fn open_source(flags: &cli::Source) -> Result<Box<dyn Source>> {
     }
 }
 
-fn settings(flags: &cli::Source) -> Settings {
+fn settings(flags: &cli::SourceFlags) -> Settings {
     Settings {
         format: flags.format,
         size: flags.size,
@@ -229,7 +229,7 @@ fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> 
 
 /// What each `--camera` captures. Settings that make no sense are refused here, before any of the processes is
 /// started.
-fn check_cameras(flags: &cli::Run) -> Result<Vec<(Name, cli::Source)>> {
+fn check_cameras(flags: &cli::Run) -> Result<Vec<(Name, cli::SourceFlags)>> {
     let mut sources = Vec::new();
     for camera in &flags.camera {
         let source = camera.over(&flags.source)?;
@@ -251,11 +251,11 @@ fn check_cameras(flags: &cli::Run) -> Result<Vec<(Name, cli::Source)>> {
 /// directory of its own inside it.
 fn captures(
     flags: &cli::Run,
-    sources: Vec<(Name, cli::Source)>,
+    sources: Vec<(Name, cli::SourceFlags)>,
     frames: &Path,
     log: LevelFilter,
 ) -> Vec<(Capture, PathBuf)> {
-    let capture = |name, source: &cli::Source, dir: PathBuf| {
+    let capture = |name, source: &cli::SourceFlags, dir: PathBuf| {
         let capture = Capture {
             name,
             arguments: source.capture_arguments(&dir, log),
@@ -267,7 +267,7 @@ fn captures(
         let name = Name::of_directory(frames);
         return vec![capture(name, &flags.source, frames.to_owned())];
     }
-    let of_several = |(name, source): (Name, cli::Source)| {
+    let of_several = |(name, source): (Name, cli::SourceFlags)| {
         let dir = frames.join(name.as_str());
         capture(name, &source, dir)
     };

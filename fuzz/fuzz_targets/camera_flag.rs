@@ -6,17 +6,17 @@ use std::sync::LazyLock;
 
 use clap::Parser;
 use lazycam::Error;
-use lazycam::cli::{Camera, Frames, Source};
+use lazycam::cli::{Camera, Frames, SourceFlags};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Parser)]
 #[command(no_binary_name = true)]
 struct Flags {
     #[command(flatten)]
-    source: Source,
+    source: SourceFlags,
 }
 
-static DEFAULTS: LazyLock<Source> = LazyLock::new(|| {
+static DEFAULTS: LazyLock<SourceFlags> = LazyLock::new(|| {
     let flags = [
         "--source=v4l2",
         "--size=64x64",

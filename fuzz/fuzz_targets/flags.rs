@@ -11,7 +11,7 @@ use std::path::Path;
 use clap::Parser;
 use clap::error::ErrorKind;
 use lazycam::Error;
-use lazycam::cli::{Cli, Command, Http, Source};
+use lazycam::cli::{Cli, Command, Http, SourceFlags};
 use lazycam::server::http::cors::Origins;
 use libfuzzer_sys::fuzz_target;
 use log::LevelFilter;
@@ -57,7 +57,7 @@ fn check_run(run: &lazycam::cli::Run, log: LevelFilter) {
     }
 }
 
-fn check_source(source: &Source, log: LevelFilter) {
+fn check_source(source: &SourceFlags, log: LevelFilter) {
     assert!((1..=100).contains(&source.quality));
     assert!(source.fps.is_none_or(|fps| (0.1..=1000.0).contains(&fps)));
     let arguments = source.capture_arguments(Path::new("/run/x"), log);

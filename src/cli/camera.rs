@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-use super::Source;
+use super::source::SourceFlags;
 use crate::capture::source::Kind;
 use crate::error::{Error, Result};
 use crate::frames::name::Name;
@@ -53,13 +53,13 @@ impl FromStr for Camera {
 #[command(no_binary_name = true, disable_help_flag = true)]
 struct Words {
     #[command(flatten)]
-    source: Source,
+    source: SourceFlags,
 }
 
 impl Camera {
     /// What to capture: the camera's own settings and, where it has none, those from `defaults` that apply to its
     /// source.
-    pub fn over(&self, defaults: &Source) -> Result<Source> {
+    pub fn over(&self, defaults: &SourceFlags) -> Result<SourceFlags> {
         let own = |name: &str| self.settings.iter().any(|(key, _)| key == name);
         let kept = defaults.settings().into_iter().filter(|(name, _)| {
             // Controls accumulate; of two that set the same control, the later one wins.
@@ -121,11 +121,11 @@ impl FromStr for Frames {
 mod tests {
     use super::*;
 
-    fn defaults(flags: &[&str]) -> Source {
+    fn defaults(flags: &[&str]) -> SourceFlags {
         Words::try_parse_from(flags).unwrap().source
     }
 
-    fn over(text: &str, flags: &[&str]) -> Result<Source> {
+    fn over(text: &str, flags: &[&str]) -> Result<SourceFlags> {
         text.parse::<Camera>().unwrap().over(&defaults(flags))
     }
 

@@ -8,120 +8,18 @@
 //!
 //! Marker codes and the order of segments are those of ITU-T T.81, annex B; [`marker`] lists the codes.
 
+mod defect;
 pub(crate) mod header;
 pub mod marker;
 #[cfg(test)]
 pub(crate) mod sample;
 
-use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 
+pub use defect::Defect;
 use header::Header;
+pub use header::{Head, Size};
 use marker::{Segment, Segments};
-
-/// The size of a picture in pixels, as given in its frame header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Samples per line, at least 1.
-    pub width: u16,
-    /// Lines, at least 1.
-    pub height: u16,
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}", self.width, self.height)
-    }
-}
-
-impl FromStr for Size {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let sides = text.split_once('x').and_then(|(width, height)| {
-            let (width, height) = (width.parse().ok()?, height.parse().ok()?);
-            (width > 0 && height > 0).then_some(Size { width, height })
-        });
-        sides.ok_or(())
-    }
-}
-
-/// Why a sequence of bytes is not a JPEG. Offsets count from the first byte given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Defect {
-    /// The bytes end before the first scan begins; with more bytes this may be a JPEG.
-    Short,
-    /// There is no SOI at the start.
-    NoStart,
-    /// There is no EOI at the end.
-    NoEnd,
-    /// At this offset there should be a marker, and there is none, or one that is not allowed there.
-    BadMarker(usize),
-    /// The segment at this offset is too short for its kind.
-    BadLength(usize),
-    /// The scan begins without a frame header before it that gives the size.
-    NoSize,
-    /// Width or height is 0. T.81 allows a height of 0 if a DNL segment gives it later (B.2.5), but no camera does
-    /// that and browsers refuse it.
-    ZeroSize,
-    /// The image ends before any scan.
-    NoScan,
-    /// A frame has grown beyond this many bytes without an end.
-    TooLong(usize),
-    /// The segment at this offset defines a quantization table that cannot be one.
-    Quantization(usize),
-    /// The segment at this offset defines a Huffman table that cannot be one.
-    Huffman(usize),
-    /// The frame header at this offset says what cannot be, or is the second one.
-    FrameHeader(usize),
-    /// The scan header at this offset says what cannot be.
-    ScanHeader(usize),
-    /// The scan uses a quantization table that was not defined.
-    NoQuantization,
-    /// A kind of JPEG that no browser shows, by its name.
-    Process(&'static str),
-    /// The camera's driver says so.
-    Marked,
-}
-
-impl fmt::Display for Defect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Defect::Short => f.write_str("cut short before the first scan"),
-            Defect::NoStart => f.write_str("no SOI at the start"),
-            Defect::NoEnd => f.write_str("no EOI at the end"),
-            Defect::BadMarker(at) => write!(f, "no valid marker at offset {at}"),
-            Defect::BadLength(at) => write!(f, "wrong segment length at offset {at}"),
-            Defect::NoSize => f.write_str("scan without a frame header"),
-            Defect::ZeroSize => f.write_str("width or height of 0"),
-            Defect::NoScan => f.write_str("end of image without a scan"),
-            Defect::TooLong(limit) => write!(f, "longer than {limit} bytes"),
-            Defect::Quantization(at) => write!(f, "no valid quantization table at offset {at}"),
-            Defect::Huffman(at) => write!(f, "no valid Huffman table at offset {at}"),
-            Defect::FrameHeader(at) => write!(f, "no valid frame header at offset {at}"),
-            Defect::ScanHeader(at) => write!(f, "no valid scan header at offset {at}"),
-            Defect::NoQuantization => f.write_str("scan without its quantization table"),
-            Defect::Marked => f.write_str("the driver marked it as broken"),
-            Defect::Process(name) => write!(f, "{name}, which no browser shows"),
-        }
-    }
-}
-
-impl std::error::Error for Defect {}
-
-/// What is known from the bytes before the first entropy-coded one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The picture's size.
-    pub size: Size,
-    /// Offset of the first entropy-coded byte.
-    pub scan: usize,
-    /// Set if Huffman tables are missing: the offset of the first scan header's marker, if there is no table before
-    /// it. Motion JPEG leaves the tables out and implies the typical ones of T.81, K.3.3; a decoder of single
-    /// pictures needs them written out.
-    pub missing_tables: Option<usize>,
-}
 
 /// Reads the chain of segments from SOI through the first scan header. [`Defect::Short`] means that a longer prefix
 /// of the same file may be valid; any other defect is final.

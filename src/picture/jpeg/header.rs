@@ -10,7 +10,51 @@
 //! Baseline, extended sequential and progressive pictures of 8 bits pass. No browser shows any other kind, so those
 //! are refused by their name.
 
-use super::{Defect, Head, Size, marker};
+use std::fmt;
+use std::str::FromStr;
+
+use super::defect::Defect;
+use super::marker;
+
+/// The size of a picture in pixels, as given in its frame header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Samples per line, at least 1.
+    pub width: u16,
+    /// Lines, at least 1.
+    pub height: u16,
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl FromStr for Size {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let sides = text.split_once('x').and_then(|(width, height)| {
+            let (width, height) = (width.parse().ok()?, height.parse().ok()?);
+            (width > 0 && height > 0).then_some(Size { width, height })
+        });
+        sides.ok_or(())
+    }
+}
+
+/// What is known from the bytes before the first entropy-coded one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The picture's size.
+    pub size: Size,
+    /// Offset of the first entropy-coded byte.
+    pub scan: usize,
+    /// Set if Huffman tables are missing: the offset of the first scan header's marker, if there is no table before
+    /// it. Motion JPEG leaves the tables out and implies the typical ones of T.81, K.3.3; a decoder of single
+    /// pictures needs them written out.
+    pub missing_tables: Option<usize>,
+}
 
 /// The greatest number of components of which a decoder makes a picture: luma, two of chroma, and black.
 const COMPONENTS: usize = 4;

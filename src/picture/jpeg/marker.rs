@@ -3,7 +3,7 @@
 //! Both the reader of a whole head ([`Segments`]) and the walk through a stream that is still arriving
 //! ([`walk`](crate::picture::walk)) take these steps. [`Defect::Short`] means that more bytes are needed to take one.
 
-use super::Defect;
+use super::defect::Defect;
 
 /// Temporary private use in arithmetic coding; stands alone.
 pub const TEM: u8 = 0x01;

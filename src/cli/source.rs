@@ -1,0 +1,80 @@
+//! The flags that say what is captured, and how. `run` passes them on to its capture processes, so they can be written
+//! as arguments again.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use log::LevelFilter;
+
+use super::values;
+use crate::capture::settings::Assignment;
+use crate::capture::source::Kind;
+use crate::picture::format::Fourcc;
+use crate::picture::jpeg::Size;
+
+/// What is captured, and how.
+#[derive(Clone, Debug, Args)]
+pub struct SourceFlags {
+    /// Where pictures come from: `pattern` (a built-in test picture), `stdin` (an MJPEG stream), `v4l2:/dev/videoN` (a video
+    /// device; `v4l2` alone: the first camera found), `libcamera:N` or `libcamera:ID` (a camera of libcamera, in builds with
+    /// libcamera; `libcamera` alone: the first camera found).
+    #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]
+    pub source: Kind,
+    /// Width and height in pixels, for `pattern` and cameras [default: 640x480, or the nearest size that the camera has].
+    #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = values::parse_size)]
+    pub size: Option<Size>,
+    /// Frames per second. `pattern`: exactly this rate [default: 30]. `stdin`: at most this rate [default: all]. Cameras: the
+    /// nearest supported rate, with frames dropped if that is faster [default: the camera's].
+    #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = values::parse_fps)]
+    pub fps: Option<f64>,
+    /// Pixel format of a camera: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that
+    /// the camera supports].
+    #[arg(long, env = "LAZYCAM_FORMAT", value_name = "FOURCC")]
+    pub format: Option<Fourcc>,
+    /// Set a control of the camera, such as brightness=10. May be given several times. `lazycam list` shows the names.
+    #[arg(
+        long,
+        env = "LAZYCAM_CONTROL",
+        value_name = "NAME=VALUE",
+        value_delimiter = ','
+    )]
+    pub control: Vec<Assignment>,
+    /// JPEG quality from 1 to 100, for frames that lazycam encodes itself.
+    #[arg(long, env = "LAZYCAM_QUALITY", value_name = "Q", default_value_t = 80,
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub quality: u8,
+    /// Keep the camera running for this many seconds after the last requested frame.
+    #[arg(long, env = "LAZYCAM_LINGER", value_name = "SECONDS", default_value = "5", value_parser = values::parse_seconds)]
+    pub linger: Duration,
+}
+
+impl SourceFlags {
+    /// The settings that were given as flags, under the flags' names without the dashes.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let size = self.size.map(|size| size.to_string());
+        let controls = self
+            .control
+            .iter()
+            .map(|control| ("control", control.to_string()));
+        let mut settings = vec![("source", self.source.to_string())];
+        settings.extend(size.map(|size| ("size", size)));
+        settings.extend(self.fps.map(|fps| ("fps", fps.to_string())));
+        settings.extend(self.format.map(|format| ("format", format.to_string())));
+        settings.extend(controls);
+        settings.push(("quality", self.quality.to_string()));
+        settings.push(("linger", self.linger.as_secs_f64().to_string()));
+        settings
+    }
+
+    /// The arguments of a `capture` command that captures this source into the directory `frames`.
+    pub fn capture_arguments(&self, frames: &Path, log: LevelFilter) -> Vec<OsString> {
+        let mut arguments = vec!["capture".into(), "--frames".into(), frames.into()];
+        arguments.extend(["--log".into(), log.to_string().into()]);
+        for (name, value) in self.settings() {
+            arguments.extend([format!("--{name}").into(), value.into()]);
+        }
+        arguments
+    }
+}
