@@ -17,9 +17,74 @@
 //! sends a reset, and the client might then lose the end of what it was sent. Requests that arrive before their turn
 //! (pipelining) stay in the input until their turn comes.
 //!
-//! This state machine knows no socket, clock or camera. Its owner reads and writes (`client.rs`), and chooses the frame
-//! (`delivery.rs`). The files next to this one define how a request is answered (`answer.rs`), who is let in
-//! (`trial.rs`) and what a stream remembers (`stream.rs`).
+//! This state machine knows no socket, clock or camera. Its owner reads and writes (`client.rs`), lends it the time and
+//! the rules (`lent.rs`), and chooses the frame (`delivery.rs`). The files next to this one define how a request gets
+//! its answer (`requests.rs`, `answer.rs`), what each state remembers (`state.rs`, `stream.rs`), how frames and reports
+//! are given (`supply.rs`), and what is still to be sent (`outbox.rs`).
+//!
+//! A walk through it: a snapshot, asked for in two pieces.
+//!
+//! ```
+//! use std::rc::Rc;
+//! use std::time::{Duration, Instant, SystemTime};
+//!
+//! use lazycam::picture::jpeg::Size;
+//! use lazycam::server::connection::Connection;
+//! use lazycam::server::connection::outbox::Output;
+//! use lazycam::server::lent::{Ids, Lent};
+//! use lazycam::server::roster::Roster;
+//! use lazycam::server::settings::Settings;
+//! use lazycam::server::shot::Shot;
+//! use lazycam::server::stats::Stats;
+//! use lazycam::server::want::Want;
+//! use lazycam::time::clock::Moment;
+//!
+//! // What the owner lends. The file of a frame is `()` here.
+//! let (settings, mut roster) = (Settings::default(), Roster::default());
+//! roster.appear(&"front".parse().unwrap()).unwrap();
+//! let (now, monotonic) = (Instant::now(), Duration::from_secs(1000));
+//! let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_386_179);
+//! let moment = Moment { wall, monotonic };
+//! let (ids, stats) = (&mut Ids::default(), &mut Stats::default());
+//! let lent = &mut Lent { now, moment, settings: &settings, roster: &roster, ids, stats };
+//! let mut connection = Connection::<()>::new(now);
+//!
+//! // `Request`: the head is not complete. There is a deadline, and nothing to send.
+//! connection.receive(b"GET /front/snapshot HTT", lent);
+//! assert_eq!(connection.deadline(&settings), Some(now + settings.head_timeout));
+//! assert!(connection.output().is_none());
+//!
+//! // `Snapshot`: it is complete, and a frame of camera 0 is wanted.
+//! connection.receive(b"P/1.1\r\nHost: a\r\n\r\n", lent);
+//! assert!(matches!(connection.want(now), Some(Want::Snapshot { camera: 0, .. })));
+//!
+//! // `Reply`: the owner has one, taken 20 ms ago. Its head goes out first, and says that the file follows.
+//! let taken = now - Duration::from_millis(20);
+//! let size = Size { width: 640, height: 480 };
+//! let file = Rc::new(());
+//! let shot = Shot { file, len: 5000, captured: wall, taken, picture: size, number: 1 };
+//! connection.give(shot, lent);
+//! let Some(Output::Bytes { bytes, more: true }) = connection.output() else { panic!() };
+//! let head = String::from_utf8(bytes.to_vec()).unwrap();
+//! assert!(head.starts_with("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n"));
+//! assert!(head.contains("\r\nDate: Sun, 22 Nov 2026 22:22:59 GMT\r\n"));
+//! assert!(head.contains("\r\nContent-Length: 5000\r\n"));
+//! assert!(head.contains("\r\nX-Frame-Age: 0.020000\r\n"));
+//!
+//! // Then the file, here in two calls.
+//! connection.sent(head.len(), lent);
+//! connection.sent(3000, lent);
+//! let Some(Output::File { offset: 3000, len: 2000, .. }) = connection.output() else { panic!() };
+//! connection.sent(2000, lent);
+//!
+//! // `Request` again: the next request may come, for which there is a time-out.
+//! assert!(connection.output().is_none() && connection.closed().is_none());
+//! assert_eq!(connection.deadline(&settings), Some(now + settings.idle_timeout));
+//!
+//! // `Closed`: the client has closed its side instead.
+//! connection.end_of_input();
+//! assert!(connection.closed().is_some());
+//! ```
 
 mod answer;
 pub mod outbox;

@@ -17,13 +17,13 @@ const MOST: usize = 1000;
 /// The cameras of a server. A camera's index is its number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
-    entries: Vec<Entry>,
+    entries: Vec<RosterEntry>,
     default: Option<Name>,
 }
 
 /// A camera that exists or existed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct RosterEntry {
     /// Its name.
     pub name: Name,
     /// Whether it exists now.
@@ -55,7 +55,7 @@ impl Roster {
             Some(number) => number,
             None if self.entries.len() >= MOST => return Err(TooMany(MOST)),
             None => {
-                self.entries.push(Entry {
+                self.entries.push(RosterEntry {
                     name: name.clone(),
                     present: false,
                 });
@@ -106,7 +106,7 @@ impl Roster {
     }
 
     /// All cameras that exist or existed, in the order of their numbers.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[RosterEntry] {
         &self.entries
     }
 }
