@@ -6,9 +6,6 @@ use crate::imports::{Imports, Module, files, name};
 
 const TABLES: &str = include_str!("../../CONTRIBUTING.md");
 
-/// Arrows that the tables do not allow and loops that are still closed, each as the importing and the imported file.
-const STILL_OPEN: &[(&str, &str)] = &[("cli::camera", "cli")];
-
 /// One table: its rooms from top to bottom, each with those that it may import.
 #[derive(Default)]
 struct Table(Vec<(Vec<String>, Vec<String>)>);
@@ -81,10 +78,6 @@ fn rooms(from: &Module, to: &Module) -> Option<(String, String, String)> {
     Some((parent.to_owned(), table.room(parent, &from[skipped..]), to))
 }
 
-fn is_still_open(from: &Module, to: &Module) -> bool {
-    STILL_OPEN.contains(&(&*name(from), &*name(to)))
-}
-
 #[test]
 fn nobody_imports_what_the_tables_do_not_allow() {
     let (files, mut faults) = (files(), Vec::new());
@@ -92,7 +85,7 @@ fn nobody_imports_what_the_tables_do_not_allow() {
         let Some((parent, one, other)) = rooms(from, to) else {
             continue;
         };
-        if !Table::of(&parent).unwrap().allows(&one, &other) && !is_still_open(from, to) {
+        if !Table::of(&parent).unwrap().allows(&one, &other) {
             faults.push(format!("{} imports {}", name(from), name(to)));
         }
     }
@@ -156,32 +149,11 @@ fn every_module_has_its_place_in_the_tables_and_no_place_is_empty() {
 #[test]
 fn no_two_files_import_each_other_in_a_loop() {
     let files = files();
-    let mut imports = Imports::of(&files);
-    for (from, all) in &mut imports.0 {
-        all.retain(|to| !is_still_open(from, to));
-    }
+    let imports = Imports::of(&files);
     let in_loops: Vec<_> = imports
         .each()
         .filter(|(from, to)| imports.reach(to).contains(from))
         .map(|(from, to)| format!("{} imports {}", name(from), name(to)))
         .collect();
     assert!(in_loops.is_empty(), "loops:\n{}", in_loops.join("\n"));
-}
-
-#[test]
-fn what_is_still_open_is_really_open() {
-    let files = files();
-    let imports = Imports::of(&files);
-    for (from, to) in STILL_OPEN {
-        let found = imports
-            .each()
-            .find(|(one, other)| name(one) == *from && name(other) == *to);
-        let (one, other) = found.unwrap_or_else(|| panic!("{from} no longer imports {to}"));
-        let allowed = rooms(one, other)
-            .is_none_or(|(parent, one, other)| Table::of(&parent).unwrap().allows(&one, &other));
-        assert!(
-            !allowed || imports.reach(other).contains(one),
-            "{from} may import {to}"
-        );
-    }
 }
