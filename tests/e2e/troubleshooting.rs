@@ -13,6 +13,8 @@ const PART: char = '…';
 
 /// Beginnings of literals that need no explanation on the page.
 const NOT_FOR_USERS: &[&str] = &[
+    // How long a camera has been lost, in its picture.
+    "less than a minute",
     // What was tried, written into a variable first.
     "add a buffer to a request of",
     "ask for a format of",
