@@ -26,6 +26,7 @@ pub mod pattern;
 mod report;
 pub mod settings;
 pub mod source;
+mod stamps;
 pub mod stdin;
 pub mod v4l2;
 

@@ -16,7 +16,7 @@ use crate::frames::demand::Demand;
 use crate::frames::publish::Publisher;
 use crate::frames::state::State;
 use crate::logging::Brake;
-use crate::picture::jpeg;
+use crate::picture::jpeg::{self, exif};
 use crate::time::backoff::Backoff;
 
 /// The first and the longest wait between two attempts to take over the directory again.
@@ -150,13 +150,17 @@ impl Outlet {
 }
 
 /// The frame without thumbnails and anything else that contains the bytes of a picture's beginning or end: Mainsail
-/// and Home Assistant look for the bytes of SOI and EOI, wherever they are. Nearly always the result is the frame
-/// itself, without copying it.
+/// and Home Assistant look for the bytes of SOI and EOI, wherever they are. If that takes the Exif data away, the
+/// orientation in it stays, or the picture would lie on its side. Nearly always the result is the frame itself, without
+/// copying it.
 fn without_hidden_pictures<'a>(jpeg: &'a [u8], spare: &'a mut Vec<u8>) -> &'a [u8] {
     let mut kept = 0;
     spare.clear();
     for hidden in jpeg::hidden_pictures(jpeg) {
         spare.extend_from_slice(&jpeg[kept..hidden.start]);
+        if let Some(turned) = exif::orientation(&jpeg[hidden.clone()]) {
+            spare.extend(exif::segment(turned));
+        }
         kept = hidden.end;
     }
     if kept == 0 {
@@ -191,6 +195,17 @@ mod tests {
         let mut spare = vec![1, 2, 3];
         assert_eq!(without_hidden_pictures(&frame, &mut spare), bare);
         assert_eq!(without_hidden_pictures(&frame, &mut spare), bare);
+    }
+
+    #[test]
+    fn the_orientation_stays_when_the_thumbnail_goes() {
+        let turned = exif::segment(6);
+        let mut with_thumbnail = [&turned, SOI, b"thumbnail", EOI].concat();
+        with_thumbnail[3] += (with_thumbnail.len() - turned.len()) as u8;
+        let frame = [SOI, &with_thumbnail, EXIF, &rest()].concat();
+        let mut spare = Vec::new();
+        let kept = without_hidden_pictures(&frame, &mut spare);
+        assert_eq!(kept, [SOI, &turned, EXIF, &rest()].concat());
     }
 
     #[test]

@@ -28,13 +28,17 @@
 //! **Descriptors that epoll does not accept** (epoll_ctl(2): EPERM for regular files and for /dev/null) cannot be
 //! waited for. For these a clock requests one frame per interval, 30 times per second unless another rate is set.
 
+mod input;
+
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
+use log::warn;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, ioctl_fionread, read};
 
+use self::input::Beginning;
 use crate::capture::pace::Pace;
 use crate::capture::source::{Captured, Discarded, Facts, Source, Trouble};
 use crate::error::{Context, Result};
@@ -108,6 +112,7 @@ pub struct Stdin<F> {
     /// The unfinished frame: where it began, and when that part was read.
     begun: (u64, SystemTime),
     counts: Counts,
+    beginning: Beginning,
     mjpeg: Mjpeg,
     /// The newest frame, what its head says, and whether it had EOI.
     newest: Vec<u8>,
@@ -133,6 +138,7 @@ impl<F: AsFd> Stdin<F> {
             read_at: never,
             begun: never,
             counts: Counts::default(),
+            beginning: Beginning::default(),
             mjpeg: Mjpeg::new("stdin".into()),
             newest: Vec::new(),
             about: None,
@@ -206,6 +212,11 @@ impl<F: AsFd> Stdin<F> {
                 Err(defect) => self.discard(defect),
             }
         }
+        if self.counts.whole == 0 && self.splitter.unfinished().is_none() {
+            if let Some(told) = self.beginning.complaint(self.splitter.position()) {
+                warn!("{told}");
+            }
+        }
         None
     }
 
@@ -271,9 +282,12 @@ impl<F: AsFd> Stdin<F> {
 
     fn read(&mut self, most: usize) -> Result<Arrival, Trouble> {
         let (fd, from) = (self.fd.as_fd(), self.splitter.position());
-        let result = self
-            .splitter
-            .read_by(most, |buffer| read(fd, spare_capacity(buffer)));
+        let result = self.splitter.read_by(most, |buffer| {
+            let before = buffer.len();
+            let result = read(fd, spare_capacity(&mut *buffer));
+            self.beginning.see(&buffer[before..]);
+            result
+        });
         self.read_at = (from, SystemTime::now());
         match result {
             Ok(0) => Ok(Arrival::End),
@@ -295,6 +309,7 @@ impl<F: AsFd> Stdin<F> {
             old,
         } = self.counts;
         let plural = if whole == 1 { "" } else { "s" };
+        let nothing = whole + broken == 0 && self.splitter.position() > 0;
         let mut message = format!("stdin: end of input after {whole} frame{plural}");
         for (count, what) in [
             (broken, "broken"),
@@ -304,6 +319,9 @@ impl<F: AsFd> Stdin<F> {
             if count > 0 {
                 message += &format!(", {count} {what}");
             }
+        }
+        if nothing {
+            message += &format!(", in what looks like {}", self.beginning.looks_like());
         }
         let cut = self.splitter.unfinished().is_some();
         if cut {

@@ -4,7 +4,8 @@
 //! its chapter "Streaming I/O (Memory Mapping)".
 //!
 //! **Open** from the beginning, so that anything that cannot work (no such size, no such control) is reported at
-//! once. Format, rate and controls are set when the device is opened. **Stopped** means VIDIOC_STREAMOFF: the device
+//! once. Format, rate and controls are set when the device is opened, and controls once more after each start, because
+//! some drivers reset them then. **Stopped** means VIDIOC_STREAMOFF: the device
 //! stays open and the buffers stay allocated, and the next start takes one ioctl per buffer and VIDIOC_STREAMON. If a
 //! camera cannot be used yet, because it is not plugged in, another program is using it or permission is missing,
 //! this is logged, and another attempt is made when somebody asks for a frame.
@@ -25,6 +26,7 @@
 //! structures as well, but do not check their layout, and the former uses the C library's `timeval`, whose width
 //! differs from the kernel's.
 
+mod advice;
 mod choice;
 mod controls;
 mod device;
@@ -33,7 +35,7 @@ mod ioctl;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use rustix::io::Errno;
@@ -43,12 +45,14 @@ use crate::capture::settings::Settings;
 use crate::capture::source::{
     BUFFERS, Captured, Discarded, Facts, Source, Trouble, WARM_UP, described, patience, silent,
 };
+use crate::capture::stamps::Stamps;
 use crate::error::{Error, Result};
 use crate::picture::develop::{Developer, Reader};
 use crate::picture::format::Format;
 use crate::time::clock::{ago, monotonic};
 use choice::choose;
 pub use choice::{first_camera, readable_formats};
+use controls::Setting;
 pub use controls::{Control, Kind as ControlKind};
 pub use device::{Card, Device};
 pub use format::Interval;
@@ -63,6 +67,8 @@ struct Camera {
     format: Format,
     fps: Option<f64>,
     reader: Reader,
+    /// What the user has set.
+    controls: Vec<Setting>,
     /// Present from the first start on.
     buffers: Option<Buffers>,
 }
@@ -77,8 +83,8 @@ pub struct V4l2 {
     camera: Option<Camera>,
     /// Set while it streams: the time of the start or of the last frame.
     streaming: Option<Instant>,
-    /// The time of the last start, by CLOCK_MONOTONIC.
-    began: Duration,
+    /// What the driver's stamps since the last start are worth.
+    stamps: Stamps,
     /// Whether closing the device is the only remedy.
     failed: bool,
     /// The newest frame, in a buffer that is returned to the driver when the next one has come.
@@ -101,7 +107,7 @@ impl V4l2 {
             watch: watch.ok(),
             camera: None,
             streaming: None,
-            began: Duration::ZERO,
+            stamps: Stamps::since(Duration::ZERO),
             failed: false,
             held: None,
             since_start: 0,
@@ -124,7 +130,7 @@ impl V4l2 {
         choose(&device, &self.settings)?;
         let fps = device.set_rate(self.settings.fps);
         self.settings.tell_rate(&device.path().display(), fps);
-        device.set_controls(&self.settings.controls)?;
+        let controls = device.set_controls(&self.settings.controls)?;
         let format = device.format()?;
         // The driver may have changed its mind since it was asked for one that can be read.
         let path = device.path().display().to_string();
@@ -136,6 +142,7 @@ impl V4l2 {
             format,
             fps,
             reader,
+            controls,
             buffers: None,
         });
         Ok(())
@@ -149,8 +156,9 @@ impl V4l2 {
         let Some(camera) = &mut self.camera else {
             return Ok(());
         };
-        self.began = monotonic();
+        self.stamps = Stamps::since(monotonic());
         camera.stream_on()?;
+        camera.device.set_again(&camera.controls);
         self.streaming = Some(now);
         self.since_start = 0;
         Ok(())
@@ -292,7 +300,7 @@ impl Source for V4l2 {
             Ok(Some(frame)) => {
                 self.streaming = self.streaming.and(Some(now));
                 Ok(Some(Captured {
-                    at: wall_clock(frame.monotonic, self.began),
+                    at: ago(self.stamps.age(frame.monotonic, monotonic())),
                     settled: self.since_start > WARM_UP,
                 }))
             }
@@ -368,14 +376,6 @@ impl V4l2 {
 fn has_no_successor(frame: &Filled, interval: Option<Duration>) -> bool {
     let age = frame.monotonic.and_then(|at| monotonic().checked_sub(at));
     matches!((age, interval), (Some(age), Some(interval)) if age < interval)
-}
-
-/// The time of capture. The kernel stamps frames by CLOCK_MONOTONIC; without a plausible stamp, the present time is
-/// used.
-fn wall_clock(stamp: Option<Duration>, began: Duration) -> SystemTime {
-    let since_start = stamp.filter(|at| *at >= began);
-    let age = since_start.map(|at| monotonic().saturating_sub(at));
-    ago(age.unwrap_or_default())
 }
 
 #[cfg(test)]

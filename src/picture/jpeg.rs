@@ -9,6 +9,7 @@
 //! Marker codes and the order of segments are those of ITU-T T.81, annex B; [`marker`] lists the codes.
 
 mod defect;
+pub(crate) mod exif;
 pub(crate) mod header;
 pub mod marker;
 #[cfg(test)]

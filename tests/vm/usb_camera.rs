@@ -40,6 +40,8 @@ const PAYLOAD: usize = 16384;
 const STILL: Duration = Duration::from_millis(200);
 /// While this is there the camera streams and gives nothing.
 const SILENT: &str = "/run/silent";
+/// What is in this file makes a camera of it that sends odd buffers ([`Camera::tricked`]) or forgets its controls.
+const TRICK: &str = "/run/trick";
 /// An upper bound of a picture, for the host's buffers.
 const LARGEST: u32 = 200_000;
 
@@ -99,6 +101,14 @@ fn noise(bytes: usize) -> Result<Vec<u8>, Box<dyn Error>> {
         }
     }
     Err(format!("no picture has {bytes} bytes").into())
+}
+
+/// A picture whose first Huffman table, if it has one, has more codes of one bit than there can be.
+fn without_sense(mut jpeg: Vec<u8>) -> Vec<u8> {
+    if let Some(at) = jpeg.windows(2).position(|two| two == [0xFF, 0xC4]) {
+        jpeg[at + 5] = 255;
+    }
+    jpeg
 }
 
 struct Camera {
@@ -184,10 +194,11 @@ impl Camera {
             (Some((_, jpeg)), _) => jpeg.clone(),
             (None, even) => {
                 let jpeg = pattern.jpeg().map_err(|trouble| format!("{trouble:?}"))?;
-                match even {
+                let jpeg = match even {
                     0 => jpeg.to_vec(),
-                    _ => [without_tables(jpeg), vec![0; 100]].concat(),
-                }
+                    _ => without_tables(jpeg),
+                };
+                self.tricked(jpeg)
             }
         };
         let chunks = picture.chunks(PAYLOAD - 2);
@@ -198,6 +209,22 @@ impl Camera {
             self.leaving.push_back([&[2, flags], chunk].concat());
         }
         Ok(())
+    }
+
+    /// The buffer in which the picture is sent.
+    fn tricked(&mut self, jpeg: Vec<u8>) -> Vec<u8> {
+        let trick = std::fs::read_to_string(TRICK).unwrap_or_default();
+        let half = jpeg.len() / 2;
+        match trick.trim() {
+            "merged" => [&jpeg[..half], &jpeg].concat(),
+            "two-soi" => [&jpeg[..2], &jpeg].concat(),
+            "junk" => [b"\0\0junk\xFF\xD8\0", &jpeg[..]].concat(),
+            "no-eoi" => jpeg[..jpeg.len() - 2].to_vec(),
+            "old-tail" => [&jpeg, &jpeg[half..]].concat(),
+            "two-pictures" => [&jpeg[..], &jpeg].concat(),
+            "bad-table" => without_sense(jpeg),
+            _ => [&jpeg[..], &[0; 100]].concat(),
+        }
     }
 
     /// One message of the host's. The kernel closes its end when the driver gives the device up.
@@ -299,6 +326,10 @@ impl Camera {
             pattern.describe()
         ));
         self.pattern = Some(pattern);
+        if std::fs::read_to_string(TRICK).is_ok_and(|trick| trick.trim() == "forgetful") {
+            self.brightness = 0;
+            say("brightness was forgotten");
+        }
         Ok(())
     }
 

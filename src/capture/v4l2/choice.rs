@@ -1,12 +1,13 @@
 //! Chooses the camera, its format and its size: what was asked for, or else what costs least.
 
+use super::advice::advice;
 use super::device::Device;
 use crate::capture::devices::video_nodes;
 use crate::capture::settings::Settings;
 use crate::error::{Error, Result};
 use crate::picture::develop::Reader;
 use crate::picture::format::Fourcc;
-use crate::picture::pixels::PREFERENCE;
+use crate::picture::pixels::{PREFERENCE, Pixels};
 
 /// The first camera that can be used. Those on USB come first, because on boards with a camera port, that port's
 /// nodes have the low numbers.
@@ -51,6 +52,12 @@ pub fn readable_formats(device: &Device) -> Vec<Fourcc> {
 /// Negotiates format and size, and sets them.
 pub(super) fn choose(device: &Device, settings: &Settings) -> Result<()> {
     let path = device.path().display();
+    if device.card().takes {
+        return Err(Error::Input(format!(
+            "{path} ({}) delivers no pictures as long as no program writes any to it",
+            device.card().card
+        )));
+    }
     if !device.card().captures {
         return Err(Error::Usage(format!(
             "{path} ({}) delivers no pictures that lazycam can take: see `lazycam list` for those that do",
@@ -62,7 +69,12 @@ pub(super) fn choose(device: &Device, settings: &Settings) -> Result<()> {
         candidates.retain(|fourcc| *fourcc == wanted);
     }
     if candidates.is_empty() {
-        return Err(Error::Usage(no_format(device, settings)));
+        let told = no_format(device, settings);
+        // What a device has may change with its input, or with another device in its place; what lazycam reads does not.
+        return Err(match settings.format {
+            Some(wanted) if Pixels::of(wanted).is_none() => Error::Usage(told),
+            _ => Error::Input(told),
+        });
     }
     let size = settings.size_to_ask_for();
     if settings.size.is_none() {
@@ -76,7 +88,7 @@ pub(super) fn choose(device: &Device, settings: &Settings) -> Result<()> {
     }
     let formats = candidates.into_iter();
     let formats = formats.map(|fourcc| (fourcc, device.sizes(fourcc)));
-    Err(Error::Usage(settings.no_size(&path, formats)))
+    Err(Error::Input(settings.no_size(&path, formats)))
 }
 
 fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<()> {
@@ -90,13 +102,16 @@ fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<()> {
 }
 
 fn no_format(device: &Device, settings: &Settings) -> String {
-    let offered: Vec<_> = device.formats().iter().map(Fourcc::to_string).collect();
+    let formats = device.formats();
+    let offered: Vec<_> = formats.iter().map(Fourcc::to_string).collect();
     let (path, card) = (device.path().display(), &device.card().card);
-    match settings.format {
-        Some(_) => settings.no_format(&path, &offered),
+    let told = settings.no_format(&format_args!("{path} ({card})"), &offered);
+    let wanted = settings.format.map(|wanted| vec![wanted]);
+    match settings.format.and_then(Pixels::of) {
+        Some(_) => told,
         None => {
-            let told = settings.no_format(&format_args!("{path} ({card})"), &offered);
-            format!("{told}. Cameras with raw sensor data go through libcamera")
+            let advice = advice(&path.to_string(), &wanted.unwrap_or(formats));
+            format!("{told}. {advice}")
         }
     }
 }

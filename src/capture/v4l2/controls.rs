@@ -10,6 +10,7 @@
 use std::fmt;
 use std::os::fd::AsFd;
 
+use log::debug;
 use rustix::io::Errno;
 
 use super::device::{Device, text};
@@ -27,6 +28,8 @@ const READ_ONLY: u32 = 0x4;
 const INACTIVE: u32 = 0x10;
 /// V4L2_CTRL_FLAG_WRITE_ONLY
 const WRITE_ONLY: u32 = 0x40;
+/// V4L2_CTRL_FLAG_MODIFY_LAYOUT: it changes how the buffers are laid out, so it cannot be set while they are in use.
+const MODIFY_LAYOUT: u32 = 0x400;
 
 /// A number of controls that no driver exceeds.
 const MOST: usize = 1024;
@@ -62,6 +65,17 @@ impl fmt::Display for Kind {
     }
 }
 
+/// A control that was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Setting {
+    id: u32,
+    value: i32,
+    /// Whether it changes how buffers are laid out.
+    layout: bool,
+    /// As it was given.
+    told: String,
+}
+
 /// A control and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
@@ -84,6 +98,8 @@ pub struct Control {
     pub read_only: bool,
     /// Whether it has no effect now, because of another control.
     pub inactive: bool,
+    /// Whether it changes how buffers are laid out.
+    layout: bool,
     /// The items of a menu by index.
     pub items: Vec<(i32, String)>,
 }
@@ -182,6 +198,7 @@ impl Device {
             value: value.flatten(),
             read_only: query.flags & READ_ONLY != 0,
             inactive: query.flags & INACTIVE != 0,
+            layout: query.flags & MODIFY_LAYOUT != 0,
             items,
         })
     }
@@ -206,17 +223,26 @@ impl Device {
     }
 
     /// Sets controls in the given order: an automatic mode has to be switched off before the value can be set by
-    /// hand. (VIDIOC_S_CTRL)
-    pub fn set_controls(&self, assignments: &[Assignment]) -> Result<()> {
-        for assignment in assignments {
-            // Read again each time, because setting a control changes which others are active.
-            let controls = self.controls();
-            self.set_control(&controls, assignment)?;
-        }
-        Ok(())
+    /// hand. Returns what was set. (VIDIOC_S_CTRL)
+    pub(super) fn set_controls(&self, assignments: &[Assignment]) -> Result<Vec<Setting>> {
+        // Read again each time, because setting a control changes which others are active.
+        let set = |assignment| self.set_control(&self.controls(), assignment);
+        assignments.iter().map(set).collect()
     }
 
-    fn set_control(&self, controls: &[Control], assignment: &Assignment) -> Result<()> {
+    /// Sets controls once more while the camera streams, in the same order. A control that the driver refuses now
+    /// has been set before, so this is no reason to give the camera up.
+    pub(super) fn set_again(&self, settings: &[Setting]) {
+        for setting in settings.iter().filter(|setting| !setting.layout) {
+            let (id, value) = (setting.id, setting.value);
+            if let Err(errno) = ioctl::s_ctrl(self.as_fd(), &mut ioctl::Control { id, value }) {
+                let doing = format!("set {} on", setting.told);
+                debug!("{}", self.refused(&doing, errno));
+            }
+        }
+    }
+
+    fn set_control(&self, controls: &[Control], assignment: &Assignment) -> Result<Setting> {
         let path = self.path().display();
         let Some(control) = controls
             .iter()
@@ -239,6 +265,12 @@ impl Device {
                 "{told}; it is inactive: a control such as auto_exposure holds it, so set that one first"
             )),
             error => error,
+        })?;
+        Ok(Setting {
+            id,
+            value,
+            layout: control.layout,
+            told: assignment.to_string(),
         })
     }
 }
@@ -300,6 +332,7 @@ mod tests {
             value: Some(3),
             read_only: false,
             inactive: false,
+            layout: false,
             items: items.iter().map(item).collect(),
         }
     }

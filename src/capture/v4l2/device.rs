@@ -15,6 +15,8 @@ use super::ioctl::{self, Plain};
 use crate::error::{Error, Result};
 use crate::picture::format::{Format, Fourcc, Sizes};
 
+/// V4L2_CAP_VIDEO_OUTPUT
+const CAP_VIDEO_OUTPUT: u32 = 0x2;
 /// V4L2_CAP_VIDEO_CAPTURE
 const CAP_VIDEO_CAPTURE: u32 = 0x1;
 /// V4L2_CAP_STREAMING
@@ -41,6 +43,9 @@ pub struct Card {
     pub bus: String,
     /// Whether it delivers pictures into mapped buffers.
     pub captures: bool,
+    /// Whether it only takes pictures now. A device of v4l2loopback does so until a program writes to it, and delivers
+    /// them afterwards.
+    pub takes: bool,
     /// Whether it delivers only what others feed into a chain of devices, as an ISP does. This is not a camera by
     /// itself, though it may look like one.
     pub is_part: bool,
@@ -96,6 +101,7 @@ impl Device {
             card: text(&caps.card),
             bus: text(&caps.bus_info),
             captures: own & needed == needed,
+            takes: own & (CAP_VIDEO_OUTPUT | CAP_VIDEO_CAPTURE) == CAP_VIDEO_OUTPUT,
             is_part: is_part(own, input),
         };
         Ok(Device {

@@ -41,32 +41,6 @@ fn a_path_that_is_no_camera_is_a_mistake_of_the_command() {
 }
 
 #[test]
-fn the_moment_of_capture_is_as_long_ago_on_both_clocks() {
-    let (before, half) = (SystemTime::now(), Duration::from_millis(500));
-    let at = wall_clock(Some(monotonic() - half), monotonic() - 2 * half);
-    let ago = before.duration_since(at).unwrap();
-    assert!(ago <= half, "{ago:?}");
-    let at = wall_clock(Some(monotonic() - half), monotonic() - 2 * half);
-    assert!(at + half <= SystemTime::now());
-}
-
-#[test]
-fn a_moment_of_capture_that_cannot_be_is_taken_for_now() {
-    let (before, began) = (SystemTime::now(), monotonic());
-    let an_hour = Duration::from_secs(3600);
-    for stamp in [
-        None,
-        Some(Duration::ZERO),
-        began.checked_sub(Duration::from_nanos(1)),
-        Some(began + an_hour),
-        Some(Duration::MAX),
-    ] {
-        let at = wall_clock(stamp, began);
-        assert!(at >= before && at <= SystemTime::now(), "{stamp:?}");
-    }
-}
-
-#[test]
 fn only_a_frame_younger_than_an_interval_is_known_to_be_the_newest() {
     let frame = |monotonic| Filled {
         index: 0,
