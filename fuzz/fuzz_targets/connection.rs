@@ -2,9 +2,10 @@
 //!
 //! The input is a row of steps, separated by NUL. A step's first byte says what happens:
 //! `r` the client sends the rest; `R` the same, byte by byte; `s` some of what waits is sent; `S` all of it; `g` and `G` there
-//! is a frame, of one size or another; `n` there is none; `t` time passes; `p` a report is ready; `e` the client sends no more;
-//! `c` a camera goes; `x` the server ends. If all of it begins with `!`, the connection is guarded (`--auth`), and `a` says what becomes of
-//! the credential that waits: `ay` it was right, `an` it was wrong, `aa` it is not looked at.
+//! is a frame, of one size or another; `n` there is none, `f` none in time, `F` the same with a picture that says so;
+//! `t` time passes; `p` a report is ready; `e` the client sends no more; `c` a camera goes; `x` the server ends. If all of it
+//! begins with `!`, the connection is guarded (`--auth`), and `a` says what becomes of the credential that waits: `ay` it
+//! was right, `an` it was wrong, `aa` it is not looked at.
 #![no_main]
 
 use std::rc::Rc;
@@ -23,7 +24,7 @@ use lazycam::time::clock::Moment;
 use libfuzzer_sys::fuzz_target;
 
 /// Header fields that this server sends. Another one would be a client's, got in through a target or an origin.
-const FIELDS: [&str; 31] = [
+const FIELDS: [&str; 32] = [
     "Access-Control-Allow-Credentials",
     "Access-Control-Allow-Headers",
     "Access-Control-Allow-Methods",
@@ -48,6 +49,7 @@ const FIELDS: [&str; 31] = [
     "X-Accel-Buffering",
     "X-Content-Type-Options",
     "X-Frame-Age",
+    "X-Frame-Error",
     "X-Timestamp",
     "X-UStreamer-Dropped",
     "X-UStreamer-Grab-Timestamp",
@@ -148,12 +150,14 @@ impl Scene {
             b'g' => self.give(640),
             b'G' => self.give(320),
             b'n' => self.connection.give_nothing(None, &self.owner.lend()),
+            b'f' => self.refuse(false),
+            b'F' => self.refuse(true),
             b't' => self.pass(100 * u64::from(rest.first().copied().unwrap_or(1))),
             b'p' => self.report(),
             b'e' => self.connection.end_of_input(),
             b'c' => {
                 let camera = usize::from(rest.first().copied().unwrap_or(0) & 1);
-                self.connection.camera_gone(camera, &mut self.owner.lend());
+                self.connection.camera_gone(camera, self.owner.now);
             }
             b'a' => self.examine(rest.first().copied().unwrap_or(b'y')),
             b'x' => self.connection.stop(&mut self.owner.lend()),
@@ -180,15 +184,7 @@ impl Scene {
         };
         assert!(want.camera() < 2, "there are two cameras: {want:?}");
         let streams = matches!(want, Want::Stream { .. });
-        self.frames += 1;
-        let shot = Shot {
-            file: Rc::new(()),
-            len: 500,
-            captured: SystemTime::UNIX_EPOCH,
-            taken: self.owner.now,
-            picture: Size { width, height: 480 },
-            number: self.frames,
-        };
+        let shot = self.shot(width);
         self.connection.give(shot, &mut self.owner.lend());
         if !streams {
             self.given += 1;
@@ -196,6 +192,33 @@ impl Scene {
                 self.connection.want(self.owner.now).is_none(),
                 "one snapshot is one frame"
             );
+        }
+    }
+
+    /// No frame came in time for a snapshot, if one is wanted.
+    fn refuse(&mut self, with_picture: bool) {
+        let Some(Want::Snapshot { .. }) = self.connection.want(self.owner.now) else {
+            return;
+        };
+        let picture = with_picture.then(|| self.shot(640));
+        let lent = &mut self.owner.lend();
+        self.connection
+            .give_refusal("no picture in time", picture, lent);
+        assert!(
+            self.connection.want(self.owner.now).is_none(),
+            "one refusal is enough"
+        );
+    }
+
+    fn shot(&mut self, width: u16) -> Shot<()> {
+        self.frames += 1;
+        Shot {
+            file: Rc::new(()),
+            len: 500,
+            captured: SystemTime::UNIX_EPOCH,
+            taken: self.owner.now,
+            picture: Size { width, height: 480 },
+            number: self.frames,
         }
     }
 

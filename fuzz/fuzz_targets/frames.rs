@@ -294,9 +294,10 @@ impl<'a> Scene<'a> {
             assert_eq!(*id, self.id, "{change:?} of nobody");
             match change {
                 Change::Frame => self.camera.frame_arrived(self.now),
-                Change::State => self.camera.state_changed(),
-                Change::Returned => self.camera.returned(),
+                Change::State => self.camera.state_changed(self.now),
+                Change::Returned => self.camera.returned(self.now),
                 Change::Gone => self.camera.gone(),
+                Change::Written => self.camera.written_in_place(self.now),
             }
         }
         let told = |change| changes.contains(&(self.id, change));
@@ -373,6 +374,7 @@ impl<'a> Scene<'a> {
                 self.in_hand = number.map(|_| shot);
             }
             Choice::Notice(shot) => self.viewers[viewer].have = Some(shot.number),
+            Choice::Refuse(why, _) => panic!("a stream is not refused: {why}"),
             Choice::Later(at) => assert!(at.is_none_or(|at| at > self.now), "at once is not later"),
         }
         self.check_in_hand();
@@ -384,6 +386,8 @@ impl<'a> Scene<'a> {
             camera: 0,
             since: self.now,
             terms: Terms::default(),
+            have: None,
+            slack: Duration::ZERO,
         };
         if let Choice::Give(shot) = self.choose(&want) {
             self.check(&shot, false);
@@ -441,7 +445,7 @@ impl<'a> Scene<'a> {
         self.camera.gone();
         self.id = self.watcher.add(&self.dir);
         if self.watcher.is_watched(self.id) {
-            self.camera.returned();
+            self.camera.returned(self.now);
         }
         self.home = identity(&self.dir);
         // Events of the watch before are nobody's.
