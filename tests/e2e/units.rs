@@ -3,16 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::common::Scratch;
-use crate::common::process::{has, lazycam};
+use crate::common::process::{Process, clean, has, lazycam};
+use crate::common::{Scratch, jpeg};
 
 const SERVER: &str = include_str!("../../systemd/lazycam.service");
 const CONNECTION: &str = include_str!("../../systemd/lazycam@.service");
 const DEFAULTS: &str = include_str!("../../systemd/lazycam.default");
 const ACCEPT_YES: &str = include_str!("../../systemd/examples/accept-yes.conf");
+const RPICAM: &str = include_str!("../../systemd/examples/rpicam.conf");
 
 /// The units as a folder that systemd-analyze takes: their program is one that every machine has.
 fn units(scratch: &Scratch) -> PathBuf {
@@ -192,4 +194,138 @@ fn what_the_defaults_would_set_is_valid() {
         assert!(said.contains("--frames"), "{said}");
         assert!(!said.contains("invalid value"), "{said}");
     }
+}
+
+/// The command line of the drop-in, with a program in place of rpicam-vid that sends what the test picture looks like.
+#[test]
+fn the_drop_in_for_rpicam_vid_captures_what_that_sends() {
+    let scratch = Scratch::new();
+    let line = RPICAM
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart=/bin/sh -c '"));
+    let line = line.unwrap().strip_suffix('\'').unwrap();
+    let frames = scratch.join("camera");
+    let line = line.replace("/run/lazycam/%i", frames.to_str().unwrap());
+    let programs = scratch.join("bin");
+    fs::create_dir(&programs).unwrap();
+    let picture = scratch.join("picture.jpg");
+    fs::write(&picture, jpeg(2000)).unwrap();
+    let words = lazycam::<&str>(&[]);
+    let ours = words.get_args().map(|word| word.to_str().unwrap());
+    let ours: Vec<_> = std::iter::once(words.get_program().to_str().unwrap())
+        .chain(ours)
+        .collect();
+    for (name, script) in [
+        (
+            "rpicam-vid",
+            format!(
+                "echo \"$*\" >{}/flags; while sleep 0.1; do cat {}; done",
+                scratch.path().display(),
+                picture.display()
+            ),
+        ),
+        ("lazycam", format!("exec {} \"$@\"", ours.join(" "))),
+    ] {
+        fs::write(programs.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = clean("sh");
+    command.args(["-c", &line]).stdin(Stdio::null());
+    command.env(
+        "PATH",
+        format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()),
+    );
+    command.env("RPICAM_FLAGS", "--width 1280 --height 720");
+    let camera = Process::start(command);
+    camera.line(" on demand");
+    let taken = lazycam(&["snapshot", frames.to_str().unwrap(), "--timeout", "60"])
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
+    assert!(taken.status.success() && taken.stdout.starts_with(&[0xFF, 0xD8]));
+    let flags = fs::read_to_string(scratch.join("flags")).unwrap();
+    assert!(
+        flags.ends_with("--codec mjpeg --output - --width 1280 --height 720\n"),
+        "{flags}"
+    );
+}
+
+#[test]
+fn systemd_finds_no_fault_in_the_drop_in_for_rpicam_vid() {
+    let scratch = Scratch::new();
+    let dir = units(&scratch);
+    fs::create_dir(dir.join("lazycam-capture@camera.service.d")).unwrap();
+    fs::write(
+        dir.join("lazycam-capture@camera.service.d/rpicam.conf"),
+        RPICAM,
+    )
+    .unwrap();
+    if let Some(said) = faults(&dir, &["lazycam-capture@camera.service"]) {
+        assert_eq!(said, "");
+    }
+}
+
+/// All files and links below a directory, with the program that each unit starts.
+fn installed(root: &Path) -> BTreeSet<String> {
+    let found = Command::new("find")
+        .arg(".")
+        .args(["!", "-type", "d"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    String::from_utf8(found.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn what_the_install_script_installs_it_removes_and_settings_stay_until_the_purge() {
+    let scratch = Scratch::new();
+    let (root, file) = (scratch.join("root"), scratch.join("lazycam"));
+    fs::create_dir(&root).unwrap();
+    fs::write(&file, "#!/bin/sh\n").unwrap();
+    let install = |argument: &str| {
+        let mut command = Command::new("packaging/install");
+        let output = command
+            .arg(argument)
+            .env("DESTDIR", &root)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        installed(&root)
+    };
+    let first = install(file.to_str().unwrap());
+    for name in [
+        "usr/local/bin/lazycam",
+        "etc/systemd/system/lazycam.socket",
+        "etc/default/lazycam",
+    ] {
+        assert!(first.contains(&format!("./{name}")), "{first:?}");
+    }
+    let server = fs::read_to_string(root.join("etc/systemd/system/lazycam.service")).unwrap();
+    assert!(
+        server.contains("ExecStart=/usr/local/bin/lazycam serve"),
+        "{server}"
+    );
+    // What was changed stays, and a camera that was taken out does not come back.
+    fs::write(root.join("etc/default/lazycam"), "LAZYCAM_FPS=1\n").unwrap();
+    let link = "etc/systemd/system/lazycam.service.wants/lazycam-capture@camera.service";
+    fs::remove_file(root.join(link)).unwrap();
+    let again = install(file.to_str().unwrap());
+    assert_eq!(again.len() + 1, first.len());
+    assert_eq!(
+        fs::read_to_string(root.join("etc/default/lazycam")).unwrap(),
+        "LAZYCAM_FPS=1\n"
+    );
+    assert_eq!(
+        install("--remove"),
+        BTreeSet::from(["./etc/default/lazycam".to_owned()])
+    );
+    assert!(install("--purge").is_empty());
 }
