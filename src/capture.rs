@@ -33,7 +33,7 @@ pub mod v4l2;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{debug, info, warn};
+use log::{Level, debug, info, log, warn};
 
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll, Registration, Signals};
@@ -62,6 +62,8 @@ pub struct Options {
     /// The maximum number of frames published per second, from 0.01 to 1000; `None` publishes as many as come. If the
     /// source itself promises no more than this, the limit is not applied, so that its jitter costs no frames.
     pub fps: Option<f64>,
+    /// Whether `lazycam run` has started this process, and says what there is to know at the start.
+    pub is_supervised: bool,
 }
 
 /// Captures from `source` into its frame directory until a signal arrives or the input ends. If the input was cut
@@ -69,7 +71,12 @@ pub struct Options {
 pub fn run(source: &mut dyn Source, options: &Options) -> Result<()> {
     let mut capture = Capture::new(source, options)?;
     let what = capture.source.describe();
-    info!("{what}, to {} on demand", options.dir.display());
+    // Below a supervisor, the last line before the first viewer is to be the server's.
+    let level = match options.is_supervised {
+        true => Level::Debug,
+        false => Level::Info,
+    };
+    log!(level, "{what}, to {} on demand", options.dir.display());
     capture.tell_state(Instant::now());
     let ended = loop {
         match capture.turn() {

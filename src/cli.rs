@@ -5,6 +5,7 @@
 //! uses.
 
 mod camera;
+mod hints;
 mod source;
 mod values;
 
@@ -17,6 +18,7 @@ use log::LevelFilter;
 use crate::frames::name::Name;
 use crate::server::Address;
 pub use camera::{Camera, Frames};
+pub use hints::hint;
 pub use source::SourceFlags;
 
 /// MJPEG camera server: every viewer gets the newest frame, and when nobody looks, nothing runs.
@@ -194,9 +196,10 @@ pub struct Snapshot {
     /// Write to this file, which is replaced in one step [default: standard output].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Fail if no new frame has arrived after this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = values::parse_seconds)]
-    pub timeout: Duration,
+    /// Fail if no new frame has arrived after this many seconds; until then, also wait for a directory that does not exist
+    /// yet [default: 5, without waiting for a directory].
+    #[arg(long, value_name = "SECONDS", value_parser = values::parse_seconds)]
+    pub timeout: Option<Duration>,
 }
 
 #[cfg(test)]

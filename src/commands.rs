@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use log::LevelFilter;
+use log::{LevelFilter, debug};
 
 use crate::activation::{self, Manager};
 use crate::capture;
@@ -56,7 +56,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 }
 
 fn run_capture(flags: &cli::Capture, sandbox: Sandbox) -> Result<()> {
-    supervise::follow_supervisor()?;
+    let is_supervised = supervise::follow_supervisor()?;
     check_source(&flags.source)?;
     let kinds = std::slice::from_ref(&flags.source.source);
     capture_sandbox(sandbox, &[&flags.frames], kinds, &[]).tell();
@@ -66,6 +66,7 @@ fn run_capture(flags: &cli::Capture, sandbox: Sandbox) -> Result<()> {
         linger: flags.source.linger,
         settle: SETTLE,
         fps: flags.source.fps,
+        is_supervised,
     };
     capture::run(source.as_mut(), &options)
 }
@@ -171,7 +172,9 @@ fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
         threads: flags.http.auth.is_some(),
         ..Needs::default()
     });
-    server.within(sandbox.tell()).run(&mut Alone)
+    let server = server.within(sandbox.tell());
+    server.tell_where();
+    server.run(&mut Alone)
 }
 
 fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<server::Options> {
@@ -200,10 +203,12 @@ fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> 
         [] if passed.is_empty() => vec![free_port()?],
         listen => listen.to_vec(),
     };
-    let frames = match &flags.frames {
-        Some(frames) => frames.clone(),
-        None => own_frames(&listen)?,
+    let own = match &flags.frames {
+        Some(_) => None,
+        None => Some(OwnFrames::new(&listen)?),
     };
+    let frames = flags.frames.as_ref().or(own.as_ref().map(|own| &own.0));
+    let frames = frames.cloned().unwrap_or_default();
     let kinds: Vec<_> = match sources.as_slice() {
         [] => vec![flags.source.source.clone()],
         sources => sources.iter().map(|(_, one)| one.source.clone()).collect(),
@@ -224,6 +229,7 @@ fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> 
     for port in server.ports() {
         say_where(port)?;
     }
+    server.tell_where();
     server.within(sandbox).run(&mut supervisor)
 }
 
@@ -264,6 +270,7 @@ fn captures(
         (capture, dir)
     };
     if sources.is_empty() {
+        // A directory of our own has a name that no camera may have, so this is called `camera`.
         let name = Name::of_directory(frames);
         return vec![capture(name, &flags.source, frames.to_owned())];
     }
@@ -275,14 +282,27 @@ fn captures(
 }
 
 /// A frame directory that no other `lazycam run` on this system uses: it is named after the listening socket, which
-/// only one process can have.
-fn own_frames(listen: &[Address]) -> Result<PathBuf> {
-    let name = listen.first().map_or("camera".into(), |address| {
-        let name = address.to_string();
-        name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
-    });
-    let base = activation::runtime_directory()?;
-    Ok(base.join(name.trim_matches('-')))
+/// only one process can have. Its name is hidden, so that what is left of a process that was killed never becomes a
+/// camera of `lazycam serve --root`; and it is removed at the end, when nobody writes into it any more.
+struct OwnFrames(PathBuf);
+
+impl OwnFrames {
+    fn new(listen: &[Address]) -> Result<Self> {
+        let name = listen.first().map_or("camera".into(), |address| {
+            let name = address.to_string();
+            name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        });
+        let base = activation::runtime_directory()?;
+        Ok(OwnFrames(base.join(format!(".{}", name.trim_matches('-')))))
+    }
+}
+
+impl Drop for OwnFrames {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            debug!("{} stays: {error}", self.0.display());
+        }
+    }
 }
 
 /// The first port that nobody else is listening on. If another program takes it before the server does, the server

@@ -34,6 +34,8 @@ pub enum Error {
     Input(String),
     /// The input has ended, and not in the proper way: there will never be more.
     Ended(String),
+    /// A process that was started here has failed with this exit status, and has said why.
+    Told(u8),
 }
 
 /// Shorthand for results of this crate.
@@ -45,6 +47,7 @@ impl Error {
         match self {
             Error::Usage(_) => ExitCode::from(USAGE_STATUS),
             Error::Ended(_) => ExitCode::from(ENDED_STATUS),
+            Error::Told(status) => ExitCode::from(*status),
             Error::Io { .. } | Error::Busy(_) | Error::Input(_) => ExitCode::FAILURE,
         }
     }
@@ -58,6 +61,7 @@ impl fmt::Display for Error {
             | Error::Busy(message)
             | Error::Input(message)
             | Error::Ended(message) => f.write_str(message),
+            Error::Told(status) => write!(f, "status {status}"),
         }
     }
 }
@@ -66,7 +70,11 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source),
-            Error::Usage(_) | Error::Busy(_) | Error::Input(_) | Error::Ended(_) => None,
+            Error::Usage(_)
+            | Error::Busy(_)
+            | Error::Input(_)
+            | Error::Ended(_)
+            | Error::Told(_) => None,
         }
     }
 }

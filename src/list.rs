@@ -5,12 +5,14 @@
 //! outputs, parts of an ISP) are left out; cameras that have no format that lazycam can read are shown and marked as
 //! such. Devices are only opened; nothing is started or changed. If libcamera is built in, its cameras follow.
 
+mod connector;
 #[cfg(feature = "libcamera")]
 mod libcamera;
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 
+use self::connector::Connector;
 use crate::capture::devices::video_nodes;
 use crate::capture::v4l2::{Control, Device, readable_formats};
 use crate::error::{Context, Result};
@@ -33,6 +35,7 @@ struct Found {
     cameras: Vec<ListedCamera>,
     /// Device nodes that could not be opened, and the reasons.
     refused: Vec<(String, String)>,
+    connector: Connector,
 }
 
 struct ListedCamera {
@@ -71,7 +74,10 @@ struct CameraSize {
 
 impl Found {
     fn look() -> Result<Self> {
-        let mut found = Found::default();
+        let mut found = Found {
+            connector: Connector::look(),
+            ..Found::default()
+        };
         for node in video_nodes().doing(|| "look into /dev".into())? {
             match Device::open(&node) {
                 Ok(device) if device.card().is_camera() => {
@@ -94,15 +100,23 @@ impl Found {
     }
 
     fn text(&self) -> String {
-        if self.cameras.is_empty() && self.refused.is_empty() {
-            return "no cameras: plug a USB camera in, or take --source pattern or stdin\n".into();
-        }
         let mut text = String::new();
         for camera in &self.cameras {
             camera.text(&mut text);
         }
         for (_, error) in &self.refused {
             let _ = writeln!(text, "{error}");
+        }
+        if self.cameras.is_empty() && self.refused.is_empty() {
+            text +=
+                "no cameras\nUSB: plug one in and call this again; `--source pattern` needs none\n";
+        }
+        let by_libcamera = |camera: &ListedCamera| camera.driver == "libcamera";
+        if self.cameras.is_empty()
+            || self.connector.has_sensor() && !self.cameras.iter().any(by_libcamera)
+        {
+            text += "on the board's connector (ribbon cable):\n";
+            text += &self.connector.text();
         }
         text
     }
@@ -343,6 +357,7 @@ mod tests {
         Found {
             cameras: vec![camera],
             refused: vec![("/dev/video2".into(), "cannot open /dev/video2: why".into())],
+            connector: Connector::default(),
         }
     }
 

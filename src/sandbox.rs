@@ -47,7 +47,7 @@ use landlock::{
     PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetStatus, Scope, make_bitflags,
 };
-use log::{info, warn};
+use log::{Level, log, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
@@ -169,9 +169,14 @@ impl Sandbox {
         self
     }
 
-    /// Reports the restrictions in the log, in one line.
+    /// Reports the restrictions in the log, in one line. It is for those who look for it, unless something is missing
+    /// that this program would have liked.
     pub fn tell(self) -> Self {
-        info!("sandbox: {self}");
+        let level = match self.landlock {
+            Some(_) => Level::Debug,
+            None => Level::Info,
+        };
+        log!(level, "sandbox: {self}");
         self
     }
 

@@ -55,6 +55,7 @@ use self::delivery::{Delivery, Ended, Rounds};
 use self::door::gate::Gate;
 pub use self::door::listen::{Address, can_listen};
 use self::door::places::Places;
+use self::door::reach;
 use self::door::sockets::Sockets;
 use self::door::{Arrival, Batch, Door};
 use self::reports::Reports;
@@ -169,7 +170,16 @@ impl Server {
 
     /// The TCP ports on which the server listens.
     pub fn ports(&self) -> Vec<u16> {
-        self.door.ports()
+        let bound = self.door.addresses();
+        bound.map(|address| address.port()).collect()
+    }
+
+    /// Says in the log under which addresses it can be opened.
+    pub fn tell_where(&self) {
+        let bound: Vec<_> = self.door.addresses().collect();
+        if let Some(words) = reach::told(&bound, self.gate.is_some()) {
+            info!("{words}");
+        }
     }
 
     /// Serves until a signal, the attendant, `--exit-idle` or the end of a passed connection stops it.
@@ -281,7 +291,7 @@ impl Server {
     }
 
     fn apply(&mut self, change: (DirId, Change)) {
-        if let Some(camera) = self.cameras.apply(change, &self.turn) {
+        if let Some(camera) = self.cameras.apply(change, &mut self.turn) {
             self.serve_waiting(camera);
         }
     }
@@ -338,6 +348,7 @@ impl Server {
 
     /// Gives a client the report that it asked for.
     fn report(&mut self, id: ClientId, what: Report) {
+        self.cameras.check_default(&mut self.turn);
         let held = self.delivery.held.bytes();
         let (cameras, clients) = (&mut self.cameras, &mut self.clients);
         let report = self.reports.get(what, cameras, clients, held, &self.turn);

@@ -2,6 +2,9 @@
 //!
 //! Fresh means published after the request. Whatever `current.jpg` holds when the command starts is never used,
 //! however new it is: opening that file is the request, and the answer is the frame that is renamed over it.
+//!
+//! A directory that does not exist is waited for only where somebody asks for that (`--timeout`): mostly its name was
+//! mistyped.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,9 +18,20 @@ use crate::frames::frame::{self, Frame, Links, NoFrame};
 use crate::frames::state::{Phase, State};
 use crate::frames::watch::{Change, Watcher};
 
-/// Waits up to `timeout` for the next frame of `dir`, which need not exist yet, and writes it to `output`: a file,
+/// How long a frame may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Waits for the next frame of `dir`, for 5 s or as long as `timeout` says, and writes it to `output`: a file,
 /// which is replaced by a rename once the frame is complete, or standard output.
-pub fn run(dir: &Path, output: Option<&Path>, timeout: Duration) -> Result<()> {
+pub fn run(dir: &Path, output: Option<&Path>, timeout: Option<Duration>) -> Result<()> {
+    if timeout.is_none() && !dir.is_dir() {
+        return Err(Error::Input(format!(
+            "there is no frame directory {}: `ls /run/lazycam` shows those of the services, and --timeout waits for \
+             one that is made later",
+            dir.display()
+        )));
+    }
+    let timeout = timeout.unwrap_or(TIMEOUT);
     let frame = next_frame(dir, timeout)?;
     match output {
         None => {

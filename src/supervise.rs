@@ -123,14 +123,9 @@ impl Supervisor {
         }
         match self.outcome {
             Outcome::Done => Ok(Verdict::Stop),
-            Outcome::Cut => {
-                let message = "there is nothing more to capture; the message is above";
-                Err(Error::Ended(message.into()))
-            }
-            Outcome::Wrong => {
-                let message = "the capture process cannot work like this; its message is above";
-                Err(Error::Usage(message.into()))
-            }
+            // Its own message says what is wrong.
+            Outcome::Cut => Err(Error::Told(ENDED_STATUS)),
+            Outcome::Wrong => Err(Error::Told(USAGE_STATUS)),
         }
     }
 }
@@ -271,6 +266,7 @@ impl Supervised {
         };
         if let Some(outcome) = outcome {
             match outcome {
+                _ if self.alone => {}
                 Outcome::Done => info!("{} has come to its end", self.title),
                 Outcome::Cut => warn!("{} has come to an end, not a good one", self.title),
                 Outcome::Wrong => warn!("{} cannot work as it was called", self.title),
@@ -325,10 +321,10 @@ fn is_ours(variable: &OsStr) -> bool {
 }
 
 /// In a supervised child: makes sure that it ends when its supervisor does. `lazycam capture` calls this first,
-/// before it opens a camera.
-pub fn follow_supervisor() -> Result<()> {
+/// before it opens a camera. Returns whether there is a supervisor.
+pub fn follow_supervisor() -> Result<bool> {
     let Some(supervisor) = std::env::var_os(SUPERVISOR) else {
-        return Ok(());
+        return Ok(false);
     };
     // The kernel takes the process name from the file that was started, so `ps`, `top` and `pgrep` would show `exe`.
     let _ = set_name(c"lazycam");
@@ -340,7 +336,7 @@ pub fn follow_supervisor() -> Result<()> {
             "the supervisor ended before its child had begun".into(),
         ));
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -387,8 +383,8 @@ mod tests {
         let now = Instant::now();
         let end = |code| idle(&["a"]).ended(0, status(code), Duration::ZERO, now);
         assert_eq!(end(0).unwrap(), Verdict::Stop);
-        assert!(matches!(end(2), Err(Error::Usage(_))));
-        assert!(matches!(end(3), Err(Error::Ended(_))));
+        assert!(matches!(end(2), Err(Error::Told(USAGE_STATUS))));
+        assert!(matches!(end(3), Err(Error::Told(ENDED_STATUS))));
     }
 
     #[test]
@@ -406,7 +402,7 @@ mod tests {
         }
         supervisor.children[2].restart_at = None;
         let last = supervisor.ended(2, status(0), Duration::ZERO, now);
-        assert!(matches!(last, Err(Error::Usage(_))), "{last:?}");
+        assert!(matches!(last, Err(Error::Told(USAGE_STATUS))), "{last:?}");
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl FromStr for Kind {
             "stdin" => Ok(Kind::Stdin),
             "v4l2" => Ok(Kind::V4l2(None)),
             "libcamera" => Ok(Kind::Libcamera(None)),
+            device if device.starts_with("/dev/") => Ok(Kind::V4l2(Some(device.into()))),
             _ => match text.split_once(':') {
                 Some(("v4l2", path)) if !path.is_empty() => Ok(Kind::V4l2(Some(path.into()))),
                 Some(("libcamera", name)) if !name.is_empty() => {
@@ -74,7 +75,7 @@ impl FromStr for Kind {
                     Ok(Kind::Libcamera(Some(name)))
                 }
                 _ => Err(
-                    "a source is pattern, stdin, v4l2, v4l2:/dev/videoN, libcamera or libcamera: with a number or id".into(),
+                    "a source is pattern, stdin, v4l2, /dev/videoN, libcamera or libcamera: with a number or id".into(),
                 ),
             },
         }
@@ -262,7 +263,9 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Kind>().unwrap().to_string(), text);
         }
-        assert!("v4l2:".parse::<Kind>().is_err() && "/dev/video0".parse::<Kind>().is_err());
+        let device = "/dev/video0".parse::<Kind>().unwrap();
+        assert_eq!(device.to_string(), "v4l2:/dev/video0");
+        assert!("v4l2:".parse::<Kind>().is_err() && "video0".parse::<Kind>().is_err());
         assert!("libcamera:".parse::<Kind>().is_err());
     }
 }

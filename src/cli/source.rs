@@ -17,7 +17,7 @@ use crate::picture::jpeg::Size;
 /// What is captured, and how.
 #[derive(Clone, Debug, Args)]
 pub struct SourceFlags {
-    /// Where pictures come from: `pattern` (a built-in test picture), `stdin` (an MJPEG stream), `v4l2:/dev/videoN` (a video
+    /// Where pictures come from: `pattern` (a built-in test picture), `stdin` (an MJPEG stream), `/dev/videoN` (a video
     /// device; `v4l2` alone: the first camera found), `libcamera:N` or `libcamera:ID` (a camera of libcamera, in builds with
     /// libcamera; `libcamera` alone: the first camera found).
     #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]

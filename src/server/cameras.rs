@@ -23,6 +23,7 @@ use crate::frames::root::Root;
 use crate::frames::watch::{Change, DirId, Watcher};
 use crate::logging::Brake;
 use crate::server::cameras::camera::Camera;
+use crate::server::cameras::condition::Phase;
 use crate::server::client_id::ClientId;
 use crate::server::roster::{Missing, TooMany};
 use crate::server::turn::{Name, Turn};
@@ -111,11 +112,14 @@ impl Cameras {
     pub(in crate::server) fn apply(
         &mut self,
         (dir, change): (DirId, Change),
-        turn: &Turn,
+        turn: &mut Turn,
     ) -> Option<usize> {
         let is_its = |kept: &Kept| kept.followed == Some(dir);
         let number = self.list.iter().position(is_its)?;
         let camera = &mut self.list[number].camera;
+        if matches!(change, Change::Frame | Change::State) {
+            turn.roster.notice(number, true);
+        }
         match change {
             Change::Frame => camera.frame_arrived(turn.now),
             Change::Written => camera.written_in_place(turn.now),
@@ -223,6 +227,27 @@ impl Cameras {
                 waiting: Vec::new(),
             });
         }
+        self.notice(number, turn);
+    }
+
+    /// Looks whether the camera of URLs without a name is still there, and if not, which ones are.
+    pub(in crate::server) fn check_default(&mut self, turn: &mut Turn) {
+        let Ok(default) = turn.roster.number(&Which::Default) else {
+            return;
+        };
+        if default < self.list.len() && !self.notice(default, turn) {
+            for number in 0..self.list.len() {
+                self.notice(number, turn);
+            }
+        }
+    }
+
+    /// Looks whether a program captures for this camera, which nothing signals.
+    fn notice(&mut self, number: usize, turn: &mut Turn) -> bool {
+        let finding = self.list[number].camera.find(turn.now);
+        let is_there = finding.phase != Phase::Absent;
+        turn.roster.notice(number, is_there);
+        is_there
     }
 
     /// A camera has gone, or will deliver no more pictures. Its viewers are told by the owner.

@@ -15,9 +15,11 @@
 pub(in crate::server) mod gate;
 pub(in crate::server) mod listen;
 pub(in crate::server) mod places;
+pub(in crate::server) mod reach;
 pub(in crate::server) mod sockets;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -145,9 +147,9 @@ impl Door {
         self.listeners.len()
     }
 
-    /// The TCP ports that can be connected to.
-    pub(in crate::server) fn ports(&self) -> Vec<u16> {
-        self.listeners.iter().filter_map(Listener::port).collect()
+    /// The TCP addresses that it listens on.
+    pub(in crate::server) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().filter_map(Listener::address)
     }
 
     /// Accepts the next connection of a batch, if there is one.

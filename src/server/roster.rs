@@ -2,8 +2,9 @@
 //!
 //! A camera keeps its number for as long as the server runs. Cameras named by flags come first, in the order of the
 //! flags. Next come those that a root contains at the start, in the order of their names. A camera that appears later
-//! gets the next free number. One that disappears keeps its number and has it again when it comes back, so neither a
-//! number nor the URLs without a name ever come to mean a different camera.
+//! gets the next free number. One that disappears keeps its number and has it again when it comes back, so a number never
+//! comes to mean a different camera. URLs without a name mean the first camera that is there: whoever came before, and
+//! was killed, may have left a directory that would come first for ever.
 //!
 //! This is pure bookkeeping: it knows neither the contents of directories nor the viewers.
 
@@ -28,6 +29,8 @@ pub struct RosterEntry {
     pub name: Name,
     /// Whether it exists now.
     pub present: bool,
+    /// Whether anything has been seen of a program that captures for it, since it appeared.
+    pub captured: bool,
 }
 
 /// Why there is no camera to serve.
@@ -40,7 +43,7 @@ pub enum Missing {
 }
 
 impl Roster {
-    /// A roster without cameras. URLs without a name mean `default`, or the first camera if that is `None`.
+    /// A roster without cameras. URLs without a name mean `default`, or if that is `None` the first camera that is there.
     pub fn new(default: Option<Name>) -> Self {
         Roster {
             entries: Vec::new(),
@@ -58,6 +61,7 @@ impl Roster {
                 self.entries.push(RosterEntry {
                     name: name.clone(),
                     present: false,
+                    captured: false,
                 });
                 self.entries.len() - 1
             }
@@ -70,7 +74,22 @@ impl Roster {
     pub fn vanish(&mut self, number: usize) {
         if let Some(entry) = self.entries.get_mut(number) {
             entry.present = false;
+            entry.captured = false;
         }
+    }
+
+    /// Something, or nothing, has been seen of a program that captures for this camera.
+    pub fn notice(&mut self, number: usize, captured: bool) {
+        if let Some(entry) = self.entries.get_mut(number) {
+            entry.captured = captured;
+        }
+    }
+
+    /// The first camera of the best that there are: those that somebody captures for, those that exist, any.
+    fn first(&self) -> usize {
+        let first = |is: fn(&RosterEntry) -> bool| self.entries.iter().position(is);
+        let there = first(|entry| entry.present && entry.captured);
+        there.or_else(|| first(|entry| entry.present)).unwrap_or(0)
     }
 
     /// The number of the camera that a URL means, whether it exists now or not. [`Missing::Away`] if there has never
@@ -80,7 +99,7 @@ impl Roster {
             Which::Default => match &self.default {
                 Some(name) => self.number_of(name).ok_or(Missing::Away)?,
                 None if self.entries.is_empty() => return Err(Missing::Away),
-                None => 0,
+                None => self.first(),
             },
             Which::Number(number) => *number,
             Which::Name(name) => self.number_of(name).ok_or(Missing::Unknown)?,
@@ -155,13 +174,29 @@ mod tests {
     fn a_number_means_the_same_camera_for_ever() {
         let mut roster = roster(&["b", "c"]);
         roster.vanish(0);
-        assert_eq!(roster.find(&Which::Default), Err(Missing::Away));
         assert_eq!(roster.find(&Which::Number(0)), Err(Missing::Away));
         assert_eq!(roster.find(&named("b")), Err(Missing::Away));
         assert_eq!(roster.appear(&name("a")), Ok(2));
         assert_eq!(roster.find(&Which::Number(1)), roster.find(&named("c")));
         assert_eq!(roster.appear(&name("b")), Ok(0));
+        assert_eq!(roster.find(&Which::Number(0)), Ok(0));
+    }
+
+    #[test]
+    fn a_camera_that_is_not_there_is_not_the_default_while_another_is() {
+        let mut roster = roster(&["ghost", "front", "bench"]);
         assert_eq!(roster.find(&Which::Default), Ok(0));
+        roster.notice(1, true);
+        assert_eq!(roster.find(&Which::Default), Ok(1));
+        roster.notice(0, true);
+        assert_eq!(roster.find(&Which::Default), Ok(0));
+        roster.vanish(0);
+        assert_eq!(roster.find(&Which::Default), Ok(1));
+        roster.vanish(1);
+        assert_eq!(roster.find(&Which::Default), Ok(2));
+        roster.vanish(2);
+        assert_eq!(roster.find(&Which::Default), Err(Missing::Away));
+        assert_eq!(roster.number(&Which::Default), Ok(0));
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn the_plain_producer_publishes_whole_frames_and_holds_the_lock() {
     let start = Instant::now();
     while !(lens.contains(&jpeg(1111).len()) && lens.contains(&jpeg(2222).len())) {
         assert!(start.elapsed() < PATIENCE, "{lens:?}");
-        snapshot::run(&dir, Some(&out), PATIENCE).unwrap();
+        snapshot::run(&dir, Some(&out), Some(PATIENCE)).unwrap();
         lens.push(fs::read(&out).unwrap().len());
     }
     assert!(!dir.join(".current.jpg.left").exists());
@@ -131,7 +131,7 @@ fn the_producer_on_demand_takes_a_picture_when_asked() {
     );
     eventually("it is there", || frame::ask(&dir).is_ok());
     let out = scratch.join("out.jpg");
-    snapshot::run(&dir, Some(&out), PATIENCE).unwrap();
+    snapshot::run(&dir, Some(&out), Some(PATIENCE)).unwrap();
     assert_eq!(fs::read(&out).unwrap(), jpeg(333));
     assert!(Frame::open(&dir).is_ok());
 }

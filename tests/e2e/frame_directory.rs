@@ -358,6 +358,7 @@ fn camera(dir: &Path, end: &Path) -> thread::JoinHandle<lazycam::Result<()>> {
         linger: Duration::from_millis(50),
         settle: Duration::from_secs(1),
         fps: None,
+        is_supervised: false,
     };
     let (end, next, frame) = (end.to_owned(), None, jpeg(1000));
     thread::spawn(move || capture::run(&mut Fake { end, next, frame }, &options))
@@ -380,7 +381,7 @@ fn a_snapshot_waits_for_a_producer_that_comes_later_and_takes_a_new_frame() {
     );
     let taker = thread::spawn({
         let (dir, out) = (dir.clone(), out.clone());
-        move || snapshot::run(&dir, Some(&out), PATIENCE)
+        move || snapshot::run(&dir, Some(&out), Some(PATIENCE))
     });
     thread::sleep(Duration::from_millis(50));
     // It comes as a whole, so that its old frame is not seen to arrive.
@@ -405,7 +406,7 @@ fn a_snapshot_waits_for_a_producer_that_comes_later_and_takes_a_new_frame() {
         thread::sleep(Duration::from_millis(100));
         stamp() == before
     });
-    snapshot::run(&dir, Some(&out), PATIENCE).unwrap();
+    snapshot::run(&dir, Some(&out), Some(PATIENCE)).unwrap();
     end(camera, &dir, &stop);
 }
 
@@ -413,7 +414,11 @@ fn a_snapshot_waits_for_a_producer_that_comes_later_and_takes_a_new_frame() {
 fn a_snapshot_that_nobody_answers_tells_the_directory() {
     let scratch = Scratch::new();
     let short = Duration::from_millis(30);
-    let take = |dir: &Path| snapshot::run(dir, None, short).unwrap_err().to_string();
+    let take = |dir: &Path| {
+        snapshot::run(dir, None, Some(short))
+            .unwrap_err()
+            .to_string()
+    };
     let missing = scratch.join("missing");
     let expected = format!(
         "no new frame in {} within 0.03 s: there is no such directory",
@@ -435,10 +440,10 @@ fn a_running_producer_makes_a_deleted_or_replaced_directory_again() {
     // Off: only the directory can have woken it.
     fs::remove_dir_all(&dir).unwrap();
     eventually("it is made again", || dir.join("current.jpg").exists());
-    snapshot::run(&dir, Some(&scratch.join("out.jpg")), PATIENCE).unwrap();
+    snapshot::run(&dir, Some(&scratch.join("out.jpg")), Some(PATIENCE)).unwrap();
     // Streaming.
     fs::rename(&dir, scratch.join("away")).unwrap();
-    snapshot::run(&dir, Some(&scratch.join("out.jpg")), PATIENCE).unwrap();
+    snapshot::run(&dir, Some(&scratch.join("out.jpg")), Some(PATIENCE)).unwrap();
     assert!(pending(&mut watcher).contains(&(id, Change::Returned)));
     end(camera, &dir, &stop);
 }
@@ -453,7 +458,7 @@ fn a_reader_that_waits_for_a_lost_camera_need_not_ask_again_by_itself() {
     );
     fs::write(stop.with_extension("lost"), "").unwrap();
     let camera = camera(&dir, &stop);
-    let taker = thread::spawn(move || snapshot::run(&dir, Some(&out), PATIENCE));
+    let taker = thread::spawn(move || snapshot::run(&dir, Some(&out), Some(PATIENCE)));
     // Long enough for the first retry to fail as well.
     thread::sleep(Duration::from_millis(700));
     assert!(!taker.is_finished());

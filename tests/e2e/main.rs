@@ -11,6 +11,7 @@ mod auth;
 mod cameras;
 mod documentation;
 mod faults;
+mod first_minutes;
 mod frame_directory;
 mod guides;
 mod haproxy_script;

@@ -72,11 +72,11 @@ fn the_kernel_tells_the_same_of_every_process() {
     let hash = format!("$6$saltsalt${}", "a".repeat(86));
     fs::write(&users, format!("anna:{hash}\n")).unwrap();
     let dir = scratch.join("front");
-    let alone = serve(&dir, &[]);
+    let alone = serve(&dir, &["--log", "debug"]);
     let asking = serve(&dir, &["--auth", users.to_str().unwrap()]);
     let camera = Process::start(capture(&dir, &[]));
     camera.line(" on demand");
-    let both = Process::start(run(&scratch.join("both"), &[]));
+    let both = Process::start(run(&scratch.join("both"), &["--log", "debug"]));
     both.address();
     let child = both.child();
     eventually("its child is ready", || both.log().contains(" on demand"));
@@ -124,7 +124,7 @@ fn a_server_that_crashes_leaves_no_core() {
     let mut command = wrapped(&dumping, &serve_arguments(&scratch.join("front"), &[]));
     command.current_dir(scratch.path());
     let server = Process::start(command);
-    server.line("sandbox: ");
+    server.line("watch at ");
     server.signal(Signal::QUIT);
     let ended = server.end();
     assert_eq!(ended.status.signal(), Some(Signal::QUIT.as_raw()));
@@ -154,7 +154,7 @@ fn what_lies_elsewhere_is_shown_by_no_server_whatever_its_directory_becomes() {
     let (inside_maker, outside_maker) = (Maker::sized(64, 48, 5000), Maker::sized(80, 48, 5000));
     let _outside = Camera::start(&outside, 30.0, outside_maker);
     let camera = Camera::start(&dir, 30.0, inside_maker);
-    let fenced = serve(&dir, &[]);
+    let fenced = serve(&dir, &["--log", "debug"]);
     let all = scratch.path().to_str().unwrap();
     let wide = serve(&dir, &["--also-read", all]);
     let width = |server: &Process| {

@@ -402,7 +402,7 @@ fn the_limit_of_descriptors_that_a_process_may_raise_is_raised() {
     let words = ["serve", "--frames", frames, "--listen", "127.0.0.1:0"];
     let server = Process::start(wrapped(&wrapper, &words));
     server.address();
-    server.line("sandbox: ");
+    server.line("watch at ");
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let line = limits
         .lines()

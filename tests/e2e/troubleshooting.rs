@@ -6,6 +6,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::common::Scratch;
+use crate::common::process::{Process, wrapped};
+
 const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 
 /// What stands for a part of a message that is different each time.
@@ -40,6 +43,7 @@ const NOT_FOR_USERS: &[&str] = &[
     "which has not said who it is",
     // Told for information, by way of a variable.
     "… connections, … streams",
+    "…, to … on demand",
     "asked for a frame: starting",
     "ending on signal",
     "from before a start",
@@ -60,7 +64,8 @@ const NOT_FOR_USERS: &[&str] = &[
     "pattern: no frame was due yet",
     "stdin: no frame has come yet",
     "v4l2: no frame has come yet",
-    // In the JPEG of a lost camera.
+    // In the picture of a lost camera.
+    "less than a minute",
     "lazycam notice:",
 ];
 
@@ -244,4 +249,42 @@ fn literals_are_read_with_what_stands_before_them() {
     assert_eq!(found[1].text, "five");
     assert!(is_prose("cannot do … at all"));
     assert!(!is_prose("Content-Type: image/jpeg"));
+}
+
+/// The words of the C library that the binary was built with: glibc's and musl's differ, and the page has to have those of
+/// the file that people install. `tests/` runs against any file.
+#[test]
+fn the_systems_answers_are_on_the_page_in_the_words_of_this_file() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().to_string();
+    let (_, answers) = PAGE.split_once("| at the end | what to do |").unwrap();
+    let (answers, _) = answers.split_once("\n\n").unwrap();
+    let scratch = Scratch::new();
+    let frames = scratch.path().to_str().unwrap();
+    for (listen, limit) in [
+        (port.as_str(), "256"),
+        ("192.0.2.1:1", "256"),
+        ("127.0.0.1:0", "4"),
+    ] {
+        let arguments = ["serve", "--frames", frames, "--listen", listen];
+        let limited = [
+            "sh",
+            "-c",
+            &format!("ulimit -n {limit} && exec \"$@\""),
+            "sh",
+        ];
+        let ended = Process::start(wrapped(&limited, &arguments)).end();
+        let answer = ended.log.lines().find_map(|line| {
+            let (before, _) = line.rsplit_once(" (os error ")?;
+            before
+                .rsplit_once(": ")
+                .map(|(_, answer)| answer.to_owned())
+        });
+        let answer = answer.unwrap_or_else(|| panic!("{listen}: {}", ended.log));
+        assert!(
+            answers.contains(&format!("`{answer}`")),
+            "{answer}: {}",
+            ended.log
+        );
+    }
 }

@@ -56,7 +56,7 @@ impl Scene {
     /// The cameras in whose directories something has happened.
     fn changed(&mut self) -> Vec<usize> {
         let changes = self.cameras.read(&self.turn).unwrap();
-        let apply = |change| self.cameras.apply(change, &self.turn);
+        let apply = |change| self.cameras.apply(change, &mut self.turn);
         changes.into_iter().filter_map(apply).collect()
     }
 

@@ -222,10 +222,10 @@ impl Listener {
         &self.name
     }
 
-    /// The TCP port, if it has one.
-    pub(in crate::server) fn port(&self) -> Option<u16> {
+    /// The TCP address, if it has one.
+    pub(in crate::server) fn address(&self) -> Option<SocketAddr> {
         let bound = rustix::net::getsockname(&self.socket).ok()?;
-        Some(SocketAddr::try_from(bound).ok()?.port())
+        SocketAddr::try_from(bound).ok()
     }
 
     pub(in crate::server) fn accept(&self) -> Result<Accepted> {

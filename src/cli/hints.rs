@@ -1,0 +1,89 @@
+//! What to type in place of a flag that lazycam does not have: those of mjpg-streamer, ustreamer and others, by what
+//! people know them for. What was only mistyped, clap finds.
+
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+
+/// Flags of other programs, and ours.
+const OTHERS: &[(&[&str], &str)] = &[
+    (&["--port", "-p", "--tcp", "--bind", "-b"], "--listen 8080"),
+    (&["--host"], "--listen 127.0.0.1:8080"),
+    (
+        &["--device", "-d", "--input", "-i", "--camera-device"],
+        "--source /dev/video0",
+    ),
+    (
+        &["--resolution", "-r", "-s", "--width", "--height"],
+        "--size 1280x720",
+    ),
+    (&["--desired-fps", "-f", "--framerate"], "--fps 15"),
+    (&["-q"], "--quality 80"),
+    (&["-m"], "--format MJPG"),
+    (
+        &["--user", "--passwd", "-c", "--credentials"],
+        "--auth FILE",
+    ),
+    (&["--unix", "-U"], "--listen /run/lazycam.sock"),
+    (
+        &["-o", "--output"],
+        "--listen 8080, or `lazycam snapshot` for a file",
+    ),
+    (
+        &["--brightness", "--contrast", "--saturation"],
+        "--control brightness=10",
+    ),
+    (&["--verbose", "-v", "--debug"], "--log debug"),
+    (&["--password"], "--auth FILE"),
+];
+
+/// A line to print behind the message, if there is one that helps.
+pub fn hint(error: &Error) -> Option<String> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let (_, ours) = OTHERS
+        .iter()
+        .find(|(theirs, _)| theirs.contains(&given.as_str()))?;
+    Some(format!("what other programs call {given} is {ours} here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn a_flag_of_another_program_has_a_hint() {
+        for (given, ours) in [
+            (&["--port", "8080"][..], "--listen 8080"),
+            (&["-p", "8080"], "--listen 8080"),
+            (&["-p8080"], "--listen 8080"),
+            (&["--device=/dev/video0"], "--source /dev/video0"),
+            (&["run", "--resolution", "640x480"], "--size 1280x720"),
+        ] {
+            let error = Cli::try_parse_from(std::iter::once(&"lazycam").chain(given)).unwrap_err();
+            let hint = hint(&error).unwrap_or_else(|| panic!("{given:?}: {error}"));
+            assert!(hint.ends_with(&format!("is {ours} here")), "{hint}");
+        }
+    }
+
+    /// Else clap would take it, and nobody would see the hint.
+    #[test]
+    fn no_flag_with_a_hint_is_ours() {
+        let command = Cli::command();
+        let ours: Vec<_> = command
+            .get_arguments()
+            .filter_map(|one| one.get_long())
+            .collect();
+        for theirs in OTHERS.iter().flat_map(|(theirs, _)| *theirs) {
+            let is_ours = theirs
+                .strip_prefix("--")
+                .is_some_and(|long| ours.contains(&long));
+            assert!(!is_ours, "{theirs}");
+        }
+    }
+}
