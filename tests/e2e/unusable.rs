@@ -227,7 +227,12 @@ fn the_snapshot_command_says_that_the_file_is_written_in_place() {
 /// A frame whose head says that it has no pixels.
 fn without_pixels() -> Vec<u8> {
     let mut bytes = jpeg(1000);
-    bytes[7..11].fill(0);
+    let sof = bytes
+        .windows(2)
+        .position(|two| two == [0xFF, 0xC0])
+        .unwrap();
+    // Behind the marker come length and precision, then height and width (T.81, B.2.2).
+    bytes[sof + 5..sof + 9].fill(0);
     bytes
 }
 
