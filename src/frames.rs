@@ -10,12 +10,14 @@
 //! | [`demand`] | producer | reports that somebody opened the current frame |
 //! | [`watch`] | reader | reports that a frame arrived, in any of several directories |
 //! | [`frame`] | reader | opens the current frame and checks that it is one |
+//! | [`filesystem`] | reader | whether a file system reports every change, and whether it is a disk |
 //! | `follow` | both | follows a directory by its path, through deletion and replacement |
 //! | [`root`] | reader | finds the cameras whose directories are in one common directory |
 //! | [`name`] | both | defines which names a camera may have |
 //! | [`state`] | both | what the producer says about itself, and whether there is a producer |
 
 pub mod demand;
+pub mod filesystem;
 mod follow;
 pub mod frame;
 pub mod name;

@@ -33,8 +33,9 @@ const LONG_PREFIX: usize = 128 << 10;
 pub struct FileId {
     device: u64,
     inode: u64,
-    /// The inode number can be reused once its file is gone; the time of capture is not.
-    captured: SystemTime,
+    /// The inode number can be reused once its file is gone. The time of the last change of the inode, which the rename
+    /// sets, is not: unlike the time of capture, no producer can choose it.
+    changed: (i64, i64),
 }
 
 /// Whether a frame directory's path may end in a symlink.
@@ -165,6 +166,12 @@ pub fn ask_with(dir: &Path, links: Links) -> Result<(), NoFrame> {
     }
 }
 
+/// Which file of `dir` has this name. Finding out asks for nothing.
+pub fn id_of(dir: &Path, name: &str) -> Option<FileId> {
+    let about = sys::statat(CWD, dir.join(name), AtFlags::SYMLINK_NOFOLLOW);
+    about.ok().map(|about| id(&about))
+}
+
 /// Whether the current file of `dir` has no content. Finding out asks for nothing.
 pub fn is_empty(dir: &Path) -> bool {
     let about = sys::statat(CWD, dir.join(CURRENT), AtFlags::SYMLINK_NOFOLLOW);
@@ -230,7 +237,7 @@ fn id(about: &Stat) -> FileId {
     FileId {
         device: about.st_dev as u64,
         inode: about.st_ino as u64,
-        captured: modified(about),
+        changed: (about.st_ctime as i64, about.st_ctime_nsec as i64),
     }
 }
 

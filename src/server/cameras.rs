@@ -7,6 +7,7 @@
 pub mod camera;
 pub(in crate::server) mod condition;
 mod intervals;
+mod looking;
 mod notice;
 mod patience;
 

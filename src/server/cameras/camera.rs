@@ -15,12 +15,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 
+use crate::frames::CURRENT;
+use crate::frames::filesystem::{self, Kind};
 use crate::frames::frame::{self, FileId, Frame, Links, NoFrame};
 use crate::frames::name::Name;
 use crate::logging::Brake;
 use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::{Condition, Finding};
 use crate::server::cameras::intervals::Intervals;
+use crate::server::cameras::looking::Looking;
 use crate::server::cameras::notice::Notices;
 use crate::server::cameras::patience::Patience;
 use crate::server::shot::Shot;
@@ -49,7 +52,11 @@ pub struct Camera {
     opened: Option<Option<Shot<Frame>>>,
     /// The last file that was opened, with its number. The event of a frame may come after the frame was already
     /// opened.
-    last: Option<(FileId, u64)>,
+    last: Option<Last>,
+    /// Set where not every new frame causes an event.
+    looking: Option<Looking>,
+    /// What kind of file system the directory is on, as far as that was found out.
+    on: Option<Kind>,
     asked: Option<Instant>,
     intervals: Intervals,
     patience: Patience,
@@ -63,6 +70,16 @@ pub struct Camera {
     /// The last frame that was opened. It stays open, so that it can be shown again without a request for another,
     /// which opening `current.jpg` is.
     last_taken: Option<Shot<Frame>>,
+}
+
+/// What is remembered of a file that was opened.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    id: FileId,
+    number: u64,
+    /// The time of capture that its producer gave, and the one that is believed.
+    stamp: SystemTime,
+    captured: SystemTime,
 }
 
 /// The last frame that was opened, for reports about it.
@@ -80,7 +97,7 @@ impl Camera {
     /// A camera with this directory, in which only the state has been read so far. If the directory is not `watched`
     /// yet, [`Camera::returned`] has to be called when it is.
     pub fn new(name: Name, dir: PathBuf, links: Links, watched: bool, now: Instant) -> Self {
-        Camera {
+        let mut camera = Camera {
             condition: Condition::of(&dir, links, now),
             notices: Notices::new(),
             lost_at: 0,
@@ -98,7 +115,55 @@ impl Camera {
             intervals: Intervals::new(),
             patience: Patience::default(),
             complaint: Brake::new(Duration::from_secs(10)),
+            looking: None,
+            on: None,
+        };
+        if watched {
+            camera.see_where_it_lies();
         }
+        camera
+    }
+
+    /// Finds out what the directory's file system means for it, and says so.
+    fn see_where_it_lies(&mut self) {
+        let on = filesystem::kind(&self.dir);
+        let is_silent = matches!(on, Kind::Silent(_));
+        self.looking = is_silent.then(Looking::default);
+        self.condition.lies_on(on);
+        if self.on.replace(on) == Some(on) {
+            return;
+        }
+        let dir = self.dir.display();
+        match on {
+            Kind::Silent(name) => warn!(
+                "{dir} is on {name}, which does not report what is changed elsewhere: looking for new frames five \
+                 times a second while somebody waits"
+            ),
+            Kind::Disk(name) => warn!(
+                "{dir} is on {name}: each frame is written to the disk, which wears out an SD card; \
+                 use a directory in memory"
+            ),
+            Kind::Overlay => warn!(
+                "{dir} is on overlay: what is put there from outside, below the overlay, is never seen; \
+                 let both sides use the same mount, such as a volume or a tmpfs"
+            ),
+            Kind::Usual => {}
+        }
+    }
+
+    /// Looks for changes where they cause no events. Returns when to look again.
+    fn look(&mut self, now: Instant) -> Option<Instant> {
+        let looking = self.looking.as_mut().filter(|_| self.watched)?;
+        let changed = looking.look(&self.dir, now);
+        let next = looking.next();
+        if changed.state {
+            self.state_changed(now);
+        }
+        let is_known = |last: Last| frame::id_of(&self.dir, CURRENT) == Some(last.id);
+        if changed.frame && !self.last.is_some_and(is_known) {
+            self.frame_arrived(now);
+        }
+        next
     }
 
     pub(in crate::server) fn dir(&self) -> &Path {
@@ -151,6 +216,7 @@ impl Camera {
     /// The directory exists and is watched, possibly in place of an earlier one.
     pub fn returned(&mut self, now: Instant) {
         self.watched = true;
+        self.see_where_it_lies();
         self.condition.read(&self.dir, now);
         self.look_again();
         self.lost_at = self.number;
@@ -225,13 +291,21 @@ impl Camera {
     }
 
     fn shot(&mut self, frame: Frame, now: Instant) -> Shot<Frame> {
-        let number = match self.last {
-            Some((id, number)) if id == frame.id() => number,
-            _ => self.number,
+        let last = match self.last {
+            Some(last) if last.id == frame.id() => last,
+            before => Last {
+                id: frame.id(),
+                number: self.number,
+                stamp: frame.captured(),
+                captured: believed(frame.captured(), before, self.arrived, now),
+            },
         };
-        self.last = Some((frame.id(), number));
-        let taken = taken(frame.captured(), self.arrived, now);
-        let (len, captured, picture) = (frame.len(), frame.captured(), frame.size());
+        self.last = Some(last);
+        let Last {
+            number, captured, ..
+        } = last;
+        let taken = taken(captured, self.arrived, now);
+        let (len, picture) = (frame.len(), frame.size());
         self.notices.clear();
         self.seen = Some(Seen {
             taken,
@@ -274,6 +348,29 @@ impl Camera {
         if let Some(more) = self.complaint.pass(now) {
             warn!("{}: {problem} ({more} more like it)", self.dir.display());
         }
+    }
+}
+
+/// The time of capture by the wall clock: what the producer gave, unless that cannot be. A stamp that stands still
+/// belongs to a copy or to a driver without a clock, and one that is far from now to a file that was made long ago. If
+/// the frame was seen to arrive, it is from then. So every frame has a time of its own, by which clients tell it from
+/// the one before (`after=`).
+fn believed(
+    stamp: SystemTime,
+    before: Option<Last>,
+    arrived: Option<Instant>,
+    now: Instant,
+) -> SystemTime {
+    let wall = SystemTime::now();
+    let apart = wall
+        .duration_since(stamp)
+        .unwrap_or_else(|ahead| ahead.duration());
+    let stands_still = before.is_some_and(|before| before.stamp == stamp);
+    match arrived {
+        Some(arrived) if stands_still || apart > LONGEST_WAY => wall
+            .checked_sub(now.saturating_duration_since(arrived))
+            .unwrap_or(wall),
+        _ => stamp,
     }
 }
 

@@ -12,9 +12,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::frames::filesystem::Kind;
 use crate::frames::frame::Links;
 use crate::frames::state::{self, Holder, State};
 use crate::time::rate::Rate;
+
+const ABSENT: &str = "no program captures into its directory";
+const ABSENT_OR_BELOW: &str =
+    "no program captures into its directory, or it does so below the overlay, where it is not seen";
 
 /// Without a report by the producer, a camera that has delivered no frame for this long is not live.
 const QUIET: Duration = Duration::from_secs(5);
@@ -62,6 +67,10 @@ pub(in crate::server) struct Condition {
     told: Option<State>,
     links: Links,
     holder: Holder,
+    /// A lock that nobody holds says nothing: the producer may be elsewhere.
+    is_remote: bool,
+    /// What to say if there is no producer.
+    absence: &'static str,
     /// How many frames have arrived since `told` was read.
     arrivals: u64,
     rate: Rate,
@@ -112,6 +121,8 @@ impl Condition {
             told: State::read(dir, links),
             links,
             holder: Holder::default(),
+            is_remote: false,
+            absence: ABSENT,
             arrivals: 0,
             rate: Rate::new(now),
             first_arrival: None,
@@ -124,6 +135,15 @@ impl Condition {
             gone: false,
             broken: 0,
         }
+    }
+
+    /// Takes into account what the directory lies on: the producer may be where its lock is not seen.
+    pub(in crate::server) fn lies_on(&mut self, on: Kind) {
+        self.is_remote = matches!(on, Kind::Silent(_) | Kind::Overlay);
+        self.absence = match on {
+            Kind::Overlay => ABSENT_OR_BELOW,
+            _ => ABSENT,
+        };
     }
 
     /// What the producer reported at its last change of state.
@@ -299,7 +319,8 @@ impl Condition {
         if self.told.is_some() && !State::is_current(dir) {
             self.told = None;
         }
-        let there = match self.holder.is_there(dir, self.links) {
+        let held = self.holder.is_there(dir, self.links);
+        let there = match held.filter(|held| *held || !self.is_remote) {
             Some(there) => there,
             // A producer that does not lock is detected only by what it puts in place.
             None => self.is_live(now) || self.defect.is_some(),
@@ -312,7 +333,7 @@ impl Condition {
             return Finding {
                 phase: Phase::Absent,
                 since: Some(*since),
-                why: Some("no program captures into its directory".into()),
+                why: Some(self.absence.into()),
             };
         }
         self.absent_since = None;

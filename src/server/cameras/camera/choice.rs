@@ -58,6 +58,20 @@ impl Camera {
         now: Instant,
         stats: &mut Stats,
     ) -> Choice {
+        let look_again = self.look(now);
+        match self.choose_now(want, path, now, stats) {
+            Choice::Later(at) => Choice::Later(at.into_iter().chain(look_again).min()),
+            choice => choice,
+        }
+    }
+
+    fn choose_now(
+        &mut self,
+        want: &Want,
+        path: impl FnOnce() -> Path,
+        now: Instant,
+        stats: &mut Stats,
+    ) -> Choice {
         let Want::Stream {
             have,
             not_before,

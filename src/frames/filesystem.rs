@@ -1,0 +1,97 @@
+//! What the file system below a frame directory means for it: whether every change causes an event, and whether frames
+//! wear out a disk.
+//!
+//! inotify(7) reports what happens through this kernel's own view of a file system. What another machine does to a
+//! directory on NFS, what the server of a FUSE file system finds by itself, and what is changed below an overlay cause
+//! no event here. The kernel does not say which file systems these are, so they are recognised by their type
+//! (statfs(2), linux/magic.h).
+
+use std::path::Path;
+
+use rustix::fs::statfs;
+
+/// What is to be known about a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Others can change it without an event.
+    Silent(&'static str),
+    /// An overlay. What is changed below it causes no event and is not even seen: files that were looked up once stay as
+    /// they were (tried on Linux 6.18). Among those who use the same mount it is as good as any.
+    Overlay,
+    /// Whatever is written to it goes to a disk or flash memory.
+    Disk(&'static str),
+    /// Neither.
+    Usual,
+}
+
+const OVERLAY: u32 = 0x794C_7630;
+
+const SILENT: &[(u32, &str)] = &[
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB"),
+    // virtiofs as well.
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9p"),
+    (0x00C3_6400, "Ceph"),
+    (0x5346_414F, "AFS"),
+    (0x786F_4256, "vboxsf"),
+    (0x7461_636F, "OCFS2"),
+    (0x0116_1970, "GFS2"),
+];
+
+const DISKS: &[(u32, &str)] = &[
+    (0xEF53, "ext4"),
+    (0x5846_5342, "XFS"),
+    (0x9123_683E, "Btrfs"),
+    (0xF2F5_2010, "F2FS"),
+    (0xCA45_1A4E, "bcachefs"),
+    (0x2FC1_2FC1, "ZFS"),
+    (0x4D44, "FAT"),
+    (0x2011_BAB0, "exFAT"),
+    (0x7366_746E, "NTFS"),
+    (0x72B6, "JFFS2"),
+    (0x2405_1905, "UBIFS"),
+];
+
+/// What the file system of `dir` is; `Usual` also if it cannot be found out.
+pub fn kind(dir: &Path) -> Kind {
+    // The type has another width on each architecture; all numbers fit into 32 bits.
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "another width on each architecture"
+    )]
+    statfs(dir).map_or(Kind::Usual, |about| kind_of(about.f_type as u32))
+}
+
+fn kind_of(number: u32) -> Kind {
+    let name = |list: &[(u32, &'static str)]| {
+        let found = list.iter().find(|(known, _)| *known == number);
+        found.map(|(_, name)| *name)
+    };
+    match (name(SILENT), name(DISKS)) {
+        _ if number == OVERLAY => Kind::Overlay,
+        (Some(name), _) => Kind::Silent(name),
+        (None, Some(name)) => Kind::Disk(name),
+        (None, None) => Kind::Usual,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_are_known_by_their_numbers() {
+        assert_eq!(kind_of(0x6969), Kind::Silent("NFS"));
+        assert_eq!(kind_of(0xFE53_4D42), Kind::Silent("SMB"));
+        assert_eq!(kind_of(0x794C_7630), Kind::Overlay);
+        assert_eq!(kind_of(0xEF53), Kind::Disk("ext4"));
+        // tmpfs and ramfs.
+        assert_eq!(kind_of(0x0102_1994), Kind::Usual);
+        assert_eq!(kind_of(0x8584_58F6), Kind::Usual);
+        assert_eq!(kind(Path::new("/proc")), Kind::Usual);
+        assert_eq!(kind(Path::new("/nonexistent")), Kind::Usual);
+    }
+}
