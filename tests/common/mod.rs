@@ -5,10 +5,12 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+pub(crate) mod calls;
 pub(crate) mod exchange;
 pub(crate) mod frames;
 pub(crate) mod heartbeat;
 pub(crate) mod http;
+pub(crate) mod line;
 pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod producer;

@@ -1,7 +1,7 @@
 //! Machines that a test makes: network namespaces, joined by links of a given rate.
 //!
-//! A link is a pair of virtual Ethernet devices with a token bucket (tc-tbf(8)) towards the viewer. All of it takes root
-//! and iproute2, and is gone with its last [`Namespace`].
+//! A link is a pair of virtual Ethernet devices with a token bucket (tc-tbf(8)) towards the viewer, or a [`Line`]. All of it
+//! takes root and iproute2, and is gone with its last [`Namespace`].
 //!
 //! Whoever measures on such a line calls [`waits_for_nobody`] first: otherwise the figures would be those of whatever else the machine does.
 
@@ -16,6 +16,7 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::process::setpriority_process;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::line::{Line, Pump};
 use super::skipped;
 
 /// A network namespace with its loopback up, removed at the end.
@@ -53,8 +54,14 @@ impl Namespace {
 
     /// Another machine, which reaches this one over a link of so many bits per second, or an unlimited one.
     pub(crate) fn viewer(&self, rate: Option<u32>) -> Viewer {
-        let own = Namespace::new().expect("a second namespace where one could be made");
-        let number = 1 + self.links.fetch_add(1, Ordering::Relaxed);
+        // The burst is what a network card sends in one go; 100 ms of queue are what a modest router has.
+        let bucket = rate.map(|rate| format!("rate {rate} burst 16k latency 100ms"));
+        self.behind_bucket(bucket.as_deref(), None)
+    }
+
+    /// The same behind a token bucket described in the words of tc-tbf(8), with a congestion control of the server.
+    pub(crate) fn behind_bucket(&self, bucket: Option<&str>, congestion: Option<&str>) -> Viewer {
+        let (own, number) = self.another();
         let link = format!("link{number}");
         let peer = &own.name;
         self.ip(&format!(
@@ -64,23 +71,62 @@ impl Namespace {
         self.ip(&format!("link set dev {link} up"));
         own.ip(&format!("address add 10.99.{number}.2/24 dev link"));
         own.ip("link set dev link up");
-        if let Some(rate) = rate {
-            // The burst is what a network card sends in one go; 100 ms of queue are what a modest router has.
-            let bucket = format!("tbf rate {rate} burst 16k latency 100ms");
+        if let Some(bucket) = bucket {
             let name = &self.name;
-            run(&format!("tc -n {name} qdisc add dev {link} root {bucket}"));
+            let add = format!("tc -n {name} qdisc add dev {link} root");
+            run(&format!("{add} tbf {bucket}"));
         }
+        self.reached_over(&link, number, congestion);
         Viewer {
             namespace: own,
             server: Ipv4Addr::new(10, 99, number, 1),
+            pump: None,
         }
     }
 
     /// A listener of this machine, in this process. Its connections hold back what a modest router's queue would drop: 24 KiB at once.
     pub(crate) fn listen(&self) -> TcpListener {
-        let listener = inside(&self.name, || TcpListener::bind(("0.0.0.0", 0)).unwrap());
+        let listener = self.socket(|| TcpListener::bind(("0.0.0.0", 0)).unwrap());
         set_socket_send_buffer_size(&listener, 12 << 10).unwrap();
         listener
+    }
+
+    /// A socket of this machine, in this process.
+    pub(crate) fn socket<T: Send>(&self, make: impl FnOnce() -> T + Send) -> T {
+        inside(&self.name, make)
+    }
+
+    /// Another machine behind this line.
+    pub(crate) fn behind(&self, line: &Line) -> Viewer {
+        let (own, number) = self.another();
+        let device = format!("line{number}");
+        let pump = line.join(&device, &self.name, &own.name);
+        for (namespace, host) in [(self, 1), (&own, 2)] {
+            namespace.ip(&format!(
+                "address add 10.99.{number}.{host}/24 dev {device}"
+            ));
+            namespace.ip(&format!("link set dev {device} txqueuelen 1000 up"));
+        }
+        self.reached_over(&device, number, line.congestion);
+        Viewer {
+            namespace: own,
+            server: Ipv4Addr::new(10, 99, number, 1),
+            pump: Some(pump),
+        }
+    }
+
+    fn another(&self) -> (Namespace, u8) {
+        let own = Namespace::new().expect("a second namespace where one could be made");
+        (own, 1 + self.links.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// By route, because a namespace may not choose an algorithm that the machine does not allow.
+    fn reached_over(&self, device: &str, number: u8, congestion: Option<&str>) {
+        if let Some(congestion) = congestion {
+            let route = format!("10.99.{number}.0/24 dev {device} proto kernel scope link");
+            let source = format!("src 10.99.{number}.1 congctl {congestion}");
+            self.ip(&format!("route replace {route} {source}"));
+        }
     }
 
     fn ip(&self, command: &str) {
@@ -110,6 +156,7 @@ impl Drop for Namespace {
 pub(crate) struct Viewer {
     namespace: Namespace,
     server: Ipv4Addr,
+    pump: Option<Pump>,
 }
 
 impl Viewer {
@@ -122,6 +169,11 @@ impl Viewer {
     pub(crate) fn try_connect(&self, port: u16) -> Option<TcpStream> {
         let address = SocketAddr::from((self.server, port));
         inside(&self.namespace.name, || TcpStream::connect(address).ok())
+    }
+
+    /// What carries its packets, if that is a [`Line`].
+    pub(crate) fn pump(&self) -> Option<&Pump> {
+        self.pump.as_ref()
     }
 }
 
