@@ -515,8 +515,8 @@ mod tests {
 
     /// Keeps the memory per client visible: raise the bound if a new member is worth it.
     #[test]
-    fn a_client_costs_about_half_a_kilobyte_beside_its_buffers() {
+    fn a_client_costs_little_more_than_half_a_kilobyte_beside_its_buffers() {
         let size = size_of::<Client>();
-        assert!(size <= 520, "{size}");
+        assert!(size <= 620, "{size}");
     }
 }

@@ -22,7 +22,7 @@ use crate::server::client_id::Place;
 use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
 use crate::server::lent::Lent;
-use crate::server::pacing::{DELAYED_ACK, Meter, Path};
+use crate::server::pacing::{DELAYED_ACK, Meter, Path, Report};
 use crate::server::stats::CloseReason;
 
 /// How much input is read per call; a request rarely has more than one kilobyte.
@@ -48,8 +48,6 @@ pub(in crate::server) struct Client {
     /// The system had no memory for a call just now.
     pub(in crate::server) exhausted: bool,
     written: u64,
-    /// The length of the frame that was started last, for which 32 bits are enough.
-    last_frame: u32,
     /// The shortest round trip, once it was asked for; zero if the kernel does not report it.
     min_rtt: Option<Duration>,
     meter: Meter,
@@ -121,7 +119,6 @@ impl Client {
             writable: true,
             exhausted: false,
             written: 0,
-            last_frame: 0,
             min_rtt: None,
             meter: Meter::default(),
             figures: None,
@@ -214,11 +211,19 @@ impl Client {
         let in_kernel = tcp::queued(self.socket.as_fd()).unwrap_or(0);
         let arrived = self.written.saturating_sub(in_kernel);
         let queued = in_kernel + self.connection.unsent();
+        let mut silent = Duration::ZERO;
         if self.is_tcp && (self.min_rtt.is_none() || queued > DELAYED_ACK) {
-            self.min_rtt = Some(tcp::min_rtt(self.socket.as_fd()).unwrap_or_default());
+            let times = tcp::times(self.socket.as_fd()).unwrap_or_default();
+            self.min_rtt = Some(times.min_rtt);
+            silent = times.silent;
         }
-        let min_rtt = self.min_rtt.unwrap_or_default();
-        self.meter.observe(now, arrived, queued, min_rtt);
+        let report = Report {
+            acknowledged: arrived,
+            queued,
+            silent,
+            min_rtt: self.min_rtt.unwrap_or_default(),
+        };
+        self.meter.observe(now, report);
         if arrived > self.progress.arrived || queued == 0 {
             self.progress.since = now;
         }
@@ -229,19 +234,12 @@ impl Client {
                 figures.observe(arrived, now);
             }
         }
-        Path {
-            queued,
-            rate: self.meter.rate(now),
-            min_rtt,
-            // At most half a frame, so that on a dead line only one more frame is started, not a queue of them.
-            lost_its_tail: queued <= u64::from(self.last_frame / 2) && self.meter.stands_still(now),
-        }
+        self.meter.path(now)
     }
 
     /// A frame is put into the outbox.
     pub(in crate::server) fn begin_frame(&mut self, now: Instant, len: u64) {
-        self.last_frame = u32::try_from(len).unwrap_or(u32::MAX);
-        self.meter.begin(now);
+        self.meter.begin(now, len);
     }
 
     /// Counts a frame of a stream, or a picture in its place, that was put into the outbox.
@@ -268,8 +266,7 @@ impl Client {
                 figures.observe(arrived, now);
             } else if figures.is_open() && self.is_tcp {
                 // Everything has arrived, so the last acknowledgement was that of the last byte.
-                if let Some(at) =
-                    tcp::since_acknowledged(socket).and_then(|ago| now.checked_sub(ago))
+                if let Some(at) = tcp::times(socket).and_then(|times| now.checked_sub(times.silent))
                 {
                     figures.observe(arrived, at);
                 }

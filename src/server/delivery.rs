@@ -223,8 +223,8 @@ fn look_ahead(client: &mut Client, cameras: &mut Cameras, now: Instant) {
     };
     let camera = cameras.camera(index);
     if !camera.was_asked() {
-        let free = now + client.path(now).drains_in();
-        client.decide_at = camera.prepare(free, now);
+        let path = client.path(now);
+        client.decide_at = camera.prepare(path, now);
     }
 }
 

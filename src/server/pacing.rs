@@ -1,11 +1,31 @@
-//! When to begin a viewer's next frame: the arithmetic of staying close to the present.
+//! When to begin a viewer's next frame: how to stay close to the present without letting the line fall idle.
 //!
-//! A frame that was handed to the kernel waits there behind everything handed over before it, and ages. So the frame
-//! to send is chosen as late as is possible without letting the line fall idle. That is the moment when the queued
-//! data has shrunk to what the path itself holds: its rate times its shortest round trip. The kernel does not report
-//! this moment, so it is computed ([`Path::drains_in`]) from what is queued and from a rate that is measured here
-//! ([`Meter`]). The kernel's own rate (`tcpi_delivery_rate`) covers only the last few segments: it is a hundred times
-//! too high after an idle moment and far too low after a delayed acknowledgement.
+//! # The line
+//!
+//! A frame that was handed to the kernel waits there behind everything handed over before it, and ages. So it is chosen
+//! as late as possible, which is when what was sent before leaves the line. Nobody reports that moment: acknowledgements
+//! come one round trip later, and many lines hold them back, or pass data in lumps (token buckets, Wi-Fi, cable and
+//! mobile networks), so that nothing is heard for 150 ms while data flows all the time. Therefore it is computed
+//! (`pacing/line.rs`):
+//!
+//! - What the last acknowledgement covered is **where the line stood when it came**, because a line that has data passes
+//!   it on at its rate. If `queued` bytes were not covered then, the acknowledgement of the last of them comes after
+//!   `queued / rate`, however silent it is until then. One round trip before that, a new frame's first byte is in time.
+//!   On a long line, that is when the frames before it are still on their way; none waits behind another.
+//! - **The rate** is that of acknowledged bytes over time in which the line had something to carry, between two
+//!   acknowledgements, over several of their silences. `tcpi_delivery_rate` covers a few segments only: it is a hundred
+//!   times too high after an idle moment and far too low after a delayed acknowledgement. Where the line had nothing to
+//!   carry for a part of the time, which is seen when all before a frame was acknowledged before one round trip had
+//!   passed since its beginning, the rate was at least as high.
+//! - **A lost tail needs no rule.** When the last segments of a frame are lost, the receiver says so only when more data
+//!   comes; otherwise the kernel waits for a probe or for its time-out, at least 200 ms (Linux `TCP_RTO_MIN`; RFC 6298
+//!   asks for 1 s). The line is free at the computed moment all the same; the next frame begins, and its first bytes
+//!   bring the report.
+//! - **A dead line** looks like a silent one. So what may be without acknowledgement at the beginning of a frame is
+//!   bounded: what flows during a round trip and the longest silence that has ended well, and half a frame. A dead line
+//!   gets one more frame and no queue of them.
+//!
+//! # The camera
 //!
 //! Frames arrive in steps of the camera's interval, and only if one was asked for before the step. A line that
 //! becomes free between two steps gets the last frame before that moment. This frame arrives at the same time whether
@@ -19,157 +39,42 @@
 //!                              begin here: no newer one comes before the line is free
 //! ```
 //!
-//! There is one exception: if the next step comes just after the line is free (`PATIENCE`), waiting for it costs a
-//! little idle time and makes the frame younger by nearly a whole interval.
+//! There is one exception: if the next step comes soon after the line is free, waiting for it costs a little idle time
+//! and makes the frame younger by nearly a whole interval. How soon is chosen so that 2 % of the line are spent
+//! (`PATIENCE`): 9 ms of 33 on a line that takes a frame in 50 ms, 25 ms on one that takes a second.
+//!
+//! # What can be had
+//!
+//! No frame is younger on arrival than the time that it takes on the line and half a round trip; one that fills the
+//! line is older by what has passed since the last step, up to an interval. `pacing/simulation.rs` computes the best
+//! schedule for lines of many kinds and holds this rule to it. `benches/lines` measures it on packets; `docs/performance.md`
+//! has both congestion controls, and which lines miss the aim: a token bucket that saves up what is not used makes
+//! waiting free, which nothing here learns.
 //!
 //! Nothing here reads a clock or a socket.
 
+mod line;
+#[cfg(test)]
+mod simulation;
+
 use std::time::{Duration, Instant};
 
-/// This many unacknowledged bytes mean nothing: a receiver may delay its acknowledgement until it has two segments
-/// (RFC 9293, 3.8.6.3).
-pub const DELAYED_ACK: u64 = 2 * 1460;
+pub use self::line::{DELAYED_ACK, Meter, Path, Report};
 
-/// A free line may wait this fraction of a frame interval for a fresher frame. With a quarter, one frame in four
-/// waits, an eighth of an interval on average.
-const PATIENCE: u32 = 4;
+/// Of the time that a frame takes on the line, this fraction may be spent waiting for a fresher one, on average.
+const PATIENCE: f64 = 0.02;
+
+/// The most of a frame interval that a free line may wait: not much more is to be gained.
+const MOST_PATIENCE: f64 = 0.75;
+
+/// How late a frame may be, as a fraction of the interval, before it is not waited for any longer.
+const LATE: u32 = 5;
+
+/// How soon to look again at a line of which it is not known when it is free; also the shortest wait for a busy one.
+pub const SHORTEST_WAIT: Duration = Duration::from_millis(5);
 
 /// How long before a camera's step a frame must be asked for: the time to wake the producer, with some margin.
 const ASK_MARGIN: Duration = Duration::from_millis(3);
-
-/// How soon to look again at a path whose rate is not known yet; also the shortest wait for a busy path.
-const SHORTEST_WAIT: Duration = Duration::from_millis(5);
-
-/// The shortest time without an acknowledgement after which a line is considered stalled. On slow lines the time is
-/// longer: one and a quarter round trips, or three times as long as two segments take (one acknowledgement covers two
-/// segments).
-///
-/// A line stalls when the last segments of a frame were lost in a queue on the way. The receiver reports the loss
-/// only when more data arrives. If none is sent, the kernel waits for its retransmission time-out, at least 200 ms
-/// (Linux `TCP_RTO_MIN`; RFC 6298 asks for 1 s), and the line is idle meanwhile.
-const STANDSTILL: Duration = Duration::from_millis(20);
-
-/// A rate is measured over at least this many bytes or this much time, because acknowledgements come in bursts.
-const METER_BYTES: u64 = 16 * 1024;
-const METER_TIME: Duration = Duration::from_millis(100);
-
-/// What is known about the path to a viewer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Path {
-    /// Bytes handed to the kernel that the viewer has not acknowledged.
-    pub queued: u64,
-    /// Bytes that arrive per second, measured while the line was busy.
-    pub rate: Option<f64>,
-    /// The shortest round trip seen.
-    pub min_rtt: Duration,
-    /// Only the end of a frame is queued, and none of it has arrived for a while.
-    pub lost_its_tail: bool,
-}
-
-impl Path {
-    /// A path on which nothing was sent.
-    pub const IDLE: Path = Path {
-        queued: 0,
-        rate: None,
-        min_rtt: Duration::ZERO,
-        lost_its_tail: false,
-    };
-
-    /// How long it takes until the line is free, which is when only data that is already on its way is queued.
-    pub fn drains_in(&self) -> Duration {
-        if self.queued <= DELAYED_ACK || self.lost_its_tail {
-            return Duration::ZERO;
-        }
-        match self.rate {
-            // A quarter more than one round trip: a rate that was measured while the line had spare capacity is too
-            // low.
-            Some(rate) => Duration::from_secs_f64(self.queued as f64 / rate)
-                .saturating_sub(self.min_rtt + self.min_rtt / 4),
-            None => SHORTEST_WAIT,
-        }
-    }
-}
-
-/// Measures the rate of a line while it is busy; an idle line gives no information.
-///
-/// It follows a lower rate faster than a higher one. Traffic shapers let a burst through after an idle moment, and an
-/// estimate that is too high begins a frame too early, which then ages in a queue. An estimate that is too low is
-/// corrected at the next measurement.
-///
-/// Nothing can be acknowledged before one round trip has passed, so busy time is counted from then on. Otherwise a
-/// long line that is never full would look like a slow one.
-#[derive(Debug, Default)]
-pub struct Meter {
-    /// The time from which acknowledgements can come, and how much had been acknowledged by then.
-    busy: Option<(Instant, u64)>,
-    rate: Option<f64>,
-    acknowledged: u64,
-    /// When something last arrived, or the earliest time at which it could.
-    moved: Option<Instant>,
-    min_rtt: Duration,
-}
-
-impl Meter {
-    /// Records that data is handed to the kernel.
-    pub fn begin(&mut self, now: Instant) {
-        let first_answer = now + self.min_rtt;
-        self.busy.get_or_insert((first_answer, self.acknowledged));
-        self.moved = self.moved.max(Some(first_answer));
-    }
-
-    /// Whether nothing has arrived for longer than is normal on a working line.
-    pub fn stands_still(&self, now: Instant) -> bool {
-        let step = match self.rate(now) {
-            Some(rate) => Duration::from_secs_f64(DELAYED_ACK as f64 / rate),
-            None => Duration::ZERO,
-        };
-        let round_trip = self.min_rtt + self.min_rtt / 4;
-        let patience = STANDSTILL.max(round_trip).max(step * 3);
-        self.busy.is_some() && self.moved.is_some_and(|moved| moved + patience <= now)
-    }
-
-    /// Records that `acknowledged` bytes have arrived in total and `queued` bytes have yet to arrive.
-    pub fn observe(&mut self, now: Instant, acknowledged: u64, queued: u64, min_rtt: Duration) {
-        if acknowledged > self.acknowledged {
-            self.moved = Some(now);
-        }
-        self.acknowledged = acknowledged;
-        self.min_rtt = min_rtt;
-        let Some((since, before)) = self.busy else {
-            return;
-        };
-        let time = now.saturating_duration_since(since);
-        let bytes = acknowledged.saturating_sub(before);
-        let sample = bytes as f64 / time.as_secs_f64().max(0.001);
-        if queued <= DELAYED_ACK {
-            // Everything has arrived, some unknown time ago: the rate was at least this high.
-            self.busy = None;
-            if bytes >= METER_BYTES {
-                self.rate = self.rate.map(|rate| rate + (sample - rate).max(0.0) / 4.0);
-            }
-        } else if self.stands_still(now) {
-            // A stall says nothing about the rate at which the line moves.
-            self.busy = Some((now, acknowledged));
-        } else if !time.is_zero() && (bytes >= METER_BYTES || time >= METER_TIME) {
-            self.busy = Some((now, acknowledged));
-            self.rate = Some(match self.rate {
-                Some(rate) if sample > rate => rate + (sample - rate) / 8.0,
-                Some(rate) => rate + (sample - rate) / 2.0,
-                None => sample,
-            });
-        }
-    }
-
-    /// Bytes per second, if a rate is known. It is never 0; a stalled line counts as too slow to be of use. Before
-    /// the first acknowledgement can have come, everything sent is assumed to be on its way and not in a queue.
-    pub fn rate(&self, now: Instant) -> Option<f64> {
-        match (self.rate, self.busy) {
-            (Some(rate), _) => Some(rate.max(1.0)),
-            (None, Some((since, _))) if now < since => Some(f64::INFINITY),
-            (None, _) => None,
-        }
-    }
-}
 
 /// The newest frame of a camera, as seen by one viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,18 +98,34 @@ pub enum Turn {
     Wait(Instant),
 }
 
-/// Decides for a viewer whose line is free at `free` (a time in the past means now) and a camera that delivers a
-/// frame every `interval`.
-pub fn decide(now: Instant, free: Instant, interval: Duration, newest: Option<Newest>) -> Turn {
+/// Decides for a viewer whose line is free at `free` (a time in the past means now; `None` means that nobody knows), on
+/// which a frame `takes` so long, and a camera that delivers a frame every `interval`.
+pub fn decide(
+    now: Instant,
+    free: Option<Instant>,
+    takes: Duration,
+    interval: Duration,
+    newest: Option<Newest>,
+) -> Turn {
+    let Some(free) = free else {
+        return Turn::Wait(now + SHORTEST_WAIT);
+    };
     let free = free.max(now);
     let Some(newest) = newest else {
         return ask_in_time(now, free, interval, None);
     };
     let next = next_step(now, interval, newest);
-    if newest.usable && free + interval / PATIENCE <= next {
+    if newest.usable && free + patience(takes, interval) <= next {
         return Turn::Begin;
     }
     ask_in_time(now, free, interval, Some((newest, next)))
+}
+
+/// How long a free line may wait for the next frame. A line that becomes free at any moment of an interval waits in a
+/// share `x` of all cases, `x / 2` of an interval on average: `x * x / 2` intervals per frame.
+fn patience(takes: Duration, interval: Duration) -> Duration {
+    let takes = takes.as_secs_f64() / interval.as_secs_f64().max(1e-3);
+    interval.mul_f64((2.0 * PATIENCE * takes).sqrt().clamp(0.25, MOST_PATIENCE))
 }
 
 /// Asks just early enough for a frame to arrive in the last interval before the line is free.
@@ -226,7 +147,7 @@ fn ask_in_time(
     match newest {
         // The camera was asked already. If its next frame is late, a usable one must not be held back for ever.
         Some((newest, next)) if newest.usable => {
-            let late = next + interval / (2 * PATIENCE);
+            let late = next + interval / LATE;
             if newest.asked {
                 Turn::Wait(late)
             } else {
@@ -242,7 +163,7 @@ fn ask_in_time(
 fn next_step(now: Instant, interval: Duration, newest: Newest) -> Instant {
     let since = now.saturating_duration_since(newest.arrived);
     let counted = if newest.asked {
-        since.saturating_sub(interval / (2 * PATIENCE))
+        since.saturating_sub(interval / LATE)
     } else {
         since + ASK_MARGIN
     };
@@ -259,6 +180,7 @@ mod tests {
     use super::*;
 
     const INTERVAL: Duration = Duration::from_millis(32);
+    const TAKES: Duration = Duration::from_millis(50);
 
     fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -273,109 +195,21 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_nothing_but_a_delayed_acknowledgement_is_free() {
-        let path = Path {
-            queued: 2900,
-            rate: Some(1000.0),
-            ..Path::IDLE
-        };
-        assert_eq!(path.drains_in(), Duration::ZERO);
-        assert_eq!(Path::IDLE.drains_in(), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_path_is_free_when_only_what_is_on_its_way_is_queued() {
-        let path = Path {
-            queued: 100_000,
-            rate: Some(1_000_000.0),
-            min_rtt: ms(40),
-            lost_its_tail: false,
-        };
-        assert_eq!(path.drains_in(), ms(50));
-        let shorter_than_the_round_trip = Path {
-            queued: 30_000,
-            ..path
-        };
-        assert_eq!(shorter_than_the_round_trip.drains_in(), Duration::ZERO);
-    }
-
-    #[test]
-    fn the_meter_counts_busy_time_only() {
-        let start = Instant::now();
-        let mut meter = Meter::default();
-        meter.begin(start);
-        meter.observe(start + ms(50), 50_000, 50_000, ms(0));
-        assert_eq!(meter.rate(start), Some(1_000_000.0));
-        // All but a delayed acknowledgement has arrived, and then nothing was sent for a while.
-        meter.observe(start + ms(1000), 98_000, 2000, ms(0));
-        meter.begin(start + ms(2000));
-        meter.observe(start + ms(2050), 148_000, 50_000, ms(0));
-        assert_eq!(meter.rate(start), Some(1_000_000.0));
-    }
-
-    #[test]
-    fn the_meter_believes_in_a_slower_line_sooner_than_in_a_faster_one() {
-        let start = Instant::now();
-        let measured = |second: u64| {
-            let mut meter = Meter::default();
-            meter.begin(start);
-            meter.observe(start + ms(100), 100_000, 800_000, ms(0));
-            meter.observe(start + ms(200), 100_000 + second, 700_000, ms(0));
-            meter.rate(start).unwrap()
-        };
-        assert_eq!(measured(20_000), 600_000.0);
-        assert_eq!(measured(180_000), 1_100_000.0);
-    }
-
-    #[test]
-    fn a_long_line_that_is_not_full_does_not_seem_slow() {
-        let start = Instant::now();
-        let mut meter = Meter::default();
-        meter.observe(start, 0, 0, ms(100));
-        meter.begin(start);
-        meter.observe(start + ms(33), 0, 64_000, ms(100));
-        assert_eq!(meter.rate(start + ms(33)), Some(f64::INFINITY));
-        meter.begin(start + ms(33));
-        meter.begin(start + ms(66));
-        meter.observe(start + ms(132), 64_000, 128_000, ms(100));
-        assert_eq!(meter.rate(start + ms(132)), Some(2_000_000.0));
-    }
-
-    #[test]
-    fn a_line_that_stands_still_is_not_taken_for_a_slow_one() {
-        let start = Instant::now();
-        let mut meter = Meter::default();
-        meter.begin(start);
-        meter.observe(start + ms(50), 50_000, 50_000, ms(0));
-        assert!(!meter.stands_still(start + ms(60)));
-        assert!(meter.stands_still(start + ms(70)));
-        meter.observe(start + ms(250), 50_000, 50_000, ms(0));
-        meter.observe(start + ms(260), 90_000, 10_000, ms(0));
-        assert!(!meter.stands_still(start + ms(260)));
-        assert!(meter.rate(start).unwrap() >= 1_000_000.0);
-    }
-
-    #[test]
-    fn a_line_that_lost_the_end_of_a_frame_is_free_for_the_next() {
-        let path = Path {
-            queued: 12_000,
-            rate: Some(1_000.0),
-            lost_its_tail: true,
-            ..Path::IDLE
-        };
-        assert_eq!(path.drains_in(), Duration::ZERO);
-    }
-
-    #[test]
     fn a_free_viewer_gets_a_frame_the_moment_it_arrives() {
         let now = Instant::now();
-        assert_eq!(decide(now, now, INTERVAL, newest(now, false)), Turn::Begin);
+        assert_eq!(
+            decide(now, Some(now), TAKES, INTERVAL, newest(now, false)),
+            Turn::Begin
+        );
     }
 
     #[test]
     fn a_viewer_without_a_usable_frame_asks_for_one() {
         let now = Instant::now();
-        assert_eq!(decide(now, now, INTERVAL, None), Turn::Ask(None));
+        assert_eq!(
+            decide(now, Some(now), TAKES, INTERVAL, None),
+            Turn::Ask(None)
+        );
     }
 
     #[test]
@@ -383,12 +217,20 @@ mod tests {
         let now = Instant::now();
         let ask_at = now + ms(800);
         let free = ask_at + INTERVAL + ASK_MARGIN;
-        let turn = |now| decide(now, free, INTERVAL, newest(ask_at - ms(1000), false));
+        let turn = |now| {
+            decide(
+                now,
+                Some(free),
+                TAKES,
+                INTERVAL,
+                newest(ask_at - ms(1000), false),
+            )
+        };
         assert_eq!(turn(now), Turn::Wait(now + ms(400)));
         assert_eq!(turn(ask_at - ms(6)), Turn::Wait(ask_at - ms(1)));
         assert_eq!(turn(ask_at - ms(2)), Turn::Wait(ask_at));
         assert_eq!(
-            decide(ask_at, free, INTERVAL, None),
+            decide(ask_at, Some(free), TAKES, INTERVAL, None),
             Turn::Ask(None),
             "one interval and a margin before the line is free"
         );
@@ -397,23 +239,23 @@ mod tests {
     #[test]
     fn the_last_frame_before_the_line_is_free_is_begun_at_once() {
         let now = Instant::now();
-        let turn = decide(now, now + ms(20), INTERVAL, newest(now, true));
+        let turn = decide(now, Some(now + ms(20)), TAKES, INTERVAL, newest(now, true));
         assert_eq!(turn, Turn::Begin);
     }
 
     #[test]
     fn a_line_that_is_free_just_before_the_next_step_waits_for_it() {
         let now = Instant::now();
-        let turn = decide(now, now + ms(30), INTERVAL, newest(now, true));
-        assert_eq!(turn, Turn::Wait(now + INTERVAL + ms(4)));
+        let turn = decide(now, Some(now + ms(30)), TAKES, INTERVAL, newest(now, true));
+        assert_eq!(turn, Turn::Wait(now + INTERVAL + INTERVAL / LATE));
     }
 
     #[test]
     fn a_camera_that_is_late_does_not_keep_back_the_frame_at_hand() {
         let arrived = Instant::now();
-        let now = arrived + INTERVAL + ms(5);
+        let now = arrived + INTERVAL + INTERVAL / LATE + ms(1);
         assert_eq!(
-            decide(now, now, INTERVAL, newest(arrived, true)),
+            decide(now, Some(now), TAKES, INTERVAL, newest(arrived, true)),
             Turn::Begin
         );
     }
@@ -423,7 +265,7 @@ mod tests {
         let arrived = Instant::now();
         let now = arrived + INTERVAL - ms(2);
         assert_eq!(
-            decide(now, now, INTERVAL, newest(arrived, false)),
+            decide(now, Some(now), TAKES, INTERVAL, newest(arrived, false)),
             Turn::Begin
         );
     }

@@ -75,18 +75,25 @@ pub(in crate::server) fn queued(socket: BorrowedFd<'_>) -> Option<u64> {
     (result == 0).then_some(queued.max(0) as u64)
 }
 
-/// The shortest round trip of a TCP connection so far.
-pub(in crate::server) fn min_rtt(socket: BorrowedFd<'_>) -> Option<Duration> {
-    Some(match info(socket)?.min_rtt_us {
-        // No round trip has been measured yet.
-        u32::MAX => Duration::ZERO,
-        micros => Duration::from_micros(micros.into()),
-    })
+/// Times of a TCP connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Times {
+    /// The shortest round trip so far; zero if none has been measured yet.
+    pub(super) min_rtt: Duration,
+    /// How long ago the last acknowledgement came: in ticks of the kernel, which are 1 to 10 ms.
+    pub(super) silent: Duration,
 }
 
-/// How long ago the last acknowledgement came, in whole milliseconds.
-pub(in crate::server) fn since_acknowledged(socket: BorrowedFd<'_>) -> Option<Duration> {
-    Some(Duration::from_millis(info(socket)?.last_ack_recv.into()))
+pub(super) fn times(socket: BorrowedFd<'_>) -> Option<Times> {
+    let info = info(socket)?;
+    let min_rtt = match info.min_rtt_us {
+        u32::MAX => Duration::ZERO,
+        micros => Duration::from_micros(micros.into()),
+    };
+    Some(Times {
+        min_rtt,
+        silent: Duration::from_millis(info.last_ack_recv.into()),
+    })
 }
 
 fn info(socket: BorrowedFd<'_>) -> Option<TcpInfo> {
@@ -128,11 +135,11 @@ mod tests {
         bound_unsent(socket.as_fd()).unwrap();
         socket.write_all(&[0; 5000]).unwrap();
         client.read_exact(&mut [0; 5000]).unwrap();
-        let Some(rtt) = min_rtt(socket.as_fd()) else {
+        let Some(Times { min_rtt, .. }) = times(socket.as_fd()) else {
             eprintln!("SKIPPED: this kernel or emulator has no TCP_INFO");
             return;
         };
-        assert!(rtt < Duration::from_secs(5));
+        assert!(min_rtt < Duration::from_secs(5));
         let patience = Instant::now() + Duration::from_secs(5);
         while queued(socket.as_fd()).unwrap() > 0 {
             assert!(Instant::now() < patience, "never acknowledged");

@@ -153,11 +153,14 @@ impl Camera {
                 if on_its_way && !repeat {
                     return Choice::Later(None);
                 }
-                let line_free = now + path().drains_in();
+                let path = path();
+                let (drains_in, takes) = (path.drains_in(), path.frame_takes());
+                let line_free = now + drains_in.unwrap_or(pacing::SHORTEST_WAIT);
                 let choice = if on_its_way {
                     Choice::Later((line_free > now).then_some(line_free))
                 } else {
-                    self.next_for_stream(*have, line_free.max(*not_before), now, stats)
+                    let free = drains_in.map(|_| line_free.max(*not_before));
+                    self.next_for_stream(*have, (free, takes), now, stats)
                 };
                 match (choice, have) {
                     (Choice::Later(at), Some(have)) if *repeat && line_free <= now => {
@@ -191,13 +194,15 @@ impl Camera {
         }
     }
 
-    /// Makes sure that there is a fresh frame for a viewer whose line is free at `free`. Returns when to check again.
-    pub(in crate::server) fn prepare(&mut self, free: Instant, now: Instant) -> Option<Instant> {
+    /// Makes sure that there is a fresh frame for a viewer when its line is free. Returns when to check again.
+    pub(in crate::server) fn prepare(&mut self, path: Path, now: Instant) -> Option<Instant> {
+        let free = path.drains_in().map(|left| now + left);
+        let takes = path.frame_takes();
         let newest = self.newest(None, now).map(|newest| Newest {
             usable: false,
             ..newest
         });
-        match pacing::decide(now, free, self.interval(), newest) {
+        match pacing::decide(now, free, takes, self.interval(), newest) {
             Turn::Begin => None,
             Turn::Ask(again) => {
                 self.ask(now);
@@ -218,7 +223,7 @@ impl Camera {
     fn next_for_stream(
         &mut self,
         have: Option<u64>,
-        free: Instant,
+        (free, takes): (Option<Instant>, Duration),
         now: Instant,
         stats: &mut Stats,
     ) -> Choice {
@@ -226,7 +231,7 @@ impl Camera {
         let turn = match (have, newest) {
             // A viewer that has nothing yet wants something at once, and does not wait for a fresher frame.
             (None, Some(newest)) if newest.usable => Turn::Begin,
-            _ => pacing::decide(now, free, self.interval(), newest),
+            _ => pacing::decide(now, free, takes, self.interval(), newest),
         };
         match turn {
             Turn::Begin => match self.open(now, stats) {

@@ -127,7 +127,7 @@ fn nothing_is_repeated_on_top_of_what_a_slow_line_still_carries() {
     scene.publish();
     let have = scene.choose(None, false, Path::IDLE).unwrap();
     scene.pass(5000);
-    let free = scene.now + BUSY.drains_in();
+    let free = scene.now + BUSY.drains_in().unwrap();
     assert_eq!(scene.repeat(have, BUSY), Err(Some(free)));
     assert_eq!(scene.repeat(have, Path::IDLE), Ok(have));
 }
