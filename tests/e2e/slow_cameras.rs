@@ -4,11 +4,11 @@
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::common::Scratch;
 use crate::common::frames::{Maker, decode};
 use crate::common::http::{Client, Reply};
 use crate::common::process::{Process, serve};
 use crate::common::producer::{Camera, Hand};
+use crate::common::{Scratch, eventually};
 use jpeg::comments;
 use lazycam::frames::state::{Phase, State};
 use lazycam::picture::jpeg;
@@ -128,6 +128,10 @@ fn a_refusal_is_a_picture_with_the_reason_in_a_field_and_text_for_who_asked_for_
     hand.tell(&State {
         why: Some("cannot open /dev/video0".into()),
         ..State::new(Phase::Lost, SystemTime::now())
+    });
+    eventually("the server knows", || {
+        let state = site.get("/state").body;
+        String::from_utf8_lossy(&state).contains("cannot open /dev/video0")
     });
     let mut client = site.client();
     for accept in [

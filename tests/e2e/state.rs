@@ -13,6 +13,7 @@ use crate::common::frames::{Maker, decode};
 use crate::common::http::{Client, Part, Stream};
 use crate::common::process::{
     Process, capture, has, is_emulated, is_left_alone, lazycam, pid, run, serve, switches,
+    wait_until_asleep,
 };
 use crate::common::producer::{Camera, Hand};
 use crate::common::{Scratch, eventually};
@@ -231,10 +232,12 @@ fn a_sleeping_capture_process_is_not_even_woken_by_who_asks_for_the_state() {
     let camera = Process::start(capture(scratch.path(), &[]));
     let server = serve(scratch.path(), &[]);
     wait_for_phase(&server, "off");
-    // On a busy machine what a process does at its start comes with pauses.
+    // On a busy machine what a process does at its start comes with pauses, in which it does not run and does not sleep either.
     eventually("it has slept for a second", || {
+        wait_until_asleep(camera.pid());
         let before = switches(camera.pid());
         thread::sleep(Duration::from_secs(1));
+        wait_until_asleep(camera.pid());
         switches(camera.pid()) == before
     });
     let undisturbed = || {
