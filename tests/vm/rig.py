@@ -232,7 +232,8 @@ class Machine:
         self.process.stdin.write(command.encode() + b"\n")
         self.process.stdin.flush()
         found = self.until(r"=status (\d+)\n", seconds, start)
-        return int(found[1]), self.text[start:start + found.start()]
+        # What the kernel says goes to the same console, in whole lines, at any moment.
+        return int(found[1]), re.sub(r"\[ *\d+\.\d{6}\] [^\n]*\n", "", self.text[start:start + found.start()])
 
     def told(self, command, seconds=60):
         status, text = self.run(command, seconds)
