@@ -150,6 +150,12 @@ impl Manager {
         }
     }
 
+    /// Where it is notified, if that is a file; an abstract socket has no path.
+    pub fn socket() -> Option<PathBuf> {
+        let socket = PathBuf::from(std::env::var_os("NOTIFY_SOCKET")?);
+        socket.is_absolute().then_some(socket)
+    }
+
     /// Reports that start-up is finished.
     pub fn ready(&self) {
         tell(&[NotifyState::Ready]);

@@ -95,6 +95,7 @@ fn capture_sandbox(
         frames: frames.to_vec(),
         devices,
         sockets: unix_sockets(listen),
+        manager: Manager::socket().as_deref(),
         ..Needs::default()
     })
 }
@@ -170,6 +171,7 @@ fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
         also_read: flags.also_read.as_deref(),
         sockets: unix_sockets(&flags.http.listen),
         threads: flags.http.auth.is_some(),
+        manager: Manager::socket().as_deref(),
         ..Needs::default()
     });
     let server = server.within(sandbox.tell());

@@ -7,7 +7,7 @@
 //! | no new processes and threads (`RLIMIT_NPROC` 0; does not bind root or processes with `CAP_SYS_ADMIN` or `CAP_SYS_RESOURCE`, fork(2)) | without `--auth`, whose checks run on threads | |
 //! | reading files (landlock(7)) | only below the directories that contain frames | |
 //! | changing files | not at all | only below the directories that contain frames; with V4L2 also in `/dev` |
-//! | TCP connections of its own and new TCP listeners, signals to other processes, abstract sockets (as far as the kernel's ABI supports it) | none | none |
+//! | TCP connections of its own and new TCP listeners, UDP, signals to other processes, unix sockets of other processes (as far as the kernel's ABI supports it) | only the service manager's socket | only the service manager's socket |
 //!
 //! `run` starts the capture processes, and they inherit its restrictions, so it is not restricted more than they are.
 //! With libcamera neither uses Landlock at all, because libcamera unpacks files and starts processes wherever it
@@ -36,7 +36,6 @@
 //!   where it is allocated.
 //! - `RLIMIT_NOFILE`: it is handled in `server/door/places.rs`.
 //! - A seccomp filter: SECURITY.md gives the reason.
-//! - UDP: Landlock cannot restrict it yet.
 
 use std::fmt;
 use std::fs;
@@ -54,12 +53,16 @@ use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 use crate::json::{NULL, list, object, plain, quoted};
 
 /// The newest version of Landlock whose access rights are requested; later ones have not been tried.
-const TRIED: ABI = ABI::V7;
+const TRIED: ABI = ABI::V10;
 
 /// The first ABI version that can forbid TCP.
 const SINCE_TCP: i32 = 4;
 /// The first ABI version that can forbid signals and abstract Unix sockets.
 const SINCE_SCOPES: i32 = 6;
+/// The first ABI version that can forbid Unix sockets by their paths.
+const SINCE_UNIX: i32 = 9;
+/// The first ABI version that can forbid UDP.
+const SINCE_UDP: i32 = 10;
 
 /// The access rights that a producer needs in its frame directory.
 const PUBLISH: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | RemoveFile | RemoveDir | MakeDir | MakeReg | Refer | Truncate});
@@ -108,6 +111,8 @@ pub struct Needs<'a> {
     pub devices: Vec<&'a Path>,
     /// Unix sockets that the process removes when it ends.
     pub sockets: Vec<&'a Path>,
+    /// The socket on which the service manager is notified.
+    pub manager: Option<&'a Path>,
     /// Whether the process starts threads.
     pub threads: bool,
 }
@@ -141,6 +146,7 @@ impl Sandbox {
             grant(&mut grants, nearest(root), reads);
         }
         grant_sockets(&mut grants, needs);
+        grant_manager(&mut grants, needs);
         self.enforce(AccessFs::from_all(TRIED), grants, CompatLevel::BestEffort);
         self
     }
@@ -156,6 +162,7 @@ impl Sandbox {
             grant(&mut grants, holder(device), AccessFs::WriteFile);
         }
         grant_sockets(&mut grants, needs);
+        grant_manager(&mut grants, needs);
         // Before ABI 2, any restricted process was unable to rename files between directories, which is how frames
         // are published.
         let changes = AccessFs::from_write(TRIED) & !make_bitflags!(AccessFs::{IoctlDev});
@@ -226,6 +233,8 @@ impl Sandbox {
             (abi >= SINCE_TCP, "tcp"),
             (abi >= SINCE_SCOPES, "signals"),
             (abi >= SINCE_SCOPES, "abstract_sockets"),
+            (abi >= SINCE_UNIX, "unix_sockets"),
+            (abi >= SINCE_UDP, "udp"),
         ];
         let enforced = all.iter().filter(|one| one.0);
         enforced.map(|one| one.1).collect()
@@ -250,11 +259,12 @@ impl fmt::Display for Sandbox {
             write!(f, "; Landlock ABI {}", it.abi)?;
             for (dir, rights) in &it.grants {
                 let may = match rights {
-                    rights if rights.contains(AccessFs::WriteFile) => "writes",
-                    rights if rights.contains(AccessFs::ReadFile) => "reads",
-                    _ => "removes its socket",
+                    rights if rights.contains(AccessFs::WriteFile) => "writes below",
+                    rights if rights.contains(AccessFs::ReadFile) => "reads below",
+                    rights if rights.contains(AccessFs::ResolveUnix) => "notifies",
+                    _ => "removes its socket below",
                 };
-                write!(f, "; {may} below {}", dir.display())?;
+                write!(f, "; {may} {}", dir.display())?;
             }
         }
         match &self.why {
@@ -310,6 +320,14 @@ fn grant_sockets(grants: &mut Grants, needs: &Needs<'_>) {
     let places = needs.sockets.iter().map(|socket| holder(socket));
     for place in places.filter(|place| place.is_dir()) {
         grant(grants, place, AccessFs::RemoveFile);
+    }
+}
+
+/// Grants the way to the service manager's socket, and to no other one beside it. The manager keeps the socket when it
+/// is restarted itself, so a rule on the file lasts.
+fn grant_manager(grants: &mut Grants, needs: &Needs<'_>) {
+    if let Some(socket) = needs.manager.filter(|socket| socket.exists()) {
+        grant(grants, nearest(socket), AccessFs::ResolveUnix);
     }
 }
 
@@ -439,6 +457,14 @@ mod tests {
         assert_eq!(
             sandbox.json(),
             r#"{"enforced":["no_new_privs","reads","changes","tcp"],"landlock":4,"why":null}"#
+        );
+        let it = sandbox.landlock.as_mut().unwrap();
+        it.abi = 10;
+        it.grants = vec![("/run/manager".into(), AccessFs::ResolveUnix.into())];
+        assert_eq!(
+            sandbox.to_string(),
+            "no_new_privs, reads, changes, tcp, signals, abstract_sockets, unix_sockets, udp; \
+             Landlock ABI 10; notifies /run/manager"
         );
     }
 }

@@ -1,13 +1,14 @@
-"""What keeps a server in, and a viewer's stream, on kernels of older Debian releases: arm64 with the static binary, the test picture
-and no camera. Used by run, whose machines have the same done on a newer kernel.
+"""What keeps a server in, and a viewer's stream, on kernels of older and newer Debian releases: arm64 with the static binary, the test picture
+and no camera. Used by run, whose machines have the same done on the kernel of the current release.
 """
 import json, subprocess, time
 
 import rig
 from rig import PROGRAM, Guest, Machine, Stream, check, eventually, number, say
 
-# The release, and the ABI of its kernel's Landlock (landlock(7)): 6.1 has renaming between directories and no TCP yet; 5.10 has none.
-KERNELS = [("bookworm", 2), ("bullseye", None)]
+# The release, and the least ABI of its kernel's Landlock (landlock(7)): 6.1 has renaming between directories and no TCP yet; 5.10 has none;
+# 7.2, in the backports, has unix sockets by path and UDP.
+KERNELS = [("bookworm", 2), ("bullseye", None), ("trixie-backports", 10)]
 MODULES = ["virtio_mmio", "virtio_net"]
 
 
@@ -40,7 +41,9 @@ class Fences(Guest):
             check(shown, "without Landlock nothing keeps the link away, and there was no picture")
             say("no Landlock in this kernel: told, and served")
             return
-        wanted = {"reads", "changes"} | ({"tcp"} if least >= 4 else set())
+        wanted = {"reads", "changes"}
+        for since, what in [(4, {"tcp"}), (6, {"signals", "abstract_sockets"}), (9, {"unix_sockets"}), (10, {"udp"})]:
+            wanted |= what if least >= since else set()
         check(wanted <= enforced and abi >= least, f"it is held to too little: {told}")
         check("; reads below /run/in\n" in self.log("fenced"), self.log("fenced"))
         check("; writes below /run/out\n" in self.log("out"), self.log("out"))
