@@ -137,6 +137,7 @@ fn what_passes_costs_no_viewer() {
         "accept4:error=ENOMEM:when=1",
         "accept4:error=ECONNABORTED:when=1..5",
         "accept4:error=ENETDOWN:when=1..5",
+        "accept4:error=EACCES:when=1..5",
         "accept4:error=EINTR:when=1..5",
         "sendto:error=ENOBUFS:when=1..3",
         "sendto:error=EINTR:when=1..3",
@@ -160,6 +161,7 @@ fn accepting_that_fails_for_ever_does_not_spin_and_costs_no_viewer() {
     }
     let cases = [
         "EPERM",
+        "EACCES",
         "ECONNABORTED",
         "ENOPROTOOPT",
         "ENONET",

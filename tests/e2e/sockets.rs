@@ -17,6 +17,7 @@ use crate::common::process::{
 };
 use crate::common::producer::Camera;
 use crate::common::{PATIENCE, Scratch, eventually, impossible, skipped};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
 use rustix::process::{Signal, geteuid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -307,6 +308,38 @@ fn a_unix_socket_left_behind_is_replaced_and_one_in_use_is_not() {
     fs::write(&path, "mine").unwrap();
     assert_eq!(start().end().status.code(), Some(1));
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+}
+
+#[test]
+fn the_socket_of_a_server_that_is_just_starting_is_not_taken_for_a_stale_one() {
+    let scratch = Scratch::new();
+    let path = scratch.join("lazycam.sock");
+    let other = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&other, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    let mut arguments = serve_only(scratch.path()).to_vec();
+    arguments.extend(["--listen", path.to_str().unwrap()]);
+    let second = Process::start(lazycam(&arguments));
+    thread::sleep(Duration::from_millis(300));
+    listen(&other, 1).unwrap();
+    let ended = second.end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    let expected = format!("cannot listen on {}", path.display());
+    assert!(ended.log.contains(&expected), "{}", ended.log);
+    UnixStream::connect(&path).unwrap();
+}
+
+#[test]
+fn a_server_that_ends_leaves_the_socket_of_its_successor() {
+    let scratch = Scratch::new();
+    let (path, new) = (scratch.join("lazycam.sock"), scratch.join("new.sock"));
+    let mut arguments = serve_only(scratch.path()).to_vec();
+    arguments.extend(["--listen", path.to_str().unwrap()]);
+    let server = Process::start(lazycam(&arguments));
+    server.line("listening on ");
+    let _successor = UnixListener::bind(&new).unwrap();
+    fs::rename(&new, &path).unwrap();
+    assert!(server.stop().status.success());
+    UnixStream::connect(&path).unwrap();
 }
 
 #[test]

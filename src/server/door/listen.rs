@@ -3,16 +3,18 @@
 //!
 //! A connection that was aborted before it was accepted is not a failure, unless this happens again and again. A lack
 //! of descriptors or memory is a failure: the listener then *rests* for a moment instead of being notified of the
-//! same waiting connection for ever. Anything else is a bug in the program.
+//! same waiting connection for ever. Only errors that say that the descriptor is no listener end the server.
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -26,22 +28,17 @@ use crate::event::Registration;
 /// How many connections the kernel keeps for us until we accept them. The kernel reduces this to its own limit.
 const BACKLOG: i32 = 1024;
 
-/// Errors that concern one connection and not the listener: accept(2) reports the network errors of a new connection
-/// as its own. EPERM comes from a firewall or a security module.
-const PASSING: [Errno; 12] = [
-    Errno::INTR,
-    Errno::CONNABORTED,
-    Errno::PERM,
-    Errno::NETDOWN,
-    Errno::PROTO,
-    Errno::NOPROTOOPT,
-    Errno::HOSTDOWN,
-    Errno::NONET,
-    Errno::HOSTUNREACH,
-    Errno::OPNOTSUPP,
-    Errno::NETUNREACH,
-    Errno::TIMEDOUT,
-];
+/// Errors of accept(2) that can never pass, because the descriptor is no listening socket. All others may: the network
+/// errors of a new connection are reported as its own, and a firewall or a security module may refuse with whatever it
+/// likes (EPERM, EACCES).
+const BROKEN: [Errno; 4] = [Errno::BADF, Errno::FAULT, Errno::INVAL, Errno::NOTSOCK];
+
+/// How long a server may take from creating the file of its socket until it listens on it. Connections are refused in
+/// between, as they are when no server runs.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// How often a socket is tried in that time.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// An address to listen on, as given to `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +91,8 @@ pub(in crate::server) struct Listener {
     name: String,
     /// No password is required on this socket.
     pub(in crate::server) open: bool,
-    /// The file of a unix socket that we created and have to remove.
-    unlink: Option<PathBuf>,
+    /// The file of a unix socket that we created, which is removed together with this.
+    _file: Option<SocketFile>,
 }
 
 /// Whether this address is free, as far as can be told without keeping it.
@@ -125,7 +122,7 @@ impl Listener {
             registration: None,
             name,
             open: false,
-            unlink: None,
+            _file: None,
         })
     }
 
@@ -186,7 +183,7 @@ impl Listener {
             registration: None,
             name,
             open: false,
-            unlink: None,
+            _file: None,
         })
     }
 
@@ -204,7 +201,7 @@ impl Listener {
             registration: None,
             name: path.display().to_string(),
             open: false,
-            unlink: Some(path.to_owned()),
+            _file: SocketFile::at(path),
         })
     }
 
@@ -235,17 +232,41 @@ impl Listener {
             Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                 Ok(Accepted::Exhausted(errno))
             }
-            Err(errno) if PASSING.contains(&errno) => Ok(Accepted::Failed(errno)),
-            Err(errno) => Err(errno).doing(|| format!("accept on {}", self.name)),
+            Err(errno) if BROKEN.contains(&errno) => {
+                Err(errno).doing(|| format!("accept on {}", self.name))
+            }
+            Err(errno) => Ok(Accepted::Failed(errno)),
         }
     }
 }
 
-impl Drop for Listener {
+/// The file of a socket, and which one it is: by the time it is to be removed, another server may have put its own in
+/// its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> Option<Self> {
+        let about = std::fs::symlink_metadata(path).ok()?;
+        Some(SocketFile {
+            path: path.to_owned(),
+            device: about.dev(),
+            inode: about.ino(),
+        })
+    }
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Some(path) = &self.unlink {
-            // It may already be gone, which is just as good.
-            let _ = std::fs::remove_file(path);
+        let is_ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|about| (about.dev(), about.ino()) == (self.device, self.inode));
+        if is_ours {
+            // It may be gone by now, which is just as good.
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
@@ -255,18 +276,33 @@ fn stream_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
     socket_with(family, SocketType::STREAM, flags, None)
 }
 
-/// Removes the socket of a server that no longer runs, which shows by nobody answering on it.
+/// Removes the socket of a server that no longer runs, which shows by nobody answering on it. A file that is new may
+/// belong to a server that is just starting, so it is given some time to answer.
 fn remove_stale(path: &Path) -> Result<()> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    let refused = || {
-        UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    };
-    if is_socket && refused() {
-        std::fs::remove_file(path)
-            .doing(|| format!("remove the stale socket {}", path.display()))?;
+    let start = Instant::now();
+    while let Some(age) = age_if_refused(path) {
+        // A clock that jumps makes nobody wait for longer.
+        if age >= STARTING || start.elapsed() >= STARTING {
+            return std::fs::remove_file(path)
+                .doing(|| format!("remove the stale socket {}", path.display()));
+        }
+        thread::sleep(LOOK_AGAIN);
     }
     Ok(())
+}
+
+/// How long ago the file of a socket was created on which nobody answers.
+fn age_if_refused(path: &Path) -> Option<Duration> {
+    let about = std::fs::symlink_metadata(path).ok()?;
+    let refused = about.file_type().is_socket()
+        && UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    let created = UNIX_EPOCH + Duration::from_secs(u64::try_from(about.ctime()).unwrap_or(0));
+    refused.then(|| {
+        SystemTime::now()
+            .duration_since(created)
+            .unwrap_or_default()
+    })
 }
 
 #[cfg(test)]
