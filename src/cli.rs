@@ -120,8 +120,8 @@ pub struct Http {
     #[arg(long, env = "LAZYCAM_MAX_CLIENTS", value_name = "N", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: u32,
-    /// Maximum clients per address (IPv6: per /64); 0 for no limit. Never applies to Unix sockets [default: half of
-    /// --max-clients; no limit for local addresses, where proxies run].
+    /// Maximum clients per address; 0 for no limit. Never applies to Unix sockets [default: half of --max-clients; no
+    /// limit for local addresses, where proxies run].
     #[arg(long, env = "LAZYCAM_MAX_CLIENTS_PER_ADDRESS", value_name = "N")]
     pub max_clients_per_address: Option<u32>,
     /// MiB of frames that may be kept in memory for slow viewers.

@@ -48,7 +48,7 @@ use signal_hook::consts::SIGCHLD;
 pub use self::attendant::{Alone, Attendant, Verdict};
 use self::cameras::Cameras;
 use self::client::Client;
-use self::client_id::{ClientId, Network, Place};
+use self::client_id::{ClientId, Newcomer, Place, Remote};
 use self::clients::Clients;
 use self::connection::Connection;
 use self::delivery::{Delivery, Ended, Rounds};
@@ -402,10 +402,11 @@ impl Server {
         let Some(outcome) = gate.finished(&self.turn) else {
             return;
         };
-        let id = outcome.client;
-        if let Some(client) = self.clients.get_mut(id) {
-            outcome.tell(client, &mut self.turn);
-            self.serve(id);
+        for id in &outcome.clients {
+            if let Some(client) = self.clients.get_mut(*id) {
+                outcome.tell(client, &mut self.turn);
+                self.serve(*id);
+            }
         }
         if let Some(gate) = &mut self.gate {
             gate.check_next(&mut self.turn);
@@ -425,17 +426,20 @@ impl Server {
     /// Gives a new connection a place, or at least an answer.
     fn admit(&mut self, Arrival { socket, open }: Arrival) -> Option<ClientId> {
         self.turn.stats.accepted += 1;
-        let silent = || self.clients.longest_silent();
-        let network = Network::of(&socket);
-        let (place, gives_way) = self.door.place_for(network, silent, &mut self.turn);
+        // Whoever has reset its connection by now is owed nothing.
+        let remote = Remote::of(&socket)?;
+        let guarded = !open && self.gate.is_some();
+        let newcomer = Newcomer { remote, guarded };
+        let seats = || self.clients.seats();
+        let (place, gives_way) = self.door.place_for(newcomer, seats, &mut self.turn);
         if let Some(id) = gives_way {
-            self.remove(id, CloseReason::Idle);
+            self.remove(id, CloseReason::GaveWay);
         }
         let turn = &mut self.turn;
         let connection = match place {
             Place::TurnedAway => Connection::turned_away(&mut turn.lend()),
-            Place::Served(_) if open || self.gate.is_none() => Connection::new(turn.now),
-            Place::Served(_) => Connection::guarded(turn.now),
+            Place::Served(_) if guarded => Connection::guarded(turn.now),
+            Place::Served(_) => Connection::new(turn.now),
         };
         let mut client = Client::new(socket, connection, place, turn.now);
         if !self.door.enter(place) {
@@ -517,6 +521,6 @@ mod tests {
     #[test]
     fn a_client_costs_little_more_than_half_a_kilobyte_beside_its_buffers() {
         let size = size_of::<Client>();
-        assert!(size <= 620, "{size}");
+        assert!(size <= 648, "{size}");
     }
 }

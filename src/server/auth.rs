@@ -25,7 +25,7 @@ use sha_crypt::{PasswordVerifier, ShaCrypt};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Context, Error, Result};
-use crate::server::client_id::Network;
+use crate::server::client_id::Remote;
 
 pub(in crate::server) mod verify;
 
@@ -250,10 +250,10 @@ impl Guard {
 
     /// HMAC would need one more crate, and is not necessary: the key is random, prints never leave this process, and
     /// with the key on both sides the data between them cannot be extended either.
-    fn print(&self, network: Network, credential: &Credential) -> Print {
+    fn print(&self, remote: Remote, credential: &Credential) -> Print {
         let mut hasher = Sha256::new();
         hasher.update(self.key);
-        hasher.update(network.bytes());
+        hasher.update(remote.bytes());
         hasher.update(&credential.0);
         hasher.update(self.key);
         Print(hasher.finalize().into())
@@ -311,8 +311,8 @@ mod tests {
     #[test]
     fn what_was_proved_is_known_where_it_came_from_and_nothing_else() {
         let mut guard = guard(&format!("anna:{SHA512}\nbert:{SHA256}"));
-        let network = |text: &str| Network::of_address(text.parse().unwrap());
-        let (here, there) = (network("192.0.2.1"), network("192.0.2.2"));
+        let remote = |text: &str| Remote::of_address(text.parse().unwrap());
+        let (here, there) = (remote("192.0.2.1"), remote("192.0.2.2"));
         let print = guard.print(here, &credential("anna:secret"));
         assert!(!guard.knows(&print));
         guard.remember(print);
@@ -323,7 +323,7 @@ mod tests {
                 "{other}"
             );
         }
-        for other in [there, network("c000:201::"), Network::Local] {
+        for other in [there, remote("c000:201::"), Remote::Unix] {
             assert!(
                 !guard.knows(&guard.print(other, &credential("anna:secret"))),
                 "{other}"
@@ -335,7 +335,7 @@ mod tests {
     fn the_memory_for_what_is_known_is_bounded() {
         let mut guard = guard(&format!("anna:{SHA512}"));
         let print = |guard: &Guard, n: u32| {
-            guard.print(Network::V4(n.to_be_bytes()), &credential("anna:secret"))
+            guard.print(Remote::V4(n.to_be_bytes()), &credential("anna:secret"))
         };
         for n in 0..=MAX_KNOWN as u32 {
             guard.remember(print(&guard, n));
@@ -394,7 +394,7 @@ mod tests {
     fn nothing_secret_is_shown() {
         let guard = guard(&format!("anna:{SHA512}"));
         let entry = Entry::of(Some(field("anna:secret").as_bytes()));
-        let print = guard.print(Network::Local, &credential("anna:secret"));
+        let print = guard.print(Remote::Unix, &credential("anna:secret"));
         assert_eq!(
             format!("{guard:?} {entry:?} {print:?}"),
             "Guard of 1 users Unproven(Credential) Print"

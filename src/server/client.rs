@@ -18,7 +18,7 @@ use crate::event::{Readiness, Registration};
 use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
-use crate::server::client_id::Place;
+use crate::server::client_id::{ClientId, Place, Seat};
 use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
 use crate::server::lent::Lent;
@@ -36,6 +36,8 @@ pub(in crate::server) struct Client {
     pub(in crate::server) connection: Connection<Frame>,
     /// Which places it is counted against.
     pub(in crate::server) place: Place,
+    /// When it came.
+    since: Instant,
     /// The credential that was proved on this connection.
     pub(in crate::server) proved: Option<Box<Print>>,
     /// The camera in whose list of waiting viewers it is.
@@ -111,6 +113,7 @@ impl Client {
             registration: None,
             connection,
             place,
+            since: now,
             proved: None,
             waiting: None,
             decide_at: None,
@@ -132,6 +135,20 @@ impl Client {
 
     pub(in crate::server) fn socket(&self) -> &OwnedFd {
         &self.socket
+    }
+
+    /// What the door knows of it, if it is served.
+    pub(in crate::server) fn seat(&self, id: ClientId) -> Option<Seat> {
+        let Place::Served(remote) = self.place else {
+            return None;
+        };
+        Some(Seat {
+            id,
+            remote,
+            since: self.since,
+            silent_since: self.connection.silent_since(),
+            unproved: self.connection.is_guarded() && self.proved.is_none(),
+        })
     }
 
     /// Remembers what epoll reported.

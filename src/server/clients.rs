@@ -1,7 +1,7 @@
 //! Everybody who is connected, by number.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::warn;
 
@@ -9,7 +9,7 @@ use crate::event::{Interest, NumberMap};
 use crate::frames::frame::Frame;
 use crate::logging::Brake;
 use crate::server::client::Client;
-use crate::server::client_id::ClientId;
+use crate::server::client_id::{ClientId, Seat};
 use crate::server::stats::CloseReason;
 use crate::server::turn::{Name, Timer, Turn};
 
@@ -90,11 +90,8 @@ impl Clients {
             .filter_map(|(id, client)| Some((id, client.connection.holds()?)))
     }
 
-    /// Who has waited longest for a request, and since when.
-    pub(in crate::server) fn longest_silent(&self) -> Option<(Instant, ClientId)> {
-        let silent = self
-            .iter()
-            .filter_map(|(id, client)| Some((client.connection.silent_since()?, id)));
-        silent.min()
+    /// Those who are served, as the door sees them.
+    pub(in crate::server) fn seats(&self) -> impl Iterator<Item = Seat> {
+        self.iter().filter_map(|(id, client)| client.seat(id))
     }
 }

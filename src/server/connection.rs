@@ -149,6 +149,11 @@ impl<F> Connection<F> {
         }
     }
 
+    /// Whether requests on it need a password.
+    pub fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
     /// A connection for which there is no place. It is told so and closed.
     pub fn turned_away(lent: &mut Lent<'_>) -> Self {
         let mut connection = Connection::new(lent.now);

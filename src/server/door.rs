@@ -1,6 +1,7 @@
 //! Who comes in: listeners, and places for those who come.
 //!
-//! When all places are taken, a connection that has been silent for long gives way to a new one. Clients beyond the
+//! An eighth of the places is for this machine, and where passwords are asked for, half is for those who have proved
+//! one. When the places for somebody are taken, another may have to give way (`seats.rs`). Clients beyond the
 //! limit are told so in a few places reserved for this. Beyond those, connections wait in the kernel's backlog until
 //! somebody leaves. Clients beyond the share of their address are told so too, but do not wait in the backlog, where
 //! others would wait behind them: when the reserved places are taken, they get their answer without their request
@@ -16,12 +17,14 @@ pub(in crate::server) mod gate;
 pub(in crate::server) mod listen;
 pub(in crate::server) mod places;
 pub(in crate::server) mod reach;
+mod seats;
 pub(in crate::server) mod sockets;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::{info, warn};
 use rustix::io::Errno;
@@ -29,18 +32,14 @@ use rustix::io::Errno;
 use crate::error::{Context, Result};
 use crate::event::Interest;
 use crate::logging::Brake;
-use crate::server::client_id::{ClientId, Network, Place};
+use crate::server::client_id::{ClientId, Newcomer, Place, Remote, Seat};
 use crate::server::door::listen::{Accepted, Listener};
 use crate::server::door::places::Places;
+use crate::server::door::seats::gives_way;
 use crate::server::turn::{Name, Timer, Turn};
 
 /// How long accepting rests when it fails.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
-
-/// When all places are taken, a connection without a request is kept for this long. A request comes right behind its
-/// connection, however long the line is. And since a place is freed again this soon, a flood of silent peers keeps
-/// few others out.
-const SILENCE: Duration = Duration::from_millis(500);
 
 /// How many connections are accepted in one turn of the loop, including failed attempts, so that a storm of them does
 /// not keep viewers waiting.
@@ -56,10 +55,14 @@ pub(in crate::server) struct Door {
     places: Places,
     /// How many places an address may have, as configured.
     share: Option<usize>,
-    /// How many places are taken from each network.
-    taken: HashMap<Network, usize>,
+    /// How many places each host has taken.
+    of_hosts: Taken,
+    /// The same for each block of addresses.
+    of_blocks: Taken,
     /// How many clients are served.
     served: usize,
+    /// How many of these came over a network.
+    over_network: usize,
     /// How many clients are being told that there is no place for them.
     turned_away: usize,
     /// Not accepting until somebody leaves.
@@ -105,8 +108,10 @@ impl Door {
             listeners,
             places,
             share,
-            taken: HashMap::new(),
+            of_hosts: Taken::default(),
+            of_blocks: Taken::default(),
             served: 0,
+            over_network: 0,
             turned_away: 0,
             crowded: false,
             cannot_accept: Brake::new(MESSAGE_EVERY),
@@ -214,33 +219,30 @@ impl Door {
         Ok(())
     }
 
-    /// The place for a client from `network`: to be served, if there is such a place and the network has not used up
-    /// its share. If a connection has to give way for it, that is the second value: the one that has waited longest
-    /// for a request, which `silent` finds, with the time since when.
-    pub(in crate::server) fn place_for(
+    /// The place for a newcomer: to be served, if there is such a place and its host has not used up its share. If
+    /// somebody of `seats`, who are all that are served, has to give way for it, that is the second value.
+    pub(in crate::server) fn place_for<S: Iterator<Item = Seat>>(
         &mut self,
-        network: Network,
-        silent: impl FnOnce() -> Option<(Instant, ClientId)>,
+        newcomer: Newcomer,
+        seats: impl Fn() -> S,
         turn: &mut Turn,
     ) -> (Place, Option<ClientId>) {
-        // This comes first, so that no other connection gives way to one that is not let in.
-        if let Some(share) = self.used_up_share(network) {
+        let remote = newcomer.remote;
+        // This comes first, so that nobody gives way to somebody who is not let in.
+        if let Some((who, share)) = self.used_up_share(remote) {
             turn.stats.over_share += 1;
             if let Some(more) = self.over_share.pass(turn.now) {
                 info!(
-                    "turned away {network}: it has {share} connections already ({more} more like it)"
+                    "turned away {remote}: {who} has {share} connections already ({more} more like it)"
                 );
             }
             return (Place::TurnedAway, None);
         }
-        let place = Place::Served(network);
-        if !self.is_full() {
-            return (place, None);
-        }
-        let long =
-            |(since, _): &(Instant, _)| turn.now.saturating_duration_since(*since) >= SILENCE;
-        match silent().filter(long) {
-            Some((_, id)) => (place, Some(id)),
+        let Some(in_the_way) = self.in_the_way(newcomer, seats) else {
+            return (Place::Served(remote), None);
+        };
+        match gives_way(&in_the_way, newcomer, turn.now) {
+            Some(id) => (Place::Served(remote), Some(id)),
             None => {
                 turn.stats.turned_away += 1;
                 (Place::TurnedAway, None)
@@ -248,19 +250,51 @@ impl Door {
         }
     }
 
-    /// The number of places that `network` may have, if it has used them all.
-    fn used_up_share(&self, network: Network) -> Option<usize> {
-        let share = self.places.share(self.share, network)?;
-        let taken = self.taken.get(&network).copied().unwrap_or(0);
-        (taken >= share).then_some(share)
+    /// Those of whom one would have to go to make room for a newcomer; `None` if there is room.
+    fn in_the_way<S: Iterator<Item = Seat>>(
+        &self,
+        newcomer: Newcomer,
+        seats: impl Fn() -> S,
+    ) -> Option<Vec<Seat>> {
+        let is_full = self.served >= self.places.served;
+        let comes_from_here = newcomer.remote.is_here();
+        if newcomer.guarded {
+            let unproved: Vec<_> = seats().filter(|seat| seat.unproved).collect();
+            if unproved.len() >= self.places.unproved() {
+                return Some(unproved);
+            }
+        }
+        if !comes_from_here && (is_full || self.over_network >= self.places.over_network()) {
+            return Some(seats().filter(|seat| !seat.remote.is_here()).collect());
+        }
+        is_full.then(|| seats().collect())
+    }
+
+    /// Who has used up its share of places, `remote` or the network around it, and how many these are.
+    fn used_up_share(&self, remote: Remote) -> Option<(&'static str, usize)> {
+        let share = self.places.share(self.share, remote)?;
+        let (host, block) = (
+            self.of_hosts.get(remote),
+            self.of_blocks.get(remote.block()),
+        );
+        let share_of_block = self.places.share_of_block(share);
+        if host >= share {
+            Some(("it", share))
+        } else if !remote.is_here() && block >= share_of_block {
+            Some(("its /64 network", share_of_block))
+        } else {
+            None
+        }
     }
 
     /// A client takes its place. Returns whether it could: where clients are turned away, there may be no place left.
     pub(in crate::server) fn enter(&mut self, place: Place) -> bool {
         match place {
-            Place::Served(network) => {
+            Place::Served(remote) => {
                 self.served += 1;
-                *self.taken.entry(network).or_default() += 1;
+                self.over_network += usize::from(!remote.is_here());
+                self.of_hosts.add(remote);
+                self.of_blocks.add(remote.block());
             }
             Place::TurnedAway if self.turned_away >= self.places.turned_away => return false,
             Place::TurnedAway => self.turned_away += 1,
@@ -271,14 +305,11 @@ impl Door {
     /// A client leaves its place.
     pub(in crate::server) fn leave(&mut self, place: Place, turn: &mut Turn) {
         match place {
-            Place::Served(network) => {
+            Place::Served(remote) => {
                 self.served -= 1;
-                if let Some(taken) = self.taken.get_mut(&network) {
-                    *taken -= 1;
-                    if *taken == 0 {
-                        self.taken.remove(&network);
-                    }
-                }
+                self.over_network -= usize::from(!remote.is_here());
+                self.of_hosts.take(remote);
+                self.of_blocks.take(remote.block());
             }
             Place::TurnedAway => self.turned_away -= 1,
         }
@@ -296,6 +327,29 @@ impl Door {
     /// somebody leaves.
     fn is_crowded(&self) -> bool {
         self.is_full() && self.turned_away >= self.places.turned_away
+    }
+}
+
+/// How many places somebody has taken.
+#[derive(Debug, Default)]
+struct Taken(HashMap<Remote, usize>);
+
+impl Taken {
+    fn get(&self, who: Remote) -> usize {
+        self.0.get(&who).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, who: Remote) {
+        *self.0.entry(who).or_default() += 1;
+    }
+
+    fn take(&mut self, who: Remote) {
+        if let Entry::Occupied(mut taken) = self.0.entry(who) {
+            *taken.get_mut() -= 1;
+            if *taken.get() == 0 {
+                taken.remove();
+            }
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub enum CloseReason {
     Done,
     /// No request came for a while.
     Idle,
+    /// There was no place for somebody else, who needed one more.
+    GaveWay,
     /// The client stopped acknowledging what was sent to it.
     Stalled,
     /// It held the oldest frame while more frames were held than memory is set aside for.
@@ -27,10 +29,11 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [CloseReason; 7] = [
+    pub const ALL: [CloseReason; 8] = [
         CloseReason::Left,
         CloseReason::Done,
         CloseReason::Idle,
+        CloseReason::GaveWay,
         CloseReason::Stalled,
         CloseReason::HeldTooMuch,
         CloseReason::Failed,
@@ -43,6 +46,7 @@ impl CloseReason {
             CloseReason::Left => "left",
             CloseReason::Done => "done",
             CloseReason::Idle => "idle",
+            CloseReason::GaveWay => "gave way",
             CloseReason::Stalled => "stalled",
             CloseReason::HeldTooMuch => "held too much",
             CloseReason::Failed => "failed",

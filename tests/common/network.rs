@@ -6,7 +6,7 @@
 //! Whoever measures on such a line calls [`waits_for_nobody`] first: otherwise the figures would be those of whatever else the machine does.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -70,6 +70,9 @@ impl Namespace {
         self.ip(&format!("address add 10.99.{number}.1/24 dev {link}"));
         self.ip(&format!("link set dev {link} up"));
         own.ip(&format!("address add 10.99.{number}.2/24 dev link"));
+        // At once: nobody else is there to have the same address.
+        self.ip(&format!("address add fd99:{number}::1/64 dev {link} nodad"));
+        own.ip(&format!("address add fd99:{number}::2/64 dev link nodad"));
         own.ip("link set dev link up");
         if let Some(bucket) = bucket {
             let name = &self.name;
@@ -80,6 +83,7 @@ impl Namespace {
         Viewer {
             namespace: own,
             server: Ipv4Addr::new(10, 99, number, 1),
+            number,
             pump: None,
         }
     }
@@ -111,6 +115,7 @@ impl Namespace {
         Viewer {
             namespace: own,
             server: Ipv4Addr::new(10, 99, number, 1),
+            number,
             pump: Some(pump),
         }
     }
@@ -156,6 +161,8 @@ impl Drop for Namespace {
 pub(crate) struct Viewer {
     namespace: Namespace,
     server: Ipv4Addr,
+    /// That of its link.
+    number: u8,
     pump: Option<Pump>,
 }
 
@@ -165,7 +172,14 @@ impl Viewer {
         self.try_connect(port).expect("somebody who listens")
     }
 
-    /// The same, if somebody listens.
+    /// The same by IPv6.
+    pub(crate) fn connect_by_ipv6(&self, port: u16) -> TcpStream {
+        let server = Ipv6Addr::new(0xfd99, self.number.into(), 0, 0, 0, 0, 0, 1);
+        let address = SocketAddr::from((server, port));
+        inside(&self.namespace.name, || TcpStream::connect(address)).expect("somebody who listens")
+    }
+
+    /// The same as [`Viewer::connect`], if somebody listens.
     pub(crate) fn try_connect(&self, port: u16) -> Option<TcpStream> {
         let address = SocketAddr::from((self.server, port));
         inside(&self.namespace.name, || TcpStream::connect(address).ok())

@@ -7,6 +7,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64ct::{Base64, Encoding};
+
 use crate::common::frames::Maker;
 use crate::common::http::{Client, Head, connect_from};
 use crate::common::process::{Process, clean, has, lazycam, serve, serve_arguments};
@@ -196,9 +198,9 @@ fn a_crowd_of_guesses_keeps_no_viewer_waiting_and_fills_no_queue() {
         client.picture_by(snapshot_for_anna);
     }
     let mut crowd: Vec<_> = (0..40)
-        .map(|_| {
+        .map(|number| {
             let mut client = site.client();
-            ask(&mut client, "GET", "/stream", Some(WRONG));
+            ask(&mut client, "GET", "/stream", Some(&guess_number(number)));
             client
         })
         .collect();
@@ -231,6 +233,26 @@ fn a_crowd_of_guesses_keeps_no_viewer_waiting_and_fills_no_queue() {
     assert!(site.server.stop().status.success());
 }
 
+/// A credential that nobody has sent before.
+fn guess_number(number: usize) -> String {
+    Base64::encode_string(format!("anna:guess {number}").as_bytes())
+}
+
+#[test]
+fn a_hundred_who_come_at_once_with_one_right_password_are_all_let_in() {
+    let site = Site::new(&[]);
+    // Twice: when nobody knows it yet, and when it has been proved.
+    for _ in 0..2 {
+        let mut crowd: Vec<_> = (0..100).map(|_| site.client()).collect();
+        for client in &mut crowd {
+            ask(client, "GET", "/snapshot", Some(ANNA));
+        }
+        for client in &mut crowd {
+            assert_eq!(client.reply().head.status, 200);
+        }
+    }
+}
+
 /// The guesser is not told sooner by sending more, nor by hitting upon the right one meanwhile.
 #[test]
 fn guesses_are_answered_no_faster_than_failures_cost_however_many_there_are() {
@@ -243,13 +265,15 @@ fn guesses_are_answered_no_faster_than_failures_cost_however_many_there_are() {
     };
     assert_eq!(elsewhere(), 200);
     let begun = Instant::now();
-    let guess = |client: &mut Client, guess| ask(client, "GET", "/favicon.ico", Some(guess));
-    let guesser = || {
+    let guess = |client: &mut Client, guess: &str| ask(client, "GET", "/favicon.ico", Some(guess));
+    let mut guesses = 0..;
+    let mut next = || guess_number(guesses.next().unwrap_or_default());
+    let guesser = |credential: String| {
         let mut client = connect_from(2, address);
-        guess(&mut client, WRONG);
+        guess(&mut client, &credential);
         client
     };
-    let mut guessers: Vec<_> = (0..12).map(|_| guesser()).collect();
+    let mut guessers: Vec<_> = (0..12).map(|_| guesser(next())).collect();
     // More than one second, so that the first failure is answered.
     let (mut told, mut refused) = (0, 0);
     while told == 0 || begun.elapsed() < Duration::from_secs(3) {
@@ -261,11 +285,11 @@ fn guesses_are_answered_no_faster_than_failures_cost_however_many_there_are() {
             if head.status == 503 {
                 refused += 1;
                 client.expect_end();
-                *client = guesser();
+                *client = guesser(next());
             } else {
                 expect_challenge(&head);
                 told += 1;
-                guess(client, WRONG);
+                guess(client, &next());
             }
         }
         // The right one, from the same address: nobody knows it there.

@@ -7,7 +7,7 @@ import rig
 from rig import PROGRAM, Guest, Machine, Stream, check, eventually, number, say
 
 # The release, and the least ABI of its kernel's Landlock (landlock(7)): 6.1 has renaming between directories and no TCP yet; 5.10 has none;
-# 7.2, in the backports, has unix sockets by path and UDP.
+# what is in the backports (7.2 and later) has unix sockets by path and UDP.
 KERNELS = [("bookworm", 2), ("bullseye", None), ("trixie-backports", 10)]
 MODULES = ["virtio_mmio", "virtio_net"]
 

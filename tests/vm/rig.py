@@ -86,16 +86,20 @@ class Packages:
 
     def unpack(self, package, known):
         self.lists()
-        name = package
+        names = [package]
         if package.startswith("linux-image"):
-            depends = output("apt-cache", "depends", "-i", package, env=self.env)
-            name = re.search(r"Depends: (linux-image-\S+)", depends)[1]
-        say(f"package {name}")
+            names = re.findall(r"Depends: (linux-image-\S+)", self.depends(package))[:1]
+            # Debian 14's kernels come in parts.
+            names += re.findall(r"Depends: (linux-(?:binary|modules)-\S+)", self.depends(names[0]))
+        say(f"package {' '.join(names)}")
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            subprocess.run(["apt-get", "-qq", "download", name], check=True, env=self.env, cwd=folder)
-            (deb,) = Path(folder).iterdir()
-            subprocess.run(["dpkg-deb", "-x", deb, Path(folder, "tree")], check=True)
+            subprocess.run(["apt-get", "-qq", "download", *names], check=True, env=self.env, cwd=folder)
+            for deb in list(Path(folder).iterdir()):
+                subprocess.run(["dpkg-deb", "-x", deb, Path(folder, "tree")], check=True)
             Path(folder, "tree").rename(known)
+
+    def depends(self, package):
+        return output("apt-cache", "depends", "-i", package, env=self.env)
 
 
 def kernel_modules(tree, wanted):
@@ -177,14 +181,14 @@ class Machine:
         about, packages = ARCHES[arch], Packages(arch, suite)
         tree = packages.unpacked(about["kernel"])
         modules = kernel_modules(tree, modules)
-        busybox = max(packages.unpacked("busybox-static").rglob("busybox"), key=lambda f: f.is_file() and f.stat().st_size)
+        busybox = max(Packages(arch, suite.removesuffix("-backports")).unpacked("busybox-static").rglob("busybox"), key=lambda f: f.is_file() and f.stat().st_size)
         files = {"init": (PROGRAM, (HERE / "init").read_bytes()), "bin/busybox": (PROGRAM, busybox.read_bytes()),
                  "bin/sh": (LINK, b"busybox"), "dev/console": (0o20600, b""),
                  "etc/passwd": (FILE, b"root::0:0::/:/bin/sh\nnobody::99:99::/:/bin/sh\n"),
                  "modules/order": (FILE, "".join(f"{name}\n" for name in modules).encode()), **files}
         files.update({f"modules/{name}.ko": (FILE, data) for name, data in modules.items()})
         (folder / "initrd").write_bytes(cpio(files))
-        (kernel,) = tree.glob("boot/vmlinuz-*")
+        (kernel,) = [*tree.glob("boot/vmlinuz-*"), *tree.glob("usr/lib/modules/*/vmlinuz")]
         self.start([
             about["qemu"], "-M", "virt", "-cpu", about["cpu"], "-smp", str(processors), "-m", str(memory), "-nodefaults", "-display", "none",
             "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd", folder / "initrd",

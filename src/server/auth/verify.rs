@@ -2,16 +2,18 @@
 //!
 //! A proof runs on a thread of its own, which ends with it and yields to everything else; an eventfd tells the loop
 //! when it has ended. Two proofs never run at the same time, so guessing takes at most one core, from however many
-//! addresses it comes, and no time from the loop.
+//! addresses it comes, and no time from the loop. Equal credentials from one address are proved together, so a page
+//! full of pictures takes one proof.
 //!
 //! A wrong credential costs a wait: the 401 comes after one second, then after 2, 4, and so on. Until then nothing
 //! else from that address is proved. The address is that of the connection, because anything a proxy says about its
-//! clients could be made up.
+//! clients could be made up. A host with IPv6 has as many addresses as it likes, so after a few of a /64 network the
+//! further ones that fail have one account together.
 //!
 //! Clients whose credentials are known already are not affected, even at the same address (behind a proxy all clients
 //! share one). But at that address, it would show at once whether a guess matches a known credential. So unknown
-//! credentials are counted, including those of clients that hang up. After a few since the last failure, nothing from
-//! that address is looked up any more, and everything waits for a proof. What a connection has proved itself stays
+//! credentials are counted, including those of clients that hang up; those that are refused unread are not. After a few
+//! since the last failure, nothing from that address is looked up any more, and everything waits for a proof. What a connection has proved itself stays
 //! known on that connection, which is of no use to somebody who guesses.
 
 use std::collections::{HashMap, VecDeque};
@@ -25,14 +27,17 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::{Credential, Guard, Print};
 use crate::error::{Context, Result};
-use crate::server::client_id::{ClientId, Network};
+use crate::server::client_id::{ClientId, Remote};
 use crate::time::backoff::Backoff;
 
-/// How many requests of one address may wait for a proof; any more are refused.
-const WAITING_PER_NETWORK: usize = 8;
+/// How many different credentials of one address may wait for a proof; any more are refused.
+const WAITING_PER_ACCOUNT: usize = 8;
 
 /// How many credentials of one address may turn out unknown between two failures. After that, none is looked up.
-const MISSES_PER_NETWORK: u32 = 8;
+const MISSES_PER_ACCOUNT: u32 = 8;
+
+/// How many addresses of one /64 network have accounts of their own.
+const ACCOUNTS_PER_BLOCK: usize = 8;
 
 /// The penalty for the first failure. Each further failure costs twice as much as the one before.
 const FIRST_PENALTY: Duration = Duration::from_secs(1);
@@ -54,7 +59,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The addresses that sent unknown credentials, and how long each has to wait.
 #[derive(Debug, Default)]
-struct Accounts(HashMap<Network, Account>);
+struct Accounts(HashMap<Remote, Account>);
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
@@ -67,48 +72,63 @@ struct Account {
 }
 
 impl Accounts {
-    /// The time from which something from `network` may be proved again.
-    fn not_before(&self, network: Network) -> Option<Instant> {
-        self.0.get(&network).map(|account| account.not_before)
+    /// Under what a host has its account: its address, or that of its block, if enough others of it have one.
+    fn key(&self, remote: Remote) -> Remote {
+        let block = remote.block();
+        let has_own = block == remote || self.0.contains_key(&remote);
+        let others = self.0.keys().filter(|other| other.block() == block);
+        if has_own || others.count() < ACCOUNTS_PER_BLOCK {
+            remote
+        } else {
+            block
+        }
     }
 
-    /// Whether credentials from `network` may be looked up, which shows at once whether they are known.
-    fn may_look_up(&self, network: Network) -> bool {
-        let account = self.0.get(&network);
-        account.is_none_or(|account| account.misses < MISSES_PER_NETWORK)
+    /// The time from which something from `remote` may be proved again.
+    fn not_before(&self, remote: Remote) -> Option<Instant> {
+        let account = self.0.get(&self.key(remote));
+        account.map(|account| account.not_before)
+    }
+
+    /// Whether credentials from `remote` may be looked up, which shows at once whether they are known.
+    fn may_look_up(&self, remote: Remote) -> bool {
+        let account = self.0.get(&self.key(remote));
+        account.is_none_or(|account| account.misses < MISSES_PER_ACCOUNT)
     }
 
     /// A credential was not known.
-    fn miss(&mut self, network: Network, now: Instant) {
-        let account = self.of(network, now);
+    fn miss(&mut self, remote: Remote, now: Instant) {
+        let account = self.of(remote, now);
         account.misses = account.misses.saturating_add(1);
     }
 
     /// A credential that was not known turned out right.
-    fn clear(&mut self, network: Network) {
-        if let Some(account) = self.0.get_mut(&network) {
+    fn clear(&mut self, remote: Remote) {
+        let key = self.key(remote);
+        if let Some(account) = self.0.get_mut(&key) {
             account.misses = account.misses.saturating_sub(1);
         }
     }
 
     /// Records a failure whose proof began now. Returns when its answer may be sent.
-    fn fail(&mut self, network: Network, now: Instant) -> Instant {
-        let account = self.of(network, now);
+    fn fail(&mut self, remote: Remote, now: Instant) -> Instant {
+        let account = self.of(remote, now);
         (account.misses, account.last) = (0, now);
         account.not_before = now + account.penalties.fail();
         account.not_before
     }
 
-    fn of(&mut self, network: Network, now: Instant) -> &mut Account {
+    fn of(&mut self, remote: Remote, now: Instant) -> &mut Account {
         self.0
             .retain(|_, account| now.saturating_duration_since(account.last) < MEMORY);
-        if self.0.len() >= MAX_ACCOUNTS && !self.0.contains_key(&network) {
+        let key = self.key(remote);
+        if self.0.len() >= MAX_ACCOUNTS && !self.0.contains_key(&key) {
             let oldest = self.0.iter().min_by_key(|(_, account)| account.last);
-            if let Some(oldest) = oldest.map(|(network, _)| *network) {
+            if let Some(oldest) = oldest.map(|(remote, _)| *remote) {
                 self.0.remove(&oldest);
             }
         }
-        self.0.entry(network).or_insert(Account {
+        self.0.entry(key).or_insert(Account {
             penalties: Backoff::new(FIRST_PENALTY, MAX_PENALTY),
             misses: 0,
             last: now,
@@ -117,11 +137,12 @@ impl Accounts {
     }
 }
 
-/// A credential that has to be proved.
+/// A credential that has to be proved, and those of one address who have sent it.
 #[derive(Debug)]
 struct Check {
-    client: ClientId,
-    network: Network,
+    clients: Vec<ClientId>,
+    remote: Remote,
+    print: Print,
     credential: Arc<Credential>,
 }
 
@@ -132,15 +153,16 @@ pub(in crate::server) enum Ruling {
     Right(Print),
     /// It waits to be proved.
     Waits,
-    /// Too many are waiting, so it is not checked at all.
+    /// Too many others from its address are waiting, so it is not even looked at.
     TooMany,
 }
 
 /// The result of a proof.
 #[derive(Debug)]
 pub(in crate::server) struct Outcome {
-    pub(in crate::server) client: ClientId,
-    pub(in crate::server) network: Network,
+    /// All who have sent this credential from this address.
+    pub(in crate::server) clients: Vec<ClientId>,
+    pub(in crate::server) remote: Remote,
     /// The print of a credential that was right, or when the 401 may be sent for one that was wrong.
     pub(in crate::server) verdict: Result<Print, Instant>,
 }
@@ -189,24 +211,34 @@ impl Checks {
     pub(in crate::server) fn submit(
         &mut self,
         client: ClientId,
-        network: Network,
+        remote: Remote,
         credential: Credential,
         proved: Option<&Print>,
         now: Instant,
     ) -> Ruling {
-        let print = self.guard.print(network, &credential);
+        let print = self.guard.print(remote, &credential);
         let again = proved.is_some_and(|proved| proved.is(&print).to_bool());
-        if again || self.accounts.may_look_up(network) && self.guard.knows(&print) {
+        if again || self.accounts.may_look_up(remote) && self.guard.knows(&print) {
             return Ruling::Right(print);
         }
-        self.accounts.miss(network, now);
-        let same = self.waiting.iter().filter(|check| check.network == network);
-        if same.count() >= WAITING_PER_NETWORK {
+        // To compare it now would tell whoever fills the queue whether a guess is right, as often as they like.
+        let key = self.accounts.key(remote);
+        let of_account = |check: &&Check| self.accounts.key(check.remote) == key;
+        if self.waiting.iter().filter(of_account).count() >= WAITING_PER_ACCOUNT {
             return Ruling::TooMany;
         }
+        let running = self.running.iter_mut().map(|(check, _)| check);
+        let mut pending = running.chain(&mut self.waiting);
+        // The address is part of the print.
+        if let Some(check) = pending.find(|check| check.print.is(&print).to_bool()) {
+            check.clients.push(client);
+            return Ruling::Waits;
+        }
+        self.accounts.miss(remote, now);
         self.waiting.push_back(Check {
-            client,
-            network,
+            clients: vec![client],
+            remote,
+            print,
             credential: Arc::new(credential),
         });
         Ruling::Waits
@@ -214,7 +246,10 @@ impl Checks {
 
     /// Forgets the waiting credentials of a client that has left.
     pub(in crate::server) fn forget(&mut self, client: ClientId) {
-        self.waiting.retain(|check| check.client != client);
+        for check in &mut self.waiting {
+            check.clients.retain(|other| *other != client);
+        }
+        self.waiting.retain(|check| !check.clients.is_empty());
     }
 
     /// Begins the next proof, unless one is running.
@@ -223,7 +258,7 @@ impl Checks {
             return Start::Enough;
         }
         let times = self.waiting.iter().map(|check| {
-            let not_before = self.accounts.not_before(check.network);
+            let not_before = self.accounts.not_before(check.remote);
             not_before.filter(|at| *at > now)
         });
         let times: Vec<_> = times.collect();
@@ -273,16 +308,15 @@ impl Checks {
         let right = self.results.try_recv().ok()?;
         let (check, began) = self.running.take()?;
         let verdict = if right {
-            let print = self.guard.print(check.network, &check.credential);
-            self.guard.remember(print);
-            self.accounts.clear(check.network);
-            Ok(print)
+            self.guard.remember(check.print);
+            self.accounts.clear(check.remote);
+            Ok(check.print)
         } else {
-            Err(self.accounts.fail(check.network, began))
+            Err(self.accounts.fail(check.remote, began))
         };
         Some(Outcome {
-            client: check.client,
-            network: check.network,
+            clients: check.clients,
+            remote: check.remote,
             verdict,
         })
     }
@@ -298,14 +332,14 @@ impl AsFd for Checks {
 mod tests {
     use super::*;
 
-    fn network(text: &str) -> Network {
-        Network::of_address(text.parse().unwrap())
+    fn remote(text: &str) -> Remote {
+        Remote::of_address(text.parse().unwrap())
     }
 
     #[test]
     fn each_failure_costs_twice_as_long_up_to_a_bound_and_is_forgotten_in_the_end() {
         let mut accounts = Accounts::default();
-        let (here, there) = (network("192.0.2.1"), network("192.0.2.2"));
+        let (here, there) = (remote("192.0.2.1"), remote("192.0.2.2"));
         let mut now = Instant::now();
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
             let until = accounts.fail(here, now);
@@ -325,10 +359,10 @@ mod tests {
         let start = Instant::now();
         for n in 0..3000u32 {
             let now = start + Duration::from_millis(n.into());
-            accounts.fail(Network::V4(n.to_be_bytes()), now);
+            accounts.fail(Remote::V4(n.to_be_bytes()), now);
         }
         assert_eq!(accounts.0.len(), MAX_ACCOUNTS);
-        assert_eq!(accounts.not_before(network("0.0.0.1")), None);
+        assert_eq!(accounts.not_before(remote("0.0.0.1")), None);
     }
 
     /// The users are anna, whose password is `secret`, and bert, whose hash takes longer.
@@ -348,7 +382,7 @@ mod tests {
             now: Instant,
         ) -> Ruling {
             let credential = Credential(credential.as_bytes().to_vec());
-            self.submit(client, network(from), credential, None, now)
+            self.submit(client, remote(from), credential, None, now)
         }
 
         /// Runs the next proof to its end.
@@ -371,16 +405,71 @@ mod tests {
     fn an_address_has_a_few_requests_in_the_queue_and_leaves_room_for_others() {
         let (mut checks, now) = (checks(), Instant::now());
         for client in 0..8 {
-            let ruling = checks.hand_in(client, HERE, "a:b", now);
+            let ruling = checks.hand_in(client, HERE, &format!("a:{client}"), now);
             assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
         }
-        let ruling = checks.hand_in(8, HERE, "a:b", now);
-        assert!(matches!(ruling, Ruling::TooMany), "{ruling:?}");
-        let ruling = checks.hand_in(9, THERE, "a:b", now);
+        let misses = |checks: &Checks| checks.accounts.0[&remote(HERE)].misses;
+        assert_eq!(misses(&checks), 8);
+        // Not even one that waits already is recognised.
+        for credential in ["a:8", "a:0"] {
+            let ruling = checks.hand_in(8, HERE, credential, now);
+            assert!(matches!(ruling, Ruling::TooMany), "{ruling:?}");
+        }
+        assert_eq!(misses(&checks), 8);
+        let ruling = checks.hand_in(9, THERE, "a:9", now);
         assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
         checks.forget(0);
-        let ruling = checks.hand_in(10, HERE, "a:b", now);
+        let ruling = checks.hand_in(10, HERE, "a:10", now);
         assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
+    }
+
+    #[test]
+    fn equal_credentials_of_one_address_are_proved_together_and_count_once() {
+        let (mut checks, now) = (checks(), Instant::now());
+        for client in 0..50 {
+            let ruling = checks.hand_in(client, HERE, "anna:secret", now);
+            assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
+        }
+        checks.hand_in(50, THERE, "anna:secret", now);
+        checks.forget(7);
+        // More come while it runs.
+        assert!(matches!(checks.start(now), Start::Enough));
+        checks.hand_in(51, HERE, "anna:secret", now);
+        let outcome = loop {
+            if let Some(outcome) = checks.finished() {
+                break outcome;
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
+        let expected: Vec<_> = (0..50).filter(|id| *id != 7).chain([51]).collect();
+        assert_eq!(outcome.clients, expected);
+        assert!(outcome.verdict.is_ok());
+        assert_eq!(checks.accounts.0[&remote(HERE)].misses, 0);
+        let ruling = checks.hand_in(52, HERE, "anna:secret", now);
+        assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
+        // The other address has a proof of its own.
+        assert_eq!(checks.waiting.len(), 1);
+    }
+
+    #[test]
+    fn neighbours_pay_for_themselves_but_a_host_cannot_escape_by_changing_its_address() {
+        let (mut accounts, now) = (Accounts::default(), Instant::now());
+        let mut address = 0x66_u128;
+        let mut next = || {
+            address += 1;
+            Remote::of_address(std::net::Ipv6Addr::from(0xfe80 << 112 | address).into())
+        };
+        let guest = remote("fe80::1");
+        accounts.miss(guest, now);
+        accounts.clear(guest);
+        for _ in 1..ACCOUNTS_PER_BLOCK {
+            assert_eq!(accounts.fail(next(), now), now + FIRST_PENALTY);
+        }
+        let penalties: Vec<_> = (0..3).map(|_| accounts.fail(next(), now) - now).collect();
+        assert_eq!(penalties, [1, 2, 4].map(Duration::from_secs));
+        assert!(accounts.not_before(next()) > Some(now));
+        assert_eq!(accounts.not_before(guest), Some(now));
+        assert_eq!(accounts.not_before(remote("fe80:0:0:1::1")), None);
     }
 
     #[test]
@@ -394,7 +483,7 @@ mod tests {
         let Ruling::Right(proved) = checks.hand_in(0, HERE, "anna:secret", now) else {
             panic!("not known");
         };
-        for guess in 0..u64::from(MISSES_PER_NETWORK) {
+        for guess in 0..u64::from(MISSES_PER_ACCOUNT) {
             let ruling = checks.hand_in(0, HERE, "anna:secret", now);
             assert!(
                 matches!(ruling, Ruling::Right(_)),
@@ -409,9 +498,9 @@ mod tests {
         let ruling = checks.hand_in(2, THERE, "anna:secret", now);
         assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
         let again = |credential: &str| Credential(credential.as_bytes().to_vec());
-        let ruling = checks.submit(3, network(HERE), again("anna:secret"), Some(&proved), now);
+        let ruling = checks.submit(3, remote(HERE), again("anna:secret"), Some(&proved), now);
         assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
-        let ruling = checks.submit(4, network(HERE), again("anna:guess"), Some(&proved), now);
+        let ruling = checks.submit(4, remote(HERE), again("anna:guess"), Some(&proved), now);
         assert!(matches!(ruling, Ruling::Waits), "{ruling:?}");
         // A failure is paid for with its wait; after that, everything is as before.
         checks.run(now).unwrap();

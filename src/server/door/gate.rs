@@ -20,6 +20,7 @@ const MESSAGE_EVERY: Duration = Duration::from_secs(10);
 pub(in crate::server) struct Gate {
     checks: Checks,
     wrong: Brake,
+    too_many: Brake,
     no_thread: Brake,
 }
 
@@ -33,6 +34,7 @@ impl Gate {
         Ok(Gate {
             checks,
             wrong: Brake::new(MESSAGE_EVERY),
+            too_many: Brake::new(MESSAGE_EVERY),
             no_thread: Brake::new(MESSAGE_EVERY),
         })
     }
@@ -45,20 +47,24 @@ impl Gate {
         turn: &mut Turn,
     ) {
         // Who is turned away is asked for nothing.
-        let Place::Served(network) = client.place else {
+        let Place::Served(remote) = client.place else {
             return;
         };
         let proved = client.proved.as_deref();
-        match self
-            .checks
-            .submit(id, network, credential, proved, turn.now)
-        {
+        match self.checks.submit(id, remote, credential, proved, turn.now) {
             Ruling::Right(print) => {
                 client.proved = Some(print.into());
                 client.connection.let_in(&mut turn.lend());
             }
             Ruling::Waits => self.check_next(turn),
-            Ruling::TooMany => client.connection.send_away(&mut turn.lend()),
+            Ruling::TooMany => {
+                if let Some(more) = self.too_many.pass(turn.now) {
+                    info!(
+                        "a password from {remote} was not looked at, because others from there wait to be proved ({more} more like it)"
+                    );
+                }
+                client.connection.send_away(&mut turn.lend());
+            }
         }
     }
 
@@ -76,13 +82,13 @@ impl Gate {
         }
     }
 
-    /// The result of a proof that has ended. Its client is to be told, if it is still there.
+    /// The result of a proof that has ended. Its clients are to be told, if they are still there.
     pub(in crate::server) fn finished(&mut self, turn: &Turn) -> Option<Outcome> {
         let outcome = self.checks.finished()?;
         if outcome.verdict.is_err() {
             if let Some(more) = self.wrong.pass(turn.now) {
-                let network = outcome.network;
-                info!("a wrong name or password from {network} ({more} more like it)");
+                let remote = outcome.remote;
+                info!("a wrong name or password from {remote} ({more} more like it)");
             }
         }
         Some(outcome)
@@ -96,7 +102,7 @@ impl Gate {
 
 impl Outcome {
     /// Tells the client what became of its credential.
-    pub(in crate::server) fn tell(self, client: &mut Client, turn: &mut Turn) {
+    pub(in crate::server) fn tell(&self, client: &mut Client, turn: &mut Turn) {
         match self.verdict {
             Err(until) => client.connection.keep_out(until),
             Ok(print) => {

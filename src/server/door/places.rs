@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::server::client_id::Network;
+use crate::server::client_id::Remote;
 
 /// How many clients beyond the limit are told so instead of being left waiting.
 const TURNED_AWAY: usize = 32;
@@ -55,18 +55,36 @@ impl Places {
         places
     }
 
-    /// How many places `network` may have, or `None` for no limit. `wanted` is the configured number, where 0 means no
-    /// limit. If nothing is configured, an address may have half of all places, so that no address can keep all
-    /// others out. Addresses of this machine are not limited then, as they may be a proxy with everybody behind it.
-    /// The same is true of a unix socket, which is never limited because it has no address to count by.
-    pub(in crate::server) fn share(self, wanted: Option<usize>, network: Network) -> Option<usize> {
+    /// How many places those may have that come over a network: all but an eighth, which are for this machine. What
+    /// watches the server, and a proxy with everybody behind it, can always connect.
+    pub(in crate::server) fn over_network(self) -> usize {
+        self.served - self.served / 8
+    }
+
+    /// How many places those may have who have not proved a password yet, where one is required.
+    pub(in crate::server) fn unproved(self) -> usize {
+        self.served.div_ceil(2)
+    }
+
+    /// How many places `remote` may have, or `None` for no limit. `wanted` is the configured number, where 0 means no
+    /// limit. If nothing is configured, an address may have half of all places. Addresses of this machine are not
+    /// limited then, as they may be a proxy with everybody behind it. The same is true of a unix socket, which is never
+    /// limited because it has no address to count by.
+    pub(in crate::server) fn share(self, wanted: Option<usize>, remote: Remote) -> Option<usize> {
         match wanted {
-            _ if network == Network::Local => None,
+            _ if remote == Remote::Unix => None,
             Some(0) => None,
             Some(wanted) => Some(wanted),
-            None if network.is_here() => None,
+            None if remote.is_here() => None,
             None => Some(self.served.div_ceil(2)),
         }
+    }
+
+    /// How many places the addresses of one /64 network may have together, of which one host may have any number: three
+    /// quarters of those for the network, or the share of a single address if that is more.
+    pub(in crate::server) fn share_of_block(self, share: usize) -> usize {
+        let most = self.over_network() - self.over_network() / 4;
+        share.max(most)
     }
 
     fn descriptors(self) -> usize {
@@ -134,16 +152,16 @@ mod tests {
             served: 7,
             turned_away: TURNED_AWAY,
         };
-        let of = |text: &str| Network::of_address(text.parse().unwrap());
+        let of = |text: &str| Remote::of_address(text.parse().unwrap());
         for (network, if_silent) in [
-            (Network::Local, None),
+            (Remote::Unix, None),
             (of("127.0.0.1"), None),
             (of("192.0.2.1"), Some(4)),
             (of("2001:db8::1"), Some(4)),
         ] {
             assert_eq!(places.share(None, network), if_silent, "{network}");
             assert_eq!(places.share(Some(0), network), None, "{network}");
-            let said = (network != Network::Local).then_some(2);
+            let said = (network != Remote::Unix).then_some(2);
             assert_eq!(places.share(Some(2), network), said, "{network}");
         }
     }

@@ -1,12 +1,15 @@
 //! Places, shares and who gives way, without a socket and with a clock that only the test moves.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// A door with few places, and those who are in.
 struct Scene {
     door: Door,
     turn: Turn,
-    inside: Vec<(ClientId, Place, Instant)>,
+    /// By number, with what the door sees of those who are served.
+    inside: BTreeMap<ClientId, (Place, Option<Seat>)>,
     next: ClientId,
 }
 
@@ -19,34 +22,50 @@ impl Scene {
         Scene {
             door: Door::new(Vec::new(), places, share),
             turn: Turn::of_a_test(),
-            inside: Vec::new(),
+            inside: BTreeMap::new(),
             next: 0,
         }
     }
 
     /// Somebody comes from this address and says nothing: the number under which it is in, and who had to go.
     fn come(&mut self, from: &str) -> (Option<ClientId>, Place, Option<ClientId>) {
-        let silent = || {
-            let served = self.inside.iter();
-            let served = served.filter(|(_, place, _)| *place != Place::TurnedAway);
-            served.map(|(id, _, since)| (*since, *id)).min()
+        self.come_and(from, false, true)
+    }
+
+    /// The same for somebody of whom a password is required (`guarded`), or who is busy at once (not `silent`).
+    fn come_and(
+        &mut self,
+        from: &str,
+        guarded: bool,
+        silent: bool,
+    ) -> (Option<ClientId>, Place, Option<ClientId>) {
+        let seats = || self.inside.values().filter_map(|(_, seat)| *seat);
+        let newcomer = Newcomer {
+            remote: remote(from),
+            guarded,
         };
-        let network = network(from);
-        let (place, gone) = self.door.place_for(network, silent, &mut self.turn);
+        let (place, gone) = self.door.place_for(newcomer, seats, &mut self.turn);
         if let Some(gone) = gone {
             self.go(gone);
         }
         let id = self.door.enter(place).then_some(self.next);
         if let Some(id) = id {
             self.next += 1;
-            self.inside.push((id, place, self.turn.now));
+            let seat = Seat {
+                id,
+                remote: newcomer.remote,
+                since: self.turn.now,
+                silent_since: silent.then_some(self.turn.now),
+                unproved: guarded,
+            };
+            let seat = (place != Place::TurnedAway).then_some(seat);
+            self.inside.insert(id, (place, seat));
         }
         (id, place, gone)
     }
 
     fn go(&mut self, id: ClientId) {
-        let at = self.inside.iter().position(|(other, ..)| *other == id);
-        let (_, place, _) = self.inside.remove(at.unwrap());
+        let (place, _) = self.inside.remove(&id).unwrap();
         self.door.leave(place, &mut self.turn);
     }
 
@@ -55,10 +74,10 @@ impl Scene {
     }
 }
 
-fn network(from: &str) -> Network {
+fn remote(from: &str) -> Remote {
     match from {
-        "unix" => Network::Local,
-        address => Network::of_address(address.parse().unwrap()),
+        "unix" => Remote::Unix,
+        address => Remote::of_address(address.parse().unwrap()),
     }
 }
 
@@ -93,7 +112,7 @@ fn who_has_been_silent_longest_gives_way_and_nobody_who_has_just_come() {
     scene.turn.pass(399);
     assert_eq!(scene.come(HERE).1, Place::TurnedAway);
     scene.turn.pass(1);
-    let place = Place::Served(network(HERE));
+    let place = Place::Served(remote(HERE));
     assert_eq!(scene.come(HERE), (Some(3), place, Some(0)));
     // The other one was silent for less.
     assert_eq!(scene.come(HERE).1, Place::TurnedAway);
@@ -145,6 +164,49 @@ fn nothing_is_kept_of_those_who_have_left() {
     for id in 0..50 {
         scene.go(id);
     }
-    assert!(scene.door.taken.is_empty());
-    assert_eq!(scene.door.served, 0);
+    assert!(scene.door.of_hosts.0.is_empty() && scene.door.of_blocks.0.is_empty());
+    assert_eq!((scene.door.served, scene.door.over_network), (0, 0));
+}
+
+#[test]
+fn an_eighth_of_the_places_is_for_this_machine() {
+    let mut scene = Scene::new(16, 4, Some(0));
+    for host in 0..14 {
+        assert!(scene.is_served(&format!("192.0.2.{host}")));
+    }
+    let (_, place, gone) = scene.come_and(ELSEWHERE, false, false);
+    assert_eq!((place, gone), (Place::TurnedAway, None));
+    assert!(scene.is_served(HERE) && scene.is_served("unix"));
+    // It may have more, if the network leaves it some.
+    for id in 0..14 {
+        scene.go(id);
+    }
+    assert!((0..14).all(|_| scene.is_served(HERE)));
+}
+
+#[test]
+fn those_who_have_proved_nothing_have_half_of_the_places() {
+    let mut scene = Scene::new(4, 4, Some(0));
+    let stranger = |scene: &mut Scene| scene.come_and(THERE, true, false);
+    assert_eq!(stranger(&mut scene).1, Place::Served(remote(THERE)));
+    assert_eq!(stranger(&mut scene).1, Place::Served(remote(THERE)));
+    assert_eq!(stranger(&mut scene).1, Place::TurnedAway);
+    // Where no password is required, there is room, also for the same host.
+    let (_, place, gone) = scene.come_and(THERE, false, false);
+    assert_eq!((place, gone), (Place::Served(remote(THERE)), None));
+    // Another one who may know a password takes the place of one of many, and so does anybody after half a second.
+    assert_eq!(scene.come_and(ELSEWHERE, true, false).2, Some(1));
+    scene.turn.pass(500);
+    assert_eq!(stranger(&mut scene).2, Some(0));
+}
+
+#[test]
+fn one_network_of_ipv6_cannot_have_all_places_however_many_addresses_it_has() {
+    let mut scene = Scene::new(16, 4, None);
+    // Of 16, 14 are for networks, of which one may have 11.
+    for host in 0..11 {
+        assert!(scene.is_served(&format!("fe80::{host:x}")));
+    }
+    assert_eq!(scene.come("fe80::ffff").1, Place::TurnedAway);
+    assert!(scene.is_served("2001:db8::1") && scene.is_served(THERE));
 }
