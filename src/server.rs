@@ -1,18 +1,45 @@
 //! The part that clients talk to. It turns frame directories into HTTP, in one loop on one thread.
 //!
 //! ```text
-//!   inotify ──► cameras, roster   which cameras there are, what is the newest frame, is it fresh
+//!   inotify ──► cameras   which there are, what is the newest frame, is it fresh
 //!                  │
-//!                  ├──── pacing   may this viewer have it now, or when
-//!                  ▼  delivery   who gets which frame when
+//!                  ▼  Shot, if there is one; pacing: may this viewer have it now, or when
+//!               delivery  who gets which frame when
+//!                  ▲  Want
+//!                  │
 //!   sockets ──► client ◄─► connection   what each client is owed
 //!      │                      └── http   what it asked for, and how the answer is said
 //!    door, auth   who may come in
 //! ```
 //!
-//! No client waits for another, and there is no queue of frames. When a frame arrives, the viewers that can take it
-//! share it, each at its own offset. The others are looked at again when their line is free. Every wait that can end
-//! without an event is a deadline in one queue; without viewers there is no deadline, and the loop sleeps.
+//! The loop waits for
+//! - signals: a child process has ended (for the [`Attendant`]), or the server is to stop;
+//! - inotify: a frame, a state or a directory has come or gone (`cameras`);
+//! - listeners: somebody comes, and finds a place or not (`door`);
+//! - clients: there is something to read, or room to write (`clients`);
+//! - the proof of a password, on a thread of its own, has ended (`door/gate`, `auth/verify`);
+//! - deadlines: to look at a client again, to accept again, to prove the next password, to try again to watch a
+//!   directory, to ping the service manager, to end because nobody came or because a stop has taken long enough.
+//!
+//! Without viewers there is no deadline but the service manager's, and the loop sleeps. Each part owns its data and is
+//! lent a turn (`turn`); what it cannot do alone it returns, and the loop acts on it. No client waits for another,
+//! and there is no queue of frames. When a frame arrives, the viewers that can take it share it, each at its own
+//! offset. The others are looked at again when their line is free.
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | turn | what the loop does between two sleeps; its time is read once (`turn`) |
+//! | lent | what of a turn a connection needs (`lent`, `settings`) |
+//! | camera, roster | one frame directory; all of them by name and number, as URLs mean them (`cameras`, `roster`) |
+//! | client, viewer | everybody who is connected (`client`, `clients`); those of them who look at a camera |
+//! | network, place | where a client comes from; one of the few seats that it takes (`client_id`, `door`) |
+//! | want, shot, given | what a client waits for; a frame that is handed out; what it is to the client (`want`, `shot`) |
+//! | visit, round | bringing one client as far as it can get; reading, choosing and writing once (`delivery`) |
+//! | line, path | the way to a viewer, and what is known of how busy it is (`pacing`) |
+//! | held | a frame that is in memory only because a viewer is being sent it (`delivery/held`) |
+//! | notice | a picture that says why there is no frame (`cameras/notice`) |
+//! | repeat | a frame that a viewer has had, sent again as a sign of life |
+//! | report | `/state` or `/metrics` (`reports`), from what was counted (`stats`) |
 //!
 //! Other modules deal with cameras (`capture`), processes (`supervise`) and the names of sockets and services
 //! (`activation`).

@@ -185,7 +185,8 @@ impl Scene {
         assert!(want.camera() < 2, "there are two cameras: {want:?}");
         let streams = matches!(want, Want::Stream { .. });
         let shot = self.shot(width);
-        self.connection.give(shot, &mut self.owner.lend());
+        let given = want.frame(shot.number);
+        self.connection.give(shot, given, &mut self.owner.lend());
         if !streams {
             self.given += 1;
             assert!(

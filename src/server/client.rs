@@ -24,6 +24,7 @@ use crate::server::connection::outbox::Output;
 use crate::server::lent::Lent;
 use crate::server::pacing::{DELAYED_ACK, Meter, Path, Report};
 use crate::server::stats::CloseReason;
+use crate::server::want::Given;
 
 /// How much input is read per call; a request rarely has more than one kilobyte.
 pub(in crate::server) const SCRATCH: usize = 4096;
@@ -56,30 +57,6 @@ pub(in crate::server) struct Client {
     progress: Progress,
     /// Present from the first frame of a stream on.
     figures: Option<Box<Figures>>,
-}
-
-/// What was put into the outbox of a stream.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::server) enum Begun {
-    /// A frame that the viewer has not had.
-    New {
-        /// How many frames came between the previous one and this one.
-        skipped: u64,
-        /// The moment of capture.
-        taken: Instant,
-        /// Its length in bytes.
-        len: u64,
-    },
-    /// The last frame once more.
-    Again {
-        /// Its length in bytes.
-        len: u64,
-    },
-    /// A picture that says why there is no frame.
-    Notice {
-        /// Its length in bytes.
-        len: u64,
-    },
 }
 
 /// Whether the data that was sent arrives. Time-outs measure this, not the age of a connection.
@@ -259,17 +236,19 @@ impl Client {
         self.meter.begin(now, len);
     }
 
-    /// Counts a frame of a stream, or a picture in its place, that was put into the outbox.
-    pub(in crate::server) fn count_frame(&mut self, begun: Begun, now: Instant) {
+    /// Counts a frame of a stream, or a picture in its place, that was put into the outbox: `len` bytes, captured at
+    /// `taken`.
+    pub(in crate::server) fn count_frame(
+        &mut self,
+        given: Given,
+        (taken, len): (Instant, u64),
+        now: Instant,
+    ) {
         let end = self.written + self.connection.unsent();
         let figures = self.figures.get_or_insert_with(|| Figures::new(now).into());
-        match begun {
-            Begun::New {
-                skipped,
-                taken,
-                len,
-            } => figures.begin(skipped, taken, len, end, now),
-            Begun::Again { len } | Begun::Notice { len } => figures.fill_in(len, now),
+        match given.skipped {
+            Some(skipped) if !given.is_notice => figures.begin(skipped, taken, len, end, now),
+            _ => figures.fill_in(len, now),
         }
     }
 

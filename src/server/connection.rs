@@ -56,14 +56,14 @@
 //!
 //! // `Snapshot`: it is complete, and a frame of camera 0 is wanted.
 //! connection.receive(b"P/1.1\r\nHost: a\r\n\r\n", lent);
-//! assert!(matches!(connection.want(now), Some(Want::Snapshot { camera: 0, .. })));
+//! let Some(want @ Want::Snapshot { camera: 0, .. }) = connection.want(now) else { panic!() };
 //!
 //! // `Reply`: the owner has one, taken 20 ms ago. Its head goes out first, and says that the file follows.
 //! let taken = now - Duration::from_millis(20);
 //! let size = Size { width: 640, height: 480 };
 //! let file = Rc::new(());
 //! let shot = Shot { file, len: 5000, captured: wall, taken, picture: size, number: 1 };
-//! connection.give(shot, lent);
+//! connection.give(shot, want.frame(1), lent);
 //! let Some(Output::Bytes { bytes, more: true }) = connection.output() else { panic!() };
 //! let head = String::from_utf8(bytes.to_vec()).unwrap();
 //! assert!(head.starts_with("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n"));

@@ -11,13 +11,13 @@ use crate::frames::frame::Frame;
 use crate::server::auth::Credential;
 use crate::server::cameras::Cameras;
 use crate::server::cameras::camera::choice::Choice;
-use crate::server::client::{Begun, Client};
+use crate::server::client::Client;
 use crate::server::client_id::ClientId;
 use crate::server::delivery::held::Held;
 use crate::server::shot::Shot;
 use crate::server::stats::CloseReason;
 use crate::server::turn::Turn;
-use crate::server::want::{Report, Want};
+use crate::server::want::{Given, Report};
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
 /// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once
@@ -136,17 +136,18 @@ impl Delivery {
         match camera.choose(&want, || client.path(now), now, &mut turn.stats) {
             Choice::Give(shot) => {
                 self.held.note(index, &shot);
-                let begun = begun(&want, &shot);
-                if let Begun::New { taken, .. } = begun {
-                    turn.stats.hand_over(now.saturating_duration_since(taken));
+                let given = want.frame(shot.number);
+                if !given.is_repeat() {
+                    let age = now.saturating_duration_since(shot.taken);
+                    turn.stats.hand_over(age);
                 }
-                begin(client, shot, begun, turn);
+                begin(client, shot, given, turn);
                 true
             }
             Choice::Notice(shot) => {
                 turn.stats.notices += 1;
-                let begun = Begun::Notice { len: shot.len };
-                begin(client, shot, begun, turn);
+                let given = want.notice(shot.number);
+                begin(client, shot, given, turn);
                 true
             }
             Choice::Refuse(why, picture) => {
@@ -200,18 +201,14 @@ enum Round {
 }
 
 /// Begins to send a client a frame, or a picture in its place.
-fn begin(client: &mut Client, shot: Shot<Frame>, begun: Begun, turn: &mut Turn) {
-    let now = turn.now;
+fn begin(client: &mut Client, shot: Shot<Frame>, given: Given, turn: &mut Turn) {
+    let (now, of_shot) = (turn.now, (shot.taken, shot.len));
     client.decide_at = None;
     let heads_only = client.connection.quirks().is_some_and(|of| of.zero_data);
     client.begin_frame(now, if heads_only { 0 } else { shot.len });
-    let (connection, lent) = (&mut client.connection, &mut turn.lend());
-    match begun {
-        Begun::Notice { .. } => connection.give_notice(shot, lent),
-        Begun::New { .. } | Begun::Again { .. } => connection.give(shot, lent),
-    }
+    client.connection.give(shot, given, &mut turn.lend());
     if heads_only || client.connection.sends_stream_of().is_some() {
-        client.count_frame(begun, now);
+        client.count_frame(given, of_shot, now);
     }
 }
 
@@ -225,24 +222,5 @@ fn look_ahead(client: &mut Client, cameras: &mut Cameras, now: Instant) {
     if !camera.was_asked() {
         let path = client.path(now);
         client.decide_at = camera.prepare(path, now);
-    }
-}
-
-/// Whether a frame is new to the viewer that wants it, or a repeat.
-fn begun(want: &Want, shot: &Shot<Frame>) -> Begun {
-    let skipped = match want {
-        Want::Stream {
-            have: Some(have), ..
-        } => shot.number.checked_sub(have + 1),
-        _ => Some(0),
-    };
-    let (taken, len) = (shot.taken, shot.len);
-    match skipped {
-        Some(skipped) => Begun::New {
-            skipped,
-            taken,
-            len,
-        },
-        None => Begun::Again { len },
     }
 }

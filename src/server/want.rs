@@ -71,6 +71,28 @@ impl Want {
         }
     }
 
+    /// What the frame with this number is to the client.
+    pub fn frame(&self, number: u64) -> Given {
+        let skipped = match self {
+            Want::Stream {
+                have: Some(have), ..
+            } => number.checked_sub(have + 1),
+            _ => Some(0),
+        };
+        Given {
+            skipped,
+            is_notice: false,
+        }
+    }
+
+    /// What a picture that takes the place of the frame with this number is to the client.
+    pub fn notice(&self, number: u64) -> Given {
+        Given {
+            is_notice: true,
+            ..self.frame(number)
+        }
+    }
+
     /// The same wish without a repeat.
     pub fn without_repeat(&self) -> Want {
         let mut want = self.clone();
@@ -78,6 +100,23 @@ impl Want {
             *repeat = false;
         }
         want
+    }
+}
+
+/// What a frame, or a picture in its place, is to the client that wanted one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// How many frames came between the last one that the client had and this one; `None` if it has had this one
+    /// already, and it is sent once more.
+    pub skipped: Option<u64>,
+    /// It is a picture that says why there is no frame.
+    pub is_notice: bool,
+}
+
+impl Given {
+    /// Whether the client is sent what it has had already.
+    pub fn is_repeat(self) -> bool {
+        self.skipped.is_none()
     }
 }
 
@@ -100,4 +139,35 @@ pub enum Look {
     Stream(usize),
     /// A snapshot of this camera that it is waiting for.
     Snapshot(usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(have: Option<u64>) -> Want {
+        Want::Stream {
+            camera: 0,
+            have,
+            not_before: Instant::now(),
+            repeat: true,
+            picture: None,
+        }
+    }
+
+    #[test]
+    fn a_frame_is_a_repeat_for_who_has_had_it_and_for_nobody_else() {
+        for (have, number, skipped) in [
+            (None, 7, Some(0)),
+            (Some(6), 7, Some(0)),
+            (Some(3), 7, Some(3)),
+            (Some(7), 7, None),
+        ] {
+            let given = stream(have).frame(number);
+            assert_eq!(given.skipped, skipped, "{have:?}");
+            assert_eq!(given.is_repeat(), have == Some(number));
+            let notice = stream(have).notice(number);
+            assert_eq!((notice.skipped, notice.is_notice), (skipped, true));
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::picture::jpeg::Size;
 use crate::server::connection::outbox::Outbox;
 use crate::server::http::quirks::Quirks;
 use crate::server::lent::Lent;
-use crate::server::shot::Shot;
+use crate::server::want::Given;
 use crate::time::rate::Rate;
 
 #[derive(Debug)]
@@ -85,8 +85,9 @@ impl Stream {
     }
 
     /// Records the next part.
-    pub(in crate::server) fn begin<F>(&mut self, shot: &Shot<F>, now: Instant) {
-        self.is_repeat = self.have.replace(shot.number) == Some(shot.number);
+    pub(in crate::server) fn begin(&mut self, number: u64, given: Given, now: Instant) {
+        self.have = Some(number);
+        self.is_repeat = given.is_repeat();
         self.rate.add(1, now);
         if let Some(period) = self.period {
             // Times are on a grid, so that lateness does not add up; but what was missed is not made up for.

@@ -10,7 +10,7 @@ use crate::server::http::response;
 use crate::server::http::status::Status;
 use crate::server::lent::Lent;
 use crate::server::shot::Shot;
-use crate::server::want::{Look, Report, Want};
+use crate::server::want::{Given, Look, Report, Want};
 
 impl<F> Connection<F> {
     /// The frame that this connection waits for, if it does.
@@ -41,12 +41,13 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Gives it the frame that it wants.
-    pub fn give(&mut self, shot: Shot<F>, lent: &mut Lent<'_>) {
+    /// Gives it the frame that it wants, or a stream a picture in place of one. The size of such a picture is not
+    /// taken for the size of the frames: before the first frame it is only a guess.
+    pub fn give(&mut self, shot: Shot<F>, given: Given, lent: &mut Lent<'_>) {
         match &mut self.state {
             State::Stream(stream) => {
-                if *stream.picture.get_or_insert(shot.picture) == shot.picture {
-                    self.give_part(shot, true, lent);
+                if given.is_notice || *stream.picture.get_or_insert(shot.picture) == shot.picture {
+                    self.give_part(shot, given, lent);
                 } else {
                     // Firefox keeps a stream's first size, so the stream ends and the client can reconnect.
                     self.finish(lent.now);
@@ -67,12 +68,6 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Gives a stream a picture in place of a frame. Its size is not taken for the size of the frames: before the
-    /// first frame it is only a guess.
-    pub fn give_notice(&mut self, shot: Shot<F>, lent: &mut Lent<'_>) {
-        self.give_part(shot, false, lent);
-    }
-
     /// Refuses a snapshot for this reason. The picture says the same, for clients that show whatever they get.
     pub fn give_refusal(&mut self, why: &str, picture: Option<Shot<F>>, lent: &mut Lent<'_>) {
         if !matches!(self.state, State::Snapshot(_)) {
@@ -91,15 +86,20 @@ impl<F> Connection<F> {
         }
     }
 
-    fn give_part(&mut self, shot: Shot<F>, online: bool, lent: &mut Lent<'_>) {
+    fn give_part(&mut self, shot: Shot<F>, given: Given, lent: &mut Lent<'_>) {
         let State::Stream(stream) = &mut self.state else {
             return;
         };
         lent.stats.frames += 1;
-        lent.stats.repeats += u64::from(stream.have == Some(shot.number));
-        stream.begin(&shot, lent.now);
+        lent.stats.repeats += u64::from(given.is_repeat());
+        stream.begin(shot.number, given, lent.now);
         let (quirks, fps) = (&stream.quirks, stream.rate.at(lent.now).round() as u32);
-        quirks.write_part_head(self.out.bytes(), &facts(&shot, online), fps, &lent.moment);
+        quirks.write_part_head(
+            self.out.bytes(),
+            &facts(&shot, !given.is_notice),
+            fps,
+            &lent.moment,
+        );
         if quirks.zero_data {
             self.out.bytes().extend(quirks.delimiter());
         } else {

@@ -10,7 +10,7 @@ use crate::server::lent::Ids;
 use crate::server::roster::Roster;
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
-use crate::server::want::Want;
+use crate::server::want::{Given, Want};
 use crate::time::clock::Moment;
 
 const SIZE: Size = Size {
@@ -43,6 +43,12 @@ impl Owner {
         }
     }
 }
+
+/// A frame that the client has not had.
+const FRESH: Given = Given {
+    skipped: Some(0),
+    is_notice: false,
+};
 
 /// A connection without a socket.
 struct Scene {
@@ -98,8 +104,9 @@ impl Scene {
     }
 
     fn give(&mut self, number: u64, size: Size) {
+        let answer = self.want().map_or(FRESH, |want| want.frame(number));
         let shot = self.shot(number, size);
-        self.connection.give(shot, &mut self.owner.lend());
+        self.connection.give(shot, answer, &mut self.owner.lend());
     }
 
     fn want(&self) -> Option<Want> {
@@ -204,7 +211,7 @@ fn a_snapshot_tells_how_old_its_frame_is() {
     let mut scene = Scene::after(SNAPSHOT);
     let shot = scene.shot(1, SIZE);
     scene.pass(31);
-    scene.connection.give(shot, &mut scene.owner.lend());
+    scene.connection.give(shot, FRESH, &mut scene.owner.lend());
     assert!(scene.take(100).contains("\r\nX-Frame-Age: 0.031000\r\n"));
 }
 
