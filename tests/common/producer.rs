@@ -135,12 +135,22 @@ impl Camera {
     pub(crate) fn published(&self) -> u64 {
         self.published.load(SeqCst)
     }
+
+    /// Ends it. Returns the number of the last frame.
+    pub(crate) fn end(mut self) -> u64 {
+        self.stop();
+        self.published()
+    }
+
+    fn stop(&mut self) {
+        self.stop.store(true, SeqCst);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 impl Drop for Camera {
     fn drop(&mut self) {
-        self.stop.store(true, SeqCst);
-        let _ = self.thread.take().map(JoinHandle::join);
+        self.stop();
     }
 }
 

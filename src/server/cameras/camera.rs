@@ -77,6 +77,8 @@ pub struct Camera {
 struct Last {
     id: FileId,
     number: u64,
+    /// When it was opened first.
+    opened: Instant,
     /// The time of capture that its producer gave, and the one that is believed.
     stamp: SystemTime,
     captured: SystemTime,
@@ -159,11 +161,15 @@ impl Camera {
         if changed.state {
             self.state_changed(now);
         }
-        let is_known = |last: Last| frame::id_of(&self.dir, CURRENT) == Some(last.id);
-        if changed.frame && !self.last.is_some_and(is_known) {
+        if changed.frame && !self.last.is_some_and(|last| self.is_in_place(last)) {
             self.frame_arrived(now);
         }
         next
+    }
+
+    /// Whether the file that readers would open is this one.
+    fn is_in_place(&self, last: Last) -> bool {
+        frame::id_of(&self.dir, CURRENT) == Some(last.id)
     }
 
     pub(in crate::server) fn dir(&self) -> &Path {
@@ -177,6 +183,15 @@ impl Camera {
 
     /// A frame was renamed into place.
     pub fn frame_arrived(&mut self, now: Instant) {
+        // If two came since the last turn, whoever looked when the first was told found the second.
+        let in_this_turn = |last: &Last| last.opened == now;
+        if self
+            .last
+            .filter(in_this_turn)
+            .is_some_and(|last| self.is_in_place(last))
+        {
+            return;
+        }
         if let (Some(before), Some(asked)) = (self.arrived, self.asked) {
             self.intervals.learn(before, asked, now);
         }
@@ -296,6 +311,7 @@ impl Camera {
             before => Last {
                 id: frame.id(),
                 number: self.number,
+                opened: now,
                 stamp: frame.captured(),
                 captured: believed(frame.captured(), before, self.arrived, now),
             },
