@@ -13,6 +13,7 @@
 //!
 //! This is about choosing alone: no socket, and no clock.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -68,17 +69,20 @@ fn of_who_has_most(seats: &[Seat], remote: Remote) -> Option<ClientId> {
 
 /// The places of the host that has the most in the block that has the most.
 fn of_busiest(seats: &[Seat]) -> impl Iterator<Item = &Seat> {
-    let block = most_common(seats.iter().map(|seat| seat.remote.block()));
+    let block = most_common(seats.iter().map(|seat| (seat.remote.block(), seat.id)));
     let inside = move |remote: &Remote| Some(remote.block()) == block;
-    let host = most_common(seats.iter().map(|seat| seat.remote).filter(inside));
+    let hosts = seats.iter().map(|seat| (seat.remote, seat.id));
+    let host = most_common(hosts.filter(|(remote, _)| inside(remote)));
     seats.iter().filter(move |seat| Some(seat.remote) == host)
 }
 
-/// The one that occurs most often; of several, the one that came first.
-fn most_common(all: impl Iterator<Item = Remote>) -> Option<Remote> {
-    let mut counts: HashMap<Remote, (usize, usize)> = HashMap::new();
-    for (order, remote) in all.enumerate() {
-        counts.entry(remote).or_insert((0, usize::MAX - order)).0 += 1;
+/// The one that occurs most often; of several, the one that came first. Seats are in no order, but numbers count up.
+fn most_common(all: impl Iterator<Item = (Remote, ClientId)>) -> Option<Remote> {
+    let mut counts: HashMap<Remote, (usize, Reverse<ClientId>)> = HashMap::new();
+    for (remote, id) in all {
+        let (count, first) = counts.entry(remote).or_insert((0, Reverse(id)));
+        *count += 1;
+        first.0 = id.min(first.0);
     }
     counts
         .into_iter()
@@ -190,5 +194,18 @@ mod tests {
         assert_eq!(gives_way(&seats, comes("192.0.2.7", true), now), None);
         seats[2].silent_since = Some(now - PATIENCE);
         assert_eq!(gives_way(&seats, comes("192.0.2.7", true), now), Some(2));
+    }
+    #[test]
+    fn of_hosts_with_as_many_the_one_that_came_first_gives_way_in_whatever_order_they_are_listed() {
+        let now = now();
+        let mut seats = busy(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], now);
+        for seat in &mut seats {
+            seat.unproved = true;
+            seat.since = now - PATIENCE;
+        }
+        for _ in 0..seats.len() {
+            seats.rotate_left(1);
+            assert_eq!(gives_way(&seats, comes("192.0.2.7", true), now), Some(0));
+        }
     }
 }
