@@ -1,11 +1,11 @@
 //! Who comes in: listeners, and places for those who come.
 //!
 //! An eighth of the places is for this machine, and where passwords are asked for, half is for those who have proved
-//! one. When the places for somebody are taken, another may have to give way (`seats.rs`). Clients beyond the
-//! limit are told so in a few places reserved for this. Beyond those, connections wait in the kernel's backlog until
-//! somebody leaves. Clients beyond the share of their address are told so too, but do not wait in the backlog, where
-//! others would wait behind them: when the reserved places are taken, they get their answer without their request
-//! being read.
+//! one, and of the other half an eighth is for this machine. When the places for somebody are taken, another may have
+//! to give way (`seats.rs`). Clients beyond the limit are told so in a few places reserved for this. Beyond those,
+//! connections wait in the kernel's backlog until somebody leaves. Clients beyond the share of their address are told
+//! so too, but do not wait in the backlog, where others would wait behind them: when the reserved places are taken,
+//! they get their answer without their request being read.
 //!
 //! When there are no descriptors or no memory, or accepting fails again and again for another reason, accepting rests
 //! for a moment. Otherwise a listener that is notified of the same waiting connection for ever would spin.
@@ -256,18 +256,21 @@ impl Door {
         newcomer: Newcomer,
         seats: impl Fn() -> S,
     ) -> Option<Vec<Seat>> {
-        let is_full = self.served >= self.places.served;
+        // Who is on this machine gives way only to others who are.
         let comes_from_here = newcomer.remote.is_here();
+        let may_go = |seat: &Seat| comes_from_here || !seat.remote.is_here();
         if newcomer.guarded {
-            let unproved: Vec<_> = seats().filter(|seat| seat.unproved).collect();
-            if unproved.len() >= self.places.unproved() {
-                return Some(unproved);
+            let unproved = || seats().filter(|seat| seat.unproved);
+            let over_network = unproved().filter(|seat| !seat.remote.is_here()).count();
+            if unproved().count() >= self.places.unproved()
+                || !comes_from_here && over_network >= self.places.unproved_over_network()
+            {
+                return Some(unproved().filter(may_go).collect());
             }
         }
-        if !comes_from_here && (is_full || self.over_network >= self.places.over_network()) {
-            return Some(seats().filter(|seat| !seat.remote.is_here()).collect());
-        }
-        is_full.then(|| seats().collect())
+        let network_is_full = self.over_network >= self.places.over_network();
+        let is_full = self.is_full() || !comes_from_here && network_is_full;
+        is_full.then(|| seats().filter(may_go).collect())
     }
 
     /// Who has used up its share of places, `remote` or the network around it, and how many these are.

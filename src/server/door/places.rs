@@ -66,6 +66,12 @@ impl Places {
         self.served.div_ceil(2)
     }
 
+    /// How many of these may come over a network: all but an eighth again, since who is on this machine begins without
+    /// a proof, too.
+    pub(in crate::server) fn unproved_over_network(self) -> usize {
+        self.unproved() - self.unproved() / 8
+    }
+
     /// How many places `remote` may have, or `None` for no limit. `wanted` is the configured number, where 0 means no
     /// limit. If nothing is configured, an address may have half of all places. Addresses of this machine are not
     /// limited then, as they may be a proxy with everybody behind it. The same is true of a unix socket, which is never

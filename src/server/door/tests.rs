@@ -201,6 +201,29 @@ fn those_who_have_proved_nothing_have_half_of_the_places() {
 }
 
 #[test]
+fn strangers_without_a_proof_keep_nobody_of_this_machine_out_and_take_nobodys_place_there() {
+    let mut scene = Scene::new(16, 4, Some(0));
+    // Half of 16 are for those who have proved nothing, and of these an eighth for this machine.
+    for host in 0..7 {
+        let stranger = scene.come_and(&format!("192.0.2.{host}"), true, false);
+        assert!(stranger.2.is_none() && stranger.0.is_some());
+    }
+    assert_eq!(
+        scene.come_and("192.0.2.9", true, false).1,
+        Place::TurnedAway
+    );
+    let (proxy, _, gone) = scene.come_and(HERE, true, false);
+    assert_eq!((proxy, gone), (Some(8), None));
+    // However long its proof takes, it stays: one of the strangers goes.
+    scene.turn.pass(10_000);
+    for (host, gone) in (0..7).enumerate() {
+        let stranger = scene.come_and(&format!("198.51.100.{host}"), true, false);
+        assert_eq!(stranger.2, Some(gone));
+    }
+    assert!(scene.inside.contains_key(&8));
+}
+
+#[test]
 fn one_network_of_ipv6_cannot_have_all_places_however_many_addresses_it_has() {
     let mut scene = Scene::new(16, 4, None);
     // Of 16, 14 are for networks, of which one may have 11.
