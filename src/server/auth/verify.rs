@@ -13,8 +13,8 @@
 //! Clients whose credentials are known already are not affected, even at the same address (behind a proxy all clients
 //! share one). But at that address, it would show at once whether a guess matches a known credential. So unknown
 //! credentials are counted, including those of clients that hang up; those that are refused unread are not. After a few
-//! since the last failure, nothing from that address is looked up any more, and everything waits for a proof. What a connection has proved itself stays
-//! known on that connection, which is of no use to somebody who guesses.
+//! since the last failure, nothing from that address is looked up any more, and everything waits for a proof. What a
+//! connection has proved itself stays known on that connection, which is of no use to somebody who guesses.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -47,8 +47,9 @@ const MAX_PENALTY: Duration = Duration::from_secs(30);
 /// Failures are forgotten after this long.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// How many addresses have their failures remembered. When there are more, the one whose last failure is oldest is
-/// forgotten.
+/// How many addresses have their failures remembered. When there are more, the oldest of those that never failed is
+/// forgotten, or else the one whose last failure is oldest: to send something unknown and hang up costs nothing, so it
+/// must not free anybody from a penalty.
 const MAX_ACCOUNTS: usize = 1024;
 
 /// The stack of the thread. Hashing needs only some hundred bytes of it.
@@ -69,6 +70,13 @@ struct Account {
     /// When the last failure was, or the first miss if there was no failure yet.
     last: Instant,
     not_before: Instant,
+}
+
+impl Account {
+    /// Whether there was a failure. Its penalty ends after it.
+    fn has_failed(&self) -> bool {
+        self.not_before > self.last
+    }
 }
 
 impl Accounts {
@@ -123,7 +131,8 @@ impl Accounts {
             .retain(|_, account| now.saturating_duration_since(account.last) < MEMORY);
         let key = self.key(remote);
         if self.0.len() >= MAX_ACCOUNTS && !self.0.contains_key(&key) {
-            let oldest = self.0.iter().min_by_key(|(_, account)| account.last);
+            let worth = |account: &Account| (account.has_failed(), account.last);
+            let oldest = self.0.iter().min_by_key(|(_, account)| worth(account));
             if let Some(oldest) = oldest.map(|(remote, _)| *remote) {
                 self.0.remove(&oldest);
             }
@@ -222,8 +231,11 @@ impl Checks {
             return Ruling::Right(print);
         }
         // To compare it now would tell whoever fills the queue whether a guess is right, as often as they like.
-        let key = self.accounts.key(remote);
-        let of_account = |check: &&Check| self.accounts.key(check.remote) == key;
+        // No block shares an account with another, so most of what others have in the queue needs no look at the accounts.
+        let (key, block) = (self.accounts.key(remote), remote.block());
+        let of_account = |check: &&Check| {
+            check.remote.block() == block && self.accounts.key(check.remote) == key
+        };
         if self.waiting.iter().filter(of_account).count() >= WAITING_PER_ACCOUNT {
             return Ruling::TooMany;
         }
@@ -244,9 +256,10 @@ impl Checks {
         Ruling::Waits
     }
 
-    /// Forgets the waiting credentials of a client that has left.
+    /// Forgets a client that has left, and its credential if nobody else has sent it and its proof does not run yet.
     pub(in crate::server) fn forget(&mut self, client: ClientId) {
-        for check in &mut self.waiting {
+        let running = self.running.iter_mut().map(|(check, _)| check);
+        for check in running.chain(&mut self.waiting) {
             check.clients.retain(|other| *other != client);
         }
         self.waiting.retain(|check| !check.clients.is_empty());
@@ -365,6 +378,18 @@ mod tests {
         assert_eq!(accounts.not_before(remote("0.0.0.1")), None);
     }
 
+    #[test]
+    fn a_flood_of_unknown_credentials_frees_nobody_from_a_penalty() {
+        let (mut accounts, now) = (Accounts::default(), Instant::now());
+        let guesser = remote(HERE);
+        let until = accounts.fail(guesser, now);
+        for n in 0..3000u32 {
+            accounts.miss(Remote::V4(n.to_be_bytes()), now + Duration::from_millis(1));
+        }
+        assert_eq!(accounts.0.len(), MAX_ACCOUNTS);
+        assert_eq!(accounts.not_before(guesser), Some(until));
+    }
+
     /// The users are anna, whose password is `secret`, and bert, whose hash takes longer.
     fn checks() -> Checks {
         const ANNA: &str = "anna:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA";
@@ -389,9 +414,14 @@ mod tests {
         fn run(&mut self, now: Instant) -> Result<Print, Instant> {
             assert!(matches!(self.start(now), Start::Enough));
             assert!(self.running.is_some());
+            self.outcome().verdict
+        }
+
+        /// Waits for the end of the proof that runs.
+        fn outcome(&mut self) -> Outcome {
             loop {
                 if let Some(outcome) = self.finished() {
-                    return outcome.verdict;
+                    return outcome;
                 }
                 thread::sleep(Duration::from_millis(1));
             }
@@ -435,12 +465,7 @@ mod tests {
         // More come while it runs.
         assert!(matches!(checks.start(now), Start::Enough));
         checks.hand_in(51, HERE, "anna:secret", now);
-        let outcome = loop {
-            if let Some(outcome) = checks.finished() {
-                break outcome;
-            }
-            thread::sleep(Duration::from_millis(1));
-        };
+        let outcome = checks.outcome();
         let expected: Vec<_> = (0..50).filter(|id| *id != 7).chain([51]).collect();
         assert_eq!(outcome.clients, expected);
         assert!(outcome.verdict.is_ok());
@@ -449,6 +474,21 @@ mod tests {
         assert!(matches!(ruling, Ruling::Right(_)), "{ruling:?}");
         // The other address has a proof of its own.
         assert_eq!(checks.waiting.len(), 1);
+    }
+
+    #[test]
+    fn whoever_hangs_up_while_its_proof_runs_is_forgotten_and_the_proof_counts_all_the_same() {
+        let (mut checks, now) = (checks(), Instant::now());
+        checks.hand_in(0, HERE, "bert:guess", now);
+        assert!(matches!(checks.start(now), Start::Enough));
+        for client in 1..100 {
+            checks.hand_in(client, HERE, "bert:guess", now);
+            checks.forget(client);
+        }
+        checks.forget(0);
+        let outcome = checks.outcome();
+        assert!(outcome.clients.is_empty(), "{:?}", outcome.clients);
+        assert_eq!(outcome.verdict.unwrap_err(), now + FIRST_PENALTY);
     }
 
     #[test]
