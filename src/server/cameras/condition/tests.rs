@@ -1,0 +1,94 @@
+use super::*;
+
+fn phase(condition: &mut Condition, at: Instant) -> Phase {
+    // There is no directory and no lock, so only what was observed counts.
+    condition.find(Path::new("/nonexistent"), at).phase
+}
+
+#[test]
+fn a_producer_that_says_nothing_shows_by_its_frames() {
+    let start = Instant::now();
+    let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+    assert_eq!(phase(&mut condition, start), Phase::Absent);
+    condition.arrived(start);
+    assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
+    let later = start + QUIET + Duration::from_millis(1);
+    assert_eq!(phase(&mut condition, later), Phase::Absent);
+    assert_eq!(condition.published(), 1);
+    assert_eq!(condition.guess(later).phase, Phase::Of(state::Phase::Off));
+    condition.asked(later);
+    assert_eq!(
+        condition.guess(later).phase,
+        Phase::Of(state::Phase::Starting)
+    );
+    let tired = later + START_LIMIT + Duration::from_millis(1);
+    assert_eq!(condition.guess(tired).phase, Phase::Of(state::Phase::Off));
+}
+
+#[test]
+fn a_camera_whose_directory_is_gone_is_absent_at_once() {
+    let start = Instant::now();
+    let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+    condition.arrived(start);
+    condition.gone();
+    assert_eq!(phase(&mut condition, start), Phase::Absent);
+    condition.arrived(start);
+    assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
+}
+
+#[test]
+fn a_camera_that_gives_nothing_is_found_so_in_the_same_words_each_time() {
+    let start = Instant::now();
+    let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+    condition.asked(start);
+    let mut mute = |at: Instant| {
+        condition.asked(at);
+        condition.mute(condition.guess(at), at)
+    };
+    assert_eq!(mute(start + QUIET - Duration::from_millis(1)), None);
+    let first = mute(start + QUIET);
+    assert!(first.as_ref().is_some_and(|one| one.since.is_some()));
+    assert_eq!(mute(start + QUIET * 2), first);
+}
+
+#[test]
+fn the_empty_file_is_no_frame() {
+    let start = Instant::now();
+    let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+    condition.arrived(start);
+    condition.was_empty();
+    assert_eq!(condition.published(), 0);
+    assert_eq!(phase(&mut condition, start), Phase::Absent);
+}
+
+#[test]
+fn a_camera_of_which_nothing_is_usable_is_lost_after_a_while_until_something_is() {
+    let start = Instant::now();
+    let at = |millis| start + Duration::from_millis(millis);
+    let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+    condition.arrived(start);
+    condition.was_usable();
+    condition.asked(start);
+    for millis in [33, 66, 5000] {
+        condition.arrived(at(millis));
+        condition.was_unusable("no EOI".into(), true, at(millis));
+        // The same file again.
+        condition.was_unusable("no EOI".into(), true, at(millis));
+    }
+    assert_eq!((condition.published(), condition.broken()), (1, 3));
+    // Counted from the request that was not answered.
+    let starting = phase(&mut condition, at(4999));
+    assert_eq!(starting, Phase::Of(state::Phase::Starting));
+    let found = condition.find(Path::new("/nonexistent"), at(5000));
+    assert_eq!(found.phase, Phase::Of(state::Phase::Lost));
+    assert_eq!(found.why.as_deref(), Some("no EOI"));
+    // What nobody has opened is not known to be any better.
+    condition.arrived(at(5033));
+    assert_eq!(condition.published(), 1);
+    condition.was_usable();
+    assert_eq!(condition.published(), 2);
+    assert_eq!(
+        phase(&mut condition, at(5033)),
+        Phase::Of(state::Phase::Live)
+    );
+}
