@@ -1,12 +1,15 @@
 //! What each command does: it puts together the parts that its flags ask for.
 
+mod own_frames;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use log::{LevelFilter, debug};
+use log::LevelFilter;
 
+use self::own_frames::OwnFrames;
 use crate::activation::{self, Manager};
 use crate::capture;
 #[cfg(feature = "libcamera")]
@@ -209,7 +212,7 @@ fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> 
         Some(_) => None,
         None => Some(OwnFrames::new(&listen)?),
     };
-    let frames = flags.frames.as_ref().or(own.as_ref().map(|own| &own.0));
+    let frames = flags.frames.as_ref().or(own.as_ref().map(OwnFrames::dir));
     let frames = frames.cloned().unwrap_or_default();
     let kinds: Vec<_> = match sources.as_slice() {
         [] => vec![flags.source.source.clone()],
@@ -281,30 +284,6 @@ fn captures(
         capture(name, &source, dir)
     };
     sources.into_iter().map(of_several).collect()
-}
-
-/// A frame directory that no other `lazycam run` on this system uses: it is named after the listening socket, which
-/// only one process can have. Its name is hidden, so that what is left of a process that was killed never becomes a
-/// camera of `lazycam serve --root`; and it is removed at the end, when nobody writes into it any more.
-struct OwnFrames(PathBuf);
-
-impl OwnFrames {
-    fn new(listen: &[Address]) -> Result<Self> {
-        let name = listen.first().map_or("camera".into(), |address| {
-            let name = address.to_string();
-            name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
-        });
-        let base = activation::runtime_directory()?;
-        Ok(OwnFrames(base.join(format!(".{}", name.trim_matches('-')))))
-    }
-}
-
-impl Drop for OwnFrames {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            debug!("{} stays: {error}", self.0.display());
-        }
-    }
 }
 
 /// The first port that nobody else is listening on. If another program takes it before the server does, the server
