@@ -22,7 +22,7 @@ use crate::server::client_id::{ClientId, Place, Seat};
 use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
 use crate::server::lent::Lent;
-use crate::server::pacing::{DELAYED_ACK, Meter, Path, Report};
+use crate::server::pacing::{DELAYED_ACK, Meter, Path, Reading};
 use crate::server::stats::CloseReason;
 use crate::server::want::Given;
 
@@ -211,7 +211,7 @@ impl Client {
             self.min_rtt = Some(times.min_rtt);
             silent = times.silent;
         }
-        let report = Report {
+        let report = Reading {
             acknowledged: arrived,
             queued,
             silent,

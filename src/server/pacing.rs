@@ -59,7 +59,7 @@ mod simulation;
 
 use std::time::{Duration, Instant};
 
-pub use self::line::{DELAYED_ACK, Meter, Path, Report};
+pub use self::line::{DELAYED_ACK, Meter, Path, Reading};
 
 /// Of the time that a frame takes on the line, this fraction may be spent waiting for a fresher one, on average.
 const PATIENCE: f64 = 0.02;
@@ -89,7 +89,7 @@ pub struct Newest {
 
 /// What to do for a viewer that is waiting for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Decision {
     /// Send the newest frame.
     Begin,
     /// Ask for another frame, and decide again when it arrives or at this time.
@@ -106,9 +106,9 @@ pub fn decide(
     takes: Duration,
     interval: Duration,
     newest: Option<Newest>,
-) -> Turn {
+) -> Decision {
     let Some(free) = free else {
-        return Turn::Wait(now + SHORTEST_WAIT);
+        return Decision::Wait(now + SHORTEST_WAIT);
     };
     let free = free.max(now);
     let Some(newest) = newest else {
@@ -116,7 +116,7 @@ pub fn decide(
     };
     let next = next_step(now, interval, newest);
     if newest.usable && free + patience(takes, interval) <= next {
-        return Turn::Begin;
+        return Decision::Begin;
     }
     ask_in_time(now, free, interval, Some((newest, next)))
 }
@@ -134,7 +134,7 @@ fn ask_in_time(
     free: Instant,
     interval: Duration,
     newest: Option<(Newest, Instant)>,
-) -> Turn {
+) -> Decision {
     let ask_at = free
         .checked_sub(interval + ASK_MARGIN)
         .unwrap_or(now)
@@ -142,19 +142,19 @@ fn ask_in_time(
     if ask_at > now {
         // Only half of the way: the rate may be wrong or change, which matters less the nearer the end is.
         let half = ((ask_at - now) / 2).max(SHORTEST_WAIT);
-        return Turn::Wait(ask_at.min(now + half));
+        return Decision::Wait(ask_at.min(now + half));
     }
     match newest {
         // The camera was asked already. If its next frame is late, a usable one must not be held back for ever.
         Some((newest, next)) if newest.usable => {
             let late = next + interval / LATE;
             if newest.asked {
-                Turn::Wait(late)
+                Decision::Wait(late)
             } else {
-                Turn::Ask(Some(late))
+                Decision::Ask(Some(late))
             }
         }
-        _ => Turn::Ask(None),
+        _ => Decision::Ask(None),
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(
             decide(now, Some(now), TAKES, INTERVAL, newest(now, false)),
-            Turn::Begin
+            Decision::Begin
         );
     }
 
@@ -208,7 +208,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(
             decide(now, Some(now), TAKES, INTERVAL, None),
-            Turn::Ask(None)
+            Decision::Ask(None)
         );
     }
 
@@ -226,12 +226,12 @@ mod tests {
                 newest(ask_at - ms(1000), false),
             )
         };
-        assert_eq!(turn(now), Turn::Wait(now + ms(400)));
-        assert_eq!(turn(ask_at - ms(6)), Turn::Wait(ask_at - ms(1)));
-        assert_eq!(turn(ask_at - ms(2)), Turn::Wait(ask_at));
+        assert_eq!(turn(now), Decision::Wait(now + ms(400)));
+        assert_eq!(turn(ask_at - ms(6)), Decision::Wait(ask_at - ms(1)));
+        assert_eq!(turn(ask_at - ms(2)), Decision::Wait(ask_at));
         assert_eq!(
             decide(ask_at, Some(free), TAKES, INTERVAL, None),
-            Turn::Ask(None),
+            Decision::Ask(None),
             "one interval and a margin before the line is free"
         );
     }
@@ -240,14 +240,14 @@ mod tests {
     fn the_last_frame_before_the_line_is_free_is_begun_at_once() {
         let now = Instant::now();
         let turn = decide(now, Some(now + ms(20)), TAKES, INTERVAL, newest(now, true));
-        assert_eq!(turn, Turn::Begin);
+        assert_eq!(turn, Decision::Begin);
     }
 
     #[test]
     fn a_line_that_is_free_just_before_the_next_step_waits_for_it() {
         let now = Instant::now();
         let turn = decide(now, Some(now + ms(30)), TAKES, INTERVAL, newest(now, true));
-        assert_eq!(turn, Turn::Wait(now + INTERVAL + INTERVAL / LATE));
+        assert_eq!(turn, Decision::Wait(now + INTERVAL + INTERVAL / LATE));
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         let now = arrived + INTERVAL + INTERVAL / LATE + ms(1);
         assert_eq!(
             decide(now, Some(now), TAKES, INTERVAL, newest(arrived, true)),
-            Turn::Begin
+            Decision::Begin
         );
     }
 
@@ -266,7 +266,7 @@ mod tests {
         let now = arrived + INTERVAL - ms(2);
         assert_eq!(
             decide(now, Some(now), TAKES, INTERVAL, newest(arrived, false)),
-            Turn::Begin
+            Decision::Begin
         );
     }
 }

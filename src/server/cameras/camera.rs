@@ -28,6 +28,7 @@ use crate::server::cameras::notice::Notices;
 use crate::server::cameras::patience::Patience;
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
+use crate::time::clock::realtime;
 
 /// If a request for a frame brought nothing, it is repeated after this long while somebody waits. The producer may
 /// have been restarted meanwhile.
@@ -306,6 +307,7 @@ impl Camera {
     }
 
     fn shot(&mut self, frame: Frame, now: Instant) -> Shot<Frame> {
+        let wall = realtime();
         let last = match self.last {
             Some(last) if last.id == frame.id() => last,
             before => Last {
@@ -313,14 +315,14 @@ impl Camera {
                 number: self.number,
                 opened: now,
                 stamp: frame.captured(),
-                captured: believed(frame.captured(), before, self.arrived, now),
+                captured: believed(frame.captured(), before, self.arrived, (now, wall)),
             },
         };
         self.last = Some(last);
         let Last {
             number, captured, ..
         } = last;
-        let taken = taken(captured, self.arrived, now);
+        let taken = taken(captured, self.arrived, (now, wall));
         let (len, picture) = (frame.len(), frame.size());
         self.notices.clear();
         self.seen = Some(Seen {
@@ -375,9 +377,8 @@ fn believed(
     stamp: SystemTime,
     before: Option<Last>,
     arrived: Option<Instant>,
-    now: Instant,
+    (now, wall): (Instant, SystemTime),
 ) -> SystemTime {
-    let wall = SystemTime::now();
     let apart = wall
         .duration_since(stamp)
         .unwrap_or_else(|ahead| ahead.duration());
@@ -393,8 +394,12 @@ fn believed(
 /// The moment of capture on the monotonic clock, from which ages are computed. The producer gave it by the wall
 /// clock, which is read only once to determine the age, when the frame is opened. So later changes of the wall clock
 /// have no effect.
-fn taken(captured: SystemTime, arrived: Option<Instant>, now: Instant) -> Instant {
-    let age = SystemTime::now().duration_since(captured).ok();
+fn taken(
+    captured: SystemTime,
+    arrived: Option<Instant>,
+    (now, wall): (Instant, SystemTime),
+) -> Instant {
+    let age = wall.duration_since(captured).ok();
     let age = age.filter(|age| arrived.is_none() || *age <= LONGEST_WAY);
     let taken = age.and_then(|age| now.checked_sub(age));
     taken.unwrap_or_else(|| arrived.unwrap_or(now))

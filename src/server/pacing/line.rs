@@ -74,7 +74,7 @@ impl Path {
 
 /// What the kernel says about a connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Report {
+pub struct Reading {
     /// Bytes that have arrived in total.
     pub acknowledged: u64,
     /// Bytes that have yet to arrive.
@@ -104,7 +104,7 @@ pub struct Meter {
     /// A frame for which this is not known yet: when something of it can be acknowledged, and how much was sent before.
     begun: Option<(Instant, u64)>,
     rate: Option<f64>,
-    last: Report,
+    last: Reading,
     looked: Option<Instant>,
     /// When something last arrived, or the earliest time at which it could.
     moved: Option<Instant>,
@@ -149,7 +149,7 @@ impl Meter {
     }
 
     /// Records what the kernel says.
-    pub fn observe(&mut self, now: Instant, report: Report) {
+    pub fn observe(&mut self, now: Instant, report: Reading) {
         let before = std::mem::replace(&mut self.last, report);
         let looked = self.looked.replace(now);
         let arrived = report.acknowledged > before.acknowledged;
@@ -238,8 +238,8 @@ mod tests {
     }
 
     /// What the kernel says right after an acknowledgement.
-    fn report(acknowledged: u64, queued: u64, min_rtt: u64) -> Report {
-        Report {
+    fn report(acknowledged: u64, queued: u64, min_rtt: u64) -> Reading {
+        Reading {
             acknowledged,
             queued,
             silent: Duration::ZERO,
@@ -349,7 +349,7 @@ mod tests {
         let start = Instant::now();
         let mut meter = Meter::default();
         meter.begin(start, 100_000);
-        let earlier = Report {
+        let earlier = Reading {
             silent: ms(30),
             ..report(50_000, 50_000, 0)
         };

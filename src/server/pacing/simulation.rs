@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Meter, Newest, Report, Turn, decide};
+use super::{Decision, Meter, Newest, Reading, decide};
 
 const SEGMENT: u64 = 1448;
 const HEADERS: u64 = 52;
@@ -164,7 +164,7 @@ impl Simulation {
     }
 
     /// What the kernel says at `now`.
-    fn report(&mut self, now: Instant) -> Report {
+    fn report(&mut self, now: Instant) -> Reading {
         self.time_out(now);
         while self.known < self.settled.0 && self.segments[self.known].acknowledged <= now {
             self.acknowledged += self.segments[self.known].bytes;
@@ -177,7 +177,7 @@ impl Simulation {
         let tick = self.line.tick.as_nanos().max(1);
         let ticks = |at: Instant| (at - self.start).as_nanos() / tick;
         let silent = Duration::from_nanos(((ticks(now) - ticks(last)) * tick) as u64);
-        Report {
+        Reading {
             acknowledged: self.acknowledged,
             queued: self.sent - self.acknowledged,
             silent,
@@ -266,7 +266,7 @@ fn turn(
         INTERVAL,
         newest,
     ) {
-        Turn::Begin => {
+        Decision::Begin => {
             let newest = camera.newest.as_mut().unwrap();
             newest.usable = false;
             camera.asked = true;
@@ -274,11 +274,11 @@ fn turn(
             simulation.begin(now, newest.arrived);
             None
         }
-        Turn::Ask(at) => {
+        Decision::Ask(at) => {
             camera.asked = true;
             at
         }
-        Turn::Wait(at) => Some(at),
+        Decision::Wait(at) => Some(at),
     }
 }
 

@@ -4,17 +4,17 @@
 //! A stream is given a frame when its line is free, and the frame has to be fresh then; `server/pacing.rs` decides
 //! when that is. What the camera has, and how it is asked, is in `camera.rs`.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::Camera;
 use crate::frames::frame::Frame;
 use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::{Condition, Finding};
-use crate::server::pacing::{self, Newest, Path, Turn};
+use crate::server::pacing::{self, Decision, Newest, Path};
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
 use crate::server::want::{Terms, Want};
-use crate::time::clock::unix_time;
+use crate::time::clock::{realtime, unix_time};
 
 /// The interval of a camera about which nothing is known yet.
 const ASSUMED_INTERVAL: Duration = Duration::from_millis(33);
@@ -203,12 +203,12 @@ impl Camera {
             ..newest
         });
         match pacing::decide(now, free, takes, self.interval(), newest) {
-            Turn::Begin => None,
-            Turn::Ask(again) => {
+            Decision::Begin => None,
+            Decision::Ask(again) => {
                 self.ask(now);
                 again
             }
-            Turn::Wait(until) => Some(until),
+            Decision::Wait(until) => Some(until),
         }
     }
 
@@ -230,20 +230,20 @@ impl Camera {
         let newest = self.newest(have, now);
         let turn = match (have, newest) {
             // A viewer that has nothing yet wants something at once, and does not wait for a fresher frame.
-            (None, Some(newest)) if newest.usable => Turn::Begin,
+            (None, Some(newest)) if newest.usable => Decision::Begin,
             _ => pacing::decide(now, free, takes, self.interval(), newest),
         };
         match turn {
-            Turn::Begin => match self.open(now, stats) {
+            Decision::Begin => match self.open(now, stats) {
                 // The number reveals a file that was already seen under an earlier arrival.
                 Some(shot) if have.is_none_or(|have| have < shot.number) => Choice::Give(shot),
                 _ => Choice::Later(None),
             },
-            Turn::Ask(again) => {
+            Decision::Ask(again) => {
                 self.ask(now);
                 Choice::Later(again)
             }
-            Turn::Wait(until) => Choice::Later(Some(until)),
+            Decision::Wait(until) => Choice::Later(Some(until)),
         }
     }
 
@@ -368,7 +368,7 @@ impl Camera {
         // The wall clock is used for the age only if nobody saw the frame arrive.
         let young = terms.last_taken
             || self.arrived.is_some()
-            || SystemTime::now()
+            || realtime()
                 .duration_since(shot.captured)
                 .is_ok_and(|age| terms.max_age.is_some_and(|max_age| age <= max_age));
         another && young
