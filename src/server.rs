@@ -32,7 +32,7 @@
 //! | lent | what of a turn a connection needs (`lent`, `settings`) |
 //! | camera, roster | one frame directory; all of them by name and number, as URLs mean them (`cameras`, `roster`) |
 //! | client, viewer | everybody who is connected (`client`, `clients`); those of them who look at a camera |
-//! | network, place | where a client comes from; one of the few seats that it takes (`client_id`, `door`) |
+//! | remote, place | where a client comes from; one of the few seats that it takes (`client_id`, `door`) |
 //! | want, shot, given | what a client waits for; a frame that is handed out; what it is to the client (`want`, `shot`) |
 //! | visit, round | bringing one client as far as it can get; reading, choosing and writing once (`delivery`) |
 //! | line, path | the way to a viewer, and what is known of how busy it is (`pacing`) |

@@ -68,7 +68,7 @@ const FILE_FPS: f64 = 30.0;
 
 /// Whether the frames that arrive are new.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+enum Freshness {
     /// Nothing is read.
     Stopped,
     /// What arrives may be old and is dropped.
@@ -104,7 +104,7 @@ pub struct Stdin<F> {
     /// Whether epoll can wait for the descriptor.
     pollable: bool,
     splitter: Splitter,
-    phase: Phase,
+    freshness: Freshness,
     /// The clock for a descriptor that cannot be waited for.
     clock: Option<Pace>,
     /// Where in the stream the last read began, and when it happened.
@@ -133,7 +133,7 @@ impl<F: AsFd> Stdin<F> {
             fd,
             pollable,
             splitter: Splitter::new(LIMIT),
-            phase: Phase::Stopped,
+            freshness: Freshness::Stopped,
             clock,
             read_at: never,
             begun: never,
@@ -235,33 +235,33 @@ impl<F: AsFd> Stdin<F> {
     }
 
     fn is_old(&self, found: &Found) -> bool {
-        match self.phase {
-            Phase::Live { from } => found.offset < from,
-            Phase::CatchingUp { .. } | Phase::Stopped => true,
+        match self.freshness {
+            Freshness::Live { from } => found.offset < from,
+            Freshness::CatchingUp { .. } | Freshness::Stopped => true,
         }
     }
 
     /// Decides after a read whether the writer has caught up. What that read returned does not count as new yet.
     fn catch_up(&mut self, now: Instant, arrival: &Arrival) {
-        let Phase::CatchingUp {
+        let Freshness::CatchingUp {
             since,
             last_bytes,
             from,
-        } = self.phase
+        } = self.freshness
         else {
             return;
         };
         let position = self.splitter.position();
         let quiet = *arrival != Arrival::Bytes && now >= last_bytes + QUIET;
         let enough = now >= since + CATCH_UP_TIME || position - from >= CATCH_UP_BYTES;
-        self.phase = if quiet || enough {
-            Phase::Live { from: position }
+        self.freshness = if quiet || enough {
+            Freshness::Live { from: position }
         } else {
             let last_bytes = match arrival {
                 Arrival::Bytes => now,
                 Arrival::Nothing | Arrival::End => last_bytes,
             };
-            Phase::CatchingUp {
+            Freshness::CatchingUp {
                 since,
                 last_bytes,
                 from,
@@ -358,10 +358,10 @@ impl<F: AsFd> Source for Stdin<F> {
         }
         let from = self.splitter.position();
         let empty = matches!(ioctl_fionread(&self.fd), Ok(0));
-        self.phase = if empty || !self.pollable {
-            Phase::Live { from }
+        self.freshness = if empty || !self.pollable {
+            Freshness::Live { from }
         } else {
-            Phase::CatchingUp {
+            Freshness::CatchingUp {
                 since: now,
                 last_bytes: now,
                 from,
@@ -371,7 +371,7 @@ impl<F: AsFd> Source for Stdin<F> {
     }
 
     fn stop(&mut self) {
-        self.phase = Phase::Stopped;
+        self.freshness = Freshness::Stopped;
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -379,18 +379,18 @@ impl<F: AsFd> Source for Stdin<F> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Stopped => None,
-            Phase::CatchingUp {
+        match self.freshness {
+            Freshness::Stopped => None,
+            Freshness::CatchingUp {
                 since, last_bytes, ..
             } => Some((last_bytes + QUIET).min(since + CATCH_UP_TIME)),
-            Phase::Live { .. } => self.clock.as_ref().and_then(Pace::due),
+            Freshness::Live { .. } => self.clock.as_ref().and_then(Pace::due),
         }
     }
 
     fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
-        match (self.phase, self.pollable) {
-            (Phase::Stopped, _) => Ok(None),
+        match (self.freshness, self.pollable) {
+            (Freshness::Stopped, _) => Ok(None),
             (_, true) => self.advance_pipe(now),
             (_, false) => self.advance_file(now),
         }
