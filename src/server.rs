@@ -57,6 +57,7 @@ mod door;
 mod fixture;
 pub mod http;
 pub mod lent;
+mod options;
 pub mod pacing;
 mod reports;
 pub mod roster;
@@ -66,7 +67,6 @@ pub mod stats;
 mod turn;
 pub mod want;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use log::{debug, info};
@@ -85,6 +85,7 @@ use self::door::places::Places;
 use self::door::reach;
 use self::door::sockets::Sockets;
 use self::door::{Arrival, Batch, Door};
+pub use self::options::Options;
 use self::reports::Reports;
 use self::roster::Roster;
 use self::settings::Settings;
@@ -94,38 +95,8 @@ use self::want::Report;
 use crate::activation::{Manager, Passed};
 use crate::error::{Context, Result};
 use crate::event::{Interest, Readiness, Signals};
-use crate::frames::name::Name as CameraName;
 use crate::frames::watch::{Change, DirId};
 use crate::sandbox::Sandbox;
-
-/// How a server is set up.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The cameras with their frame directories. A camera's index is its number.
-    pub cameras: Vec<(CameraName, PathBuf)>,
-    /// A directory in which each subdirectory is a camera. These cameras come after the others.
-    pub root: Option<PathBuf>,
-    /// The camera that URLs without a name mean. If it is `None`, they mean the first one.
-    pub default_camera: Option<CameraName>,
-    /// How many clients are served at the same time.
-    pub max_clients: usize,
-    /// How many of these may come from one address; 0 means no limit. By default an address on another machine may
-    /// take half.
-    pub max_clients_per_address: Option<usize>,
-    /// Bytes of frames kept in memory for slow viewers. Each camera's newest frame does not count.
-    pub max_held: u64,
-    /// A client that accepts no data for this long is dropped.
-    pub stall_timeout: Duration,
-    /// Exit after this long without a client.
-    pub exit_idle: Option<Duration>,
-    /// Which websites' pages may read what is served.
-    pub origins: http::cors::Origins,
-    /// Who is let in; `None` means everybody.
-    pub guard: Option<auth::Guard>,
-    /// Sockets on which no password is required: their names in `LISTEN_FDNAMES`, or addresses as they were given to
-    /// listen on.
-    pub open_sockets: Vec<String>,
-}
 
 /// How long streams have to finish their current frame after a stop signal.
 const STOP_LIMIT: Duration = Duration::from_secs(3);

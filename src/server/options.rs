@@ -1,0 +1,37 @@
+//! What a server is told by the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::frames::name::Name;
+use crate::server::auth::Guard;
+use crate::server::http::cors::Origins;
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cameras with their frame directories. A camera's index is its number.
+    pub cameras: Vec<(Name, PathBuf)>,
+    /// A directory in which each subdirectory is a camera. These cameras come after the others.
+    pub root: Option<PathBuf>,
+    /// The camera that URLs without a name mean. If it is `None`, they mean the first one.
+    pub default_camera: Option<Name>,
+    /// How many clients are served at the same time.
+    pub max_clients: usize,
+    /// How many of these may come from one address; 0 means no limit. By default an address on another machine may
+    /// take half.
+    pub max_clients_per_address: Option<usize>,
+    /// Bytes of frames kept in memory for slow viewers. Each camera's newest frame does not count.
+    pub max_held: u64,
+    /// A client that accepts no data for this long is dropped.
+    pub stall_timeout: Duration,
+    /// Exit after this long without a client.
+    pub exit_idle: Option<Duration>,
+    /// Which websites' pages may read what is served.
+    pub origins: Origins,
+    /// Who is let in; `None` means everybody.
+    pub guard: Option<Guard>,
+    /// Sockets on which no password is required: their names in `LISTEN_FDNAMES`, or addresses as they were given to
+    /// listen on.
+    pub open_sockets: Vec<String>,
+}
