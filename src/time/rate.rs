@@ -44,3 +44,25 @@ impl Rate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_rate_is_that_of_the_last_second_and_falls_when_nothing_comes() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        for n in 0..20 {
+            rate.add(1, start + millis(n * 100));
+        }
+        assert_eq!(rate.at(start + millis(1950)), 10.0);
+        assert_eq!(rate.at(start + millis(6000)), 2.0);
+        rate.add(1, start + millis(11_000));
+        assert_eq!(rate.at(start + millis(11_000)), 1.0);
+    }
+}

@@ -1,5 +1,4 @@
-//! What is reported about a viewer, and about the rate of a camera: counted as frames go out, computed when somebody
-//! asks.
+//! What is reported about a viewer: counted as frames go out, computed when somebody asks.
 //!
 //! For each frame, this costs a viewer a few additions and no system call. Only the moment at which the last byte of
 //! a frame was acknowledged has to be looked for. On a busy line it is seen when the line is examined for the next
@@ -99,19 +98,6 @@ mod tests {
 
     fn millis(millis: u64) -> Duration {
         Duration::from_millis(millis)
-    }
-
-    #[test]
-    fn a_rate_is_that_of_the_last_second_and_falls_when_nothing_comes() {
-        let start = Instant::now();
-        let mut rate = Rate::new(start);
-        for n in 0..20 {
-            rate.add(1, start + millis(n * 100));
-        }
-        assert_eq!(rate.at(start + millis(1950)), 10.0);
-        assert_eq!(rate.at(start + millis(6000)), 2.0);
-        rate.add(1, start + millis(11_000));
-        assert_eq!(rate.at(start + millis(11_000)), 1.0);
     }
 
     #[test]
