@@ -211,13 +211,13 @@ impl Client {
             self.min_rtt = Some(times.min_rtt);
             silent = times.silent;
         }
-        let report = Reading {
+        let reading = Reading {
             acknowledged: arrived,
             queued,
             silent,
             min_rtt: self.min_rtt.unwrap_or_default(),
         };
-        self.meter.observe(now, report);
+        self.meter.observe(now, reading);
         if arrived > self.progress.arrived || queued == 0 {
             self.progress.since = now;
         }

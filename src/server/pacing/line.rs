@@ -149,26 +149,26 @@ impl Meter {
     }
 
     /// Records what the kernel says.
-    pub fn observe(&mut self, now: Instant, report: Reading) {
-        let before = std::mem::replace(&mut self.last, report);
+    pub fn observe(&mut self, now: Instant, reading: Reading) {
+        let before = std::mem::replace(&mut self.last, reading);
         let looked = self.looked.replace(now);
-        let arrived = report.acknowledged > before.acknowledged;
+        let arrived = reading.acknowledged > before.acknowledged;
         if arrived {
             let since_moved = |at: Instant| at.saturating_duration_since(self.moved.unwrap_or(at));
             let noticed = looked.map_or(Duration::ZERO, since_moved);
             self.silence = noticed.max(self.silence - self.silence / 8);
             // It came after the last look, at which it was not there.
-            let at = now.checked_sub(report.silent).max(looked).unwrap_or(now);
+            let at = now.checked_sub(reading.silent).max(looked).unwrap_or(now);
             self.moved = Some(at);
         }
         let (Some((since, acknowledged)), Some(moved)) = (self.busy, self.moved) else {
             return;
         };
         self.look_for_gap(moved);
-        let bytes = report.acknowledged.saturating_sub(acknowledged);
+        let bytes = reading.acknowledged.saturating_sub(acknowledged);
         let time = moved.saturating_duration_since(since);
         let enough = time >= METER_TIME / if bytes >= METER_BYTES { 2 } else { 1 };
-        if report.queued <= DELAYED_ACK {
+        if reading.queued <= DELAYED_ACK {
             // Everything has arrived, and the end of it may have waited for its acknowledgement.
             self.busy = None;
             self.begun = None;
@@ -177,7 +177,7 @@ impl Meter {
                 self.learn(bytes, time);
             }
         } else if arrived && enough && time >= self.silence * METER_SILENCES {
-            self.busy = Some((moved, report.acknowledged));
+            self.busy = Some((moved, reading.acknowledged));
             self.learn(bytes, time);
             self.gap = self.spare && self.begun.is_some();
         }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     /// What the kernel says right after an acknowledgement.
-    fn report(acknowledged: u64, queued: u64, min_rtt: u64) -> Reading {
+    fn reading(acknowledged: u64, queued: u64, min_rtt: u64) -> Reading {
         Reading {
             acknowledged,
             queued,
@@ -306,12 +306,12 @@ mod tests {
         let start = Instant::now();
         let mut meter = Meter::default();
         meter.begin(start, 100_000);
-        meter.observe(start + ms(50), report(50_000, 50_000, 0));
+        meter.observe(start + ms(50), reading(50_000, 50_000, 0));
         assert_eq!(meter.path(start).rate, Some(1_000_000.0));
         // All but a delayed acknowledgement has arrived, and then nothing was sent for a while.
-        meter.observe(start + ms(98), report(98_000, 2000, 0));
+        meter.observe(start + ms(98), reading(98_000, 2000, 0));
         meter.begin(start + ms(2000), 100_000);
-        meter.observe(start + ms(2050), report(148_000, 50_000, 0));
+        meter.observe(start + ms(2050), reading(148_000, 50_000, 0));
         assert_eq!(meter.path(start).rate, Some(1_000_000.0));
     }
 
@@ -319,13 +319,13 @@ mod tests {
     fn a_long_line_that_is_not_full_does_not_seem_slow() {
         let start = Instant::now();
         let mut meter = Meter::default();
-        meter.observe(start, report(0, 0, 100));
+        meter.observe(start, reading(0, 0, 100));
         meter.begin(start, 64_000);
-        meter.observe(start + ms(33), report(0, 64_000, 100));
+        meter.observe(start + ms(33), reading(0, 64_000, 100));
         assert_eq!(meter.path(start + ms(33)).rate, Some(f64::INFINITY));
         meter.begin(start + ms(33), 64_000);
         meter.begin(start + ms(66), 64_000);
-        meter.observe(start + ms(164), report(128_000, 64_000, 100));
+        meter.observe(start + ms(164), reading(128_000, 64_000, 100));
         // In 64 ms: before one round trip, nothing could be acknowledged.
         assert_eq!(meter.path(start + ms(164)).rate, Some(2_000_000.0));
     }
@@ -335,10 +335,10 @@ mod tests {
         let start = Instant::now();
         let mut meter = Meter::default();
         meter.begin(start, 100_000);
-        meter.observe(start + ms(50), report(50_000, 50_000, 0));
+        meter.observe(start + ms(50), reading(50_000, 50_000, 0));
         let before = meter.path(start + ms(50)).trust;
-        meter.observe(start + ms(140), report(50_000, 50_000, 0));
-        meter.observe(start + ms(150), report(90_000, 10_000, 0));
+        meter.observe(start + ms(140), reading(50_000, 50_000, 0));
+        meter.observe(start + ms(150), reading(90_000, 10_000, 0));
         let path = meter.path(start + ms(150));
         assert_eq!(path.rate, Some(1_000_000.0));
         assert_eq!(path.trust - before, 70_000, "90 ms instead of 20");
@@ -351,7 +351,7 @@ mod tests {
         meter.begin(start, 100_000);
         let earlier = Reading {
             silent: ms(30),
-            ..report(50_000, 50_000, 0)
+            ..reading(50_000, 50_000, 0)
         };
         meter.observe(start + ms(80), earlier);
         assert_eq!(meter.path(start + ms(80)).rate, Some(1_000_000.0));

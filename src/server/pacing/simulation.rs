@@ -164,7 +164,7 @@ impl Simulation {
     }
 
     /// What the kernel says at `now`.
-    fn report(&mut self, now: Instant) -> Reading {
+    fn reading(&mut self, now: Instant) -> Reading {
         self.time_out(now);
         while self.known < self.settled.0 && self.segments[self.known].acknowledged <= now {
             self.acknowledged += self.segments[self.known].bytes;
@@ -237,7 +237,7 @@ fn simulate(line: Line) -> [f64; 3] {
                 });
             }
         }
-        meter.observe(now, simulation.report(now));
+        meter.observe(now, simulation.reading(now));
         look_at = turn(&mut simulation, &mut meter, &mut camera, now);
     }
     simulation.result()
