@@ -18,7 +18,9 @@ const METER_TIME: Duration = Duration::from_millis(100);
 const METER_SILENCES: u32 = 4;
 
 /// One frame of so many is begun as if the line was an eighth faster. A line on which frames are begun too late looks as
-/// slow as that, if acknowledgements in clumps hide the idle time in between; with this, it shows what it can do.
+/// slow as that, if acknowledgements in clumps hide the idle time in between; with this, it shows what it can do. Without
+/// it, the simulation's line of 5 Mbit/s with clumps of 100 ms stays at 0.85 of its frames; with a sixteenth, the one with
+/// clumps of 150 ms and ticks of 10 ms.
 const PROBE_EVERY: u32 = 12;
 
 /// What is known about the line to a viewer at one moment.
