@@ -78,8 +78,6 @@ pub struct Camera {
 struct Last {
     id: FileId,
     number: u64,
-    /// When it was opened first.
-    opened: Instant,
     /// The time of capture that its producer gave, and the one that is believed.
     stamp: SystemTime,
     captured: SystemTime,
@@ -184,15 +182,6 @@ impl Camera {
 
     /// A frame was renamed into place.
     pub fn frame_arrived(&mut self, now: Instant) {
-        // If two came since the last turn, whoever looked when the first was told found the second.
-        let in_this_turn = |last: &Last| last.opened == now;
-        if self
-            .last
-            .filter(in_this_turn)
-            .is_some_and(|last| self.is_in_place(last))
-        {
-            return;
-        }
         if let (Some(before), Some(asked)) = (self.arrived, self.asked) {
             self.intervals.learn(before, asked, now);
         }
@@ -313,7 +302,6 @@ impl Camera {
             before => Last {
                 id: frame.id(),
                 number: self.number,
-                opened: now,
                 stamp: frame.captured(),
                 captured: believed(frame.captured(), before, self.arrived, (now, wall)),
             },

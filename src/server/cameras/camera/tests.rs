@@ -80,22 +80,6 @@ impl Scene {
 }
 
 #[test]
-fn of_two_files_that_came_in_one_turn_the_one_that_was_opened_counts_once() {
-    let mut scene = Scene::new("one-turn");
-    // The empty file, and then the first frame, of which the server is told in one turn.
-    scene.publisher.publish(JPEG, SystemTime::now()).unwrap();
-    scene.camera.frame_arrived(scene.now);
-    assert_eq!(scene.choose(None, false, Path::IDLE), Ok(1));
-    scene.camera.frame_arrived(scene.now);
-    let published = |scene: &mut Scene| scene.camera.condition.published();
-    assert_eq!(published(&mut scene), 1);
-    // In the next turn, it is another one.
-    scene.pass(1);
-    scene.publish();
-    assert_eq!(published(&mut scene), 2);
-}
-
-#[test]
 fn a_camera_that_gives_nothing_has_its_last_frame_repeated() {
     let mut scene = Scene::new("silent");
     scene.publish();
