@@ -76,7 +76,7 @@ pub(in crate::server) struct Condition {
     rate: Rate,
     first_arrival: Option<Instant>,
     last_arrival: Option<Instant>,
-    /// What was known before the last arrival, in case that turns out not to be a frame.
+    /// What was known before the arrivals since the last look, in case the next one finds no frame.
     before: Option<Before>,
     asked: Option<Asked>,
     /// When the producer was last seen to report that the camera is live now.
@@ -188,9 +188,11 @@ impl Condition {
         if gap {
             self.first_arrival = Some(now);
         }
-        self.before = Some(Before {
+        // Of several that nobody looked at, all are what the last one is found to be.
+        let last_arrival = self.last_arrival.replace(now);
+        self.before.get_or_insert(Before {
             arrivals: self.arrivals,
-            last_arrival: self.last_arrival.replace(now),
+            last_arrival,
             asked: self.asked,
         });
         self.gone = false;
@@ -224,7 +226,8 @@ impl Condition {
 
     /// A usable frame was opened.
     pub(in crate::server) fn was_usable(&mut self) {
-        if self.defect.take().is_some() && self.before.take().is_some() {
+        let has_arrived = self.before.take().is_some();
+        if self.defect.take().is_some() && has_arrived {
             self.arrivals += 1;
         }
     }

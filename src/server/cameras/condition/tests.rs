@@ -62,6 +62,23 @@ fn the_empty_file_is_no_frame() {
 }
 
 #[test]
+fn of_files_that_nobody_looked_at_none_counts_if_the_last_one_is_unusable() {
+    let start = Instant::now();
+    let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
+    condition.arrived(start);
+    condition.arrived(start);
+    condition.was_unusable("no EOI".into(), true, start);
+    assert_eq!(condition.published(), 0);
+    // Those before the last look stay counted.
+    condition.was_usable();
+    condition.arrived(start);
+    condition.was_usable();
+    condition.arrived(start);
+    condition.was_unusable("no EOI".into(), true, start);
+    assert_eq!(condition.published(), 1);
+}
+
+#[test]
 fn a_camera_of_which_nothing_is_usable_is_lost_after_a_while_until_something_is() {
     let start = Instant::now();
     let at = |millis| start + Duration::from_millis(millis);
