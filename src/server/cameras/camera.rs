@@ -28,7 +28,6 @@ use crate::server::cameras::notice::Notices;
 use crate::server::cameras::patience::Patience;
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
-use crate::time::clock::realtime;
 
 /// If a request for a frame brought nothing, it is repeated after this long while somebody waits. The producer may
 /// have been restarted meanwhile.
@@ -296,7 +295,7 @@ impl Camera {
     }
 
     fn shot(&mut self, frame: Frame, now: Instant) -> Shot<Frame> {
-        let wall = realtime();
+        let wall = SystemTime::now();
         let last = match self.last {
             Some(last) if last.id == frame.id() => last,
             before => Last {
