@@ -275,9 +275,7 @@ impl Camera {
                 Some(self.shot(frame, now))
             }
             Err(NoFrame::NotYet) => {
-                if self.arrived.is_some() {
-                    self.condition.was_empty();
-                }
+                self.condition.was_empty();
                 None
             }
             Err(problem) => {

@@ -209,11 +209,10 @@ impl Condition {
         took
     }
 
-    /// The last arrival was not a frame but the empty file.
+    /// There is no frame but the empty file, which may have come with its directory, before there were arrivals to tell.
     pub(in crate::server) fn was_empty(&mut self) {
-        if let Some(before) = self.take_back() {
-            self.last_arrival = before.last_arrival;
-        }
+        let before = self.take_back();
+        self.last_arrival = before.and_then(|before| before.last_arrival);
     }
 
     /// The last arrival does not count, and requests before it were not answered by it.
