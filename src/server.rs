@@ -439,7 +439,7 @@ impl Server {
             Place::Served(_) if guarded => Connection::guarded(turn.now),
             Place::Served(_) => Connection::new(turn.now),
         };
-        let mut client = Client::new(socket, connection, place, turn.now);
+        let mut client = Client::new(socket, connection, remote, place, turn.now);
         if !self.door.enter(place) {
             client.write(&mut turn.lend());
             turn.stats.close(CloseReason::Done);

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::frames::Maker;
-use common::http::{Client, Stream, connect_from};
+use common::http::{Client, Stream, connect_from, expect_new_frame};
 use common::network::{Namespace, Viewer};
 use common::process::{Process, is_emulated, lazycam, serve, sockets, wrapped};
 use common::producer::Camera;
@@ -53,8 +53,7 @@ impl Rig {
     #[track_caller]
     fn expect_new_frames(&mut self) {
         for _ in 0..3 {
-            let now = monotonic();
-            self.viewer.part_that(|part| part.stamp().monotonic > now);
+            expect_new_frame(&mut self.viewer);
         }
     }
 
@@ -387,8 +386,7 @@ impl Town {
     #[track_caller]
     fn expect_new_frames(&mut self) {
         for _ in 0..10 {
-            let now = monotonic();
-            self.viewer.part_that(|part| part.stamp().monotonic > now);
+            expect_new_frame(&mut self.viewer);
         }
     }
 }

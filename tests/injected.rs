@@ -13,13 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use common::frames::Maker;
-use common::http::{Client, Stream};
+use common::http::{Client, expect_new_frame};
 use common::process::{
     Process, Spent, clean, descriptors, has, is_emulated, pid, run, serve, serve_arguments, wrapped,
 };
 use common::producer::{Camera, Hand};
 use common::{Scratch, eventually, skipped};
-use lazycam::time::clock::monotonic;
 use rustix::process::{Signal, kill_process};
 
 /// Whether calls can be made to fail here; says so if not.
@@ -84,14 +83,6 @@ fn each<T: Sync>(cases: &[T], test: impl Fn(&T) + Sync) {
             scope.spawn(|| test(case));
         }
     });
-}
-
-/// Reads on until a frame comes that was captured after this call.
-#[track_caller]
-fn expect_new_frame(stream: &mut Stream) {
-    let now = monotonic();
-    // A slow machine may be shown the picture of a camera that is not there yet.
-    stream.part_that(|part| part.notice().is_none() && part.stamp().monotonic > now);
 }
 
 /// While calls of a server fail, one viewer watches and another comes; both have their frames in the end.

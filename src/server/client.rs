@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
 use crate::event::{Readiness, Registration};
 use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
-use crate::server::client_id::{ClientId, Place, Seat};
+use crate::server::client_id::{ClientId, Place, Remote, Seat};
 use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
 use crate::server::lent::Lent;
@@ -75,11 +75,11 @@ impl Client {
     pub(in crate::server) fn new(
         socket: OwnedFd,
         connection: Connection<Frame>,
+        remote: Remote,
         place: Place,
         now: Instant,
     ) -> Self {
-        let is_tcp = sockopt::socket_domain(&socket)
-            .is_ok_and(|domain| matches!(domain, AddressFamily::INET | AddressFamily::INET6));
+        let is_tcp = remote != Remote::Unix;
         if is_tcp {
             // All of these are optional: a socket that refuses them still serves.
             let _ = sockopt::set_tcp_nodelay(&socket, true);

@@ -484,6 +484,14 @@ impl Stream {
     }
 }
 
+/// Reads on until a frame comes that was captured after this call.
+#[track_caller]
+pub(crate) fn expect_new_frame(stream: &mut Stream) {
+    let now = monotonic();
+    // A slow machine may be shown the picture of a camera that is not there yet.
+    stream.part_that(|part| part.notice().is_none() && part.stamp().monotonic > now);
+}
+
 /// Seconds with exactly six digits behind the point.
 #[track_caller]
 pub(crate) fn parse_timestamp(text: &str) -> Duration {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::frames::Maker;
-use crate::common::http::{Client, Stream};
+use crate::common::http::{Client, Stream, expect_new_frame};
 use crate::common::process::{
     Process, capture, clean, cpu_ticks, run, serve, serve_arguments, sockets, words, wrapped,
 };
@@ -22,14 +22,6 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
 fn watch(server: &Process) -> Stream {
     Client::connect(server.address()).stream("/stream")
-}
-
-/// Reads on until a frame comes that was captured after this call.
-#[track_caller]
-fn expect_new_frame(stream: &mut Stream) {
-    let now = monotonic();
-    // A slow machine may be shown the picture of a camera that is not there yet.
-    stream.part_that(|part| part.notice().is_none() && part.stamp().monotonic > now);
 }
 
 #[test]

@@ -9,26 +9,17 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::common::frames::Maker;
-use crate::common::http::{Client, Stream};
+use crate::common::http::{Client, Stream, expect_new_frame};
 use crate::common::process::{
     Process, Spent, capture, descriptors, is_emulated, lazycam, run, serve, serve_arguments,
     wait_until_asleep, wrapped,
 };
 use crate::common::producer::{Camera, Hand};
 use crate::common::{PATIENCE, Scratch, eventually, jpeg, skipped};
-use lazycam::time::clock::monotonic;
 use rustix::process::{Signal, kill_process};
 
 fn watch(server: &Process) -> Stream {
     Client::connect(server.address()).stream("/stream")
-}
-
-/// Reads on until a frame comes that was captured after this call.
-#[track_caller]
-fn expect_new_frame(stream: &mut Stream) {
-    let now = monotonic();
-    // A slow machine may be shown the picture of a camera that is not there yet.
-    stream.part_that(|part| part.notice().is_none() && part.stamp().monotonic > now);
 }
 
 /// What can stand where something else should.

@@ -113,17 +113,21 @@ pub(in crate::server) enum Accepted {
 }
 
 impl Listener {
-    /// Takes over a socket that is already listening.
-    pub(in crate::server) fn inherited(socket: OwnedFd, name: String) -> Result<Self> {
-        crate::server::client::make_nonblocking(&socket)
-            .doing(|| format!("set the inherited socket {name} to non-blocking"))?;
-        Ok(Listener {
+    fn over(socket: OwnedFd, name: String, file: Option<SocketFile>) -> Self {
+        Listener {
             socket,
             registration: None,
             name,
             open: false,
-            _file: None,
-        })
+            _file: file,
+        }
+    }
+
+    /// Takes over a socket that is already listening.
+    pub(in crate::server) fn inherited(socket: OwnedFd, name: String) -> Result<Self> {
+        crate::server::client::make_nonblocking(&socket)
+            .doing(|| format!("set the inherited socket {name} to non-blocking"))?;
+        Ok(Listener::over(socket, name, None))
     }
 
     /// Creates the sockets that `address` names. There may be several, because a host may have several addresses.
@@ -178,13 +182,7 @@ impl Listener {
             .and_then(|bound| SocketAddr::try_from(bound).ok())
             .unwrap_or(address)
             .to_string();
-        Ok(Listener {
-            socket,
-            registration: None,
-            name,
-            open: false,
-            _file: None,
-        })
+        Ok(Listener::over(socket, name, None))
     }
 
     fn bind_unix(path: &Path) -> Result<Self> {
@@ -196,13 +194,8 @@ impl Listener {
             Ok(socket)
         };
         let socket = open().doing(|| format!("listen on {}", path.display()))?;
-        Ok(Listener {
-            socket,
-            registration: None,
-            name: path.display().to_string(),
-            open: false,
-            _file: SocketFile::at(path),
-        })
+        let name = path.display().to_string();
+        Ok(Listener::over(socket, name, SocketFile::at(path)))
     }
 
     /// The same, on which a password is required or not.
