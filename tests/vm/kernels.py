@@ -17,10 +17,10 @@ class Fences(Guest):
         """A link in the place of a frame directory leads a server nowhere, unless it may read there: by the kernel's Landlock, if it
         has one of the ABI `least` or later."""
         machine = self.machine
-        machine.told("mkdir -p /run/in /run/out; lazycam capture --frames /run/out/front --size 64x48 >/run/out.log 2>&1 & echo $! >/run/fence.pids")
+        machine.told("mkdir -p /run/in /run/out; lazycam capture --log debug --frames /run/out/front --size 64x48 >/run/out.log 2>&1 & echo $! >/run/fence.pids")
         eventually("the capture process is ready", lambda: " on demand\n" in self.log("out"))
         for name, port, more in [("fenced", 8081, ""), ("wide", 8082, "--also-read /run")]:
-            machine.told(f"lazycam serve --frames /run/in/front --listen {port} {more} >/run/{name}.log 2>&1 & echo $! >>/run/fence.pids")
+            machine.told(f"lazycam serve --log debug --frames /run/in/front --listen {port} {more} >/run/{name}.log 2>&1 & echo $! >>/run/fence.pids")
             eventually("the server listens", lambda: machine.run(f"netstat -ltn | grep -q :{port}")[0] == 0)
         told = json.loads(machine.told("wget -q -O - http://127.0.0.1:8081/state"))["result"]["lazycam"]["sandbox"]
         machine.told("ln -s /run/out/front /run/in/front")

@@ -337,7 +337,7 @@ class Guest:
         self.machine, self.folder = machine, folder
 
     def start(self, arguments, name="lazycam", before=""):
-        self.machine.told(f"{before} lazycam --listen 8080 {arguments} >/run/{name}.log 2>&1 & echo $! >/run/{name}.pid")
+        self.machine.told(f"{before} lazycam --log debug --listen 8080 {arguments} >/run/{name}.log 2>&1 & echo $! >/run/{name}.pid")
         eventually("the server listens", lambda: self.machine.run("netstat -ltn | grep -q :8080")[0] == 0)
         eventually("the capture process is ready", lambda: " on demand\n" in self.log(name))
 
