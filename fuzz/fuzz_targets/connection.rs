@@ -237,7 +237,7 @@ impl Scene {
             b'n' => self
                 .connection
                 .keep_out(self.owner.now + Duration::from_secs(1)),
-            _ => self.connection.send_away(&mut self.owner.lend()),
+            _ => self.connection.send_away("not looked at", &mut self.owner.lend()),
         }
     }
 

@@ -107,6 +107,16 @@ use crate::server::lent::Lent;
 use crate::server::settings::Settings;
 use crate::server::stats::CloseReason;
 
+/// What is said to a client for which there is no place.
+const NO_PLACE: &str =
+    "there are too many connections, of all clients or of your address; try again";
+
+/// What is said where a credential has waited for its proof for too long.
+const NOT_PROVED: &str = "your password could not be checked within a minute; try again";
+
+/// What is said while the server is ending.
+const STOPPING: &str = "this server is ending; try again";
+
 /// The connection. `F` is the type of a frame's file.
 #[derive(Debug)]
 pub struct Connection<F> {
@@ -158,7 +168,7 @@ impl<F> Connection<F> {
     pub fn turned_away(lent: &mut Lent<'_>) -> Self {
         let mut connection = Connection::new(lent.now);
         connection.exchange = Exchange::with_fragment(b"", &lent.settings.origins);
-        connection.refuse(Status::Unavailable, lent);
+        connection.refuse_for_now(NO_PLACE, lent);
         connection
     }
 
@@ -291,7 +301,7 @@ impl<F> Connection<F> {
                 self.exchange = Exchange::with_fragment(&self.input, &lent.settings.origins);
                 self.refuse(Status::RequestTimeout, lent);
             }
-            State::Trial(_) => self.send_away(lent),
+            State::Trial(_) => self.send_away(NOT_PROVED, lent),
             State::Drain { .. } => self.close(CloseReason::Done),
             State::Stream(_)
             | State::Snapshot(_)
@@ -308,7 +318,7 @@ impl<F> Connection<F> {
             State::Request { .. } => self.close(CloseReason::Stopping),
             State::Snapshot(_) | State::Trial(_) => {
                 self.exchange.make_last();
-                self.refuse(Status::Unavailable, lent);
+                self.refuse_for_now(STOPPING, lent);
             }
             State::Reply | State::Report(_) => self.exchange.make_last(),
             State::Stream(_) if self.out.is_empty() => self.finish(lent.now),

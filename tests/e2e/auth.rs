@@ -217,9 +217,14 @@ fn a_crowd_of_guesses_keeps_no_viewer_waiting_and_fills_no_queue() {
     let mut sent_away = 0;
     for client in &mut crowd {
         if client.hears_something(Duration::from_millis(1)) {
-            let head = client.reply().head;
-            if head.status == 503 {
+            let reply = client.reply();
+            if reply.head.status == 503 {
                 sent_away += 1;
+                let text = String::from_utf8(reply.body).unwrap();
+                assert!(
+                    text.starts_with("your password was not looked at"),
+                    "{text}"
+                );
                 client.expect_end();
             }
         }

@@ -49,7 +49,7 @@ impl<F> Connection<F> {
     fn begin(&mut self, request: &Request<'_>, lent: &mut Lent<'_>) {
         match answer(request, &mut self.exchange, lent) {
             Answer::Reply(reply) => self.reply(&reply),
-            Answer::Refusal(status, allow) => self.refuse_with(status, allow, lent),
+            Answer::Refusal(status, allow) => self.refuse_with(status, None, allow, lent),
             Answer::Report(what) => self.state = State::Report(what),
             Answer::Snapshot { camera, terms } => {
                 self.poller.get_or_insert_default().ask(lent.now);
@@ -74,15 +74,20 @@ impl<F> Connection<F> {
 
     /// Refuses the request.
     pub(super) fn refuse(&mut self, status: Status, lent: &mut Lent<'_>) {
-        self.refuse_with(status, ALLOW, lent);
+        self.refuse_with(status, None, ALLOW, lent);
     }
 
-    fn refuse_with(&mut self, status: Status, allow: &str, lent: &mut Lent<'_>) {
+    /// Refuses the request because of the server's condition, with this reason.
+    pub(super) fn refuse_for_now(&mut self, why: &str, lent: &mut Lent<'_>) {
+        self.refuse_with(Status::Unavailable, Some(why), ALLOW, lent);
+    }
+
+    fn refuse_with(&mut self, status: Status, why: Option<&str>, allow: &str, lent: &mut Lent<'_>) {
         lent.stats.refuse(status);
         if self.half_closed {
             self.exchange.make_last();
         }
-        let reply = response::refusal(status, allow, &self.exchange, lent.moment.wall);
+        let reply = response::refusal(status, why, allow, &self.exchange, lent.moment.wall);
         self.reply(&reply);
     }
 
@@ -126,23 +131,27 @@ impl<F> Connection<F> {
     pub fn keep_out(&mut self, until: Instant) {
         if let State::Trial(trial) = &mut self.state {
             trial.refuse_at = until;
-            trial.status = Status::Unauthorized;
+            trial.was_wrong = true;
         }
     }
 
     /// Refuses the request because its credential was wrong or cannot be checked. If it cannot be checked, the
-    /// connection ends as well, so that no further guesses can be made on it without a wait.
-    pub fn send_away(&mut self, lent: &mut Lent<'_>) {
+    /// connection ends as well, so that no further guesses can be made on it without a wait; `unread` is what is said
+    /// then.
+    pub fn send_away(&mut self, unread: &str, lent: &mut Lent<'_>) {
         if let State::Trial(trial) = &self.state {
-            let (head, status) = (trial.head, trial.status);
+            let (head, was_wrong) = (trial.head, trial.was_wrong);
             self.input.drain(..head);
-            if status != Status::Unauthorized {
+            if !was_wrong {
                 self.exchange.make_last();
             }
             if self.exchange.is_last() {
                 self.input.clear();
             }
-            self.refuse(status, lent);
+            match was_wrong {
+                true => self.refuse(Status::Unauthorized, lent),
+                false => self.refuse_for_now(unread, lent),
+            }
         }
     }
 }

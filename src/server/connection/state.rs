@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::stream::Stream;
 use crate::server::auth::Credential;
-use crate::server::http::status::Status;
 use crate::server::stats::CloseReason;
 use crate::server::want::{Report, Terms};
 
@@ -34,9 +33,10 @@ pub(super) struct Trial {
     pub(super) credential: Option<Credential>,
     /// The length of the request's head.
     pub(super) head: usize,
-    /// When and how the request is refused, if nothing happens before that.
+    /// When the request is refused, if nothing happens before that.
     pub(super) refuse_at: Instant,
-    pub(super) status: Status,
+    /// The credential was proved to be wrong. Otherwise it is not known what it is.
+    pub(super) was_wrong: bool,
 }
 
 impl Trial {
@@ -45,7 +45,7 @@ impl Trial {
             credential: Some(credential),
             head,
             refuse_at: now + PROOF_LIMIT,
-            status: Status::Unavailable,
+            was_wrong: false,
         }
     }
 }

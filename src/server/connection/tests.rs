@@ -391,6 +391,10 @@ fn a_client_that_is_turned_away_is_told_so_before_it_has_asked() {
     let reply = scene.take(100);
     assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
     assert!(reply.contains("Connection: close"), "{reply}");
+    assert!(
+        reply.contains("\r\n\r\nthere are too many connections"),
+        "{reply}"
+    );
     assert!(scene.connection.take_shutdown());
 }
 
@@ -490,8 +494,11 @@ fn what_cannot_be_proved_is_refused_in_the_end_and_so_is_what_is_not_looked_at()
     scene.pass(1000);
     expect(&mut scene, "503", "close");
     let mut scene = on_trial();
-    scene.connection.send_away(&mut scene.owner.lend());
-    expect(&mut scene, "503", "close");
+    let lent = &mut scene.owner.lend();
+    scene.connection.send_away("not looked at", lent);
+    let reply = scene.take(1000);
+    assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
+    assert!(reply.ends_with("\r\n\r\nnot looked at\n"), "{reply}");
 }
 
 #[test]

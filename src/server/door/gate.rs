@@ -16,6 +16,9 @@ use crate::server::turn::{Name, Timer, Turn};
 /// How often each message is written at most.
 const MESSAGE_EVERY: Duration = Duration::from_secs(10);
 
+/// What a client is told whose credential is not even looked at.
+const NOT_LOOKED_AT: &str = "your password was not looked at, because others from your address wait to be checked; try again";
+
 /// The proofs of passwords, and what is said about them.
 pub(in crate::server) struct Gate {
     checks: Checks,
@@ -63,7 +66,7 @@ impl Gate {
                         "a password from {remote} was not looked at, because others from there wait to be proved ({more} more like it)"
                     );
                 }
-                client.connection.send_away(&mut turn.lend());
+                client.connection.send_away(NOT_LOOKED_AT, &mut turn.lend());
             }
         }
     }

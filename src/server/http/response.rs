@@ -12,9 +12,16 @@ pub(super) const RETRY_AFTER_SECS: u32 = 5;
 /// For resources that are different each time somebody asks.
 pub const NOT_KEPT: &str = "Cache-Control: no-store\r\n";
 
-/// A refusal, with the reason as text. `allow` lists the methods of the target.
-pub fn refusal(status: Status, allow: &str, exchange: &Exchange, date: SystemTime) -> Vec<u8> {
+/// A refusal, with the reason as text: `why`, or the status's own sentence. `allow` lists the methods of the target.
+pub fn refusal(
+    status: Status,
+    why: Option<&str>,
+    allow: &str,
+    exchange: &Exchange,
+    date: SystemTime,
+) -> Vec<u8> {
     let (code, reason, text) = status.texts();
+    let text = why.unwrap_or(text);
     let more = match status {
         // RFC 7617, 2: with `charset`, browsers encode what is typed as UTF-8.
         Status::Unauthorized => {
@@ -125,7 +132,7 @@ mod tests {
     fn every_refusal_has_the_length_that_it_says() {
         for status in Status::ALL {
             let exchange = Exchange::default();
-            let reply = refusal(status, "GET", &exchange, SystemTime::UNIX_EPOCH);
+            let reply = refusal(status, None, "GET", &exchange, SystemTime::UNIX_EPOCH);
             let (head, body) = text(&reply).split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("Content-Length: {}", body.len())));
             assert!(head.starts_with(&format!("HTTP/1.1 {} ", status.code())));
