@@ -155,11 +155,12 @@ impl ListedCamera {
         let ListedCamera {
             source,
             device,
-            card,
             driver,
             bus,
             ..
         } = self;
+        // libcamera passes on what a device calls itself.
+        let card = self.card.replace(char::is_control, "\u{fffd}");
         let _ = writeln!(text, "{card} ({driver}, {bus})");
         let _ = match self.is_readable() {
             true => writeln!(text, "  --source {source}"),
@@ -348,7 +349,7 @@ mod tests {
         let camera = ListedCamera {
             source: "v4l2:/dev/video0".into(),
             device: "/dev/video0".into(),
-            card: "A \"HD\" Webcam\n".into(),
+            card: "A \"HD\" Webcam\n\u{1b}[2J".into(),
             driver: "uvcvideo".into(),
             bus: "usb-1".into(),
             formats,
@@ -365,6 +366,7 @@ mod tests {
     fn the_text_says_what_to_type() {
         let text = found().text();
         for line in [
+            "A \"HD\" Webcam\u{fffd}\u{fffd}[2J (uvcvideo, usb-1)",
             "  --source v4l2:/dev/video0",
             "  --format MJPG",
             "    --size 640x480  --fps 30, 29.97",
@@ -380,7 +382,7 @@ mod tests {
     #[test]
     fn the_json_is_the_same_whatever_a_device_calls_itself() {
         let json = found().json();
-        let start = r#"{"cameras":[{"source":"v4l2:/dev/video0","device":"/dev/video0","card":"A \"HD\" Webcam\u000a","driver":"uvcvideo","bus":"usb-1","readable":true,"formats":[{"format":"MJPG","readable":true,"sizes":[{"width":640,"height":480,"fps":[30,29.97]},{"width":320,"height":240,"fps":[]}],"range":null},"#;
+        let start = r#"{"cameras":[{"source":"v4l2:/dev/video0","device":"/dev/video0","card":"A \"HD\" Webcam\u000a\u001b[2J","driver":"uvcvideo","bus":"usb-1","readable":true,"formats":[{"format":"MJPG","readable":true,"sizes":[{"width":640,"height":480,"fps":[30,29.97]},{"width":320,"height":240,"fps":[]}],"range":null},"#;
         assert!(json.starts_with(start), "{json}");
         let end = r#""range":{"minimum":[16,16],"maximum":[64,48],"step":[2,2]}}],"controls":[]}],"refused":[{"device":"/dev/video2","error":"cannot open /dev/video2: why"}]}"#;
         assert_eq!(

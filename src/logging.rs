@@ -30,7 +30,8 @@ impl Log for Stderr {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let (level, speaker, text) = (record.level(), &self.speaker, record.args());
+        let (level, speaker) = (record.level(), &self.speaker);
+        let text = on_one_line(record.args().to_string());
         let line = if self.journal {
             format!("<{}>{speaker}{text}\n", priority(level))
         } else {
@@ -41,6 +42,22 @@ impl Log for Stderr {
     }
 
     fn flush(&self) {}
+}
+
+/// Escapes what a terminal would act upon, and what would begin a line of its own: devices, producers and clients choose
+/// some of the words in a message.
+fn on_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut shown = String::new();
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// syslog(3) priorities.
@@ -104,6 +121,14 @@ impl Brake {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_moves_no_cursor_and_begins_no_line() {
+        let shown = |text: &str| on_one_line(text.into());
+        assert_eq!(shown("größer: 'a\\b'"), "größer: 'a\\b'");
+        let hostile = "Cam\u{1b}[2J\r\nlazycam: error: \u{9b}";
+        assert_eq!(shown(hostile), "Cam\\u{1b}[2J\\r\\nlazycam: error: \\u{9b}");
+    }
 
     #[test]
     fn a_brake_passes_one_line_per_interval_and_counts_the_rest() {

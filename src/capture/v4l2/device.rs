@@ -277,11 +277,13 @@ fn refused(path: &Path, doing: &str, errno: Errno) -> Error {
     Error::Input(format!("cannot {doing} {path}: {advice} ({errno})"))
 }
 
-/// A string from the kernel, up to its NUL.
+/// A string from the kernel, up to its NUL. A device chooses its names itself, and they are shown on terminals, so what is no
+/// text in them is replaced.
 pub(super) fn text(bytes: &[u8]) -> String {
     let len = bytes.iter().position(|&byte| byte == 0);
     let bytes = &bytes[..len.unwrap_or(bytes.len())];
-    String::from_utf8_lossy(bytes).trim().to_owned()
+    let text = String::from_utf8_lossy(bytes);
+    text.trim().replace(char::is_control, "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -306,6 +308,13 @@ mod tests {
         assert!(told(Errno::NOENT).contains("plug it in"));
         assert!(told(Errno::NOSPC).contains("--size"));
         assert!(told(Errno::NOENT).starts_with("cannot open /dev/video7: "));
+    }
+
+    #[test]
+    fn what_a_device_calls_itself_moves_no_cursor_and_begins_no_line() {
+        let name = b" Cam\x1b[2J\x07\nlazycam: \xff\xc2\x9b1m \0rest";
+        let expected = "Cam\u{fffd}[2J\u{fffd}\u{fffd}lazycam: \u{fffd}\u{fffd}1m";
+        assert_eq!(text(name), expected);
     }
 
     #[test]
