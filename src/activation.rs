@@ -91,6 +91,9 @@ pub fn passed_sockets() -> Result<Vec<Passed>> {
         // SAFETY: as below.
         unsafe { std::env::remove_var("LISTEN_FDNAMES") };
     }
+    // Since systemd 262, with which this can be told of a reused LISTEN_PID. sd-notify does not know it yet.
+    // SAFETY: as below.
+    unsafe { std::env::remove_var("LISTEN_PIDFDID") };
     // SAFETY: changing the environment is sound while there is only one thread; the commands call this before
     // anything that starts one.
     let passed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() }

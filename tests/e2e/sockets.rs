@@ -186,6 +186,7 @@ fn the_capture_process_inherits_neither_sockets_nor_the_variables_about_them() {
     let mut command = passing(OWN, "web", vec![tcp.into()], &arguments);
     command.env("NOTIFY_SOCKET", &notify);
     command.env("WATCHDOG_USEC", "60000000");
+    command.env("LISTEN_PIDFDID", "4711");
     let server = Process::start(command);
     let mut stream = Client::connect(address).stream("/stream");
     // A frame, not the picture of a camera that is not there yet: its process could still be a copy of this one.
