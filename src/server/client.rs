@@ -4,6 +4,7 @@
 //! after it was accepted.
 
 mod figures;
+mod progress;
 mod tcp;
 
 use std::io;
@@ -18,6 +19,7 @@ use crate::event::{Readiness, Registration};
 use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
+use crate::server::client::progress::Progress;
 use crate::server::client_id::{ClientId, Place, Remote, Seat};
 use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
@@ -59,17 +61,6 @@ pub(in crate::server) struct Client {
     figures: Option<Box<Figures>>,
 }
 
-/// Whether the data that was sent arrives. Time-outs measure this, not the age of a connection.
-#[derive(Debug)]
-struct Progress {
-    /// How many bytes were still to be sent or acknowledged at the last look.
-    left: u64,
-    /// How many bytes had been acknowledged at the last look. Unlike `left`, this does not change when a new frame is
-    /// added; if `left` were used instead, it would then look as if nothing had arrived.
-    arrived: u64,
-    since: Instant,
-}
-
 impl Client {
     /// Takes over an accepted, non-blocking socket.
     pub(in crate::server) fn new(
@@ -102,11 +93,7 @@ impl Client {
             min_rtt: None,
             meter: Meter::default(),
             figures: None,
-            progress: Progress {
-                left: 0,
-                arrived: 0,
-                since: now,
-            },
+            progress: Progress::new(now),
         }
     }
 
@@ -174,7 +161,7 @@ impl Client {
         match send_output(&self.socket, output) {
             Ok(n) => {
                 self.written += n as u64;
-                self.progress.since = lent.now;
+                self.progress.wrote(lent.now);
                 self.connection.sent(n, lent);
                 true
             }
@@ -218,11 +205,7 @@ impl Client {
             min_rtt: self.min_rtt.unwrap_or_default(),
         };
         self.meter.observe(now, reading);
-        if arrived > self.progress.arrived || queued == 0 {
-            self.progress.since = now;
-        }
-        self.progress.left = queued;
-        self.progress.arrived = arrived;
+        self.progress.look(arrived, queued, now);
         if queued > 0 {
             if let Some(figures) = &mut self.figures {
                 figures.observe(arrived, now);
@@ -271,19 +254,23 @@ impl Client {
         (in_flight, self.figures.as_deref())
     }
 
-    /// When to drop a client that accepts nothing, if there is something for it to accept.
+    /// When to see whether a client takes what it is owed, if there is something. `timeout` is how long it may take
+    /// nothing.
     pub(in crate::server) fn stall_deadline(&self, timeout: Duration) -> Option<Instant> {
-        let owed = self.connection.unsent() > 0 || self.progress.left > 0;
-        owed.then(|| self.progress.since + timeout)
+        let timeout = self.connection.stall_limit(timeout);
+        self.progress.look_at(self.connection.unsent(), timeout)
     }
 
     /// Drops a client that accepted nothing for `timeout`.
     pub(in crate::server) fn check_progress(&mut self, now: Instant, timeout: Duration) {
-        if self.stall_deadline(timeout).is_some_and(|at| at <= now) {
-            self.path(now);
-            if self.stall_deadline(timeout).is_some_and(|at| at <= now) {
-                self.connection.close(CloseReason::Stalled);
-            }
+        if self.stall_deadline(timeout).is_none_or(|at| now < at) {
+            return;
+        }
+        self.path(now);
+        let unsent = self.connection.unsent();
+        let timeout = self.connection.stall_limit(timeout);
+        if self.progress.is_over(unsent, timeout, now) {
+            self.connection.close(CloseReason::Stalled);
         }
     }
 }

@@ -95,7 +95,7 @@ mod stream;
 mod supply;
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::outbox::{Outbox, Output};
 use self::poller::Poller;
@@ -117,18 +117,30 @@ const NOT_PROVED: &str = "your password could not be checked within a minute; tr
 /// What is said while the server is ending.
 const STOPPING: &str = "this server is ending; try again";
 
+/// How long a client may take nothing of a refusal. That is a few hundred bytes, which the system keeps for it; there is
+/// no more room only if the client has not read many of them, and it has nothing to lose.
+const REFUSAL_STALL: Duration = Duration::from_secs(2);
+
+/// How much of what follows the last request on a connection is read and discarded: the body of a request that has one, or
+/// requests that are not answered any more.
+const MOST_DISCARDED: usize = 64 * 1024;
+
 /// The connection. `F` is the type of a frame's file.
 #[derive(Debug)]
 pub struct Connection<F> {
     state: State,
     input: Vec<u8>,
     out: Outbox<F>,
+    /// How many bytes behind the last request were discarded.
+    discarded: usize,
     half_closed: bool,
     shut_down: bool,
     /// It was accepted on a socket where names and passwords are required.
     guarded: bool,
     /// The credential of the current request was right.
     proved: bool,
+    /// The last reply was a refusal in words.
+    refused: bool,
     /// What the reply to the current request has to observe, or to the last one if there is none.
     exchange: Exchange,
     /// How it asks for snapshots, if it does.
@@ -142,10 +154,12 @@ impl<F> Connection<F> {
             state: State::Request { since: now },
             input: Vec::new(),
             out: Outbox::new(),
+            discarded: 0,
             half_closed: false,
             shut_down: false,
             guarded: false,
             proved: false,
+            refused: false,
             exchange: Exchange::default(),
             poller: None,
         }
@@ -177,7 +191,10 @@ impl<F> Connection<F> {
         match self.state {
             State::Request { .. } => true,
             State::Closed(_) => false,
-            _ => self.is_last() || self.input.len() < MAX_HEAD,
+            // The client may not close before everything that it sent was read, and there is a time-out.
+            State::Drain { .. } => true,
+            _ if self.is_last() => self.discarded < MOST_DISCARDED,
+            _ => self.input.len() < MAX_HEAD,
         }
     }
 
@@ -195,6 +212,7 @@ impl<F> Connection<F> {
     /// Takes what the client sent.
     pub fn receive(&mut self, bytes: &[u8], lent: &mut Lent<'_>) {
         if self.is_last() {
+            self.discard(bytes.len());
             return;
         }
         if let State::Request { since } = &mut self.state {
@@ -205,6 +223,15 @@ impl<F> Connection<F> {
             self.take_requests(lent);
         } else {
             self.input.extend_from_slice(bytes);
+        }
+    }
+
+    /// Something came behind the last request. The viewer of a stream that goes on sending is closed, because a stream may
+    /// last for days, and it cannot be left unread: the end of a stream's input says that its viewer has left.
+    fn discard(&mut self, len: usize) {
+        self.discarded += len;
+        if self.discarded >= MOST_DISCARDED && matches!(self.state, State::Stream(_)) {
+            self.close(CloseReason::TooMuchInput);
         }
     }
 
@@ -234,6 +261,14 @@ impl<F> Connection<F> {
     /// How many bytes have not been sent yet.
     pub fn unsent(&self) -> u64 {
         self.out.len()
+    }
+
+    /// How long the client may take nothing of what it is sent, if others may for `timeout`.
+    pub fn stall_limit(&self, timeout: Duration) -> Duration {
+        match self.state {
+            State::Reply if self.refused => timeout.min(REFUSAL_STALL),
+            _ => timeout,
+        }
     }
 
     /// The frame that is being sent.

@@ -21,6 +21,8 @@ pub enum CloseReason {
     Stalled,
     /// It held the oldest frame while more frames were held than memory is set aside for.
     HeldTooMuch,
+    /// It went on sending while it was sent a stream.
+    TooMuchInput,
     /// The connection broke.
     Failed,
     /// The server is stopping.
@@ -29,13 +31,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [CloseReason; 8] = [
+    pub const ALL: [CloseReason; 9] = [
         CloseReason::Left,
         CloseReason::Done,
         CloseReason::Idle,
         CloseReason::GaveWay,
         CloseReason::Stalled,
         CloseReason::HeldTooMuch,
+        CloseReason::TooMuchInput,
         CloseReason::Failed,
         CloseReason::Stopping,
     ];
@@ -49,6 +52,7 @@ impl CloseReason {
             CloseReason::GaveWay => "gave way",
             CloseReason::Stalled => "stalled",
             CloseReason::HeldTooMuch => "held too much",
+            CloseReason::TooMuchInput => "too much input",
             CloseReason::Failed => "failed",
             CloseReason::Stopping => "stopping",
         }

@@ -29,6 +29,7 @@ mod snapshot;
 mod sockets;
 mod stamps;
 mod state;
+mod strangers;
 mod stream;
 mod surroundings;
 mod troubleshooting;

@@ -89,11 +89,13 @@ impl<F> Connection<F> {
         }
         let reply = response::refusal(status, why, allow, &self.exchange, lent.moment.wall);
         self.reply(&reply);
+        self.refused = true;
     }
 
     /// Sends a whole reply.
     pub(super) fn reply(&mut self, reply: &[u8]) {
         self.out.bytes().extend_from_slice(reply);
+        self.refused = false;
         self.state = State::Reply;
     }
 

@@ -418,17 +418,27 @@ fn what_follows_the_last_request_is_taken_and_forgotten() {
         "GET /snapshot HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n",
     ] {
         let mut scene = Scene::after(request);
-        for _ in 0..100 {
+        for _ in 0..64 {
             assert!(scene.connection.takes_input());
             scene.receive([b'x'; 1024]);
         }
         assert!(scene.connection.input.is_empty());
+        assert!(!scene.connection.takes_input());
         scene.give(1, SIZE);
         scene.receive(SNAPSHOT);
         assert_eq!(scene.replies(), ["200"]);
         assert!(scene.connection.take_shutdown());
         assert_eq!(scene.want(), None);
     }
+}
+
+#[test]
+fn a_viewer_that_sends_without_end_is_closed() {
+    let mut scene = Scene::after(STREAM);
+    scene.receive([b'x'; 65_535]);
+    assert_eq!(scene.connection.closed(), None);
+    scene.receive(b"x");
+    assert_eq!(scene.connection.closed(), Some(CloseReason::TooMuchInput));
 }
 
 #[test]
