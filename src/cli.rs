@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::frames::name::Name;
-use crate::server::Address;
+use crate::server::{Address, Congestion};
 pub use camera::{Camera, Frames};
 pub use hints::hint;
 pub use source::SourceFlags;
@@ -161,6 +161,10 @@ pub struct Http {
         requires = "auth"
     )]
     pub open_socket: Vec<String>,
+    /// Congestion control of TCP connections: `system` for that of the system, or an algorithm of the kernel, such as cubic
+    /// [default: bbr, if the kernel has it].
+    #[arg(long, env = "LAZYCAM_CONGESTION", value_name = "NAME")]
+    pub congestion: Option<Congestion>,
 }
 
 /// Flags of `run`.

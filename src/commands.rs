@@ -198,6 +198,7 @@ fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<se
         origins,
         guard: users.map(Guard::new).transpose()?,
         open_sockets: flags.open_socket.clone(),
+        congestion: flags.congestion.clone().unwrap_or_default(),
     })
 }
 

@@ -79,6 +79,7 @@ use self::client_id::{ClientId, Newcomer, Place, Remote};
 use self::clients::Clients;
 use self::connection::Connection;
 use self::delivery::{Delivery, Ended, Rounds};
+pub use self::door::congestion::Congestion;
 use self::door::gate::Gate;
 pub use self::door::listen::{Address, can_listen};
 use self::door::places::Places;
@@ -137,6 +138,7 @@ impl Server {
         let (root, default) = (options.root.as_deref(), options.default_camera.as_ref());
         let cameras = Cameras::new(&options.cameras, root, default, &mut turn)?;
         let sockets = Sockets::new(listen, passed, &options.open_sockets)?;
+        sockets.set_congestion(&options.congestion);
         let gate = options.guard.map(|guard| Gate::new(guard, &mut turn));
         let places = Places::for_clients(options.max_clients, cameras.len(), &signals);
         let share = options.max_clients_per_address;

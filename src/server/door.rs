@@ -10,9 +10,12 @@
 //! When there are no descriptors or no memory, or accepting fails again and again for another reason, accepting rests
 //! for a moment. Otherwise a listener that is notified of the same waiting connection for ever would spin.
 //!
+//! Listeners also carry what all their connections have: the congestion control (`congestion.rs`).
+//!
 //! The door knows clients by their places alone. What is said to them is their connection's business, and whether a
 //! password is required that of the gate (`gate.rs`).
 
+pub(in crate::server) mod congestion;
 pub(in crate::server) mod gate;
 pub(in crate::server) mod listen;
 pub(in crate::server) mod places;

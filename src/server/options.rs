@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::frames::name::Name;
 use crate::server::auth::Guard;
+use crate::server::door::congestion::Congestion;
 use crate::server::http::cors::Origins;
 
 /// How a server is set up.
@@ -34,4 +35,6 @@ pub struct Options {
     /// Sockets on which no password is required: their names in `LISTEN_FDNAMES`, or addresses as they were given to
     /// listen on.
     pub open_sockets: Vec<String>,
+    /// The congestion control of TCP connections.
+    pub congestion: Congestion,
 }

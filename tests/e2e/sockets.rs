@@ -17,6 +17,7 @@ use crate::common::process::{
 };
 use crate::common::producer::Camera;
 use crate::common::{PATIENCE, Scratch, eventually, impossible, skipped};
+use rustix::net::sockopt::tcp_congestion;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
 use rustix::process::{Signal, geteuid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -69,6 +70,39 @@ fn two_listening_sockets_of_both_kinds_are_taken_over_by_their_names() {
     let ended = server.stop();
     assert!(ended.status.success());
     assert!(path.exists(), "the service manager's socket is left to it");
+}
+
+#[test]
+fn connections_have_the_congestion_control_that_was_asked_for_if_there_is_such_a_one() {
+    let scratch = Scratch::new();
+    let started = |flags: &[&str]| {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let unix = UnixListener::bind(scratch.join(&format!("unix{}", flags.join("=")))).unwrap();
+        let shared = tcp.try_clone().unwrap();
+        let before = tcp_congestion(&tcp);
+        let arguments = [&serve_only(scratch.path()), flags].concat();
+        let sockets = vec![tcp.into(), unix.into()];
+        let server = Process::start(passing(OWN, "web:local", sockets, &arguments));
+        server.line("listening on 4");
+        (server, before, tcp_congestion(&shared))
+    };
+    let (server, Ok(before), Ok(preferred)) = started(&[]) else {
+        impossible("this emulator has no TCP_CONGESTION");
+        return;
+    };
+    server.line(&format!("congestion control of TCP: {preferred}"));
+    // What the kernel has not, or not for everybody, it can do without.
+    assert!(preferred == "bbr" || preferred == before, "{preferred}");
+    // Every kernel has it, and everybody may use it.
+    let (server, _, reno) = started(&["--congestion", "reno"]);
+    assert_eq!(reno.unwrap(), "reno");
+    server.line("congestion control of TCP: reno");
+    let (server, before, system) = started(&["--congestion", "system"]);
+    assert_eq!(before, system);
+    server.line(&format!("congestion control of TCP: {}", system.unwrap()));
+    let (server, before, none) = started(&["--congestion", "nonesuch"]);
+    assert_eq!(before, none);
+    server.line("as the kernel has no nonesuch");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use crate::activation::{Label, Passed};
 use crate::error::{Context, Error, Result};
 use crate::server::client::make_nonblocking;
+use crate::server::door::congestion::Congestion;
 use crate::server::door::listen::{Address, Listener};
 
 /// What a server starts with.
@@ -45,6 +46,13 @@ impl Sockets {
             ));
         }
         Ok(sockets)
+    }
+
+    /// Sets the congestion control of all that are TCP.
+    pub(in crate::server) fn set_congestion(&self, congestion: &Congestion) {
+        let listeners = self.listeners.iter().map(Listener::socket);
+        let connections = self.connections.iter().map(|(socket, _)| socket);
+        congestion.set(listeners.chain(connections));
     }
 
     fn take_over(&mut self, passed: Passed, is_open: bool) -> Result<()> {
