@@ -202,6 +202,26 @@ fn a_kernel_option_is_asked_for_once() {
 }
 
 #[test]
+fn bbr_is_there_and_allowed_however_the_server_is_started() {
+    for start in [
+        "systemd/lazycam.socket",
+        "buildroot/package/lazycam/S50lazycam",
+        &format!("{YOCTO}/files/lazycam.init"),
+    ] {
+        let text = fs::read_to_string(start).unwrap();
+        for step in [
+            "modprobe -q tcp_bbr",
+            "bbr\" >tcp_allowed_congestion_control",
+        ] {
+            assert!(text.contains(step), "{start}: no '{step}'");
+        }
+    }
+    let kernel = fs::read_to_string(format!("{BUILDROOT}/board/usb-camera.fragment")).unwrap();
+    assert!(settings(&kernel).any(|line| line == "CONFIG_TCP_CONG_BBR=y"));
+    assert!(recipe().contains("\"kernel-module-tcp-bbr\""));
+}
+
+#[test]
 fn both_ways_to_cross_build_have_the_same_features() {
     let (_, container) = CONTAINER.split_once("\nFEATURES=").unwrap();
     let container = container.split_whitespace().next().unwrap();
