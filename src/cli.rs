@@ -138,8 +138,8 @@ pub struct Http {
     /// Exit after this many seconds without a client; for socket activation, where the next client starts the server again.
     #[arg(long, env = "LAZYCAM_EXIT_IDLE", value_name = "SECONDS", value_parser = values::parse_seconds)]
     pub exit_idle: Option<Duration>,
-    /// Allow pages of this origin, such as `http://octopi.local`, to read the pictures. May be given several times. `none`: no
-    /// other site's pages [default: *, the pages of all sites].
+    /// Allow pages of this origin, such as `http://octopi.local`, to read the pictures. May be given several times. `*`: all pages;
+    /// `none`: no other page [default: pages of the same host, on any port; with --auth none].
     #[arg(
         long,
         env = "LAZYCAM_ALLOW_ORIGIN",
@@ -147,6 +147,15 @@ pub struct Http {
         value_delimiter = ','
     )]
     pub allow_origin: Vec<String>,
+    /// Also answer to this name, such as `cam.example.org`. May be given several times. `*`: to any. Addresses, names without a
+    /// dot, and those in .local, .lan, .home.arpa and .internal are answered to in any case.
+    #[arg(
+        long,
+        env = "LAZYCAM_ALLOW_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub allow_host: Vec<String>,
     /// Ask for a name and a password. FILE has lines of user:hash, with hashes as `openssl passwd -6` makes them. A relative
     /// FILE may be one of the service's credentials (`LoadCredential=`).
     #[arg(long, env = "LAZYCAM_AUTH", value_name = "FILE")]

@@ -28,6 +28,7 @@ use crate::picture::jpeg::Size;
 use crate::sandbox::{Needs, Sandbox};
 use crate::server::auth::{Guard, Users};
 use crate::server::http::cors::Origins;
+use crate::server::http::hosts::Hosts;
 use crate::server::{self, Address, Alone, Server};
 use crate::snapshot;
 use crate::supervise::{self, Capture, Supervisor};
@@ -184,8 +185,10 @@ fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
 
 fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<server::Options> {
     let users = flags.auth.as_deref().map(Users::read).transpose()?;
-    let origins = Origins::new(&flags.allow_origin)
+    let origins = Origins::new(&flags.allow_origin, users.is_some())
         .map_err(|what| Error::Usage(format!("--allow-origin: {what}")))?;
+    let hosts = Hosts::new(&flags.allow_host)
+        .map_err(|what| Error::Usage(format!("--allow-host: {what}")))?;
     Ok(server::Options {
         cameras,
         root: None,
@@ -196,6 +199,7 @@ fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<se
         stall_timeout: flags.stall_timeout,
         exit_idle: flags.exit_idle,
         origins,
+        hosts,
         guard: users.map(Guard::new).transpose()?,
         open_sockets: flags.open_socket.clone(),
         congestion: flags.congestion.clone().unwrap_or_default(),
@@ -232,8 +236,8 @@ fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> 
         .tell();
     let captures = captures.into_iter().map(|(capture, _)| capture);
     let mut supervisor = Supervisor::start(captures.collect())?;
-    for port in server.ports() {
-        say_where(port)?;
+    for line in server.lines() {
+        say_where(&line)?;
     }
     server.tell_where();
     server.within(sandbox).run(&mut supervisor)
@@ -296,10 +300,10 @@ fn free_port() -> Result<Address> {
     })
 }
 
-/// Prints the one line on standard output, for people and scripts. It appears once connections are accepted.
-fn say_where(port: u16) -> Result<()> {
+/// Prints the one line on standard output, for people and scripts: an address, then perhaps a remark. It appears once connections are accepted.
+fn say_where(line: &str) -> Result<()> {
     let mut out = std::io::stdout();
-    writeln!(out, "http://localhost:{port}/")
+    writeln!(out, "{line}")
         .and_then(|()| out.flush())
         .doing(|| "write the address to standard output".into())
 }

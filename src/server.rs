@@ -59,6 +59,7 @@ pub mod http;
 pub mod lent;
 mod options;
 pub mod pacing;
+pub mod remarks;
 mod reports;
 pub mod roster;
 pub mod settings;
@@ -128,6 +129,7 @@ impl Server {
     ) -> Result<Self> {
         let settings = Settings {
             origins: options.origins,
+            hosts: options.hosts.and(reach::full_names()),
             ..Settings::default()
         };
         let mut turn = Turn::new(settings, Roster::new(options.default_camera.clone()))?;
@@ -168,10 +170,13 @@ impl Server {
         self
     }
 
-    /// The TCP ports on which the server listens.
-    pub fn ports(&self) -> Vec<u16> {
-        let bound = self.door.addresses();
-        bound.map(|address| address.port()).collect()
+    /// Where it can be opened from this machine, and who else can: a line for each address that it listens on.
+    pub fn lines(&self) -> Vec<String> {
+        let asks = self.gate.is_some();
+        let bound = self.door.bound();
+        bound
+            .map(|(at, open)| reach::line(at, asks && !open))
+            .collect()
     }
 
     /// Says in the log under which addresses it can be opened.
@@ -440,6 +445,10 @@ impl Server {
             Place::TurnedAway => Connection::turned_away(&mut turn.lend()),
             Place::Served(_) if guarded => Connection::guarded(turn.now),
             Place::Served(_) => Connection::new(turn.now),
+        };
+        let connection = match remote {
+            Remote::Unix => connection.behind_proxy(),
+            _ => connection,
         };
         let mut client = Client::new(socket, connection, remote, place, turn.now);
         if !self.door.enter(place) {

@@ -15,6 +15,7 @@ use lazycam::picture::jpeg::Size;
 use lazycam::server::connection::Connection;
 use lazycam::server::connection::outbox::Output;
 use lazycam::server::lent::{Ids, Lent};
+use lazycam::server::remarks::Remarks;
 use lazycam::server::roster::Roster;
 use lazycam::server::settings::Settings;
 use lazycam::server::shot::Shot;
@@ -79,6 +80,7 @@ struct Owner {
     roster: Roster,
     ids: Ids,
     stats: Stats,
+    remarks: Remarks,
 }
 
 impl Owner {
@@ -93,6 +95,7 @@ impl Owner {
             roster: &self.roster,
             ids: &mut self.ids,
             stats: &mut self.stats,
+            remarks: &mut self.remarks,
         }
     }
 }
@@ -129,6 +132,7 @@ impl Scene {
                 roster,
                 ids: Ids::default(),
                 stats: Stats::default(),
+                remarks: Remarks::default(),
             },
             frames: 0,
             fresh: true,

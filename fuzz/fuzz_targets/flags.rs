@@ -13,6 +13,7 @@ use clap::error::ErrorKind;
 use lazycam::Error;
 use lazycam::cli::{Cli, Command, Http, SourceFlags};
 use lazycam::server::http::cors::Origins;
+use lazycam::server::http::hosts::Hosts;
 use libfuzzer_sys::fuzz_target;
 use log::LevelFilter;
 
@@ -76,7 +77,10 @@ fn check_http(http: &Http) {
     for address in &http.listen {
         assert!(!address.to_string().is_empty());
     }
-    if let Err(what) = Origins::new(&http.allow_origin) {
+    if let Err(what) = Origins::new(&http.allow_origin, http.auth.is_some()) {
+        assert!(!what.is_empty());
+    }
+    if let Err(what) = Hosts::new(&http.allow_host) {
         assert!(!what.is_empty());
     }
 }

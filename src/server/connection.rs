@@ -32,6 +32,7 @@
 //! use lazycam::server::connection::Connection;
 //! use lazycam::server::connection::outbox::Output;
 //! use lazycam::server::lent::{Ids, Lent};
+//! use lazycam::server::remarks::Remarks;
 //! use lazycam::server::roster::Roster;
 //! use lazycam::server::settings::Settings;
 //! use lazycam::server::shot::Shot;
@@ -46,7 +47,8 @@
 //! let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_386_179);
 //! let moment = Moment { wall, monotonic };
 //! let (ids, stats) = (&mut Ids::default(), &mut Stats::default());
-//! let lent = &mut Lent { now, moment, settings: &settings, roster: &roster, ids, stats };
+//! let remarks = &mut Remarks::default();
+//! let lent = &mut Lent { now, moment, settings: &settings, roster: &roster, ids, stats, remarks };
 //! let mut connection = Connection::<()>::new(now);
 //!
 //! // `Request`: the head is not complete. There is a deadline, and nothing to send.
@@ -137,6 +139,8 @@ pub struct Connection<F> {
     shut_down: bool,
     /// It was accepted on a socket where names and passwords are required.
     guarded: bool,
+    /// It was accepted on a Unix socket.
+    behind_proxy: bool,
     /// The credential of the current request was right.
     proved: bool,
     /// The last reply was a refusal in words.
@@ -158,6 +162,7 @@ impl<F> Connection<F> {
             half_closed: false,
             shut_down: false,
             guarded: false,
+            behind_proxy: false,
             proved: false,
             refused: false,
             exchange: Exchange::default(),
@@ -171,6 +176,13 @@ impl<F> Connection<F> {
             guarded: true,
             ..Connection::new(now)
         }
+    }
+
+    /// It was accepted on a Unix socket: the other side is a program of this machine, such as a proxy, which decides which names it
+    /// passes on.
+    pub fn behind_proxy(mut self) -> Self {
+        self.behind_proxy = true;
+        self
     }
 
     /// Whether requests on it need a password.

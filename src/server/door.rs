@@ -160,6 +160,12 @@ impl Door {
         self.listeners.iter().filter_map(Listener::address)
     }
 
+    /// The same, and for each whether it is open where others ask for a password.
+    pub(in crate::server) fn bound(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+        let listeners = self.listeners.iter();
+        listeners.filter_map(|listener| Some((listener.address()?, listener.open)))
+    }
+
     /// Accepts the next connection of a batch, if there is one.
     pub(in crate::server) fn accept(
         &mut self,

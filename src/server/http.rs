@@ -4,6 +4,7 @@ pub mod cors;
 pub mod exchange;
 mod fields;
 mod framing;
+pub mod hosts;
 pub(in crate::server) mod page;
 pub mod part;
 pub mod preconditions;

@@ -5,6 +5,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
+use crate::server::remarks::Remarks;
 use crate::server::roster::Roster;
 use crate::server::settings::Settings;
 use crate::server::stats::Stats;
@@ -25,6 +26,8 @@ pub struct Lent<'a> {
     pub ids: &'a mut Ids,
     /// What is counted.
     pub stats: &'a mut Stats,
+    /// What the log is told about requests.
+    pub remarks: &'a mut Remarks,
 }
 
 /// A row of numbers that do not come up again, not even after the server was restarted, as those of a counter would.

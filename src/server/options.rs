@@ -7,6 +7,7 @@ use crate::frames::name::Name;
 use crate::server::auth::Guard;
 use crate::server::door::congestion::Congestion;
 use crate::server::http::cors::Origins;
+use crate::server::http::hosts::Hosts;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Options {
     pub exit_idle: Option<Duration>,
     /// Which websites' pages may read what is served.
     pub origins: Origins,
+    /// The names under which requests are answered, beside those of the network at hand.
+    pub hosts: Hosts,
     /// Who is let in; `None` means everybody.
     pub guard: Option<Guard>,
     /// Sockets on which no password is required: their names in `LISTEN_FDNAMES`, or addresses as they were given to

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::server::http::cors::Origins;
+use crate::server::http::hosts::Hosts;
 
 /// The times and limits of every connection.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Which websites' pages may read what is sent.
     pub origins: Origins,
+    /// The names under which requests are answered.
+    pub hosts: Hosts,
 }
 
 impl Default for Settings {
@@ -31,6 +34,7 @@ impl Default for Settings {
             patience: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(2),
             origins: Origins::default(),
+            hosts: Hosts::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::event::{Deadlines, Poll};
 use crate::server::client_id::ClientId;
 use crate::server::lent::{Ids, Lent};
+use crate::server::remarks::Remarks;
 use crate::server::roster::Roster;
 use crate::server::settings::Settings;
 use crate::server::stats::Stats;
@@ -55,6 +56,7 @@ pub(in crate::server) struct Turn {
     /// The cameras by name; `cameras.rs` keeps it.
     pub(in crate::server) roster: Roster,
     pub(in crate::server) stats: Stats,
+    remarks: Remarks,
 }
 
 impl Turn {
@@ -71,6 +73,7 @@ impl Turn {
             settings,
             roster,
             stats: Stats::default(),
+            remarks: Remarks::default(),
         })
     }
 
@@ -92,6 +95,7 @@ impl Turn {
             roster: &self.roster,
             ids: &mut self.ids,
             stats: &mut self.stats,
+            remarks: &mut self.remarks,
         }
     }
 }

@@ -24,7 +24,7 @@ curl -sSN --max-time 3 -D "$dir/head" -o "$dir/stream" "$url/stream" 2>"$dir/err
 [ "$status" = 28 ] || { cat "$dir/err"; fail "a stream that ends by itself (curl status $status, 28 is its time-out)"; }
 header "$dir/head" 'HTTP/1\.[01] 200 '
 header "$dir/head" 'Content-Type: multipart/x-mixed-replace; ?boundary=[^"-]'
-header "$dir/head" 'Access-Control-Allow-Origin: \*'
+header "$dir/head" 'Vary: Origin'
 header "$dir/head" 'Cache-Control: .*no-store'
 boundary=$(tr -d '\r' <"$dir/head" | sed -n 's/.*boundary=//p')
 first=$(head -c $((${#boundary} + 2)) "$dir/stream" | tr -d '\0')

@@ -20,7 +20,7 @@ fn allow(target: &str) -> &'static str {
 
 /// What every picture's head says, and nothing that is not here.
 const PICTURE_FIELDS: [(&str, &str); 4] = [
-    ("Access-Control-Allow-Origin", "*"),
+    ("Vary", "Origin"),
     (
         "Cache-Control",
         "no-store, no-cache, must-revalidate, proxy-revalidate, no-transform, max-age=0",
@@ -216,7 +216,7 @@ fn head_and_options_answer_at_once_and_ask_no_camera() {
         for method in ["HEAD", "OPTIONS"] {
             let mut client = Client::connect(server.address());
             client.send(format!(
-                "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+                "{method} {target} HTTP/1.1\r\nHost: test:8080\r\nOrigin: http://test\r\nConnection: close\r\n\r\n"
             ));
             let head = client.head();
             let expected = match (method, target) {
@@ -229,7 +229,10 @@ fn head_and_options_answer_at_once_and_ask_no_camera() {
                 let allow = Some(allow(target));
                 assert_eq!(head.field("Allow"), allow);
                 assert_eq!(head.field("Access-Control-Allow-Methods"), allow);
-                assert_eq!(head.field("Access-Control-Allow-Origin"), Some("*"));
+                assert_eq!(
+                    head.field("Access-Control-Allow-Origin"),
+                    Some("http://test")
+                );
             }
         }
         assert!(!hand.was_asked(), "{target}");

@@ -340,7 +340,7 @@ fn a_post_of_a_stream_is_a_get_and_its_body_is_of_no_interest() {
 }
 
 #[test]
-fn pages_of_all_sites_may_read_or_none_or_those_that_are_named() {
+fn pages_of_the_same_host_may_read_or_all_or_none_or_those_that_are_named() {
     let scratch = Scratch::new();
     let _camera = Camera::on_demand(scratch.path(), 50.0, Maker::new(5000));
     let allowed = |server: &Process, origin: &str, target: &str, method: &str| {
@@ -360,7 +360,8 @@ fn pages_of_all_sites_may_read_or_none_or_those_that_are_named() {
             field("Vary"),
         )
     };
-    let all = serve(scratch.path(), &[]);
+    let usual = serve(scratch.path(), &[]);
+    let all = serve(scratch.path(), &["--allow-origin", "*"]);
     let none = serve(scratch.path(), &["--allow-origin", "none"]);
     let named = serve(
         scratch.path(),
@@ -381,6 +382,14 @@ fn pages_of_all_sites_may_read_or_none_or_those_that_are_named() {
                 any,
                 "{what}"
             );
+            for origin in ["http://test", "http://test:81", "https://TEST"] {
+                let echo = (text(origin), None, text("Origin"));
+                assert_eq!(allowed(&usual, origin, target, method), echo, "{what}");
+            }
+            for origin in ["http://a.local", "null", "http://test.evil.example"] {
+                let other = (None, None, text("Origin"));
+                assert_eq!(allowed(&usual, origin, target, method), other, "{what}");
+            }
             let nobody = (None, None, None);
             assert_eq!(
                 allowed(&none, "http://a.local", target, method),
@@ -426,5 +435,5 @@ fn a_snapshot_ends_with_an_answer_while_all_places_are_taken_and_none_hangs() {
     let reply = third.get("/snapshot");
     assert_eq!(reply.head.status, 503);
     assert!(reply.head.field("Retry-After").is_some());
-    assert_eq!(reply.head.field("Access-Control-Allow-Origin"), Some("*"));
+    assert_eq!(reply.head.field("Vary"), Some("Origin"));
 }

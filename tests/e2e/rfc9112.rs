@@ -17,7 +17,8 @@ const FINE: u16 = 204;
 
 fn server() -> (Process, Scratch) {
     let scratch = Scratch::new();
-    (serve(scratch.path(), &[]), scratch)
+    // What is a host is asked here, and not whose.
+    (serve(scratch.path(), &["--allow-host", "*"]), scratch)
 }
 
 /// A request with these fields beside `Host`, in HTTP/1.1.

@@ -136,6 +136,42 @@ fn a_passed_socket_is_open_by_its_name_and_the_others_ask_for_a_password() {
 }
 
 #[test]
+fn a_name_that_two_passed_sockets_have_opens_neither() {
+    let scratch = Scratch::new();
+    let users = scratch.join("users");
+    fs::write(&users, format!("anna:$6$saltsalt${}\n", "a".repeat(86))).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let unix = UnixListener::bind(scratch.join("socket")).unwrap();
+    let mut arguments = serve_only(scratch.path()).to_vec();
+    arguments.extend(["--auth", users.to_str().unwrap(), "--open-socket", "http"]);
+    let sockets = vec![tcp.into(), unix.into()];
+    let ended = Process::start(passing(OWN, "http:http", sockets, &arguments)).end();
+    assert_eq!(ended.status.code(), Some(2));
+    let told = "--open-socket http: this is the name of several passed sockets";
+    assert!(ended.log.contains(told), "{}", ended.log);
+}
+
+#[test]
+fn an_open_socket_that_other_machines_reach_is_warned_about() {
+    let scratch = Scratch::new();
+    let users = scratch.join("users");
+    fs::write(&users, format!("anna:$6$saltsalt${}\n", "a".repeat(86))).unwrap();
+    let start = |address: &str| {
+        let tcp = TcpListener::bind(address).unwrap();
+        let mut arguments = serve_only(scratch.path()).to_vec();
+        arguments.extend(["--auth", users.to_str().unwrap(), "--open-socket", "web"]);
+        let server = Process::start(passing(OWN, "web", vec![tcp.into()], &arguments));
+        server.line("listening on 3 (web)");
+        server.stop().log
+    };
+    let told = "3 (web) can be reached from other machines, and asks nobody for a password";
+    let log = start("0.0.0.0:0");
+    assert!(log.contains(told), "{log}");
+    let log = start("127.0.0.1:0");
+    assert!(!log.contains(told), "{log}");
+}
+
+#[test]
 fn sockets_for_another_process_are_none_of_ours() {
     let scratch = Scratch::new();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -296,7 +332,13 @@ fn without_arguments_it_shows_a_pattern_on_port_8080_of_both_families_and_says_w
     let mut out = std::io::BufReader::new(File::from(server.take_stdout()));
     let mut line = String::new();
     std::io::BufRead::read_line(&mut out, &mut line).unwrap();
-    assert_eq!(line, "http://localhost:8080/\n", "{}", server.log());
+    let warning = " (everybody on the network can watch; --auth asks for a password)\n";
+    assert_eq!(
+        line,
+        format!("http://localhost:8080/{warning}"),
+        "{}",
+        server.log()
+    );
     let network = File::open(format!("/proc/{}/ns/net", server.pid())).unwrap();
     let viewer = thread::spawn(move || {
         use std::os::fd::AsFd;

@@ -32,7 +32,7 @@ fn state_at(server: &Process, target: &str) -> Value {
     assert_eq!(reply.head.status, 200);
     assert_eq!(reply.head.field("Content-Type"), Some("application/json"));
     assert_eq!(reply.head.field("Cache-Control"), Some("no-store"));
-    assert_eq!(reply.head.field("Access-Control-Allow-Origin"), Some("*"));
+    assert_eq!(reply.head.field("Vary"), Some("Origin"));
     serde_json::from_slice(&reply.body).unwrap()
 }
 

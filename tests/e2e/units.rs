@@ -61,6 +61,7 @@ fn systemd_finds_no_fault_in_the_units() {
     let dir = units(&scratch);
     let names = [
         "lazycam.socket",
+        "lazycam-local.socket",
         "lazycam.service",
         "lazycam-capture@front.service",
     ];

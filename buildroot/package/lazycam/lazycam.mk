@@ -81,6 +81,7 @@ define LAZYCAM_INSTALL_INIT_SYSTEMD
 	)
 	$(INSTALL) -m 0644 -t $(TARGET_DIR)/usr/lib/systemd/system \
 		$(@D)/systemd/lazycam.socket \
+		$(@D)/systemd/lazycam-local.socket \
 		$(@D)/systemd/lazycam.service \
 		$(@D)/systemd/lazycam@.service \
 		$(@D)/systemd/lazycam-capture@.service

@@ -67,18 +67,18 @@ fn examine(
     exchange: &mut Exchange,
     lent: &mut Lent<'_>,
 ) -> Result<Answer, Status> {
+    let date = lent.moment.wall;
+    // This comes before anything that can change. When a preflight fails, the browser blames the page that asked, and the
+    // page does not see the 503. Nor does it tell whether there is such a camera: it is answered without a password.
+    if request.method == Method::Options {
+        let reply = response::options(resource.allow(), exchange, date);
+        return Ok(Answer::Reply(reply));
+    }
     let camera = resource.camera().map(|one| lent.roster.find(one));
     if camera == Some(Err(Missing::Unknown)) {
         return Err(Status::NotFound);
     }
-    let date = lent.moment.wall;
     match request.method {
-        // This comes before anything that can change. When a preflight fails, the browser blames the page that asked,
-        // and the page does not see the 503.
-        Method::Options => {
-            let reply = response::options(resource.allow(), exchange, date);
-            return Ok(Answer::Reply(reply));
-        }
         Method::Post if !matches!(resource, Resource::Stream { .. }) => {
             return Err(Status::MethodNotAllowed);
         }

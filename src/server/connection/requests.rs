@@ -28,7 +28,9 @@ impl<F> Connection<F> {
             }
             Parsed::Complete(request, len) => {
                 self.exchange = Exchange::of(&request, origins);
+                let is_ours = self.asks_this_server(&request, lent);
                 match self.entry(&request) {
+                    _ if !is_ours => self.refuse(Status::Misdirected, lent),
                     Entry::Known => self.begin(&request, lent),
                     Entry::Nothing => self.refuse(Status::Unauthorized, lent),
                     Entry::Unproven(credential) => {
@@ -97,6 +99,22 @@ impl<F> Connection<F> {
         self.out.bytes().extend_from_slice(reply);
         self.refused = false;
         self.state = State::Reply;
+    }
+
+    /// Whether the request is for a name of this server. It need not be where a password is asked for, which a browser sends
+    /// to the name alone for which it was typed, nor on a Unix socket, which no browser opens. In the log it is remarked if it is not, and if a
+    /// page cannot read the answer.
+    fn asks_this_server(&self, request: &Request<'_>, lent: &mut Lent<'_>) -> bool {
+        let any_name = self.guarded || self.behind_proxy;
+        let is_ours = any_name || lent.settings.hosts.include(request.host);
+        if !is_ours {
+            lent.remarks.unknown_host(request.host, lent.now);
+        } else if let Some(origin) = request.origin {
+            if !self.exchange.may_be_read() && lent.settings.origins.are_told() {
+                lent.remarks.foreign_page(origin, lent.now);
+            }
+        }
+        is_ours
     }
 
     /// Whether this request may be answered. OPTIONS always may, because a browser's preflight has no credentials.

@@ -7,6 +7,7 @@ use super::state::PROOF_LIMIT;
 use super::*;
 use crate::picture::jpeg::Size;
 use crate::server::lent::Ids;
+use crate::server::remarks::Remarks;
 use crate::server::roster::Roster;
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
@@ -26,6 +27,7 @@ struct Owner {
     roster: Roster,
     ids: Ids,
     stats: Stats,
+    remarks: Remarks,
 }
 
 impl Owner {
@@ -40,6 +42,7 @@ impl Owner {
             roster: &self.roster,
             ids: &mut self.ids,
             stats: &mut self.stats,
+            remarks: &mut self.remarks,
         }
     }
 }
@@ -72,6 +75,7 @@ impl Scene {
                 roster,
                 ids: Ids::default(),
                 stats: Stats::default(),
+                remarks: Remarks::default(),
             },
         }
     }

@@ -37,6 +37,20 @@ pub(in crate::server) fn told(bound: &[SocketAddr], asks: bool) -> Option<String
     Some(format!("watch at {}, {who}", urls.join(" or ")))
 }
 
+/// The line for whoever has just started it, on this machine: the address to open here, in front, and a warning if others can
+/// watch as well. `asks` is whether for a password.
+pub(in crate::server) fn line(bound: SocketAddr, asks: bool) -> String {
+    let ip = bound.ip();
+    let url = match ip.is_unspecified() || ip.is_loopback() {
+        true => format!("http://localhost:{}/", bound.port()),
+        false => format!("http://{bound}/"),
+    };
+    match ip.is_loopback() || asks {
+        true => url,
+        false => format!("{url} (everybody on the network can watch; --auth asks for a password)"),
+    }
+}
+
 fn urls(bound: SocketAddr) -> Vec<String> {
     if !bound.ip().is_unspecified() {
         return vec![format!("http://{bound}/")];
@@ -50,6 +64,30 @@ fn urls(bound: SocketAddr) -> Vec<String> {
         urls.push(format!("http://localhost:{port}/"));
     }
     urls
+}
+
+/// The names that this machine has in its network, in full: its own name, in each domain in which names are looked up here
+/// (resolv.conf(5)). A router that hands out addresses tells the domain and answers for these names, such as
+/// `octopi.fritz.box`; for a page elsewhere, nobody can have them answered.
+pub(in crate::server) fn full_names() -> Vec<String> {
+    let resolver = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let system = rustix::system::uname();
+    in_domains(&system.nodename().to_string_lossy(), &resolver)
+}
+
+fn in_domains(name: &str, resolver: &str) -> Vec<String> {
+    match name {
+        "" | "localhost" | "(none)" => Vec::new(),
+        _ if name.contains('.') => vec![name.into()],
+        _ => {
+            let lines = resolver.lines().map(str::split_whitespace);
+            let domains = lines.filter_map(|mut words| {
+                matches!(words.next(), Some("search" | "domain")).then_some(words)
+            });
+            let domains = domains.flatten().filter(|domain| *domain != ".");
+            domains.map(|domain| format!("{name}.{domain}")).collect()
+        }
+    }
 }
 
 /// The name of this machine, as others may know it.
@@ -96,6 +134,32 @@ mod tests {
         let near = "watch at http://127.0.0.1:8080/, on this machine alone";
         assert_eq!(said(&["127.0.0.1:8080"], false).as_deref(), Some(near));
         assert_eq!(said(&[], false), None);
+    }
+
+    #[test]
+    fn the_full_names_of_this_machine_are_those_in_its_domains() {
+        let resolver =
+            "# domain no.example\nnameserver 192.0.2.1\nsearch fritz.box lan.example\ndomain .\n";
+        let names = in_domains("octopi", resolver);
+        assert_eq!(names, ["octopi.fritz.box", "octopi.lan.example"]);
+        assert_eq!(in_domains("cam.example.org", resolver), ["cam.example.org"]);
+        assert_eq!(in_domains("localhost", resolver), [""; 0]);
+        assert_eq!(in_domains("octopi", ""), [""; 0]);
+    }
+
+    #[test]
+    fn the_first_line_says_plainly_when_everybody_can_watch() {
+        let line = |bound: &str, asks| line(bound.parse().unwrap(), asks);
+        let warning = " (everybody on the network can watch; --auth asks for a password)";
+        for (bound, url) in [
+            ("[::]:8080", "http://localhost:8080/"),
+            ("0.0.0.0:8081", "http://localhost:8081/"),
+            ("192.0.2.7:80", "http://192.0.2.7:80/"),
+        ] {
+            assert_eq!(line(bound, false), format!("{url}{warning}"));
+            assert_eq!(line(bound, true), url);
+        }
+        assert_eq!(line("127.0.0.1:8080", false), "http://localhost:8080/");
     }
 
     #[test]

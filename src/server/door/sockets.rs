@@ -3,6 +3,8 @@
 
 use std::os::fd::OwnedFd;
 
+use log::warn;
+
 use crate::activation::{Label, Passed};
 use crate::error::{Context, Error, Result};
 use crate::server::client::make_nonblocking;
@@ -39,6 +41,7 @@ impl Sockets {
             let is_open = open.iter().any(|word| passed.label().is(word));
             sockets.take_over(passed, is_open)?;
         }
+        sockets.tell_of_open_ones();
         if sockets.listeners.is_empty() && sockets.connections.is_empty() {
             return Err(Error::Usage(
                 "nothing to listen on: no socket was passed (LISTEN_FDS) and --listen is not given"
@@ -53,6 +56,18 @@ impl Sockets {
         let listeners = self.listeners.iter().map(Listener::socket);
         let connections = self.connections.iter().map(|(socket, _)| socket);
         congestion.set(listeners.chain(connections));
+    }
+
+    /// An open socket is meant for a proxy on this machine. On one that others reach, the password is worth nothing.
+    fn tell_of_open_ones(&self) {
+        for listener in self.listeners.iter().filter(|one| one.open) {
+            if listener.address().is_some_and(|at| !at.ip().is_loopback()) {
+                let name = listener.name();
+                warn!(
+                    "--open-socket: {name} can be reached from other machines, and asks nobody for a password"
+                );
+            }
+        }
     }
 
     fn take_over(&mut self, passed: Passed, is_open: bool) -> Result<()> {
@@ -75,13 +90,20 @@ fn is_address(word: &str, address: &Address) -> bool {
     word.parse().as_ref() == Ok(address)
 }
 
-/// Checks that every word of `--open-socket` names a socket, so that a typing error is reported at start.
+/// Checks that every word of `--open-socket` names one socket, so that a typing error is reported at start, and that nothing
+/// is open by accident: all sockets of a unit have the same name (systemd.socket(5), `FileDescriptorName=`).
 fn check_words(words: &[String], listen: &[Address], passed: &[Passed]) -> Result<()> {
     let labels: Vec<&Label> = passed.iter().map(Passed::label).collect();
     let names_none = |word: &&String| {
         let bound = listen.iter().any(|address| is_address(word, address));
         !bound && !labels.iter().any(|label| label.is(word))
     };
+    let count = |word: &str| labels.iter().filter(|label| label.is(word)).count();
+    if let Some(word) = words.iter().find(|word| count(word) > 1) {
+        return Err(Error::Usage(format!(
+            "--open-socket {word}: this is the name of several passed sockets; a socket in a unit of its own has a name of its own"
+        )));
+    }
     match words.iter().find(names_none) {
         Some(word) => Err(Error::Usage(format!(
             "--open-socket {word}: this is neither an address of --listen nor the name of a passed socket"

@@ -1,10 +1,17 @@
 //! Which other websites' pages may read what is served here (WHATWG Fetch, 3.2: the CORS protocol).
 //!
-//! The default is `*`, as in mjpg-streamer, because Mainsail and Fluidd fetch the picture from another port. If
-//! origins are named, only those may read, and with credentials. Browsers rightly refuse `*` together with
+//! By default, pages of the same host may, on whatever port they are: Mainsail and Fluidd fetch the picture from another port of
+//! the printer. It is the page's origin that has to agree with `Host`, and `Host` has to be a name of this server
+//! ([`super::hosts`]). With `*`, which is the only choice of mjpg-streamer, every website that somebody in this network visits could read
+//! the pictures. Where passwords are asked for, nobody may by default: a page of the same host may be somebody
+//! else's, and a browser would send the password.
+//!
+//! If origins are named, only those may read, and with credentials. Browsers rightly refuse `*` together with
 //! credentials.
 
 use std::rc::Rc;
+
+use super::hosts::without_port;
 
 /// The origins of `--allow-origin`.
 #[derive(Clone, Debug)]
@@ -12,26 +19,33 @@ pub struct Origins {
     /// The fields for requests from any origin that is not named.
     others: Rc<String>,
     named: Vec<(String, Rc<String>)>,
+    /// Pages of the host to which the request went may read too.
+    same_host: bool,
+    /// Nobody wants to know who may not read.
+    quiet: bool,
 }
 
 impl Default for Origins {
     fn default() -> Self {
         Origins {
-            others: Rc::new("Access-Control-Allow-Origin: *\r\n".into()),
-            named: Vec::new(),
+            same_host: true,
+            ..Origins::of("Vary: Origin\r\n")
         }
     }
 }
 
 impl Origins {
-    /// Accepts `*`, `none`, or origins such as `https://octopi.local:8080`. No words mean `*`.
-    pub fn new(words: &[String]) -> Result<Self, String> {
+    /// Accepts `*`, `none`, or origins such as `https://octopi.local:8080`. No words mean pages of the same host, or where
+    /// passwords are asked for (`guarded`) none.
+    pub fn new(words: &[String], guarded: bool) -> Result<Self, String> {
         match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [] | ["*"] => return Ok(Origins::default()),
+            [] if guarded => return Ok(Origins::of("")),
+            [] => return Ok(Origins::default()),
+            ["*"] => return Ok(Origins::of("Access-Control-Allow-Origin: *\r\n")),
             ["none"] => {
                 return Ok(Origins {
-                    others: Rc::default(),
-                    named: Vec::new(),
+                    quiet: true,
+                    ..Origins::of("")
                 });
             }
             _ => {}
@@ -49,19 +63,58 @@ impl Origins {
         Ok(Origins {
             named: named.collect::<Result<_, String>>()?,
             // A cache must not give one origin's reply to another.
-            others: Rc::new("Vary: Origin\r\n".into()),
+            ..Origins::of("Vary: Origin\r\n")
         })
     }
 
-    /// The header fields of every reply to a request with this `Origin`. Each client keeps them, by a thin pointer.
-    pub fn fields(&self, origin: Option<&[u8]>) -> Rc<String> {
+    /// These fields for everybody.
+    fn of(fields: &str) -> Self {
+        Origins {
+            others: Rc::new(fields.into()),
+            named: Vec::new(),
+            same_host: false,
+            quiet: false,
+        }
+    }
+
+    /// Whether it is worth a remark in the log who may not read.
+    pub(in crate::server) fn are_told(&self) -> bool {
+        !self.quiet
+    }
+
+    /// The header fields of every reply to a request with this `Origin` and `Host`. Each client keeps them, by a thin
+    /// pointer.
+    pub fn fields(&self, origin: Option<&[u8]>, host: Option<&[u8]>) -> Rc<String> {
         let origin = origin.unwrap_or_default();
+        if self.same_host {
+            if let Some(origin) = of_host(origin, host.unwrap_or_default()) {
+                let fields = format!("Access-Control-Allow-Origin: {origin}\r\n{}", self.others);
+                return Rc::new(fields);
+            }
+        }
         let found = self
             .named
             .iter()
             .find(|(named, _)| named.as_bytes().eq_ignore_ascii_case(origin));
         Rc::clone(found.map_or(&self.others, |(_, fields)| fields))
     }
+}
+
+/// Whether the fields let somebody read.
+pub(super) fn let_read(fields: &str) -> bool {
+    fields.contains("Access-Control-Allow-Origin: ")
+}
+
+/// The origin, if it is that of a page on this host, on any port.
+fn of_host<'a>(origin: &'a [u8], host: &[u8]) -> Option<&'a str> {
+    let origin = std::str::from_utf8(origin).ok()?;
+    let (scheme, place) = origin.split_once("://")?;
+    let of_page = without_port(place.as_bytes());
+    let is_same = matches!(scheme, "http" | "https")
+        && !of_page.is_empty()
+        && of_page.eq_ignore_ascii_case(without_port(host));
+    // What comes back in a field is what may stand in a `Host`, and digits.
+    is_same.then_some(origin)
 }
 
 /// Checks for a scheme, a host and optionally a port, with nothing behind them (RFC 6454, 6.1).
@@ -86,27 +139,61 @@ mod tests {
     use super::*;
 
     fn origins(words: &[&str]) -> Result<Origins, String> {
-        Origins::new(
-            &words
-                .iter()
-                .map(|word| word.to_string())
-                .collect::<Vec<_>>(),
-        )
+        let words: Vec<_> = words.iter().map(|word| word.to_string()).collect();
+        Origins::new(&words, false)
     }
 
     #[test]
-    fn everybody_may_read_unless_it_is_said_otherwise() {
-        for words in [&[][..], &["*"]] {
-            let fields = origins(words).unwrap().fields(Some(b"http://a"));
-            assert_eq!(*fields, "Access-Control-Allow-Origin: *\r\n");
+    fn pages_of_the_same_host_may_read_on_any_port_unless_it_is_said_otherwise() {
+        let origins = origins(&[]).unwrap();
+        let fields = |origin: &'static str, host: &'static str| {
+            origins.fields(Some(origin.as_bytes()), Some(host.as_bytes()))
+        };
+        for (origin, host) in [
+            ("http://a", "a:8080"),
+            ("http://a:81", "a"),
+            ("https://A.local", "a.local:8080"),
+            ("http://192.0.2.7", "192.0.2.7:80"),
+            ("http://[2001:db8::7]:81", "[2001:db8::7]"),
+        ] {
+            let expected = format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n");
+            assert_eq!(*fields(origin, host), expected);
         }
-        assert_eq!(*origins(&["none"]).unwrap().fields(Some(b"http://a")), "");
+        for (origin, host) in [
+            ("http://b", "a"),
+            ("http://a.b", "b"),
+            ("http://b", "a.b"),
+            ("http://a", ""),
+            ("http://", ""),
+            ("null", "null"),
+            ("", "a"),
+            ("ftp://a", "a"),
+            ("http://a/", "a"),
+            ("http://a\r\nX: y", "a"),
+            ("http://[2001:db8::7]", "[2001:db8::8]:7"),
+        ] {
+            assert_eq!(*fields(origin, host), "Vary: Origin\r\n", "{origin} {host}");
+        }
+        assert_eq!(*origins.fields(None, Some(b"a")), "Vary: Origin\r\n");
+    }
+
+    #[test]
+    fn everybody_or_nobody_may_read_if_that_is_said() {
+        let fields = |words| {
+            origins(words)
+                .unwrap()
+                .fields(Some(b"http://a"), Some(b"a"))
+        };
+        assert_eq!(*fields(&["*"]), "Access-Control-Allow-Origin: *\r\n");
+        assert_eq!(*fields(&["none"]), "");
+        let guarded = Origins::new(&[], true).unwrap();
+        assert_eq!(*guarded.fields(Some(b"http://a"), Some(b"a")), "");
     }
 
     #[test]
     fn a_named_origin_is_echoed_and_another_is_not() {
         let origins = origins(&["http://a.local", "https://B.local:8443"]).unwrap();
-        let fields = origins.fields(Some(b"https://b.local:8443"));
+        let fields = origins.fields(Some(b"https://b.local:8443"), None);
         assert_eq!(
             *fields,
             "Access-Control-Allow-Origin: https://b.local:8443\r\n\
@@ -118,7 +205,8 @@ mod tests {
             Some(b"null"),
             Some(b"*"),
         ] {
-            assert_eq!(*origins.fields(other), "Vary: Origin\r\n", "{other:?}");
+            let fields = origins.fields(other, Some(b"a.local"));
+            assert_eq!(*fields, "Vary: Origin\r\n", "{other:?}");
         }
     }
 

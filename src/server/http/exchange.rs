@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use crate::server::http::cors::Origins;
+use crate::server::http::cors::{Origins, let_read};
 use crate::server::http::request::{Method, Request, asks_for_head};
 use crate::time::date::date_field;
 
@@ -27,7 +27,7 @@ impl Exchange {
             keep_alive: request.keep_alive,
             head_only: request.method == Method::Head,
             takes_picture: request.takes_picture(),
-            cors: Some(origins.fields(request.origin)),
+            cors: Some(origins.fields(request.origin, request.host)),
         }
     }
 
@@ -37,7 +37,7 @@ impl Exchange {
             keep_alive: false,
             head_only: asks_for_head(input),
             takes_picture: false,
-            cors: Some(origins.fields(None)),
+            cors: Some(origins.fields(None, None)),
         }
     }
 
@@ -49,6 +49,11 @@ impl Exchange {
     /// Whether no other request is served on the connection.
     pub fn is_last(&self) -> bool {
         !self.keep_alive
+    }
+
+    /// Whether the page that asks, if it is one, may read the reply.
+    pub fn may_be_read(&self) -> bool {
+        self.cors.as_ref().is_some_and(|fields| let_read(fields))
     }
 
     /// Whether a picture may stand for an answer in words.
@@ -96,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_head_says_what_the_request_makes_it_say() {
-        let origins = Origins::new(&["http://a".into()]).unwrap();
+        let origins = Origins::new(&["http://a".into()], false).unwrap();
         let text = "HEAD / HTTP/1.1\r\nHost: b\r\nOrigin: http://a\r\n\r\n";
         let mut exchange = exchange(text, &origins);
         let rest = "Access-Control-Allow-Origin: http://a\r\n\
@@ -117,7 +122,7 @@ mod tests {
         let exchange = Exchange::with_fragment(b"GET / HT", &origins);
         assert!(exchange.is_last());
         assert_eq!(exchange.content("text"), "text");
-        assert!(head(&exchange).contains("\r\nAccess-Control-Allow-Origin: *\r\n"));
+        assert!(head(&exchange).contains("\r\nVary: Origin\r\n"));
         let exchange = Exchange::with_fragment(b"HEAD / HT", &origins);
         assert_eq!(exchange.content("text"), "");
     }

@@ -52,6 +52,8 @@ pub struct Request<'a> {
     pub minor_version: u8,
     /// The connection can serve another request after this one.
     pub keep_alive: bool,
+    /// The host that is asked: that in the target, or `Host` (RFC 9112, 3.2.2).
+    pub host: Option<&'a [u8]>,
     /// `Authorization`: who is asking.
     pub authorization: Option<&'a [u8]>,
     /// `Origin`: which website's page is asking.
@@ -165,11 +167,13 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
     // RFC 9112, 3.2: a 1.1 request has exactly one Host field, any other request at most one, and it must be a valid
     // host.
     let mut hosts = values(fields, "host");
-    match (hosts.next(), hosts.next()) {
-        (None, _) if minor_version == 0 => {}
-        (Some(host), None) if target::is_host(host) => {}
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) if minor_version == 0 => None,
+        (Some(host), None) if target::is_host(host) => Some(host),
         _ => return Err(Status::BadRequest),
-    }
+    };
+    let target = head.path.unwrap_or_default();
+    let of_target = target::split_absolute(target).map(|(host, _)| host.as_bytes());
     let body = framing::announces_body(fields, minor_version)?;
     let method = match head.method.unwrap_or_default() {
         "GET" => Method::Get,
@@ -181,7 +185,8 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
     };
     Ok(Request {
         method,
-        target: target::normal(head.path.unwrap_or_default()).ok_or(Status::BadRequest)?,
+        target: target::normal(target).ok_or(Status::BadRequest)?,
+        host: of_target.or(host),
         minor_version,
         // With other methods, the subject of the request would come in its body.
         keep_alive: !body

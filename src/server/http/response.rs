@@ -44,17 +44,17 @@ pub fn refusal(
 }
 
 /// The reply to OPTIONS for a resource with these methods, which is also the answer to a CORS preflight (WHATWG
-/// Fetch, 3.2.2). According to that standard, `*` does not include `Authorization`.
+/// Fetch, 3.2.2) if the page that asks may read. According to that standard, `*` does not include `Authorization`.
 pub fn options(allow: &str, exchange: &Exchange, date: SystemTime) -> Vec<u8> {
-    format!(
-        "{}\
-         Allow: {allow}\r\n\
-         Access-Control-Allow-Methods: {allow}\r\n\
-         Access-Control-Allow-Headers: *, Authorization\r\n\
-         Content-Length: 0\r\n\r\n",
-        exchange.head("HTTP/1.1 200 OK", date),
-    )
-    .into_bytes()
+    let head = exchange.head("HTTP/1.1 200 OK", date);
+    let access = match exchange.may_be_read() {
+        true => format!(
+            "Access-Control-Allow-Methods: {allow}\r\n\
+             Access-Control-Allow-Headers: *, Authorization\r\n"
+        ),
+        false => String::new(),
+    };
+    format!("{head}Allow: {allow}\r\n{access}Content-Length: 0\r\n\r\n").into_bytes()
 }
 
 /// The page with the picture.

@@ -11,6 +11,7 @@ pub enum Status {
     RequestTimeout,
     PreconditionFailed,
     UriTooLong,
+    Misdirected,
     HeadersTooLarge,
     NotImplemented,
     Unavailable,
@@ -19,7 +20,7 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of the counters.
-    pub const ALL: [Status; 11] = [
+    pub const ALL: [Status; 12] = [
         Status::BadRequest,
         Status::Unauthorized,
         Status::NotFound,
@@ -27,6 +28,7 @@ impl Status {
         Status::RequestTimeout,
         Status::PreconditionFailed,
         Status::UriTooLong,
+        Status::Misdirected,
         Status::HeadersTooLarge,
         Status::NotImplemented,
         Status::Unavailable,
@@ -53,6 +55,12 @@ impl Status {
             }
             Status::PreconditionFailed => (412, "Precondition Failed", "no matching version"),
             Status::UriTooLong => (414, "URI Too Long", "the address is too long"),
+            Status::Misdirected => (
+                421,
+                "Misdirected Request",
+                "this is no name of this camera server, which protects it from pages that claim to be its own; \
+                 whoever runs it can start it with --allow-host and the name (LAZYCAM_ALLOW_HOST), or open it by its address",
+            ),
             Status::HeadersTooLarge => (
                 431,
                 "Request Header Fields Too Large",
