@@ -131,9 +131,13 @@ fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {
         Kind::Pattern => {
             let Size { width, height } = flags.size.unwrap_or(USUAL_SIZE);
             let fps = flags.fps.unwrap_or(DEFAULT_FPS);
-            Ok(Box::new(Pattern::new((width, height), fps, flags.quality)?))
+            let pattern = Pattern::new((width, height), fps, flags.quality)?;
+            Ok(Box::new(pattern.turned(flags.turn())))
         }
-        Kind::Stdin => Ok(Box::new(Stdin::new(std::io::stdin(), flags.fps)?)),
+        Kind::Stdin => {
+            let stdin = Stdin::new(std::io::stdin(), flags.fps)?;
+            Ok(Box::new(stdin.turned(flags.turn())))
+        }
         Kind::V4l2(device) => {
             let source = V4l2::new(device.clone(), settings(flags), flags.quality)?;
             Ok(Box::new(source))
@@ -156,6 +160,7 @@ fn settings(flags: &cli::SourceFlags) -> Settings {
         size: flags.size,
         fps: flags.fps,
         controls: flags.control.clone(),
+        turn: flags.turn(),
     }
 }
 

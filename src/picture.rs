@@ -11,6 +11,7 @@
 //! | `canvas` | draws: the test pattern, and what a stream shows when its camera is lost |
 //! | `develop` | a camera's buffer, raw or MJPEG, becomes a JPEG |
 //! | [`encode`] | planes become a JPEG |
+//! | [`turn`] | a picture is rotated or mirrored, raw or as a JPEG |
 //! | [`format`] | codes, sizes and layouts of pixel formats |
 
 pub(crate) mod canvas;
@@ -21,6 +22,7 @@ pub mod jpeg;
 pub mod mjpeg;
 pub(crate) mod pixels;
 pub mod split;
+pub mod turn;
 pub(crate) mod walk;
 
 /// Files larger than this are not frames: 32 MiB, in bytes. A picture of 16 megapixels at full quality has about 16

@@ -87,7 +87,10 @@ impl Libcamera {
             since_start: 0,
         };
         match Camera::open(source.name.as_ref(), &source.settings) {
-            Ok(camera) => source.camera = Some(camera),
+            Ok(camera) => {
+                source.developer.turn(camera.turn);
+                source.camera = Some(camera);
+            }
             Err(wrong @ Error::Usage(_)) => return Err(wrong),
             Err(error) => warn!("{error}; waiting for it"),
         }
@@ -100,6 +103,7 @@ impl Libcamera {
             none => {
                 let camera = none.insert(Camera::open(self.name.as_ref(), &self.settings)?);
                 info!("opened {}", camera.describe());
+                self.developer.turn(camera.turn);
                 camera
             }
         };

@@ -16,10 +16,12 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::capture::pattern::stamp::Stamp;
-use crate::capture::source::{Captured, Facts, Source, Trouble};
+use crate::capture::source::{Captured, Facts, Source, Trouble, turned};
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
 use crate::picture::jpeg::Size;
+use crate::picture::turn::Turn;
+use crate::picture::turn::planes::Turned;
 
 mod card;
 pub mod stamp;
@@ -50,8 +52,10 @@ struct Tick {
 /// The test picture.
 pub struct Pattern {
     card: Card,
-    size: (u16, u16),
+    size: Size,
     fps: f64,
+    turn: Turn,
+    turned: Turned,
     encoder: Encoder,
     grid: Option<Grid>,
     /// The frame number of the grid's first point.
@@ -73,14 +77,23 @@ impl Pattern {
         }
         Ok(Pattern {
             card: Card::new(width, height),
-            size: (width, height),
+            size: Size { width, height },
             fps,
+            turn: Turn::default(),
+            turned: Turned::default(),
             encoder: Encoder::new(quality)?,
             grid: None,
             first: 0,
             newest: None,
             jpeg: Vec::new(),
         })
+    }
+
+    /// The same, turned.
+    #[must_use]
+    pub fn turned(mut self, turn: Turn) -> Self {
+        self.turn = turn;
+        self
     }
 
     /// The time from the beginning of the grid to point `n`.
@@ -96,14 +109,13 @@ impl Pattern {
 
 impl Source for Pattern {
     fn describe(&self) -> String {
-        let (width, height) = self.size;
-        format!("pattern {width}x{height} at {} fps", self.fps)
+        let turned = turned(self.turn);
+        format!("pattern {} at {} fps{turned}", self.size, self.fps)
     }
 
     fn facts(&self) -> Facts {
-        let (width, height) = self.size;
         Facts {
-            size: Some(Size { width, height }),
+            size: Some(self.turn.size(self.size)),
             fps: Some(self.fps),
             quality: Some(self.encoder.quality()),
         }
@@ -159,6 +171,7 @@ impl Source for Pattern {
             let elapsed = self.offset(stamp.frame);
             let broken = |what: String| Trouble::Broken(format!("pattern: {what}"));
             let planes = self.card.draw(&stamp, elapsed);
+            let planes = planes.and_then(|planes| self.turned.turn(planes, self.turn));
             let planes = planes.ok_or_else(|| broken("no pixels".into()))?;
             let comment = stamp.to_string();
             self.encoder
@@ -178,6 +191,7 @@ mod tests {
     use super::strip::Strip;
     use super::*;
     use crate::picture::jpeg;
+    use crate::picture::turn::lossless::Turner;
 
     fn started(size: (u16, u16), fps: f64, quality: u8) -> (Pattern, Instant) {
         let mut pattern = Pattern::new(size, fps, quality).unwrap();
@@ -216,6 +230,53 @@ mod tests {
                 assert_eq!(u128::from(strip.millis), captured.as_millis());
                 let told = told.at.duration_since(UNIX_EPOCH).unwrap();
                 assert_eq!(told.as_micros(), captured.as_micros());
+            }
+        }
+    }
+
+    /// The luma of a picture of `size` from which a turned one was made, with black where it was trimmed.
+    fn turned_back(jpeg: &[u8], turn: Turn, size: Size) -> Vec<u8> {
+        let turned = jpeg::check(jpeg).unwrap();
+        let luma = green(jpeg);
+        let (width, height) = (usize::from(turned.width), usize::from(turned.height));
+        let mut back = vec![0; usize::from(size.width) * usize::from(size.height)];
+        for (at, &sample) in luma.iter().enumerate() {
+            let (x, y) = (at % width, at / width);
+            let x = if turn.horizontal { width - 1 - x } else { x };
+            let y = if turn.vertical { height - 1 - y } else { y };
+            let (x, y) = if turn.transposed { (y, x) } else { (x, y) };
+            back[y * usize::from(size.width) + x] = sample;
+        }
+        back
+    }
+
+    #[test]
+    fn the_strip_can_be_read_however_the_picture_was_turned() {
+        for (width, height) in [(640, 480), (1920, 1080), (641, 483)] {
+            let size = Size { width, height };
+            let (upright, now) = started((width, height), 30.0, 80);
+            let mut upright = upright;
+            upright.first = 0xC0FF_EE00;
+            upright.advance(now).unwrap();
+            let picture = upright.jpeg().unwrap().to_vec();
+            for turn in Turn::ALL {
+                let (raw, now) = started((width, height), 30.0, 80);
+                let mut raw = raw.turned(turn);
+                raw.first = 0xC0FF_EE00;
+                raw.advance(now).unwrap();
+                assert_eq!(raw.facts().size, Some(turn.size(size)));
+                let before_it_was_coded = raw.jpeg().unwrap().to_vec();
+                assert_eq!(jpeg::check(&before_it_was_coded), Ok(turn.size(size)));
+                let mut afterwards = Vec::new();
+                let mut turner = Turner::default();
+                turner.turn(&picture, turn, &mut afterwards).unwrap();
+                for turned in [before_it_was_coded, afterwards] {
+                    let luma = turned_back(&turned, turn, size);
+                    let (width, height) = (usize::from(width), usize::from(height));
+                    let strip = Strip::read(&luma, width, width, height).unwrap();
+                    assert_eq!(strip.frame, 0xC0FF_EE00, "{size} {turn}");
+                    assert_eq!(Stamp::find(&turned).unwrap().frame, 0xC0FF_EE00);
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::lifecycle::Phase;
 use super::source::Source;
 use crate::frames::state::{self, State};
+use crate::picture::jpeg::Size;
 
 /// The counters in the file are at most this old while they change and somebody looks.
 const COUNT_AGAIN: Duration = Duration::from_secs(2);
@@ -29,7 +30,7 @@ pub(super) struct Report {
     pub(super) broken: u64,
     /// What is wrong, from a loss until the next usable frame.
     why: Option<String>,
-    told: Option<(state::Phase, Option<String>)>,
+    told: Option<(state::Phase, Option<String>, Option<Size>)>,
     since: SystemTime,
     /// When the counters were reported last.
     counted: Option<Instant>,
@@ -91,14 +92,16 @@ impl Report {
         now: Instant,
     ) -> Option<State> {
         let phase = self.public(phase);
-        if let Some((told, why)) = &self.told {
-            if *told == phase && *why == self.why {
+        // Of pictures that are turned the size is known from the first one on.
+        let size = source.facts().size;
+        if let Some((told, why, told_size)) = &self.told {
+            if *told == phase && *why == self.why && *told_size == size {
                 return None;
             }
         }
         self.counted = Some(now);
-        let before = self.told.replace((phase, self.why.clone()));
-        if before.is_none_or(|(before, _)| before != phase) {
+        let before = self.told.replace((phase, self.why.clone(), size));
+        if before.is_none_or(|(before, ..)| before != phase) {
             self.since = SystemTime::now();
         }
         Some(self.state(phase, source))

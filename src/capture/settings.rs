@@ -14,6 +14,7 @@ use super::source::Facts;
 use crate::picture::format::{Fourcc, Sizes, USUAL_SIZE};
 use crate::picture::jpeg::Size;
 use crate::picture::pixels::PREFERENCE;
+use crate::picture::turn::Turn;
 
 /// For the sources `v4l2` and `libcamera`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub fps: Option<f64>,
     /// The controls to set, in this order; libcamera's `orientation` is one of them.
     pub controls: Vec<Assignment>,
+    /// How the pictures are turned, after all that the controls do.
+    pub turn: Turn,
 }
 
 impl Settings {
@@ -33,7 +36,7 @@ impl Settings {
     /// says why there is none.
     pub(super) fn facts(&self) -> Facts {
         Facts {
-            size: self.size,
+            size: self.size.map(|size| self.turn.size(size)),
             ..Facts::default()
         }
     }

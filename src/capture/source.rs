@@ -11,9 +11,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::picture::develop::{Developer, Reader};
 use crate::picture::format::Format;
 use crate::picture::jpeg::Size;
 pub use crate::picture::mjpeg::Discarded;
+use crate::picture::turn::Turn;
 
 /// The kinds of source, as `--source` names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,12 +118,17 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Those of a camera that is open. `quality` is set if the frames are encoded here.
-    pub(super) fn of(format: &Format, fps: Option<f64>, quality: Option<u8>) -> Self {
+    /// Those of a camera that is open, whose pictures are made by `developer`.
+    pub(super) fn of(
+        format: &Format,
+        fps: Option<f64>,
+        developer: &Developer,
+        reader: &Reader,
+    ) -> Self {
         Facts {
-            size: format.size(),
+            size: developer.size(format.size()),
             fps,
-            quality,
+            quality: developer.quality(reader),
         }
     }
 }
@@ -131,6 +138,14 @@ pub(super) fn described(format: &Format, fps: Option<f64>) -> String {
     match fps {
         Some(fps) => format!("{format} at {} fps", (fps * 100.0).round() / 100.0),
         None => format.to_string(),
+    }
+}
+
+/// What is added to that for pictures that are turned.
+pub(super) fn turned(turn: Turn) -> String {
+    match turn.is_none() {
+        true => String::new(),
+        false => format!(", {turn}"),
     }
 }
 
@@ -241,13 +256,18 @@ mod tests {
         let fps = Some(30_000.0 / 1001.0);
         assert_eq!(described(&format, fps), "640x480 YUYV at 29.97 fps");
         assert_eq!(described(&format, None), "640x480 YUYV");
-        let facts = Facts::of(&format, fps, Some(80));
+        let mut developer = Developer::new(80).unwrap();
+        let reader = Reader::new(&format, String::new()).unwrap();
+        let facts = Facts::of(&format, fps, &developer, &reader);
         assert_eq!((facts.size, facts.quality), (Some(USUAL_SIZE), Some(80)));
+        developer.turn(Turn::of_orientation(6));
+        let facts = Facts::of(&format, fps, &developer, &reader);
+        assert_eq!(facts.size.unwrap().to_string(), "480x640");
         let huge = Format {
             width: 1 << 16,
             ..format
         };
-        assert_eq!(Facts::of(&huge, None, None), Facts::default());
+        assert_eq!(Facts::of(&huge, None, &developer, &reader).size, None);
     }
 
     #[test]

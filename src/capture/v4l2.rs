@@ -32,6 +32,7 @@ mod controls;
 mod device;
 mod format;
 mod ioctl;
+mod turning;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ struct Camera {
     reader: Reader,
     /// What the user has set.
     controls: Vec<Setting>,
+    /// What mirrors the pictures.
+    mirrors: Vec<Setting>,
     /// Present from the first start on.
     buffers: Option<Buffers>,
 }
@@ -131,18 +134,21 @@ impl V4l2 {
         let fps = device.set_rate(self.settings.fps);
         self.settings.tell_rate(&device.path().display(), fps);
         let controls = device.set_controls(&self.settings.controls)?;
+        let (mirrors, turn) = turning::divide(&device, &self.settings);
         let format = device.format()?;
         // The driver may have changed its mind since it was asked for one that can be read.
         let path = device.path().display().to_string();
         let reader = Reader::new(&format, path.clone());
         let unread = || Error::Input(format!("{path} gave {format}, which lazycam cannot read"));
         let reader = reader.ok_or_else(unread)?;
+        self.developer.turn(turn);
         self.camera = Some(Camera {
             device,
             format,
             fps,
             reader,
             controls,
+            mirrors,
             buffers: None,
         });
         Ok(())
@@ -159,6 +165,7 @@ impl V4l2 {
         self.stamps = Stamps::since(monotonic());
         camera.stream_on()?;
         camera.device.set_again(&camera.controls);
+        camera.device.set_again(&camera.mirrors);
         self.streaming = Some(now);
         self.since_start = 0;
         Ok(())
@@ -251,6 +258,12 @@ impl Camera {
     }
 }
 
+impl Drop for Camera {
+    fn drop(&mut self) {
+        turning::undo(&self.device, &self.mirrors);
+    }
+}
+
 impl Source for V4l2 {
     fn describe(&self) -> String {
         match (&self.camera, &self.path) {
@@ -264,8 +277,7 @@ impl Source for V4l2 {
         let Some(camera) = &self.camera else {
             return self.settings.facts();
         };
-        let quality = self.developer.quality(&camera.reader);
-        Facts::of(&camera.format, camera.fps, quality)
+        Facts::of(&camera.format, camera.fps, &self.developer, &camera.reader)
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {

@@ -13,6 +13,7 @@ use crate::capture::settings::Assignment;
 use crate::capture::source::Kind;
 use crate::picture::format::Fourcc;
 use crate::picture::jpeg::Size;
+use crate::picture::turn::{Flip, Rotation, Turn};
 
 /// What is captured, and how.
 #[derive(Clone, Debug, Args)]
@@ -41,6 +42,12 @@ pub struct SourceFlags {
         value_delimiter = ','
     )]
     pub control: Vec<Assignment>,
+    /// Rotate the pictures clockwise by 90, 180 or 270 degrees. The camera does it if it can.
+    #[arg(long, env = "LAZYCAM_ROTATE", value_name = "DEGREES")]
+    pub rotate: Option<Rotation>,
+    /// Flip the pictures `horizontal` (left and right) or `vertical` (top and bottom), after they are rotated.
+    #[arg(long, env = "LAZYCAM_FLIP", value_name = "WAY")]
+    pub flip: Option<Flip>,
     /// JPEG quality from 1 to 100, for frames that lazycam encodes itself.
     #[arg(long, env = "LAZYCAM_QUALITY", value_name = "Q", default_value_t = 80,
           value_parser = clap::value_parser!(u8).range(1..=100))]
@@ -51,6 +58,11 @@ pub struct SourceFlags {
 }
 
 impl SourceFlags {
+    /// How the pictures are turned.
+    pub fn turn(&self) -> Turn {
+        Turn::new(self.rotate, self.flip)
+    }
+
     /// The settings that were given as flags, under the flags' names without the dashes.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let size = self.size.map(|size| size.to_string());
@@ -63,6 +75,8 @@ impl SourceFlags {
         settings.extend(self.fps.map(|fps| ("fps", fps.to_string())));
         settings.extend(self.format.map(|format| ("format", format.to_string())));
         settings.extend(controls);
+        settings.extend(self.rotate.map(|rotate| ("rotate", rotate.to_string())));
+        settings.extend(self.flip.map(|flip| ("flip", flip.to_string())));
         settings.push(("quality", self.quality.to_string()));
         settings.push(("linger", self.linger.as_secs_f64().to_string()));
         settings

@@ -2,14 +2,17 @@
 //! frame is taken out, mostly without being copied. This is the same for every interface that hands out buffers
 //! (V4L2, libcamera).
 //!
-//! Nothing is done before somebody asks for the JPEG, and a raw frame that is asked for twice is encoded once.
+//! Nothing is done before somebody asks for the JPEG, and a frame that is asked for twice is encoded, or turned, once.
 
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
 use crate::picture::format::Format;
-use crate::picture::jpeg::Defect;
+use crate::picture::jpeg::{Defect, Size};
 use crate::picture::mjpeg::{Discarded, Mjpeg};
 use crate::picture::pixels::{Pixels, Unpacker};
+use crate::picture::turn::Turn;
+use crate::picture::turn::lossless::Newest;
+use crate::picture::turn::planes::Turned;
 
 /// How the frames of one camera are read, and the count of those without a picture.
 pub(crate) struct Reader {
@@ -57,6 +60,9 @@ impl Reader {
 /// Makes JPEGs of a camera's newest frame. It reuses its memory for each frame.
 pub(crate) struct Developer {
     encoder: Encoder,
+    /// The newest frame, if it came as a JPEG and is turned.
+    turned: Newest,
+    planes: Turned,
     jpeg: Vec<u8>,
     /// Whether `jpeg` is the newest frame.
     encoded: bool,
@@ -67,9 +73,23 @@ impl Developer {
     pub(crate) fn new(quality: u8) -> Result<Self> {
         Ok(Developer {
             encoder: Encoder::new(quality)?,
+            turned: Newest::default(),
+            planes: Turned::default(),
             jpeg: Vec::new(),
             encoded: false,
         })
+    }
+
+    /// From the next frame on, pictures are turned like this.
+    pub(crate) fn turn(&mut self, turn: Turn) {
+        self.turned = Newest::new(turn);
+    }
+
+    /// The size of what comes out of pictures of this size. When JPEGs are turned, it is known exactly from the first
+    /// one on.
+    pub(crate) fn size(&self, size: Option<Size>) -> Option<Size> {
+        let whole = || size.map(|size| self.turned.turn().size(size));
+        self.turned.size().or_else(whole)
     }
 
     /// The JPEG quality of what comes out, if it is chosen here.
@@ -80,6 +100,7 @@ impl Developer {
     /// From now on, [`Developer::develop`] is given another frame than before.
     pub(crate) fn next_frame(&mut self) {
         self.encoded = false;
+        self.turned.next_frame();
     }
 
     /// The JPEG of the newest frame, which `planes` contains. A single one is the whole frame, with its planes one
@@ -89,22 +110,34 @@ impl Developer {
         reader: &'a mut Reader,
         planes: &[&'a [u8]],
     ) -> Result<&'a [u8]> {
-        let Some(unpacker) = &mut reader.unpacker else {
-            let bytes = planes.first().copied().unwrap_or_default();
-            let frame = reader.mjpeg.frame(bytes);
-            return frame.map_err(|defect| Error::Input(defect.to_string()));
-        };
-        if !self.encoded {
-            let unpacked = match *planes {
-                [bytes] => unpacker.unpack(bytes),
-                _ => unpacker.unpack_planes(planes),
-            };
-            let short = || Error::Input("a raw frame was cut short".into());
-            let unpacked = unpacked.ok_or_else(short)?;
-            self.encoder.encode(unpacked, None, &mut self.jpeg)?;
-            self.encoded = true;
+        if reader.encodes() {
+            self.encode(reader, planes)?;
+            return Ok(&self.jpeg);
         }
-        Ok(&self.jpeg)
+        let bytes = planes.first().copied().unwrap_or_default();
+        let mjpeg = &mut reader.mjpeg;
+        let turned = match self.turned.turn().is_none() {
+            true => mjpeg.frame(bytes),
+            false => self.turned.jpeg(|| mjpeg.frame(bytes)),
+        };
+        turned.map_err(|defect| Error::Input(defect.to_string()))
+    }
+
+    fn encode(&mut self, reader: &mut Reader, planes: &[&[u8]]) -> Result<()> {
+        let (Some(unpacker), false) = (&mut reader.unpacker, self.encoded) else {
+            return Ok(());
+        };
+        let unpacked = match *planes {
+            [bytes] => unpacker.unpack(bytes),
+            _ => unpacker.unpack_planes(planes),
+        };
+        let turn = self.turned.turn();
+        let turned = unpacked.and_then(|planes| self.planes.turn(planes, turn));
+        let short = || Error::Input("a raw frame was cut short".into());
+        self.encoder
+            .encode(turned.ok_or_else(short)?, None, &mut self.jpeg)?;
+        self.encoded = true;
+        Ok(())
     }
 }
 
@@ -158,6 +191,44 @@ mod tests {
         let other = developer.develop(&mut reader, &[&bright]).unwrap();
         assert_eq!(jpeg::check(other), Ok(SIZE));
         assert_ne!(other, first);
+    }
+
+    #[test]
+    fn raw_and_coded_frames_are_turned_once_and_their_size_is_told() {
+        let (mut developer, mut grey) = (Developer::new(80).unwrap(), reader(b"GREY"));
+        let pixels: Vec<u8> = (0..16 * 8).map(|n| n * 2).collect();
+        let upright = developer.develop(&mut grey, &[&pixels]).unwrap().to_vec();
+        let quarter = Turn::of_orientation(6);
+        developer.turn(quarter);
+        developer.next_frame();
+        assert_eq!(developer.size(Some(SIZE)), Some(quarter.size(SIZE)));
+        let raw = developer.develop(&mut grey, &[&pixels]).unwrap();
+        assert_eq!(jpeg::check(raw), Ok(quarter.size(SIZE)));
+        let mut jpegs = reader(b"MJPG");
+        // Four times as high, so that something is left when it is trimmed.
+        let tall = upright_of_height(40);
+        let turned = developer.develop(&mut jpegs, &[&tall]).unwrap().to_vec();
+        let trimmed = jpeg::check(&turned).unwrap();
+        assert_eq!(trimmed.to_string(), "32x16");
+        assert_eq!(developer.size(Some(SIZE)), Some(trimmed));
+        let again = developer.develop(&mut jpegs, &[&upright]).unwrap();
+        assert_eq!(again, turned);
+        developer.next_frame();
+        let cut = [&tall[..tall.len() - 9], &tall[tall.len() - 2..]].concat();
+        let told = developer.develop(&mut jpegs, &[&cut]).unwrap_err();
+        assert!(told.to_string().contains("damaged"), "{told}");
+    }
+
+    /// A frame of 16 pixels by so many.
+    fn upright_of_height(height: u32) -> Vec<u8> {
+        let format = Format {
+            height,
+            ..format(b"GREY")
+        };
+        let mut grey = Reader::new(&format, String::new()).unwrap();
+        let pixels: Vec<u8> = (0..16 * height).map(|n| (n / 3) as u8).collect();
+        let mut developer = Developer::new(80).unwrap();
+        developer.develop(&mut grey, &[&pixels]).unwrap().to_vec()
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //! Samples are BT.601 with full range, as JFIF 1.02 requires (0 to 255, chroma around 128). If a camera delivers
 //! limited range (16 to 235), its source has to stretch the samples, or the picture looks pale.
 
-mod planes;
+pub(in crate::picture) mod planes;
 pub mod portable;
 #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
 pub mod turbo;

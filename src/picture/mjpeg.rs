@@ -148,7 +148,7 @@ impl Mjpeg {
 }
 
 /// One DHT segment with all four tables (T.81, B.2.4.2).
-fn write_tables(into: &mut Vec<u8>) {
+pub(super) fn write_tables(into: &mut Vec<u8>) {
     let length = 2 + TABLES
         .iter()
         .map(|(_, counts, values)| 1 + counts.len() + values.len())
@@ -164,7 +164,7 @@ fn write_tables(into: &mut Vec<u8>) {
 
 /// Class (0 for DC, 1 for AC) and number of a table, how many codes of 1 to 16 bits it has, and their values: T.81,
 /// tables K.3 to K.6.
-const TABLES: [(u8, [u8; 16], &[u8]); 4] = [
+pub(super) const TABLES: [(u8, [u8; 16], &[u8]); 4] = [
     (0x00, [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0], &DC),
     (
         0x10,

@@ -33,6 +33,7 @@ mod strangers;
 mod stream;
 mod surroundings;
 mod troubleshooting;
+mod turned;
 mod units;
 mod unusable;
 mod watch;

@@ -49,6 +49,7 @@ const NOT_FOR_USERS: &[&str] = &[
     "from before a start",
     "libcamera, the first camera",
     "off: nobody looks",
+    "rotated by",
     "v4l2, the first camera",
     // Ranges and notes of `lazycam list`.
     ", read only",

@@ -18,7 +18,7 @@ use libcamera::stream::Stream;
 use libcamera::utils::UniquePtr;
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::configure::{choose, longest_frame, reader, start_controls};
+use super::configure::{choose, choose_turned, longest_frame, reader, start_controls};
 use super::controls;
 use super::find::{find, manager, model, refused};
 use crate::capture::settings::Settings;
@@ -26,6 +26,7 @@ use crate::capture::source::{CameraName, Facts, described};
 use crate::error::{Context, Error, Result};
 use crate::picture::develop::{Developer, Reader};
 use crate::picture::format::Format;
+use crate::picture::turn::Turn;
 
 type Buffer = MemoryMappedFrameBuffer<FrameBuffer>;
 
@@ -42,6 +43,8 @@ pub(super) struct Camera {
     /// Passed to every start.
     controls: UniquePtr<ControlList>,
     stream: Stream,
+    /// How the pictures have to be turned here.
+    pub(super) turn: Turn,
     pub(super) reader: Reader,
     format: Format,
     fps: Option<f64>,
@@ -82,7 +85,10 @@ impl Camera {
             .acquire()
             .map_err(|error| refused("acquire", &id, &error))?;
         let (orientation, assignments) = controls::split_orientation(&settings.controls)?;
-        let mut config = choose(&camera, settings, orientation)?;
+        let (mut config, turn) = match orientation {
+            Some(_) => (choose(&camera, settings, orientation)?, settings.turn),
+            None => choose_turned(&camera, settings)?,
+        };
         let configured = camera.configure(&mut config);
         configured.map_err(|error| refused("configure", &id, &error))?;
         let (controls, fps) = start_controls(&camera, settings, &assignments)?;
@@ -100,6 +106,7 @@ impl Camera {
             completed,
             controls,
             stream,
+            turn,
             reader,
             description: describe(&camera, &format, fps),
             longest_frame: longest_frame(fps, &assignments),
@@ -117,8 +124,7 @@ impl Camera {
     }
 
     pub(super) fn facts(&self, developer: &Developer) -> Facts {
-        let quality = developer.quality(&self.reader);
-        Facts::of(&self.format, self.fps, quality)
+        Facts::of(&self.format, self.fps, developer, &self.reader)
     }
 
     /// The longest time that a frame may take with the requested settings.

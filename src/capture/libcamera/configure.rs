@@ -21,6 +21,7 @@ use crate::capture::source::BUFFERS;
 use crate::error::{Error, Result};
 use crate::picture::develop::Reader;
 use crate::picture::format::{Format, Sizes};
+use crate::picture::turn::Turn;
 
 /// The purposes for which a stream can be configured. A Raspberry Pi answers the first one with YUV 4:2:0; other
 /// platforms support only some of them.
@@ -65,6 +66,32 @@ pub(super) fn choose(
     let formats = candidates.into_iter();
     let formats = formats.map(|(format, code)| (code, Some(sizes(&mut config, format))));
     Err(Error::Usage(settings.no_size(&name, formats)))
+}
+
+/// The same with the pictures turned by the camera, if it can do that. Returns also what is left to be done here.
+/// No pipeline of libcamera exchanges rows and columns, so that is not asked for.
+pub(super) fn choose_turned(
+    camera: &Found<'_>,
+    settings: &Settings,
+) -> Result<(CameraConfiguration, Turn)> {
+    let (id, turn) = (camera.id(), settings.turn);
+    let orientation = match (turn.transposed, turn.horizontal, turn.vertical) {
+        (false, true, false) => Some(Orientation::Rotate0Mirror),
+        (false, false, true) => Some(Orientation::Rotate180Mirror),
+        (false, true, true) => Some(Orientation::Rotate180),
+        _ => None,
+    };
+    if orientation.is_some() {
+        if let Ok(config) = choose(camera, settings, orientation) {
+            info!("camera {id} turns its pictures itself: {turn}");
+            return Ok((config, Turn::default()));
+        }
+    }
+    let config = choose(camera, settings, None)?;
+    if !turn.is_none() {
+        info!("camera {id} cannot turn its pictures like that, so they are {turn} here");
+    }
+    Ok((config, turn))
 }
 
 pub(super) fn generated(camera: &Found<'_>) -> Result<CameraConfiguration> {

@@ -76,6 +76,16 @@ pub(super) struct Setting {
     told: String,
 }
 
+impl Setting {
+    /// The other value of a switch.
+    pub(super) fn inverted(&self) -> Self {
+        Setting {
+            value: 1 - self.value,
+            ..self.clone()
+        }
+    }
+}
+
 /// A control and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {

@@ -2,10 +2,10 @@
 
 /// The rows of samples of one component.
 #[derive(Clone, Copy)]
-pub(super) struct Plane<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) stride: usize,
-    pub(super) width: usize,
+pub(in crate::picture) struct Plane<'a> {
+    pub(in crate::picture) bytes: &'a [u8],
+    pub(in crate::picture) stride: usize,
+    pub(in crate::picture) width: usize,
 }
 
 impl<'a> Plane<'a> {
@@ -21,7 +21,7 @@ impl<'a> Plane<'a> {
         })
     }
 
-    pub(super) fn row(&self, y: usize) -> &'a [u8] {
+    pub(in crate::picture) fn row(&self, y: usize) -> &'a [u8] {
         &self.bytes[y * self.stride..][..self.width]
     }
 }
@@ -29,10 +29,10 @@ impl<'a> Plane<'a> {
 /// A picture in planar YCbCr 4:2:0. The chroma planes have half the width and height, rounded up.
 #[derive(Clone, Copy)]
 pub struct Planes<'a> {
-    pub(super) width: u16,
-    pub(super) height: u16,
-    pub(super) luma: Plane<'a>,
-    pub(super) chroma: [Plane<'a>; 2],
+    pub(in crate::picture) width: u16,
+    pub(in crate::picture) height: u16,
+    pub(in crate::picture) luma: Plane<'a>,
+    pub(in crate::picture) chroma: [Plane<'a>; 2],
 }
 
 impl<'a> Planes<'a> {

@@ -36,6 +36,10 @@ pub enum Defect {
     NoQuantization,
     /// A kind of JPEG that no browser shows, by its name.
     Process(&'static str),
+    /// The entropy-coded data is damaged. Only a frame that is turned is read so far.
+    Data,
+    /// A kind of JPEG that can be passed on but not turned, by its name.
+    Unturnable(&'static str),
     /// The camera's driver says so.
     Marked,
 }
@@ -57,6 +61,8 @@ impl fmt::Display for Defect {
             Defect::FrameHeader(at) => write!(f, "no valid frame header at offset {at}"),
             Defect::ScanHeader(at) => write!(f, "no valid scan header at offset {at}"),
             Defect::NoQuantization => f.write_str("scan without its quantization table"),
+            Defect::Data => f.write_str("its entropy-coded data is damaged"),
+            Defect::Unturnable(name) => write!(f, "{name}, which cannot be turned"),
             Defect::Marked => f.write_str("the driver marked it as broken"),
             Defect::Process(name) => write!(f, "{name}, which no browser shows"),
         }

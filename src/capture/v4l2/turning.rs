@@ -1,0 +1,61 @@
+//! Cameras that can mirror their pictures themselves are told to (V4L2_CID_HFLIP, V4L2_CID_VFLIP), because that costs
+//! nothing. Whatever they cannot do is done here.
+//!
+//! The control `rotate` is not used: with 90 and 270 degrees some drivers exchange width and height and others stretch
+//! the picture.
+
+use log::info;
+
+use super::controls::{Kind, Setting};
+use super::device::Device;
+use crate::capture::settings::{Assignment, Settings};
+use crate::picture::turn::Turn;
+
+/// What the camera does, as settings, and what is left to be done here.
+pub(super) fn divide(device: &Device, settings: &Settings) -> (Vec<Setting>, Turn) {
+    let turn = settings.turn;
+    if turn.is_none() {
+        return (Vec::new(), turn);
+    }
+    let path = device.path().display();
+    let mirrored = mirrors(device, settings).and_then(|all| device.set_controls(&all).ok());
+    match mirrored {
+        Some(set) => {
+            info!("{path} turns its pictures itself: {turn}");
+            (set, Turn::default())
+        }
+        None => {
+            info!("{path} cannot turn its pictures like that, so they are {turn} here");
+            (Vec::new(), turn)
+        }
+    }
+}
+
+/// The controls that turn the pictures; `None` if there are none, or if the user has set them.
+fn mirrors(device: &Device, settings: &Settings) -> Option<Vec<Assignment>> {
+    let Turn {
+        transposed,
+        horizontal,
+        vertical,
+    } = settings.turn;
+    let needed = [("horizontal_flip", horizontal), ("vertical_flip", vertical)];
+    let needed = needed.iter().filter(|(_, is_needed)| *is_needed);
+    let controls = (!transposed).then(|| device.controls())?;
+    let mirror = |(name, _): &(&str, bool)| {
+        let found = controls.iter().find(|control| control.name == *name)?;
+        let usable = found.kind == Kind::Boolean && !found.read_only && !found.inactive;
+        let is_set = settings.controls.iter().any(|one| one.name == *name);
+        // The default is how the camera is built in.
+        (usable && !is_set).then(|| Assignment {
+            name: found.name.clone(),
+            value: (1 - found.default).to_string(),
+        })
+    };
+    needed.map(mirror).collect()
+}
+
+/// Leaves the camera as it was found, for the next program.
+pub(super) fn undo(device: &Device, set: &[Setting]) {
+    let before: Vec<_> = set.iter().map(Setting::inverted).collect();
+    device.set_again(&before);
+}
