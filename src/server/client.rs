@@ -189,9 +189,8 @@ impl Client {
     /// line, which is the usual case, this takes one cheap call; the round trip is queried at first and while the
     /// line is busy.
     pub(in crate::server) fn path(&mut self, now: Instant) -> Path {
-        let in_kernel = tcp::queued(self.socket.as_fd()).unwrap_or(0);
-        let arrived = self.written.saturating_sub(in_kernel);
-        let queued = in_kernel + self.connection.unsent();
+        let arrived = self.arrived();
+        let queued = self.written - arrived + self.connection.unsent();
         let mut silent = Duration::ZERO;
         if self.is_tcp && (self.min_rtt.is_none() || queued > DELAYED_ACK) {
             let times = tcp::times(self.socket.as_fd()).unwrap_or_default();
@@ -203,15 +202,30 @@ impl Client {
             queued,
             silent,
             min_rtt: self.min_rtt.unwrap_or_default(),
+            is_local: !self.is_tcp,
         };
         self.meter.observe(now, reading);
+        // On a unix socket, the moment at which all was read is known only if somebody looks while it is not.
+        let was_busy = !self.is_tcp && self.progress.is_owed();
         self.progress.look(arrived, queued, now);
-        if queued > 0 {
+        if queued > 0 || was_busy {
             if let Some(figures) = &mut self.figures {
                 figures.observe(arrived, now);
             }
         }
         self.meter.path(now)
+    }
+
+    /// How many bytes the peer has acknowledged (TCP) or read (unix). What a unix socket tells is memory, which is some bytes more
+    /// than what was not read (`findings/siocoutq.sh`); only nothing is exact. So what has arrived once remains so.
+    fn arrived(&self) -> u64 {
+        let in_kernel = tcp::queued(self.socket.as_fd()).unwrap_or(0);
+        let arrived = self.written.saturating_sub(in_kernel);
+        if self.is_tcp {
+            arrived
+        } else {
+            arrived.max(self.progress.arrived())
+        }
     }
 
     /// A frame is put into the outbox.
@@ -237,10 +251,10 @@ impl Client {
 
     /// What is known about this viewer now, and how many bytes are on their way to it.
     pub(in crate::server) fn figures(&mut self, now: Instant) -> (u64, Option<&Figures>) {
+        let arrived = self.arrived();
+        let in_flight = self.written - arrived;
         let socket = self.socket.as_fd();
-        let in_flight = tcp::queued(socket).unwrap_or(0);
         if let Some(figures) = &mut self.figures {
-            let arrived = self.written.saturating_sub(in_flight);
             if in_flight > 0 {
                 figures.observe(arrived, now);
             } else if figures.is_open() && self.is_tcp {

@@ -23,7 +23,7 @@
 //!   bring the report.
 //! - **A dead line** looks like a silent one. So what may be without acknowledgement at the beginning of a frame is
 //!   bounded: what flows during a round trip and the longest silence that has ended well, and half a frame. A dead line
-//!   gets one more frame and no queue of them.
+//!   gets one more frame and no queue of them. On a unix socket nothing is on its way: there, all has to be read first.
 //!
 //! # The camera
 //!
@@ -73,6 +73,9 @@ const LATE: u32 = 5;
 /// How soon to look again at a line of which it is not known when it is free; also the shortest wait for a busy one.
 pub const SHORTEST_WAIT: Duration = Duration::from_millis(5);
 
+/// How rarely to look at such a line, if a frame takes long on it.
+const LONGEST_LOOK: Duration = Duration::from_millis(20);
+
 /// How long before a camera's step a frame must be asked for: the time to wake the producer, with some margin.
 const ASK_MARGIN: Duration = Duration::from_millis(3);
 
@@ -108,7 +111,8 @@ pub fn decide(
     newest: Option<Newest>,
 ) -> Decision {
     let Some(free) = free else {
-        return Decision::Wait(now + SHORTEST_WAIT);
+        let wait = (takes / 16).clamp(SHORTEST_WAIT, LONGEST_LOOK);
+        return Decision::Wait(now + wait);
     };
     let free = free.max(now);
     let Some(newest) = newest else {

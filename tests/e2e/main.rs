@@ -25,6 +25,7 @@ mod run;
 mod sandbox;
 mod several_cameras;
 mod slow_cameras;
+mod slow_programs;
 mod snapshot;
 mod sockets;
 mod stamps;

@@ -31,6 +31,16 @@ impl Progress {
         }
     }
 
+    /// What was to arrive at the last look had not yet.
+    pub(super) fn is_owed(&self) -> bool {
+        self.left > 0
+    }
+
+    /// How many bytes had arrived at the last look.
+    pub(super) fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
     /// The system took bytes for the client.
     pub(super) fn wrote(&mut self, now: Instant) {
         self.since = now;

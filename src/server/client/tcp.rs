@@ -66,8 +66,8 @@ pub(in crate::server) fn bound_unsent(socket: BorrowedFd<'_>) -> io::Result<()> 
     }
 }
 
-/// Bytes handed to the socket that its peer has not acknowledged (TCP) or read (unix): `SIOCOUTQ`, tcp(7) and
-/// unix(7). This is the cheapest query there is, as it takes no lock. It is made for every frame and viewer.
+/// What was handed to the socket and its peer has not acknowledged (TCP, in bytes) or read (unix, in bytes of the kernel's
+/// memory, which are somewhat more): `SIOCOUTQ`, tcp(7) and unix(7). This is the cheapest query there is, as it takes no lock. It is made for every frame and viewer.
 pub(in crate::server) fn queued(socket: BorrowedFd<'_>) -> Option<u64> {
     let mut queued: libc::c_int = 0;
     // SAFETY: this request writes one `c_int` to the pointer that it is given.

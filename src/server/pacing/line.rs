@@ -36,6 +36,8 @@ pub struct Path {
     pub round_trip: Duration,
     /// How much may be without acknowledgement when a frame is begun.
     pub trust: u64,
+    /// It ends in this machine: see [`Reading::is_local`].
+    pub is_local: bool,
     /// The length of the last frame.
     pub frame: u64,
 }
@@ -48,6 +50,7 @@ impl Path {
         silent: Duration::ZERO,
         round_trip: Duration::ZERO,
         trust: 0,
+        is_local: false,
         frame: 0,
     };
 
@@ -57,6 +60,10 @@ impl Path {
     pub fn drains_in(&self) -> Option<Duration> {
         if self.queued <= DELAYED_ACK {
             return Some(Duration::ZERO);
+        }
+        if self.is_local {
+            // Nothing is on its way, and a program reads when it likes.
+            return None;
         }
         let takes = self.takes(self.queued)?;
         let left = takes.saturating_sub(self.silent + self.round_trip);
@@ -85,6 +92,8 @@ pub struct Reading {
     pub silent: Duration,
     /// The shortest round trip seen.
     pub min_rtt: Duration,
+    /// Both ends are in this machine, and what has yet to arrive waits for nobody but its reader: a unix socket.
+    pub is_local: bool,
 }
 
 /// Measures the rate of a line while it is busy; an idle line gives no information.
@@ -216,6 +225,7 @@ impl Meter {
             silent: now.saturating_duration_since(moved),
             round_trip,
             trust: (on_its_way as u64).saturating_add(self.frame / 2),
+            is_local: self.last.is_local,
             frame: self.frame,
         }
     }
@@ -244,8 +254,8 @@ mod tests {
         Reading {
             acknowledged,
             queued,
-            silent: Duration::ZERO,
             min_rtt: ms(min_rtt),
+            ..Reading::default()
         }
     }
 
@@ -344,6 +354,24 @@ mod tests {
         let path = meter.path(start + ms(150));
         assert_eq!(path.rate, Some(1_000_000.0));
         assert_eq!(path.trust - before, 70_000, "90 ms instead of 20");
+    }
+
+    #[test]
+    fn a_reader_in_this_machine_gets_nothing_before_it_has_read_everything() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        let local = |read, queued| Reading {
+            is_local: true,
+            ..reading(read, queued, 0)
+        };
+        meter.begin(start, 20_000);
+        meter.observe(start + ms(1), local(20_000, 0));
+        meter.begin(start + ms(33), 20_000);
+        meter.observe(start + ms(66), local(20_000, 20_768));
+        assert_eq!(meter.path(start + ms(66)).drains_in(), None);
+        meter.observe(start + ms(300), local(40_000, 0));
+        let free = Some(Duration::ZERO);
+        assert_eq!(meter.path(start + ms(300)).drains_in(), free);
     }
 
     #[test]

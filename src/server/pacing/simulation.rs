@@ -182,6 +182,7 @@ impl Simulation {
             queued: self.sent - self.acknowledged,
             silent,
             min_rtt: self.line.round_trip,
+            is_local: false,
         }
     }
 

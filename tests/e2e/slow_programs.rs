@@ -1,0 +1,57 @@
+//! Programs that work on each frame for longer than a frame interval, as computer vision does: how old is what they get when they come back?
+//!
+//! Counted in frames: what a program reads was the newest, but for one, or is newer, at the moment at which it had read the one before. So it is
+//! as old as the work took, and not as old as several times that.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::common::Scratch;
+use crate::common::frames::Maker;
+use crate::common::http::{Client, Stream};
+use crate::common::process::serve;
+use crate::common::producer::Camera;
+
+const WORK: Duration = Duration::from_millis(300);
+
+/// How many frames were published between the one that a program reads and the moment at which it had read the one before, for each of the last eight.
+fn behind(stream: &mut Stream, camera: &Camera) -> Vec<u64> {
+    // Before it is known what the program is like, it may get older ones.
+    for _ in 0..4 {
+        stream.part();
+        sleep(WORK);
+    }
+    stream.part();
+    let one = || {
+        let newest = camera.published();
+        sleep(WORK);
+        newest.saturating_sub(stream.part().number())
+    };
+    std::iter::repeat_with(one).take(8).collect()
+}
+
+#[test]
+fn a_program_on_a_unix_socket_gets_frames_that_were_begun_when_it_had_read_the_last() {
+    for len in [5_000, 20_000, 100_000] {
+        let (scratch, frames) = (Scratch::new(), Scratch::new());
+        let socket = scratch.join("socket");
+        let server = serve(frames.path(), &["--listen", socket.to_str().unwrap()]);
+        server.address();
+        let camera = Camera::start(frames.path(), 30.0, Maker::new(len));
+        let mut stream = Client::connect_unix(&socket).stream("/stream");
+        let behind = behind(&mut stream, &camera);
+        let late = behind.iter().filter(|frames| **frames > 1).count();
+        assert!(late <= 2, "{len} bytes: {behind:?} frames behind");
+        // What the program will find is there, but nothing behind it; and what it found was read after the work.
+        sleep(WORK);
+        let reply = Client::connect(server.address()).get("/state");
+        let state: Value = serde_json::from_slice(&reply.body).unwrap();
+        let viewer = &state["result"]["lazycam"]["viewers"][0];
+        let in_flight = viewer["bytes_in_flight"].as_u64().unwrap() as usize;
+        assert!((len..len * 2).contains(&in_flight), "{viewer}");
+        let age = viewer["age_at_last_byte"].as_f64().unwrap();
+        assert!(age > 0.9 * WORK.as_secs_f64(), "{viewer}");
+    }
+}
