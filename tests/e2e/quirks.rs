@@ -81,14 +81,23 @@ fn in_advance_the_next_head_comes_right_behind_each_frame() {
 }
 
 #[test]
-fn headers_come_in_advance_by_themselves_for_an_img_of_blink_alone() {
+fn headers_come_in_advance_by_themselves_for_what_blink_and_webkit_display() {
     let scratch = Scratch::new();
     let _camera = Camera::on_demand(scratch.path(), 50.0, Maker::new(5000));
     let server = serve(scratch.path(), &[]);
     let of = |agent: &str, accept: &str| format!("User-Agent: {agent}\r\nAccept: {accept}\r\n");
     let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    let webkit = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/60.5 Safari/605.1.15";
+    let page = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let script = "Sec-Fetch-Dest: empty\r\n";
     for (target, fields, expected) in [
         ("/stream", of(BLINK, IMAGE), true),
+        ("/stream", of(BLINK, page), true),
+        ("/stream", of(BLINK, IMAGE) + script, false),
+        ("/stream", of(webkit, IMAGE), true),
+        ("/stream", of(webkit, page), true),
+        ("/stream", of(webkit, "*/*"), false),
+        ("/stream", of(firefox, page), false),
         ("/?action=stream", of(BLINK, IMAGE), true),
         ("/stream?advance_headers=0", of(BLINK, IMAGE), false),
         ("/stream", of(BLINK, "*/*"), false),
@@ -358,6 +367,7 @@ fn pages_of_the_same_host_may_read_or_all_or_none_or_those_that_are_named() {
             field("Access-Control-Allow-Origin"),
             field("Access-Control-Allow-Credentials"),
             field("Vary"),
+            field("Cross-Origin-Resource-Policy"),
         )
     };
     let usual = serve(scratch.path(), &[]);
@@ -376,35 +386,75 @@ fn pages_of_the_same_host_may_read_or_all_or_none_or_those_that_are_named() {
     for method in ["GET", "OPTIONS", "HEAD"] {
         for target in ["/stream", "/snapshot", "/nothing", "/"] {
             let what = format!("{method} {target}");
-            let any = (text("*"), None, None);
+            let any = (text("*"), None, None, text("cross-origin"));
             assert_eq!(
                 allowed(&all, "http://a.local", target, method),
                 any,
                 "{what}"
             );
             for origin in ["http://test", "http://test:81", "https://TEST"] {
-                let echo = (text(origin), None, text("Origin"));
+                let echo = (text(origin), None, text("Origin"), None);
                 assert_eq!(allowed(&usual, origin, target, method), echo, "{what}");
             }
             for origin in ["http://a.local", "null", "http://test.evil.example"] {
-                let other = (None, None, text("Origin"));
+                let other = (None, None, text("Origin"), None);
                 assert_eq!(allowed(&usual, origin, target, method), other, "{what}");
             }
-            let nobody = (None, None, None);
+            let nobody = (None, None, None, text("same-origin"));
             assert_eq!(
                 allowed(&none, "http://a.local", target, method),
                 nobody,
                 "{what}"
             );
             for origin in ["http://a.local", "https://b.local:8443"] {
-                let echo = (text(origin), text("true"), text("Origin"));
+                let echo = (text(origin), text("true"), text("Origin"), None);
                 assert_eq!(allowed(&named, origin, target, method), echo, "{what}");
             }
             for origin in ["http://a.local:81", "null", "http://b.local:8443"] {
-                let other = (None, None, text("Origin"));
+                let other = (None, None, text("Origin"), None);
                 assert_eq!(allowed(&named, origin, target, method), other, "{what}");
             }
         }
+    }
+}
+
+/// With credentials, `*` would be the name of a field.
+#[test]
+fn a_preflight_is_allowed_the_fields_that_it_asks_for_where_credentials_are() {
+    let scratch = Scratch::new();
+    let allowed = |origin: &str, wanted: &str| {
+        let server = serve(scratch.path(), &["--allow-origin", origin]);
+        let fields = format!(
+            "Origin: http://a.local\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: {wanted}\r\n"
+        );
+        let mut client = Client::connect(server.address());
+        client.send(format!(
+            "OPTIONS /snapshot HTTP/1.1\r\nHost: test\r\n{fields}\r\n"
+        ));
+        let head = client.reply().head;
+        head.field("Access-Control-Allow-Headers")
+            .map(str::to_owned)
+    };
+    for (origin, wanted, expected) in [
+        ("http://a.local", "", Some("*, Authorization")),
+        (
+            "http://a.local",
+            "x-own,x-other",
+            Some("*, Authorization, x-own, x-other"),
+        ),
+        (
+            "http://a.local",
+            "x-own, (no name), \u{e4}",
+            Some("*, Authorization, x-own"),
+        ),
+        ("*", "x-own", Some("*, Authorization")),
+        ("http://b.local", "x-own", None),
+    ] {
+        assert_eq!(
+            allowed(origin, wanted).as_deref(),
+            expected,
+            "{origin} {wanted}"
+        );
     }
 }
 

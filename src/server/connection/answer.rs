@@ -71,7 +71,7 @@ fn examine(
     // This comes before anything that can change. When a preflight fails, the browser blames the page that asked, and the
     // page does not see the 503. Nor does it tell whether there is such a camera: it is answered without a password.
     if request.method == Method::Options {
-        let reply = response::options(resource.allow(), exchange, date);
+        let reply = response::options(resource.allow(), request, exchange, date);
         return Ok(Answer::Reply(reply));
     }
     let camera = resource.camera().map(|one| lent.roster.find(one));
@@ -138,7 +138,7 @@ fn fulfil(
             Answer::Stream {
                 camera: roster.find(camera)?,
                 period: *period,
-                quirks: Quirks::of(request, lent.ids.draw()),
+                quirks: Quirks::of(request, exchange, lent.ids.draw()),
             }
         }
         Resource::Snapshot { camera, terms } => {

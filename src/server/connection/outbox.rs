@@ -40,7 +40,8 @@ pub struct Outbox<F> {
     head_sent: usize,
     shot: Option<Shot<F>>,
     shot_sent: u64,
-    tail: &'static [u8],
+    tail: Option<Rc<[u8]>>,
+    tail_sent: usize,
 }
 
 impl<F> Outbox<F> {
@@ -51,18 +52,19 @@ impl<F> Outbox<F> {
             head_sent: 0,
             shot: None,
             shot_sent: 0,
-            tail: b"",
+            tail: None,
+            tail_sent: 0,
         }
     }
 
     /// Whether everything was sent.
     pub fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.shot.is_none() && self.tail.is_empty()
+        self.head.is_empty() && self.takes_a_frame()
     }
 
     /// Whether a frame, or bytes before one, can be put behind what is queued.
     pub fn takes_a_frame(&self) -> bool {
-        self.shot.is_none() && self.tail.is_empty()
+        self.shot.is_none() && self.tail.is_none()
     }
 
     /// The bytes to send before any frame, for appending. Must not be called after a frame was put in.
@@ -72,10 +74,10 @@ impl<F> Outbox<F> {
     }
 
     /// Appends a frame, and the bytes that are sent right behind it.
-    pub fn put(&mut self, shot: Shot<F>, tail: &'static [u8]) {
+    pub fn put(&mut self, shot: Shot<F>, tail: Option<&Rc<[u8]>>) {
         debug_assert!(self.takes_a_frame());
         self.shot = Some(shot);
-        self.tail = tail;
+        self.tail = tail.cloned();
     }
 
     /// The frame that is being sent. Holding it keeps its memory in use.
@@ -86,7 +88,9 @@ impl<F> Outbox<F> {
     /// How many bytes have not been sent yet.
     pub fn len(&self) -> u64 {
         let shot = self.shot.as_ref().map_or(0, |shot| shot.len);
-        (self.head.len() - self.head_sent + self.tail.len()) as u64 + shot - self.shot_sent
+        let tail = self.tail.as_ref().map_or(0, |tail| tail.len());
+        let bytes = self.head.len() - self.head_sent + tail - self.tail_sent;
+        bytes as u64 + shot - self.shot_sent
     }
 
     /// What to send next.
@@ -104,8 +108,9 @@ impl<F> Outbox<F> {
                 len: shot.len - self.shot_sent,
             });
         }
-        (!self.tail.is_empty()).then_some(Output::Bytes {
-            bytes: self.tail,
+        let tail = self.tail.as_ref()?;
+        Some(Output::Bytes {
+            bytes: &tail[self.tail_sent..],
             more: false,
         })
     }
@@ -128,8 +133,12 @@ impl<F> Outbox<F> {
                 self.shot = None;
                 self.shot_sent = 0;
             }
-        } else {
-            self.tail = &self.tail[n.min(self.tail.len())..];
+        } else if let Some(tail) = &self.tail {
+            self.tail_sent += n;
+            if self.tail_sent >= tail.len() {
+                self.tail = None;
+                self.tail_sent = 0;
+            }
         }
     }
 }

@@ -62,7 +62,7 @@ impl<F> Connection<F> {
                 let frame = facts(&shot, true);
                 let head = part::snapshot_head(Some((frame, age)), &self.exchange, &lent.moment);
                 self.reply(&head);
-                self.out.put(shot, b"");
+                self.out.put(shot, None);
             }
             _ => {}
         }
@@ -82,7 +82,7 @@ impl<F> Connection<F> {
         let reply = part::snapshot_refusal(why, facts, &self.exchange, &lent.moment);
         self.reply(&reply);
         if let Some(shot) = picture {
-            self.out.put(shot, b"");
+            self.out.put(shot, None);
         }
     }
 
@@ -101,9 +101,9 @@ impl<F> Connection<F> {
             &lent.moment,
         );
         if quirks.zero_data {
-            self.out.bytes().extend(quirks.delimiter());
+            self.out.bytes().extend(quirks.delimiter.iter());
         } else {
-            self.out.put(shot, quirks.delimiter());
+            self.out.put(shot, Some(&quirks.delimiter));
         }
     }
 

@@ -8,6 +8,10 @@
 //!
 //! If origins are named, only those may read, and with credentials. Browsers rightly refuse `*` together with
 //! credentials.
+//!
+//! `Cross-Origin-Resource-Policy` (WHATWG Fetch, 3.7) says the same to pages that only show a picture. Without it, a page
+//! with `Cross-Origin-Embedder-Policy: require-corp` shows none from another origin. It is sent where all may read or
+//! none: which page an `<img>` is on is not known, unless it has `crossorigin`, which needs no such field.
 
 use std::rc::Rc;
 
@@ -41,11 +45,16 @@ impl Origins {
         match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] if guarded => return Ok(Origins::of("")),
             [] => return Ok(Origins::default()),
-            ["*"] => return Ok(Origins::of("Access-Control-Allow-Origin: *\r\n")),
+            ["*"] => {
+                return Ok(Origins::of(
+                    "Access-Control-Allow-Origin: *\r\n\
+                     Cross-Origin-Resource-Policy: cross-origin\r\n",
+                ));
+            }
             ["none"] => {
                 return Ok(Origins {
                     quiet: true,
-                    ..Origins::of("")
+                    ..Origins::of("Cross-Origin-Resource-Policy: same-origin\r\n")
                 });
             }
             _ => {}
@@ -184,8 +193,13 @@ mod tests {
                 .unwrap()
                 .fields(Some(b"http://a"), Some(b"a"))
         };
-        assert_eq!(*fields(&["*"]), "Access-Control-Allow-Origin: *\r\n");
-        assert_eq!(*fields(&["none"]), "");
+        let shown = |policy: &str| format!("Cross-Origin-Resource-Policy: {policy}\r\n");
+        let any = format!(
+            "Access-Control-Allow-Origin: *\r\n{}",
+            shown("cross-origin")
+        );
+        assert_eq!(*fields(&["*"]), any);
+        assert_eq!(*fields(&["none"]), shown("same-origin"));
         let guarded = Origins::new(&[], true).unwrap();
         assert_eq!(*guarded.fields(Some(b"http://a"), Some(b"a")), "");
     }

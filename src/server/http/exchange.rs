@@ -74,6 +74,18 @@ impl Exchange {
         format!("{status_line}\r\nConnection: {connection}\r\n{cors}{date}")
     }
 
+    /// Whether the page that asks may do so with credentials.
+    pub(super) fn allows_credentials(&self) -> bool {
+        self.access_fields().contains("-Credentials: true")
+    }
+
+    /// The fields about who may read or show the reply, without `Vary`, which is for caches.
+    pub(super) fn access_fields(&self) -> String {
+        let fields = self.cors.as_ref().map_or("", |fields| fields);
+        let lines = fields.split_inclusive('\n');
+        lines.filter(|line| !line.starts_with("Vary:")).collect()
+    }
+
     /// The content, or nothing where only the head is wanted.
     pub(super) fn content<'a>(&self, content: &'a str) -> &'a str {
         if self.head_only { "" } else { content }

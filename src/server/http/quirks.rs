@@ -1,10 +1,13 @@
-//! Special treatment of streams that some clients need: ustreamer's parameters, and a workaround for Blink's late
-//! picture.
+//! Special treatment of streams that some clients need: ustreamer's parameters, and workarounds for what Blink and
+//! WebKit do.
 //!
-//! Blink shows a part of a stream in `<img>` when the head of the *next* part is complete (Chromium bug 527446),
-//! which is one frame late. *Advance headers* send that head right behind the frame, when the length of the next
-//! frame is not known yet. This breaks the rule that every part has a `Content-Length`, so only clients that ask for
-//! it or are such an `<img>` get it.
+//! Both show a part of a stream when the head of the *next* part is complete (Chromium bug 527446), which is one frame
+//! late. *Advance headers* send that head right behind the frame, when the length of the next frame is not known yet.
+//! This breaks the rule that every part has a `Content-Length`, so only clients that ask for it get it, and whatever
+//! in these browsers displays the stream: `<img>`, frames, and a window with its address.
+//!
+//! WebKit also asks of each part whether the page may read or show it, so what it displays has these fields in every
+//! part.
 //!
 //! ```text
 //!   --boundary  head  frame  | --boundary  head  frame | …      as a rule
@@ -14,6 +17,7 @@
 //! What stands between two bars goes out together, in up to three calls: bytes, the file, bytes. The call before the
 //! file tells the kernel that more follows.
 
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use crate::server::http::exchange::Exchange;
@@ -22,11 +26,8 @@ use crate::server::http::request::Request;
 use crate::server::http::target::{escape, is_unreserved, parameter};
 use crate::time::clock::Moment;
 
-/// The head of a part about which nothing is known yet.
-const ADVANCE_HEAD: &str = "Content-Type: image/jpeg\r\n\r\n";
-
-/// The delimiter, followed by the head of the next part.
-const ADVANCE_DELIMITER: &[u8] = b"\r\n--boundarydonotcross\r\nContent-Type: image/jpeg\r\n\r\n";
+/// The head of a part about which nothing is known yet, without the empty line.
+const ADVANCE_HEAD: &str = "Content-Type: image/jpeg\r\n";
 
 /// `dual_final_frames`: if no other frame follows within this time, a frame is the last one for now, and is sent
 /// again.
@@ -45,18 +46,22 @@ pub struct Quirks {
     pub key: Box<str>,
     /// `extra_headers=1`: send `X-UStreamer-*` fields in the heads of parts.
     pub extra_headers: bool,
-    /// Send the head of a part before its frame is known, because of `advance_headers=0|1` or because the client is a
-    /// Blink `<img>`.
+    /// Send the head of a part before its frame is known, because of `advance_headers=0|1` or because it is displayed
+    /// by Blink or WebKit.
     pub advance_headers: bool,
     /// `dual_final_frames=1`: send the last frame of a series twice, for WebKit.
     pub dual_final_frames: bool,
     /// `zero_data=1`: send the heads of parts without their frames, for clients that only count.
     pub zero_data: bool,
+    /// What is sent right behind a frame: the delimiter, and perhaps the head of the next part.
+    pub delimiter: Rc<[u8]>,
+    /// The fields about who may read or show it, if they are in each part.
+    access: Box<str>,
 }
 
 impl Quirks {
     /// What the request for a stream asks for. `id` is what the stream will be known by.
-    pub fn of(request: &Request<'_>, id: u64) -> Self {
+    pub fn of(request: &Request<'_>, exchange: &Exchange, id: u64) -> Self {
         let query = request
             .target
             .split_once('?')
@@ -64,13 +69,25 @@ impl Quirks {
         let flag = |name| parameter(query, name).map(is_true);
         let key = parameter(query, "key");
         let key = key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
+        let displayed_by = engine(request).filter(|_| is_displayed(request));
+        let advance_headers = flag("advance_headers").unwrap_or(displayed_by.is_some());
+        let access = match displayed_by {
+            Some(Engine::WebKit) => exchange.access_fields(),
+            _ => String::new(),
+        };
+        let mut delimiter = part::DELIMITER.to_vec();
+        if advance_headers {
+            delimiter.extend(format!("{ADVANCE_HEAD}{access}\r\n").bytes());
+        }
         Quirks {
             id,
             key: key.map_or("0".into(), escaped).into(),
             extra_headers: flag("extra_headers").unwrap_or(false),
-            advance_headers: flag("advance_headers").unwrap_or_else(|| is_blinks_img(request)),
+            advance_headers,
             dual_final_frames: flag("dual_final_frames").unwrap_or(false),
             zero_data: flag("zero_data").unwrap_or(false),
+            delimiter: delimiter.into(),
+            access: access.into(),
         }
     }
 
@@ -84,20 +101,8 @@ impl Quirks {
     pub fn stream_head(&self, exchange: &Exchange, date: SystemTime) -> Vec<u8> {
         let mut head = part::stream_head(&self.cookie(), exchange, date);
         // The first boundary has no line break before it.
-        head.extend_from_slice(&part::DELIMITER[2..]);
-        if self.advance_headers {
-            head.extend_from_slice(ADVANCE_HEAD.as_bytes());
-        }
+        head.extend_from_slice(&self.delimiter[2..]);
         head
-    }
-
-    /// What is sent right behind a frame.
-    pub fn delimiter(&self) -> &'static [u8] {
-        if self.advance_headers {
-            ADVANCE_DELIMITER
-        } else {
-            part::DELIMITER
-        }
     }
 
     /// Appends what is sent right before a frame, which is nothing if that was sent already. `fps` is the frame rate
@@ -107,12 +112,14 @@ impl Quirks {
             return;
         }
         let len = if self.zero_data { 0 } else { frame.len };
+        let fields;
         let extra = if self.extra_headers {
-            frame.part_fields(fps, sent)
+            fields = self.access.to_string() + &frame.part_fields(fps, sent);
+            &fields
         } else {
-            String::new()
+            &*self.access
         };
-        part::write_part_head(out, len, frame.captured, &extra);
+        part::write_part_head(out, len, frame.captured, extra);
     }
 
     /// How long after it the frame that is sent now is sent again, if none follows it.
@@ -153,35 +160,74 @@ fn escaped(value: &str) -> String {
     escaped
 }
 
-/// An `<img>` asks for `image/avif,image/webp,…`; other requests ask for `*/*` or pages. Every Blink browser names
-/// Chrome. On iOS no browser uses Blink, and there Chrome calls itself CriOS.
-fn is_blinks_img(request: &Request<'_>) -> bool {
-    let names = |name: &[u8]| {
-        let agent = request.user_agent.unwrap_or_default();
-        agent.windows(name.len()).any(|part| part == name)
-    };
-    let image = request
-        .accept
-        .is_some_and(|accept| accept.starts_with(b"image/"));
-    image && (names(b"Chrome/") || names(b"Chromium/"))
+/// The engines of browsers that show a part late.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Blink,
+    WebKit,
 }
+
+/// The engine that a browser says it has. With Blink all name Chrome; but on iOS no browser has it, and there Chrome
+/// calls itself CriOS.
+fn engine(request: &Request<'_>) -> Option<Engine> {
+    let agent = request.user_agent.unwrap_or_default();
+    if contains(agent, b"Chrome/") || contains(agent, b"Chromium/") {
+        Some(Engine::Blink)
+    } else {
+        contains(agent, b"AppleWebKit/").then_some(Engine::WebKit)
+    }
+}
+
+/// Whether a browser displays what is answered. It says so in `Sec-Fetch-Dest` (W3C Fetch Metadata, 2.1), but not over
+/// plain HTTP to another machine. There `Accept` shows it: an `<img>` asks for `image/…` first, a window or a frame for
+/// `text/html`, and a script or a player for `*/*`.
+fn is_displayed(request: &Request<'_>) -> bool {
+    let accept = request.accept.unwrap_or_default();
+    match request.destination {
+        Some(for_what) => DISPLAYED.iter().any(|known| known.as_bytes() == for_what),
+        None => accept.starts_with(b"image/") || contains(accept, b"text/html"),
+    }
+}
+
+fn contains(value: &[u8], word: &[u8]) -> bool {
+    value.windows(word.len()).any(|part| part == word)
+}
+
+/// The destinations that display a picture.
+const DISPLAYED: [&str; 6] = ["image", "document", "iframe", "frame", "embed", "object"];
 
 #[cfg(test)]
 mod tests {
+    use super::super::cors::Origins;
     use super::super::request::{Parsed, parse};
     use super::*;
 
     const BLINK: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
                          HeadlessChrome/140.0.0.0 Safari/537.36";
+    const WEBKIT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                          Version/60.5 Safari/605.1.15";
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    const PAGE: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
     const IMAGE: &str = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
 
     fn quirks(target: &str, agent: &str, accept: &str) -> Quirks {
+        quirks_with(target, agent, accept, "", &Origins::default())
+    }
+
+    fn quirks_with(
+        target: &str,
+        agent: &str,
+        accept: &str,
+        fields: &str,
+        origins: &Origins,
+    ) -> Quirks {
         let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\nAccept: {accept}\r\n\r\n"
+            "GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\nAccept: {accept}\r\n{fields}\r\n"
         );
         match parse(head.as_bytes()) {
-            Parsed::Complete(request, _) => Quirks::of(&request, 0xCAFE),
+            Parsed::Complete(request, _) => {
+                Quirks::of(&request, &Exchange::of(&request, origins), 0xCAFE)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -191,13 +237,23 @@ mod tests {
     }
 
     #[test]
-    fn headers_come_in_advance_for_blinks_img_and_whoever_asks() {
+    fn headers_come_in_advance_for_what_blink_and_webkit_display_and_whoever_asks() {
         for (target, agent, accept, expected) in [
             ("/stream", BLINK, IMAGE, true),
             ("/stream", BLINK, "*/*", false),
-            ("/stream", BLINK, "text/html,image/avif", false),
+            ("/stream", BLINK, PAGE, true),
+            (
+                "/stream",
+                WEBKIT,
+                "image/webp,image/avif,video/*;q=0.8,*/*;q=0.5",
+                true,
+            ),
+            ("/stream", WEBKIT, PAGE, true),
+            ("/stream", WEBKIT, "*/*", false),
             ("/stream", FIREFOX, IMAGE, false),
+            ("/stream", FIREFOX, PAGE, false),
             ("/stream", "curl/8", "*/*", false),
+            ("/stream", "curl/8", PAGE, false),
             ("/stream?advance_headers=0", BLINK, IMAGE, false),
             ("/stream?advance_headers=1", "curl/8", "*/*", true),
             ("/?action=stream&advance_headers=1", FIREFOX, IMAGE, true),
@@ -207,6 +263,67 @@ mod tests {
                 quirks.advance_headers, expected,
                 "{target} {agent} {accept}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_browser_says_it_will_do_counts_more_than_what_it_accepts() {
+        for (destination, accept, expected) in [
+            ("image", "*/*", true),
+            ("document", "*/*", true),
+            ("iframe", PAGE, true),
+            ("embed", PAGE, true),
+            ("object", PAGE, true),
+            ("empty", IMAGE, false),
+            ("video", "*/*", false),
+            ("", PAGE, false),
+        ] {
+            let fields = format!("Sec-Fetch-Dest: {destination}\r\n");
+            let origins = Origins::default();
+            for (agent, expected) in [(BLINK, expected), (WEBKIT, expected), (FIREFOX, false)] {
+                let quirks = quirks_with("/stream", agent, accept, &fields, &origins);
+                assert_eq!(quirks.advance_headers, expected, "{destination} {agent}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_say_who_may_read_them_where_webkit_displays_them() {
+        let origins = |word: &str| Origins::new(&[word.into()], false).unwrap();
+        let (all, named) = (origins("*"), origins("http://b"));
+        let same_host = "Access-Control-Allow-Origin: http://a:81\r\n";
+        let from = "Origin: http://b\r\n";
+        let any =
+            "Access-Control-Allow-Origin: *\r\nCross-Origin-Resource-Policy: cross-origin\r\n";
+        let only =
+            "Access-Control-Allow-Origin: http://b\r\nAccess-Control-Allow-Credentials: true\r\n";
+        for (origins, agent, fields, expected) in [
+            (&all, WEBKIT, from, any),
+            (&all, WEBKIT, "", any),
+            (&all, BLINK, from, ""),
+            (&all, FIREFOX, from, ""),
+            (&all, "curl/8", from, ""),
+            (&Origins::default(), WEBKIT, from, ""),
+            (
+                &Origins::default(),
+                WEBKIT,
+                "Origin: http://a:81\r\n",
+                same_host,
+            ),
+            (&named, WEBKIT, from, only),
+            (&named, WEBKIT, "Origin: http://c\r\n", ""),
+        ] {
+            let quirks = quirks_with("/stream", agent, IMAGE, fields, origins);
+            let behind = match quirks.advance_headers {
+                true => format!("Content-Type: image/jpeg\r\n{expected}\r\n"),
+                false => String::new(),
+            };
+            let whole = format!("\r\n--boundarydonotcross\r\n{behind}");
+            assert_eq!(&*quirks.delimiter, whole.as_bytes(), "{agent} {fields}");
+            let target = "/stream?advance_headers=0";
+            let quirks = quirks_with(target, agent, IMAGE, fields, origins);
+            assert_eq!(&*quirks.delimiter, part::DELIMITER);
+            assert_eq!(&*quirks.access, expected, "{agent} {fields}");
         }
     }
 

@@ -62,6 +62,10 @@ pub struct Request<'a> {
     pub accept: Option<&'a [u8]>,
     /// `User-Agent`: which program is asking.
     pub user_agent: Option<&'a [u8]>,
+    /// `Sec-Fetch-Dest`: what a browser will do with the answer. Browsers say so only over TLS and to loopback.
+    pub destination: Option<&'a [u8]>,
+    /// `Access-Control-Request-Headers`: which fields a page wants to send.
+    pub wanted_fields: Option<&'a [u8]>,
     /// `If-Match` and `If-None-Match`: the conditions of the request.
     pub preconditions: Preconditions<'a>,
 }
@@ -196,6 +200,8 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
         origin: values(fields, "origin").next(),
         accept: values(fields, "accept").next(),
         user_agent: values(fields, "user-agent").next(),
+        destination: values(fields, "sec-fetch-dest").next(),
+        wanted_fields: values(fields, "access-control-request-headers").next(),
         preconditions: Preconditions {
             if_match: list_if_there(fields, "if-match"),
             if_none_match: list_if_there(fields, "if-none-match"),

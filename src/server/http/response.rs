@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::server::http::exchange::Exchange;
 use crate::server::http::page;
+use crate::server::http::request::Request;
 use crate::server::http::status::Status;
 
 /// After how many seconds a client that was turned away should try again.
@@ -44,17 +45,40 @@ pub fn refusal(
 }
 
 /// The reply to OPTIONS for a resource with these methods, which is also the answer to a CORS preflight (WHATWG
-/// Fetch, 3.2.2) if the page that asks may read. According to that standard, `*` does not include `Authorization`.
-pub fn options(allow: &str, exchange: &Exchange, date: SystemTime) -> Vec<u8> {
-    let head = exchange.head("HTTP/1.1 200 OK", date);
-    let access = match exchange.may_be_read() {
-        true => format!(
+/// Fetch, 3.2.2) if the page that asks may read. According to that standard, `*` does not include `Authorization`, and is the
+/// name of a field where credentials are allowed: there, the fields that were asked for are.
+pub fn options(
+    allow: &str,
+    request: &Request<'_>,
+    exchange: &Exchange,
+    date: SystemTime,
+) -> Vec<u8> {
+    let mut access = String::new();
+    if exchange.may_be_read() {
+        access = format!(
             "Access-Control-Allow-Methods: {allow}\r\n\
-             Access-Control-Allow-Headers: *, Authorization\r\n"
-        ),
-        false => String::new(),
-    };
+             Access-Control-Allow-Headers: *, Authorization"
+        );
+        let wanted = request
+            .wanted_fields
+            .filter(|_| exchange.allows_credentials());
+        for name in wanted.unwrap_or_default().split(|byte| *byte == b',') {
+            if let Some(name) = as_token(name.trim_ascii()) {
+                access.push_str(", ");
+                access.push_str(name);
+            }
+        }
+        access.push_str("\r\n");
+    }
+    let head = exchange.head("HTTP/1.1 200 OK", date);
     format!("{head}Allow: {allow}\r\n{access}Content-Length: 0\r\n\r\n").into_bytes()
+}
+
+/// The name of a field, if it is one (RFC 9110, 5.6.2).
+fn as_token(name: &[u8]) -> Option<&str> {
+    let of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let name = Some(name).filter(|name| !name.is_empty() && name.iter().all(of_token))?;
+    std::str::from_utf8(name).ok()
 }
 
 /// The page with the picture.
