@@ -170,6 +170,10 @@ pub struct Http {
         requires = "auth"
     )]
     pub open_socket: Vec<String>,
+    /// With --auth, also serve a connection that the service manager has accepted (Accept=yes). Each is a process of its own,
+    /// which knows nothing of earlier wrong passwords, so that they can be guessed without a wait.
+    #[arg(long, env = "LAZYCAM_AUTH_WITHOUT_MEMORY", requires = "auth")]
+    pub auth_without_memory: bool,
     /// Congestion control of TCP connections: `system` for that of the system, or an algorithm of the kernel, such as cubic
     /// [default: bbr, if the kernel has it].
     #[arg(long, env = "LAZYCAM_CONGESTION", value_name = "NAME")]

@@ -207,6 +207,7 @@ fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<se
         hosts,
         guard: users.map(Guard::new).transpose()?,
         open_sockets: flags.open_socket.clone(),
+        auth_without_memory: flags.auth_without_memory,
         congestion: flags.congestion.clone().unwrap_or_default(),
     })
 }

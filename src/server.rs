@@ -140,6 +140,9 @@ impl Server {
         let (root, default) = (options.root.as_deref(), options.default_camera.as_ref());
         let cameras = Cameras::new(&options.cameras, root, default, &mut turn)?;
         let sockets = Sockets::new(listen, passed, &options.open_sockets)?;
+        if options.guard.is_some() && !options.auth_without_memory {
+            sockets.check_memory()?;
+        }
         sockets.set_congestion(&options.congestion);
         let gate = options.guard.map(|guard| Gate::new(guard, &mut turn));
         let places = Places::for_clients(options.max_clients, cameras.len(), &signals);

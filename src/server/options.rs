@@ -38,6 +38,8 @@ pub struct Options {
     /// Sockets on which no password is required: their names in `LISTEN_FDNAMES`, or addresses as they were given to
     /// listen on.
     pub open_sockets: Vec<String>,
+    /// Passwords may be asked for on a connection that was accepted before, by a process that has seen no other one.
+    pub auth_without_memory: bool,
     /// The congestion control of TCP connections.
     pub congestion: Congestion,
 }

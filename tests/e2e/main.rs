@@ -33,6 +33,7 @@ mod state;
 mod strangers;
 mod stream;
 mod surroundings;
+mod trigger_limits;
 mod troubleshooting;
 mod turned;
 mod units;

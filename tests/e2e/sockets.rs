@@ -236,6 +236,33 @@ fn a_passed_connection_is_served_and_then_the_process_ends() {
     assert!(server.end().status.success());
 }
 
+#[test]
+fn a_process_for_one_connection_asks_for_passwords_only_if_that_is_meant() {
+    let scratch = Scratch::new();
+    let users = scratch.join("users");
+    fs::write(&users, format!("anna:$6$saltsalt${}\n", "a".repeat(86))).unwrap();
+    let serve = serve_only(scratch.path());
+    let auth = ["--auth", users.to_str().unwrap()];
+    let start = |flags: &[&str]| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let arguments = [&serve[..], &auth, flags].concat();
+        let server = Process::start(passing(OWN, "web", vec![theirs.into()], &arguments));
+        (server, Client::over_unix(ours))
+    };
+    let (server, _client) = start(&[]);
+    let ended = server.end();
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(
+        ended.log.contains("nobody remembers wrong passwords"),
+        "{}",
+        ended.log
+    );
+    let (_server, mut client) = start(&["--auth-without-memory"]);
+    assert_eq!(client.get("/snapshot").head.status, 401);
+    let (_server, mut client) = start(&["--open-socket", "web"]);
+    assert_eq!(client.get("/").head.status, 200);
+}
+
 /// The sockets that a process has open, by their inodes.
 fn open_sockets(pid: u32) -> Vec<String> {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();

@@ -58,6 +58,16 @@ impl Sockets {
         congestion.set(listeners.chain(connections));
     }
 
+    /// Checks that wrong passwords are remembered: a process for one connection has forgotten them when the next one comes.
+    pub(in crate::server) fn check_memory(&self) -> Result<()> {
+        match self.connections.iter().any(|(_, is_open)| !is_open) {
+            true => Err(Error::Usage(
+                "--auth: with a process per connection (Accept=yes) nobody remembers wrong passwords; use Accept=no, or --auth-without-memory".into(),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// An open socket is meant for a proxy on this machine. On one that others reach, the password is worth nothing.
     fn tell_of_open_ones(&self) {
         for listener in self.listeners.iter().filter(|one| one.open) {
