@@ -7,13 +7,14 @@
 //!   read when a frame comes due, right before the decision about that frame, so that one published frame costs one
 //!   wake-up;
 //! - the source, while it is started;
-//! - the place where cameras come and go (/dev), if the source knows one. This hardly ever happens, so it is watched
-//!   at all times;
+//! - the place where cameras come and go (/dev), if the source knows one, and the place where controls are wanted, if any
+//!   may be set. Both hardly ever change, so they are watched at all times;
 //! - deadlines: those of the source and of the lifecycle, and attempts to get back a lost directory.
 //!
 //! With the camera off there are no deadlines, and only signals, the directory and /dev are watched: the process
 //! sleeps until one of them has something to report.
 
+pub mod assignment;
 pub mod devices;
 #[cfg(feature = "libcamera")]
 pub mod libcamera;
@@ -29,6 +30,7 @@ pub mod source;
 mod stamps;
 pub mod stdin;
 pub mod v4l2;
+mod wishes;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -43,6 +45,7 @@ use outlet::Outlet;
 use pace::Pace;
 use report::Report;
 use source::{Discarded, Source, Trouble};
+use wishes::Live;
 
 /// The interval between two log lines of one kind that viewers coming and going, or a failing camera, can cause.
 const QUIET: Duration = Duration::from_secs(60);
@@ -62,6 +65,8 @@ pub struct Options {
     /// The maximum number of frames published per second, from 0.01 to 1000; `None` publishes as many as come. If the
     /// source itself promises no more than this, the limit is not applied, so that its jitter costs no frames.
     pub fps: Option<f64>,
+    /// The names of the controls that may be set while it runs.
+    pub settable: Vec<String>,
     /// Whether `lazycam run` has started this process, and says what there is to know at the start.
     pub is_supervised: bool,
 }
@@ -99,6 +104,7 @@ enum Name {
     Directory,
     Source,
     Presence,
+    Wishes,
 }
 
 /// Why the loop ends in an orderly way, for the log; `None` while it goes on.
@@ -110,6 +116,7 @@ struct Capture<'a> {
     /// The maximum number of frames per second.
     fps: Option<f64>,
     outlet: Outlet,
+    live: Option<Live>,
     signals: Signals,
     poll: Poll<Name>,
     directory: Registration,
@@ -138,11 +145,18 @@ impl<'a> Capture<'a> {
             poll.add(presence, Interest::Readable, Name::Presence)
                 .doing(register)?;
         }
+        let mut live = Live::new(&options.dir, &options.settable)?;
+        if let Some(live) = &mut live {
+            poll.add(&live.wishes, Interest::Readable, Name::Wishes)
+                .doing(register)?;
+            live.set(source);
+        }
         Ok(Capture {
             source,
             lifecycle: Lifecycle::new(options.linger, options.settle),
             fps: options.fps,
             outlet,
+            live,
             signals,
             poll,
             directory: directory.doing(register)?,
@@ -166,7 +180,7 @@ impl<'a> Capture<'a> {
         let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         let mut frames = self.started && due(self.source.deadline());
         let mut directory = due(self.outlet.deadline()) || due(self.lifecycle.deadline());
-        let mut presence = false;
+        let (mut presence, mut wishes) = (false, due(self.live_deadline()));
         while let Some((name, _)) = self.poll.next_event() {
             match name {
                 Name::Signals => {
@@ -177,9 +191,13 @@ impl<'a> Capture<'a> {
                 Name::Directory => directory = true,
                 Name::Source => frames = true,
                 Name::Presence => presence = true,
+                Name::Wishes => wishes = true,
             }
         }
         let mut done = None;
+        if let (Some(live), true) = (&mut self.live, wishes) {
+            live.look(self.source, now);
+        }
         if directory {
             done = self.look(now)?;
         }
@@ -203,7 +221,12 @@ impl<'a> Capture<'a> {
     fn deadline(&self) -> Option<Instant> {
         let source = self.started.then(|| self.source.deadline()).flatten();
         let others = [self.lifecycle.deadline(), self.outlet.deadline()];
-        others.into_iter().chain([source]).flatten().min()
+        let others = others.into_iter().chain([self.live_deadline()]);
+        others.chain([source]).flatten().min()
+    }
+
+    fn live_deadline(&self) -> Option<Instant> {
+        self.live.as_ref().and_then(|live| live.wishes.retry_at())
     }
 
     /// Checks for requests, and starts the camera on the first one.
@@ -260,6 +283,9 @@ impl<'a> Capture<'a> {
             Ok(()) => {}
             Err(Trouble::Broken(message)) => return self.cope(Trouble::Lost(message), now),
             Err(trouble) => return self.cope(trouble, now),
+        }
+        if let Some(live) = &mut self.live {
+            live.set(self.source);
         }
         let pace = match self.excess() {
             Some(fps) => Pace::limit(fps)?,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
+use crate::capture::assignment::Assignment;
 use crate::frames::name::Name;
 use crate::server::{Address, Congestion};
 pub use camera::{Camera, Frames};
@@ -53,6 +54,8 @@ pub enum Command {
     Run(Run),
     /// Ask for one fresh frame and write it as JPEG.
     Snapshot(Snapshot),
+    /// Set controls of a camera while it runs.
+    Control(Control),
     /// List the cameras with their formats, sizes, rates and controls.
     List(List),
 }
@@ -219,6 +222,16 @@ pub struct Snapshot {
     pub timeout: Option<Duration>,
 }
 
+/// Flags of `control`.
+#[derive(Debug, Args)]
+pub struct Control {
+    /// The frame directory.
+    pub frames: PathBuf,
+    /// What to set, in this order: brightness=10, AfMode=Manual. `lazycam list` shows the names.
+    #[arg(required = true, value_name = "NAME=VALUE")]
+    pub controls: Vec<Assignment>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,6 +273,8 @@ mod tests {
             "270",
             "--flip",
             "vertical",
+            "--settable",
+            "focus_absolute,gain",
             "--quality",
             "33",
             "--linger",

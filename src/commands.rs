@@ -12,6 +12,7 @@ use log::LevelFilter;
 use self::own_frames::OwnFrames;
 use crate::activation::{self, Manager};
 use crate::capture;
+use crate::capture::assignment::Assignment;
 #[cfg(feature = "libcamera")]
 use crate::capture::libcamera::Libcamera;
 use crate::capture::pattern::Pattern;
@@ -21,6 +22,7 @@ use crate::capture::stdin::Stdin;
 use crate::capture::v4l2::V4l2;
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
+use crate::frames::controls;
 use crate::frames::name::Name;
 use crate::list;
 use crate::picture::format::USUAL_SIZE;
@@ -54,6 +56,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             let output = snapshot.output.as_deref();
             snapshot::run(&snapshot.frames, output, snapshot.timeout)
         }
+        Some(Command::Control(control)) => set_controls(&control),
         Some(Command::List(flags)) => list::run(flags.json),
     }
     .map(|()| ExitCode::SUCCESS)
@@ -70,6 +73,7 @@ fn run_capture(flags: &cli::Capture, sandbox: Sandbox) -> Result<()> {
         linger: flags.source.linger,
         settle: SETTLE,
         fps: flags.source.fps,
+        settable: flags.source.all_settable(),
         is_supervised,
     };
     capture::run(source.as_mut(), &options)
@@ -115,8 +119,9 @@ fn unix_sockets(listen: &[Address]) -> Vec<&Path> {
 /// Refuses settings that do not apply to the source.
 fn check_source(flags: &cli::SourceFlags) -> Result<()> {
     let kind = &flags.source;
-    if !kind.takes("control") && (flags.format.is_some() || !flags.control.is_empty()) {
-        let message = "--format and --control are for --source v4l2 and libcamera";
+    let has_controls = !flags.control.is_empty() || !flags.settable.is_empty();
+    if !kind.takes("control") && (flags.format.is_some() || has_controls) {
+        let message = "--format, --control and --settable are for --source v4l2 and libcamera";
         return Err(Error::Usage(message.into()));
     }
     if !kind.takes("size") && flags.size.is_some() {
@@ -124,6 +129,23 @@ fn check_source(flags: &cli::SourceFlags) -> Result<()> {
         return Err(Error::Usage(message.into()));
     }
     Ok(())
+}
+
+/// Prints what was set, and fails if something was refused.
+fn set_controls(flags: &cli::Control) -> Result<()> {
+    let wishes: Vec<_> = flags.controls.iter().map(Assignment::to_string).collect();
+    let answer = controls::want(&flags.frames, &wishes)?;
+    let (refused, set): (Vec<_>, Vec<_>) = answer
+        .into_iter()
+        .partition(|line| line.starts_with("refused "));
+    let mut out = std::io::stdout();
+    for line in set {
+        writeln!(out, "{line}").doing(|| "write the answer to standard output".into())?;
+    }
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Input(refused.join("; "))),
+    }
 }
 
 fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {

@@ -13,9 +13,11 @@
 //! | [`filesystem`] | reader | whether a file system reports every change, and whether it is a disk |
 //! | `follow` | both | follows a directory by its path, through deletion and replacement |
 //! | [`root`] | reader | finds the cameras whose directories are in one common directory |
+//! | [`controls`] | both | what somebody wants of the camera while it runs, and the answer |
 //! | [`name`] | both | defines which names a camera may have |
 //! | [`state`] | both | what the producer says about itself, and whether there is a producer |
 
+pub mod controls;
 pub mod demand;
 pub mod filesystem;
 mod follow;

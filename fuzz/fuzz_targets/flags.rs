@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
             assert!(!serve.frames.is_empty() || serve.root.is_some());
             check_http(&serve.http);
         }
-        Some(Command::Snapshot(_) | Command::List(_)) => {}
+        Some(Command::Snapshot(_) | Command::Control(_) | Command::List(_)) => {}
     }
 });
 

@@ -42,10 +42,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
+use crate::capture::assignment::Assignment;
 use crate::capture::devices::Watch;
 use crate::capture::settings::Settings;
 use crate::capture::source::{
-    CameraName, Captured, Discarded, Facts, Source, Trouble, WARM_UP, patience, silent,
+    CameraName, Captured, Discarded, Facts, Source, Trouble, Unset, WARM_UP, patience, silent,
 };
 use crate::error::{Error, Result};
 use crate::picture::develop::Developer;
@@ -214,6 +215,11 @@ impl Source for Libcamera {
         };
         let developed = camera.develop(&mut self.developer);
         developed.map_err(|error| broken(error.to_string()))
+    }
+
+    fn set_control(&mut self, wanted: &Assignment) -> Result<(), Unset> {
+        let camera = self.camera.as_mut().ok_or(Unset::Later)?;
+        camera.set_control(wanted).map_err(Unset::Refused)
     }
 
     fn presence(&self) -> Option<BorrowedFd<'_>> {

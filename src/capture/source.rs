@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::assignment::Assignment;
 use crate::picture::develop::{Developer, Reader};
 use crate::picture::format::Format;
 use crate::picture::jpeg::Size;
@@ -53,7 +54,7 @@ impl Kind {
     pub fn takes(&self, setting: &str) -> bool {
         match setting {
             "size" => !matches!(self, Kind::Stdin),
-            "format" | "control" => matches!(self, Kind::V4l2(_) | Kind::Libcamera(_)),
+            "format" | "control" | "settable" => matches!(self, Kind::V4l2(_) | Kind::Libcamera(_)),
             _ => true,
         }
     }
@@ -188,6 +189,15 @@ pub enum Trouble {
     },
 }
 
+/// Why a control was not set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// The camera is not there.
+    Later,
+    /// The camera does not have it, or not with this value.
+    Refused(String),
+}
+
 /// A camera, or something that takes the place of one.
 pub trait Source {
     /// A description for people: `pattern 640x480 at 30 fps`.
@@ -223,6 +233,11 @@ pub trait Source {
 
     /// The JPEG of the frame last reported by [`Source::advance`]; it is encoded now if it was not a JPEG already.
     fn jpeg(&mut self) -> Result<&[u8], Trouble>;
+
+    /// Sets a control of the camera, also while it is stopped. It may be forgotten at the next start.
+    fn set_control(&mut self, _wanted: &Assignment) -> Result<(), Unset> {
+        Err(Unset::Refused("this source has no controls".into()))
+    }
 
     /// The descriptor that becomes readable when the device may have come or gone; it stays the same for the source's
     /// whole life. It is watched all the time, even while nobody is watching the camera. `None` for devices that

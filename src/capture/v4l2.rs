@@ -41,10 +41,12 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 use rustix::io::Errno;
 
+use crate::capture::assignment::Assignment;
 use crate::capture::devices::{self, Watch, video_nodes};
 use crate::capture::settings::Settings;
 use crate::capture::source::{
-    BUFFERS, Captured, Discarded, Facts, Source, Trouble, WARM_UP, described, patience, silent,
+    BUFFERS, Captured, Discarded, Facts, Source, Trouble, Unset, WARM_UP, described, patience,
+    silent,
 };
 use crate::capture::stamps::Stamps;
 use crate::error::{Error, Result};
@@ -347,6 +349,18 @@ impl Source for V4l2 {
         let bytes = buffers.bytes(held);
         let developed = self.developer.develop(&mut camera.reader, &[bytes]);
         developed.map_err(|error| broken(&error.to_string()))
+    }
+
+    fn set_control(&mut self, wanted: &Assignment) -> Result<(), Unset> {
+        let camera = self.camera.as_mut().ok_or(Unset::Later)?;
+        let set = camera.device.set_controls(std::slice::from_ref(wanted));
+        let set = set.map_err(|error| Unset::Refused(error.to_string()))?;
+        // At the next start, too, in the place of what was set before.
+        camera
+            .controls
+            .retain(|one| !set.iter().any(|new| new.is_same(one)));
+        camera.controls.extend(set);
+        Ok(())
     }
 
     fn presence(&self) -> Option<BorrowedFd<'_>> {

@@ -63,7 +63,9 @@ impl Camera {
         let own = |name: &str| self.settings.iter().any(|(key, _)| key == name);
         let kept = defaults.settings().into_iter().filter(|(name, _)| {
             // Controls accumulate; of two that set the same control, the later one wins.
-            *name != "source" && self.source.takes(name) && (*name == "control" || !own(name))
+            *name != "source"
+                && self.source.takes(name)
+                && (matches!(*name, "control" | "settable") || !own(name))
         });
         let kept = kept.map(|(name, value)| (name.to_owned(), value));
         let source = ("source".to_owned(), self.source.to_string());

@@ -9,7 +9,7 @@ use clap::Args;
 use log::LevelFilter;
 
 use super::values;
-use crate::capture::settings::Assignment;
+use crate::capture::assignment::Assignment;
 use crate::capture::source::Kind;
 use crate::picture::format::Fourcc;
 use crate::picture::jpeg::Size;
@@ -42,6 +42,14 @@ pub struct SourceFlags {
         value_delimiter = ','
     )]
     pub control: Vec<Assignment>,
+    /// Controls that `lazycam control` may set while the camera runs, beside those of --control. May be given several times.
+    #[arg(
+        long,
+        env = "LAZYCAM_SETTABLE",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub settable: Vec<String>,
     /// Rotate the pictures clockwise by 90, 180 or 270 degrees. The camera does it if it can.
     #[arg(long, env = "LAZYCAM_ROTATE", value_name = "DEGREES")]
     pub rotate: Option<Rotation>,
@@ -58,6 +66,12 @@ pub struct SourceFlags {
 }
 
 impl SourceFlags {
+    /// The names of all controls that may be set while the camera runs.
+    pub fn all_settable(&self) -> Vec<String> {
+        let given = self.control.iter().map(|control| control.name.clone());
+        given.chain(self.settable.iter().cloned()).collect()
+    }
+
     /// How the pictures are turned.
     pub fn turn(&self) -> Turn {
         Turn::new(self.rotate, self.flip)
@@ -75,6 +89,8 @@ impl SourceFlags {
         settings.extend(self.fps.map(|fps| ("fps", fps.to_string())));
         settings.extend(self.format.map(|format| ("format", format.to_string())));
         settings.extend(controls);
+        let settable = self.settable.iter();
+        settings.extend(settable.map(|name| ("settable", name.clone())));
         settings.extend(self.rotate.map(|rotate| ("rotate", rotate.to_string())));
         settings.extend(self.flip.map(|flip| ("flip", flip.to_string())));
         settings.push(("quality", self.quality.to_string()));

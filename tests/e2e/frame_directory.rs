@@ -358,6 +358,7 @@ fn camera(dir: &Path, end: &Path) -> thread::JoinHandle<lazycam::Result<()>> {
         linger: Duration::from_millis(50),
         settle: Duration::from_secs(1),
         fps: None,
+        settable: Vec::new(),
         is_supervised: false,
     };
     let (end, next, frame) = (end.to_owned(), None, jpeg(1000));

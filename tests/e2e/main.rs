@@ -9,6 +9,7 @@ mod common;
 
 mod auth;
 mod cameras;
+mod controls;
 mod documentation;
 mod faults;
 mod file_systems;

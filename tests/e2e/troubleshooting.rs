@@ -20,6 +20,7 @@ const NOT_FOR_USERS: &[&str] = &[
     "less than a minute",
     // What was tried, written into a variable first.
     "add a buffer to a request of",
+    "answer in",
     "ask for a format of",
     "ask for the format of",
     "get buffers of",
@@ -32,6 +33,7 @@ const NOT_FOR_USERS: &[&str] = &[
     "set the format of",
     "unpack tuning files into",
     "wait for a frame in",
+    "wait for an answer in",
     "wait for signals and requests",
     "watch /dev for cameras",
     // To those who build it.

@@ -1,5 +1,6 @@
 //! One camera of libcamera, acquired and configured, with its requests.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use libcamera::camera::{ActiveCamera, Camera as Found};
 use libcamera::camera_manager::CameraManager;
 use libcamera::control::ControlList;
+use libcamera::control_value::ControlValue;
 use libcamera::controls::{AeState, SensorTimestamp};
 use libcamera::framebuffer::{AsFrameBuffer, FrameMetadataStatus};
 use libcamera::framebuffer_allocator::{FrameBuffer, FrameBufferAllocator};
@@ -21,6 +23,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::configure::{choose, choose_turned, longest_frame, reader, start_controls};
 use super::controls;
 use super::find::{find, manager, model, refused};
+use crate::capture::assignment::Assignment;
 use crate::capture::settings::Settings;
 use crate::capture::source::{CameraName, Facts, described};
 use crate::error::{Context, Error, Result};
@@ -42,6 +45,9 @@ pub(super) struct Camera {
     count: usize,
     /// Passed to every start.
     controls: UniquePtr<ControlList>,
+    /// What was set since the start and is not in any request yet. Each goes into one of its own, so that a camera has
+    /// their order: of two that come together libcamera does not keep it.
+    pending: VecDeque<(u32, ControlValue)>,
     stream: Stream,
     /// How the pictures have to be turned here.
     pub(super) turn: Turn,
@@ -105,6 +111,7 @@ impl Camera {
             idle,
             completed,
             controls,
+            pending: VecDeque::new(),
             stream,
             turn,
             reader,
@@ -137,8 +144,22 @@ impl Camera {
         self.gone.load(Ordering::Relaxed)
     }
 
+    /// Sets a control with one of the next requests, and at each start.
+    pub(super) fn set_control(&mut self, wanted: &Assignment) -> Result<(), String> {
+        let known = controls::of(&self.camera);
+        let value = controls::value(&known, wanted);
+        let (id, value) = value.map_err(|why| format!("camera {}{why}", self.camera.id()))?;
+        let _ = self.controls.set_raw(id, value.clone());
+        self.pending.push_back((id, value));
+        let longest = longest_frame(None, std::slice::from_ref(wanted));
+        self.longest_frame = self.longest_frame.max(longest);
+        Ok(())
+    }
+
     pub(super) fn start(&mut self) -> Result<()> {
         self.take_back();
+        // All of it is in the list for the start.
+        self.pending.clear();
         let started = self.camera.start(Some(&self.controls));
         started.map_err(|error| refused("start", self.camera.id(), &error))?;
         while let Some(request) = self.idle.pop() {
@@ -173,7 +194,10 @@ impl Camera {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
     }
 
-    fn queue(&mut self, request: Request) -> Result<()> {
+    fn queue(&mut self, mut request: Request) -> Result<()> {
+        if let Some((id, value)) = self.pending.pop_front() {
+            let _ = request.controls_mut().set_raw(id, value);
+        }
         let queued = self.camera.queue_request(request);
         queued.map_err(|(request, error)| {
             self.idle.push(request);

@@ -16,7 +16,8 @@ use libcamera::utils::UniquePtr;
 use log::info;
 
 use super::{controls, formats};
-use crate::capture::settings::{Assignment, Settings};
+use crate::capture::assignment::Assignment;
+use crate::capture::settings::Settings;
 use crate::capture::source::BUFFERS;
 use crate::error::{Error, Result};
 use crate::picture::develop::Reader;

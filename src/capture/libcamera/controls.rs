@@ -14,7 +14,7 @@ use libcamera::control_value::ControlValue;
 use libcamera::controls::ControlId;
 use libcamera::geometry::{Rectangle, Size};
 
-use crate::capture::settings::Assignment;
+use crate::capture::assignment::Assignment;
 use crate::error::{Error, Result};
 
 /// The possible orientations of pictures, with the names from libcamera's enumeration.

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::device::{Device, text};
 use super::ioctl::{self, Plain};
-use crate::capture::settings::{Assignment, normalised};
+use crate::capture::assignment::{Assignment, normalised};
 use crate::error::{Error, Result};
 
 /// V4L2_CTRL_FLAG_NEXT_CTRL: the control after this one.
@@ -77,6 +77,11 @@ pub(super) struct Setting {
 }
 
 impl Setting {
+    /// Whether it is the same control, with any value.
+    pub(super) fn is_same(&self, other: &Setting) -> bool {
+        self.id == other.id
+    }
+
     /// The other value of a switch.
     pub(super) fn inverted(&self) -> Self {
         Setting {

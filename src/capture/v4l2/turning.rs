@@ -8,7 +8,8 @@ use log::info;
 
 use super::controls::{Kind, Setting};
 use super::device::Device;
-use crate::capture::settings::{Assignment, Settings};
+use crate::capture::assignment::Assignment;
+use crate::capture::settings::Settings;
 use crate::picture::turn::Turn;
 
 /// What the camera does, as settings, and what is left to be done here.
