@@ -31,6 +31,7 @@ mod choice;
 mod controls;
 mod device;
 mod format;
+mod held;
 mod ioctl;
 mod turning;
 
@@ -59,6 +60,7 @@ use controls::Setting;
 pub use controls::{Control, Kind as ControlKind};
 pub use device::{Card, Device};
 pub use format::Interval;
+use held::{Held, is_marked};
 use ioctl::{Buffers, Filled};
 
 /// With fewer than this, the driver has no buffer while we hold one.
@@ -93,7 +95,7 @@ pub struct V4l2 {
     /// Whether closing the device is the only remedy.
     failed: bool,
     /// The newest frame, in a buffer that is returned to the driver when the next one has come.
-    held: Option<Filled>,
+    held: Held,
     since_start: u32,
 }
 
@@ -114,7 +116,7 @@ impl V4l2 {
             streaming: None,
             stamps: Stamps::since(Duration::ZERO),
             failed: false,
-            held: None,
+            held: Held::default(),
             since_start: 0,
         };
         match source.open() {
@@ -195,19 +197,15 @@ impl V4l2 {
                 break;
             };
             self.since_start = self.since_start.saturating_add(1);
-            if filled.error || filled.bytesused == 0 {
+            if let Some(index) = self.held.take(filled) {
+                buffers.queue(fd, index)?;
+            }
+            if is_marked(&filled) {
                 marked += 1;
-                self.held = self.held.filter(|held| held.index != filled.index);
-                buffers.queue(fd, filled.index)?;
                 continue;
             }
             newest = Some(filled);
             self.developer.next_frame();
-            // Drivers such as v4l2loopback hand out the buffer that is still held, with a new frame in it.
-            let older = self.held.replace(filled);
-            if let Some(older) = older.filter(|older| older.index != filled.index) {
-                buffers.queue(fd, older.index)?;
-            }
             if has_no_successor(&filled, interval) {
                 break;
             }
@@ -290,7 +288,7 @@ impl Source for V4l2 {
     }
 
     fn stop(&mut self) {
-        self.held = None;
+        self.held = Held::default();
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
             return;
         };
@@ -338,7 +336,7 @@ impl Source for V4l2 {
     }
 
     fn jpeg(&mut self) -> Result<&[u8], Trouble> {
-        let (Some(camera), Some(held)) = (&mut self.camera, self.held) else {
+        let (Some(camera), Some(held)) = (&mut self.camera, self.held.newest()) else {
             return Err(Trouble::Broken("v4l2: no frame has come yet".into()));
         };
         let path = camera.device.path();
