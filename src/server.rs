@@ -460,7 +460,23 @@ impl Server {
             return None;
         }
         turn.timers.set(Timer::Idle, None);
-        Some(self.clients.add(client, turn))
+        let id = self.clients.add(client, turn);
+        self.note_crowd();
+        Some(id)
+    }
+
+    /// Sets for how long connections without a request are kept, by how many places are left.
+    fn note_crowd(&mut self) {
+        let turn = &mut self.turn;
+        let was_crowded = std::mem::replace(&mut turn.settings.is_crowded, self.door.is_busy());
+        if turn.settings.is_crowded && !was_crowded {
+            for seat in self.clients.seats() {
+                if let Some(since) = seat.silent_since {
+                    let at = since + turn.settings.idle_timeout;
+                    turn.timers.bring_forward(Timer::Client(seat.id), at);
+                }
+            }
+        }
     }
 
     fn remove(&mut self, id: ClientId, reason: CloseReason) {
@@ -475,6 +491,7 @@ impl Server {
             self.cameras.end_waiting(id, camera);
         }
         self.door.leave(client.place, &mut self.turn);
+        self.note_crowd();
         self.note_idleness();
     }
 

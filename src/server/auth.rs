@@ -99,7 +99,15 @@ impl Users {
     /// Whether this credential belongs to a user. An unknown name takes as long as a wrong password of the first
     /// user. How long that is does not show in the time of the answer, which counts from the beginning of the proof
     /// (`verify.rs`).
+    ///
+    /// Programs send UTF-8, or ISO 8859-1 (RFC 7617, 2.1 and B.3). What is no UTF-8 is the other, and is translated into
+    /// what a file of users has. Only this, which is no ASCII, may cost a second hash: one of the bytes as they came.
     fn prove(&self, credential: &Credential) -> bool {
+        let translated = credential.as_latin_1();
+        translated.is_some_and(|other| self.prove_bytes(&other)) || self.prove_bytes(credential)
+    }
+
+    fn prove_bytes(&self, credential: &Credential) -> bool {
         let (name, password) = credential.parts();
         if password.len() > MAX_PASSWORD {
             return false;
@@ -171,6 +179,13 @@ impl Credential {
         let text = std::str::from_utf8(rest.trim_ascii()).ok()?;
         let bytes = Base64::decode_vec(text).ok()?;
         bytes.contains(&b':').then_some(Credential(bytes))
+    }
+
+    /// The same in UTF-8, if it can only be ISO 8859-1, whose characters have Unicode's numbers.
+    fn as_latin_1(&self) -> Option<Self> {
+        let translated = || self.0.iter().copied().map(char::from).collect::<String>();
+        let is_utf8 = std::str::from_utf8(&self.0).is_ok();
+        (!is_utf8).then(|| Credential(translated().into_bytes()))
     }
 
     /// The name and the password.
@@ -272,6 +287,8 @@ mod tests {
 
     /// `openssl passwd -6 -salt saltsalt secret`, and the same with `-5`.
     const SHA512: &str = "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1";
+    const GREEN: &str = "$6$saltsalt$rpNkq7Sua6DwuHZnlFfghVE6NFsx1XUa0obJiNXPuue0etyJPh.hdMPp9wzpGbYi0XPm4.B6Kui4ba6tmXW881";
+    const GREEN_LATIN_1: &str = "$6$saltsalt$bkp1jPpiKo9UTOUSelp3QoJn8hC7a8NPCgMVpk2XRiu/mQDLPMPigey2gc/8E.I6.ptPVBuiDV9qNKR6tJmgr1";
     const SHA256: &str = "$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA";
 
     fn guard(text: &str) -> Guard {
@@ -306,6 +323,24 @@ mod tests {
             assert!(!users.prove(&credential(wrong)), "{wrong}");
         }
         assert!(!users.prove(&credential(&format!("anna:{}", "x".repeat(512)))));
+    }
+
+    #[test]
+    fn a_password_beyond_ascii_is_right_in_both_encodings() {
+        // `openssl passwd -6 -salt saltsalt` of grün in UTF-8, and of the same in ISO 8859-1.
+        let users = Users::parse(&format!("änna:{GREEN}\nbert:{GREEN_LATIN_1}\n")).unwrap();
+        let send = |bytes: &[u8]| users.prove(&Credential(bytes.into()));
+        assert!(send("änna:grün".as_bytes()));
+        assert!(send(b"\xe4nna:gr\xfcn"));
+        assert!(send(b"bert:gr\xfcn"));
+        for wrong in [
+            &b"\xe4nna:gr\xfcN"[..],
+            b"anna:gr\xfcn",
+            b"\xe4nna:gr\xc3\xbcn",
+            b"\xff:\xff",
+        ] {
+            assert!(!send(wrong), "{wrong:?}");
+        }
     }
 
     #[test]

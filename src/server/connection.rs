@@ -81,7 +81,7 @@
 //!
 //! // `Request` again: the next request may come, for which there is a time-out.
 //! assert!(connection.output().is_none() && connection.closed().is_none());
-//! assert_eq!(connection.deadline(&settings), Some(now + settings.idle_timeout));
+//! assert_eq!(connection.deadline(&settings), Some(now + settings.kept_timeout));
 //!
 //! // `Closed`: the client has closed its side instead.
 //! connection.end_of_input();
@@ -323,7 +323,11 @@ impl<F> Connection<F> {
     pub fn deadline(&self, settings: &Settings) -> Option<Instant> {
         match &self.state {
             State::Request { since } if self.input.is_empty() => {
-                Some(*since + settings.idle_timeout)
+                let keeps = self.exchange.has_begun() && !settings.is_crowded;
+                Some(match keeps {
+                    true => *since + settings.kept_timeout,
+                    false => *since + settings.idle_timeout,
+                })
             }
             State::Request { since } => Some(*since + settings.head_timeout),
             State::Trial(trial) => Some(trial.refuse_at),

@@ -331,6 +331,11 @@ impl Door {
         }
     }
 
+    /// Whether more than half of the places are taken.
+    pub(in crate::server) fn is_busy(&self) -> bool {
+        self.served > self.places.served / 2
+    }
+
     fn is_full(&self) -> bool {
         self.served >= self.places.served
     }

@@ -10,8 +10,13 @@ use crate::server::http::hosts::Hosts;
 pub struct Settings {
     /// From the first byte of a request to the end of its head; after that the answer is 408.
     pub head_timeout: Duration,
-    /// For the first byte of a request; after that the connection is closed without an answer.
+    /// For the first byte of the first request; after that the connection is closed without an answer.
     pub idle_timeout: Duration,
+    /// For the first byte of a further request, while there are places for others. Programs ask every 5, 10, 15, 30 or
+    /// 60 s: this is longer, and no multiple, because a request that crosses with the end of its connection is lost.
+    pub kept_timeout: Duration,
+    /// There are few places left: `idle_timeout` is for all requests.
+    pub is_crowded: bool,
     /// A stream that was sent nothing for this long gets its last frame again. Clients give up after 10 s.
     pub repeat_after: Duration,
     /// A stream that has had nothing at all for this long is told the reason, if the camera cannot deliver a frame.
@@ -29,7 +34,10 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             head_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(15),
+            // Not one of those intervals either.
+            idle_timeout: Duration::from_secs(12),
+            kept_timeout: Duration::from_secs(77),
+            is_crowded: false,
             repeat_after: Duration::from_secs(5),
             patience: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(2),

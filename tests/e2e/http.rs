@@ -193,7 +193,10 @@ fn the_page_shows_the_stream_and_the_icon_is_nothing() {
     assert!(policy.starts_with("default-src 'none';"), "{policy}");
     assert_eq!(page.head.field("X-Content-Type-Options"), Some("nosniff"));
     let body = String::from_utf8(page.body).unwrap();
-    assert!(body.contains("<noscript><img src=\"stream\""), "{body}");
+    assert!(
+        body.contains("<noscript><p><a href=\"stream\"><img src=\"snapshot\""),
+        "{body}"
+    );
     let icon = client.get("/favicon.ico");
     assert_eq!(icon.head.status, 204);
     assert_eq!(icon.head.field("Content-Length"), None, "RFC 9110, 8.6");
@@ -503,6 +506,38 @@ fn a_client_that_says_nothing_is_let_go_without_a_word() {
     let site = Site::new();
     let mut client = site.client();
     client.expect_end();
+}
+
+#[test]
+fn who_has_asked_is_kept_between_two_requests_until_places_run_out() {
+    let scratch = Scratch::new();
+    let server = serve(scratch.path(), &["--max-clients", "8"]);
+    let client = || {
+        let mut client = Client::connect(server.address());
+        assert_eq!(client.get("/favicon.ico").head.status, 204);
+        client
+    };
+    let mut kept: Vec<_> = (0..3).map(|_| client()).collect();
+    // Somebody who has not asked is let go; those who have are not.
+    let mut silent = Client::connect(server.address());
+    silent.expect_end();
+    for client in &mut kept {
+        assert!(!client.hears_something(Duration::from_millis(100)));
+        assert_eq!(client.get("/favicon.ico").head.status, 204);
+    }
+    // Others take more than half of the places, who have something to do.
+    let mut others: Vec<_> = (0..5)
+        .map(|_| Client::connect(server.address()).stream("/stream"))
+        .collect();
+    for client in &mut kept {
+        client.expect_end();
+    }
+    for stream in &mut others {
+        stream.client().hears_something(Duration::from_millis(1));
+    }
+    drop(others);
+    let log = server.stop().log;
+    assert!(log.contains("4 idle"), "{log}");
 }
 
 #[test]

@@ -37,11 +37,11 @@ pub enum Output<'a, F> {
 #[derive(Debug)]
 pub struct Outbox<F> {
     head: Vec<u8>,
-    head_sent: usize,
+    /// How much of the head was sent, or of the tail once everything before it was.
+    bytes_sent: usize,
     shot: Option<Shot<F>>,
     shot_sent: u64,
     tail: Option<Rc<[u8]>>,
-    tail_sent: usize,
 }
 
 impl<F> Outbox<F> {
@@ -49,11 +49,10 @@ impl<F> Outbox<F> {
     pub fn new() -> Self {
         Outbox {
             head: Vec::new(),
-            head_sent: 0,
+            bytes_sent: 0,
             shot: None,
             shot_sent: 0,
             tail: None,
-            tail_sent: 0,
         }
     }
 
@@ -89,7 +88,7 @@ impl<F> Outbox<F> {
     pub fn len(&self) -> u64 {
         let shot = self.shot.as_ref().map_or(0, |shot| shot.len);
         let tail = self.tail.as_ref().map_or(0, |tail| tail.len());
-        let bytes = self.head.len() - self.head_sent + tail - self.tail_sent;
+        let bytes = self.head.len() + tail - self.bytes_sent;
         bytes as u64 + shot - self.shot_sent
     }
 
@@ -97,7 +96,7 @@ impl<F> Outbox<F> {
     pub fn output(&self) -> Option<Output<'_, F>> {
         if !self.head.is_empty() {
             return Some(Output::Bytes {
-                bytes: &self.head[self.head_sent..],
+                bytes: &self.head[self.bytes_sent..],
                 more: self.shot.is_some(),
             });
         }
@@ -110,7 +109,7 @@ impl<F> Outbox<F> {
         }
         let tail = self.tail.as_ref()?;
         Some(Output::Bytes {
-            bytes: &tail[self.tail_sent..],
+            bytes: &tail[self.bytes_sent..],
             more: false,
         })
     }
@@ -118,9 +117,9 @@ impl<F> Outbox<F> {
     /// Records that `n` bytes of the last [`Outbox::output`] were sent.
     pub fn sent(&mut self, n: usize) {
         if !self.head.is_empty() {
-            self.head_sent += n;
-            if self.head_sent >= self.head.len() {
-                self.head_sent = 0;
+            self.bytes_sent += n;
+            if self.bytes_sent >= self.head.len() {
+                self.bytes_sent = 0;
                 self.head.clear();
                 if self.head.capacity() > KEPT {
                     // A larger buffer is given back, so that a viewer that waits costs little memory.
@@ -134,10 +133,10 @@ impl<F> Outbox<F> {
                 self.shot_sent = 0;
             }
         } else if let Some(tail) = &self.tail {
-            self.tail_sent += n;
-            if self.tail_sent >= tail.len() {
+            self.bytes_sent += n;
+            if self.bytes_sent >= tail.len() {
                 self.tail = None;
-                self.tail_sent = 0;
+                self.bytes_sent = 0;
             }
         }
     }

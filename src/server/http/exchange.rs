@@ -41,6 +41,11 @@ impl Exchange {
         }
     }
 
+    /// Whether there was a request.
+    pub fn has_begun(&self) -> bool {
+        self.cors.is_some()
+    }
+
     /// The connection will serve no other request, whatever this one said.
     pub fn make_last(&mut self) {
         self.keep_alive = false;

@@ -5,7 +5,8 @@
 //! policy does not forbid framing: dashboards show cameras in frames, and there is nothing on this page that a click
 //! could harm.
 //!
-//! What the page does is described in `docs/http.md`. Without JavaScript, it is an `<img>` with the stream.
+//! What the page does is described in `docs/http.md`. Without JavaScript, it is a still picture, which browsers that know no
+//! multipart show as well, and leads to the stream.
 
 /// The whole document.
 pub(in crate::server) const PAGE: &str = concat!(
@@ -27,7 +28,7 @@ pub(in crate::server) const PAGE: &str = concat!(
 /// have.
 pub(in crate::server) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
      script-src 'sha256-bfz+H2md3tx34bWe6zRCnvETIL2tfBmLxuAl1SNPZhU='; \
-     style-src 'sha256-JT6DXDz3Z1raEiLl1pbi8/wohD2P0SwEJdoXlHEVl98='; \
+     style-src 'sha256-PB0tksYUG1P9IyyR6aaemI97waU6gd8IkywD4u6OICg='; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n\
      X-Content-Type-Options: nosniff\r\n\
      Referrer-Policy: no-referrer\r\n";
@@ -95,7 +96,7 @@ mod tests {
         for attribute in ["href", "src"] {
             for (at, _) in PAGE.match_indices(&format!("{attribute}=\"")) {
                 let address = &PAGE[at + attribute.len() + 2..];
-                let ours = ["stream\"", "snapshot\"", "data:"]
+                let ours = ["stream\"", "snapshot\"", "\"", "data:"]
                     .iter()
                     .any(|start| address.starts_with(start));
                 assert!(ours, "{}", &address[..address.len().min(60)]);
