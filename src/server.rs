@@ -68,7 +68,7 @@ pub mod stats;
 mod turn;
 pub mod want;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{debug, info};
 use signal_hook::consts::SIGCHLD;
@@ -79,6 +79,7 @@ use self::client::Client;
 use self::client_id::{ClientId, Newcomer, Place, Remote};
 use self::clients::Clients;
 use self::connection::Connection;
+use self::delivery::held::Of;
 use self::delivery::{Delivery, Ended, Rounds};
 pub use self::door::congestion::Congestion;
 use self::door::gate::Gate;
@@ -88,7 +89,7 @@ use self::door::reach;
 use self::door::sockets::Sockets;
 use self::door::{Arrival, Batch, Door};
 pub use self::options::Options;
-use self::reports::Reports;
+use self::reports::{Answer, Reports};
 use self::roster::Roster;
 use self::settings::Settings;
 use self::stats::CloseReason;
@@ -329,7 +330,13 @@ impl Server {
                 .delivery
                 .visit((id, client), cameras, &mut rounds, turn);
             match visit {
-                Ended::Report(what) => self.report(id, what),
+                Ended::Report(what) => {
+                    if let Some(at) = self.report(id, what) {
+                        let timers = &mut self.turn.timers;
+                        timers.bring_forward(Timer::Client(id), at);
+                        break;
+                    }
+                }
                 Ended::Credential(credential) => {
                     if let Some(gate) = &mut self.gate {
                         gate.examine((id, client), credential, turn);
@@ -354,17 +361,24 @@ impl Server {
         self.bound_held();
     }
 
-    /// Gives a client the report that it asked for.
-    fn report(&mut self, id: ClientId, what: Report) {
+    /// Gives a client the report that it asked for, or says when to try again.
+    fn report(&mut self, id: ClientId, what: Report) -> Option<Instant> {
         self.cameras.check_default(&mut self.turn);
         let held = self.delivery.held.bytes();
         let (cameras, clients) = (&mut self.cameras, &mut self.clients);
-        let report = self.reports.get(what, cameras, clients, held, &self.turn);
-        let (media_type, body) = report;
+        let report = match self.reports.get(what, cameras, clients, held, &self.turn) {
+            Answer::Later(at) => return Some(at),
+            Answer::Impossible => None,
+            Answer::Report(media_type, shot) => {
+                self.delivery.held.note(Of::Report, &shot);
+                Some((media_type, shot))
+            }
+        };
         if let Some(client) = self.clients.get_mut(id) {
-            let lent = &self.turn.lend();
-            client.connection.give_report(media_type, body, lent);
+            let lent = &mut self.turn.lend();
+            client.connection.give_report(report, lent);
         }
+        None
     }
 
     /// Drops the viewers that keep the oldest frames in memory, until no more is held than allowed.
@@ -550,6 +564,6 @@ mod tests {
     #[test]
     fn a_client_costs_little_more_than_half_a_kilobyte_beside_its_buffers() {
         let size = size_of::<Client>();
-        assert!(size <= 672, "{size}");
+        assert!(size <= 680, "{size}");
     }
 }

@@ -248,9 +248,9 @@ impl Scene {
     fn report(&mut self) {
         if self.connection.wants_report().is_some() {
             self.given += 1;
-            let lent = &self.owner.lend();
+            let report = Some(("text/plain", self.shot(0)));
             self.connection
-                .give_report("text/plain", "a report\n", lent);
+                .give_report(report, &mut self.owner.lend());
             assert!(self.connection.wants_report().is_none());
         }
     }

@@ -105,19 +105,28 @@ impl Frame {
 
     /// Makes a frame that was never in a directory: `jpeg` in a file without a name (memfd_create(2)).
     pub fn in_memory(jpeg: &[u8], captured: SystemTime) -> Result<Frame> {
+        let mut frame = Frame::of_text(jpeg, captured)?;
+        frame.size =
+            check(&frame.file, frame.len).map_err(|problem| Error::Input(problem.to_string()))?;
+        Ok(frame)
+    }
+
+    /// The same of what is no picture, and has no size: a text that many are sent at once.
+    pub fn of_text(text: &[u8], captured: SystemTime) -> Result<Frame> {
         let what = || "keep a picture in memory".into();
         let flags = sys::MemfdFlags::CLOEXEC;
         let mut file = File::from(sys::memfd_create("lazycam picture", flags).doing(what)?);
-        file.write_all(jpeg).doing(what)?;
+        file.write_all(text).doing(what)?;
         let file = OwnedFd::from(file);
-        let len = jpeg.len() as u64;
-        let size = check(&file, len).map_err(|problem| Error::Input(problem.to_string()))?;
         let about = sys::fstat(&file).doing(what)?;
         Ok(Frame {
             id: id(&about),
             file,
-            len,
-            size,
+            len: text.len() as u64,
+            size: Size {
+                width: 0,
+                height: 0,
+            },
             captured,
         })
     }

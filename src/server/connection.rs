@@ -125,7 +125,7 @@ const REFUSAL_STALL: Duration = Duration::from_secs(2);
 
 /// How much of what follows the last request on a connection is read and discarded: the body of a request that has one, or
 /// requests that are not answered any more.
-const MOST_DISCARDED: usize = 64 * 1024;
+const MOST_DISCARDED: u32 = 64 * 1024;
 
 /// The connection. `F` is the type of a frame's file.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ pub struct Connection<F> {
     input: Vec<u8>,
     out: Outbox<F>,
     /// How many bytes behind the last request were discarded.
-    discarded: usize,
+    discarded: u32,
     half_closed: bool,
     shut_down: bool,
     /// It was accepted on a socket where names and passwords are required.
@@ -241,7 +241,9 @@ impl<F> Connection<F> {
     /// Something came behind the last request. The viewer of a stream that goes on sending is closed, because a stream may
     /// last for days, and it cannot be left unread: the end of a stream's input says that its viewer has left.
     fn discard(&mut self, len: usize) {
-        self.discarded += len;
+        self.discarded = self
+            .discarded
+            .saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
         if self.discarded >= MOST_DISCARDED && matches!(self.state, State::Stream(_)) {
             self.close(CloseReason::TooMuchInput);
         }

@@ -13,7 +13,7 @@ use crate::server::cameras::Cameras;
 use crate::server::cameras::camera::choice::Choice;
 use crate::server::client::Client;
 use crate::server::client_id::ClientId;
-use crate::server::delivery::held::Held;
+use crate::server::delivery::held::{Held, Of};
 use crate::server::shot::Shot;
 use crate::server::stats::CloseReason;
 use crate::server::turn::Turn;
@@ -135,7 +135,7 @@ impl Delivery {
         let camera = cameras.camera(index);
         match camera.choose(&want, || client.path(now), now, &mut turn.stats) {
             Choice::Give(shot) => {
-                self.held.note(index, &shot);
+                self.held.note(Of::Camera(index), &shot);
                 let given = want.frame(shot.number);
                 if !given.is_repeat() {
                     let age = now.saturating_duration_since(shot.taken);
@@ -146,12 +146,16 @@ impl Delivery {
             }
             Choice::Notice(shot) => {
                 turn.stats.notices += 1;
+                self.held.note(Of::Notice(index, shot.picture), &shot);
                 let given = want.notice(shot.number);
                 begin(client, shot, given, turn);
                 true
             }
             Choice::Refuse(why, picture) => {
                 client.decide_at = None;
+                if let Some(shot) = &picture {
+                    self.held.note(Of::Notice(index, shot.picture), shot);
+                }
                 let lent = &mut turn.lend();
                 client.connection.give_refusal(&why, picture, lent);
                 true

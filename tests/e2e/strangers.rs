@@ -1,6 +1,8 @@
 //! What strangers get and do not get: those who do not read, who send without end, and pages that others wrote.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use crate::common::frames::Maker;
 use crate::common::http::{Client, Head, Reply, expect_new_frame};
@@ -178,4 +180,73 @@ fn without_a_password_options_tell_neither_which_cameras_there_are_nor_that_one_
         ask(&named, "/front/stream", "http://b.local").field("Access-Control-Allow-Headers"),
         None
     );
+}
+
+#[test]
+fn who_reads_no_report_holds_no_more_than_a_few_of_them() {
+    let scratch = Scratch::new();
+    for number in 0..900 {
+        fs::create_dir(scratch.join(&format!("camera-{number}"))).unwrap();
+    }
+    let root = ["serve", "--root", scratch.path().to_str().unwrap()];
+    let flags = ["--listen", "127.0.0.1:0", "--max-held", "1"];
+    let server = Process::start(lazycam(&[&root[..], &flags].concat()));
+    let address = server.address();
+    let len = Client::connect(address).get("/state").body.len() as u64;
+    assert!(len > 200_000, "{len}");
+    let mut strangers: Vec<_> = (0..100).map(|_| Client::connect_narrow(address)).collect();
+    for stranger in &mut strangers {
+        stranger.request("GET", "/state");
+        // Longer than a report is good for.
+        thread::sleep(Duration::from_millis(20));
+    }
+    // One more than 1 MiB counts, and four do not.
+    let held = |text: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("lazycam_held_bytes "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let metrics = Client::connect(address).get("/metrics").body;
+    let text = String::from_utf8(metrics).unwrap();
+    assert!(held(&text) < (1 << 20) + 6 * len, "{}", held(&text));
+    // Who reads gets a report that is whole.
+    let reply = Client::connect(address).get("/state");
+    assert!(reply.body.ends_with(b"}\n"));
+    let log = server.stop().log;
+    assert!(log.contains(" held too much"), "{log}");
+}
+
+#[test]
+fn all_who_ask_at_once_share_one_report() {
+    let scratch = Scratch::new();
+    for number in 0..500 {
+        fs::create_dir(scratch.join(&format!("camera-{number}"))).unwrap();
+    }
+    let root = ["serve", "--root", scratch.path().to_str().unwrap()];
+    let server = Process::start(lazycam(&[&root[..], &["--listen", "127.0.0.1:0"]].concat()));
+    let address = server.address();
+    let len = Client::connect(address).get("/state").body.len();
+    let before = resident(server.pid());
+    let mut strangers: Vec<_> = (0..120).map(|_| Client::connect_narrow(address)).collect();
+    for stranger in &mut strangers {
+        stranger.request("GET", "/state");
+    }
+    let body = Client::connect(address).get("/state").body;
+    assert!(body.ends_with(b"}\n"));
+    let grown = resident(server.pid()).saturating_sub(before);
+    assert!(grown < 20 * len, "{grown} bytes for 120 reports of {len}");
+}
+
+/// Bytes of a process that are in memory.
+fn resident(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: usize = line
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    kib * 1024
 }

@@ -115,15 +115,23 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Gives it the report that it wants, with this media type.
-    pub fn give_report(&mut self, media_type: &str, body: &str, lent: &Lent<'_>) {
-        if matches!(self.state, State::Report(_)) {
-            if self.half_closed {
-                self.exchange.make_last();
-            }
-            let date = lent.moment.wall;
-            let reply = response::report(media_type, body, &self.exchange, date);
-            self.reply(&reply);
+    /// Gives it the report that it wants, with this media type, or refuses it if there is none.
+    pub fn give_report(&mut self, report: Option<(&str, Shot<F>)>, lent: &mut Lent<'_>) {
+        if !matches!(self.state, State::Report(_)) {
+            return;
+        }
+        let Some((media_type, shot)) = report else {
+            self.refuse(Status::Unavailable, lent);
+            return;
+        };
+        if self.half_closed {
+            self.exchange.make_last();
+        }
+        let date = lent.moment.wall;
+        let head = response::report_head(media_type, shot.len, &self.exchange, date);
+        self.reply(&head);
+        if self.exchange.has_content() {
+            self.out.put(shot, None);
         }
     }
 

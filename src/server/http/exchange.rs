@@ -91,6 +91,11 @@ impl Exchange {
         lines.filter(|line| !line.starts_with("Vary:")).collect()
     }
 
+    /// Whether more than the head is wanted.
+    pub fn has_content(&self) -> bool {
+        !self.head_only
+    }
+
     /// The content, or nothing where only the head is wanted.
     pub(super) fn content<'a>(&self, content: &'a str) -> &'a str {
         if self.head_only { "" } else { content }

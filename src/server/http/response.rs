@@ -106,10 +106,11 @@ pub fn not_modified(cache_fields: &str, exchange: &Exchange, date: SystemTime) -
     format!("{general}{cache_fields}\r\n").into_bytes()
 }
 
-/// A report of the server about itself, as of now.
-pub fn report(media_type: &str, body: &str, exchange: &Exchange, date: SystemTime) -> Vec<u8> {
+/// The head of a report of the server about itself, which has this length.
+pub fn report_head(media_type: &str, len: u64, exchange: &Exchange, date: SystemTime) -> Vec<u8> {
     let general = exchange.head("HTTP/1.1 200 OK", date);
-    with_content(&general, NOT_KEPT, media_type, body, exchange)
+    let fields = format!("Content-Type: {media_type}\r\nContent-Length: {len}\r\n");
+    format!("{general}{NOT_KEPT}{fields}\r\n").into_bytes()
 }
 
 /// A redirect. `location` is relative to the URL of the request (RFC 9110, 10.2.2), so it stays correct behind

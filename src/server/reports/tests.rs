@@ -1,5 +1,7 @@
 //! The reports, without a socket and with a clock that only the test moves.
 
+use std::os::fd::{AsFd, AsRawFd};
+
 use super::*;
 use crate::server::fixture::Directory;
 use crate::server::reports::subjects::Viewer;
@@ -28,10 +30,33 @@ impl Scene {
         }
     }
 
-    fn get(&mut self, what: Report) -> (&'static str, String) {
+    fn ask(&mut self, what: Report) -> Answer {
         let (cameras, clients) = (&mut self.cameras, &mut self.clients);
-        let report = self.reports.get(what, cameras, clients, 4711, &self.turn);
-        (report.0, report.1.to_owned())
+        self.reports.get(what, cameras, clients, 4711, &self.turn)
+    }
+
+    fn get(&mut self, what: Report) -> (&'static str, String) {
+        let answer = self.ask(what);
+        let Answer::Report(media_type, shot) = answer else {
+            panic!("{answer:?}");
+        };
+        let fd = shot.file.as_fd().as_raw_fd();
+        let text = std::fs::read_to_string(format!("/proc/self/fd/{fd}")).unwrap();
+        assert_eq!(text.len() as u64, shot.len);
+        (media_type, text)
+    }
+
+    /// Another turn begins, so long after the last one.
+    fn pass(&mut self, millis: u64) {
+        self.turn.pass(millis);
+        self.reports.begin_turn();
+    }
+
+    fn waits(&mut self, what: Report) -> u128 {
+        match self.ask(what) {
+            Answer::Later(at) => (at - self.turn.now).as_millis(),
+            answer => panic!("{answer:?}"),
+        }
     }
 
     /// The report that these viewers would be in.
@@ -66,20 +91,37 @@ fn has(report: &str, text: &str) {
 }
 
 #[test]
-fn a_report_is_made_once_in_a_turn_and_anew_in_the_next() {
+fn a_report_is_made_once_in_a_turn_and_again_after_a_tenth_of_a_second() {
     let mut scene = Scene::new("once");
     let first = scene.get(STATE);
     assert_eq!(first.0, "application/json");
     has(&first.1, "\"uptime\":0,");
-    scene.turn.pass(1500);
     assert_eq!(scene.get(STATE), first);
+    scene.pass(40);
+    assert_eq!(scene.waits(STATE), 60);
     // Another camera stands in the place of ustreamer's only one, so this is another report.
     has(
         &scene.get(Report::State { camera: None }).1,
         "\"camera\":null",
     );
-    scene.reports.begin_turn();
-    has(&scene.get(STATE).1, "\"uptime\":1.5,");
+    scene.pass(60);
+    has(&scene.get(STATE).1, "\"uptime\":0.1,");
+}
+
+#[test]
+fn of_different_reports_a_few_are_made_in_a_tenth_of_a_second() {
+    let mut scene = Scene::new("different");
+    let of = |camera| Report::State {
+        camera: Some(camera),
+    };
+    for camera in 0..4 {
+        scene.get(of(camera));
+        scene.pass(10);
+    }
+    assert_eq!(scene.waits(of(4)), 60);
+    scene.pass(60);
+    scene.get(of(4));
+    assert_eq!(scene.waits(of(5)), 10);
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Scene {
     fn give(&mut self, camera: usize, clients: &[ClientId]) {
         let shot = shot(0);
         for client in clients {
-            self.held.note(camera, &shot);
+            self.held.note(Of::Camera(camera), &shot);
             self.holders.push((*client, Rc::clone(&shot.file)));
         }
     }
@@ -101,4 +101,37 @@ fn the_last_frame_of_a_camera_that_has_gone_counts() {
     assert_eq!(scene.bound(), []);
     scene.held.outdate(0);
     assert_eq!(scene.bound(), [1]);
+}
+
+#[test]
+fn of_reports_and_of_pictures_of_a_lost_camera_a_few_are_kept_and_the_others_count() {
+    let other = Size {
+        width: 1,
+        ..PICTURE
+    };
+    for all in [
+        &[Of::Report; 6][..],
+        &[Of::Notice(0, PICTURE); 3],
+        &[Of::Notice(0, PICTURE), Of::Notice(0, other), Of::Camera(0)],
+    ] {
+        let mut scene = Scene::new(0);
+        for (client, of) in all.iter().enumerate() {
+            let shot = shot(0);
+            scene.held.note(*of, &shot);
+            scene.holders.push((client as u64, shot.file));
+        }
+        assert_eq!(scene.bound(), [0, 1], "{all:?}");
+    }
+    // Of another size or camera, it is kept as well.
+    let mut scene = Scene::new(0);
+    for of in [
+        Of::Notice(0, PICTURE),
+        Of::Notice(0, other),
+        Of::Notice(1, other),
+    ] {
+        let shot = shot(0);
+        scene.held.note(of, &shot);
+        scene.holders.push((0, shot.file));
+    }
+    assert_eq!(scene.bound(), []);
 }
