@@ -3,7 +3,7 @@
 //!
 //! A stream that stands still looks as if all were well, and clients give up on a stream that sends nothing after ten
 //! seconds. So this picture takes the place of the camera's until there is a frame again. It has the size that the
-//! stream has had so far, because Firefox keeps a stream's first size. It is stored in memory as a file like any
+//! stream has had so far, because players set up for a stream's first size. It is stored in memory as a file like any
 //! frame, and is sent in the same way: drawn once per text and size, and shared by everybody who sees it.
 //!
 //! Drawing holds up the server's loop, and with it the viewers of all cameras, while a producer that may be hostile

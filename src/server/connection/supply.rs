@@ -49,7 +49,7 @@ impl<F> Connection<F> {
                 if given.is_notice || *stream.picture.get_or_insert(shot.picture) == shot.picture {
                     self.give_part(shot, given, lent);
                 } else {
-                    // Firefox keeps a stream's first size, so the stream ends and the client can reconnect.
+                    // Players and recorders keep a stream's first size, so the stream ends and they can reconnect.
                     self.finish(lent.now);
                 }
             }
