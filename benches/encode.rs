@@ -6,6 +6,9 @@
 //! 80 KB at 1280x720 and quality 80. The coders take turns, frame by frame, because machines are shared. The time is
 //! that of the thread (CLOCK_THREAD_CPUTIME_ID), as the median of all turns. Figures are in `docs/performance.md`.
 //!
+//! A second table is about turning such pictures when they are JPEGs: by lazycam's own code, and, with the feature, by
+//! libjpeg-turbo's transformer and by decoding and encoding again.
+//!
 //! Not measured here: separating raw frames (`src/picture/pixels.rs`) and publishing.
 
 #![allow(clippy::print_stdout, reason = "tables are what this program is for")]
@@ -17,6 +20,8 @@ use jpeg_decoder::ColorTransform;
 use lazycam::capture::pattern::Pattern;
 use lazycam::capture::source::Source;
 use lazycam::picture::encode::{Planes, portable};
+use lazycam::picture::turn::Turn;
+use lazycam::picture::turn::lossless::Turner;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Any error ends the run.
@@ -103,7 +108,106 @@ fn main() -> Outcome<()> {
     for &quality in &flags.qualities {
         measure(&small, quality, flags.turns)?;
     }
-    measure(&pictures(large)?, 80, flags.turns)
+    let large = pictures(large)?;
+    measure(&large, 80, flags.turns)?;
+    println!("\n| size | KB | way | flipped, ms | 180 degrees, ms | 90 degrees, ms |");
+    println!("| --- | ---: | --- | ---: | ---: | ---: |");
+    turning(&small, flags.turns)?;
+    turning(&large, flags.turns)
+}
+
+/// A way to turn a JPEG: from the first into the second.
+type Way = Box<dyn FnMut(&[u8], Turn, &mut Vec<u8>) -> Outcome<()>>;
+
+fn ways() -> Outcome<Vec<(&'static str, Way)>> {
+    let mut own = Turner::default();
+    let own: Way = Box::new(move |jpeg, turn, into| Ok(own.turn(jpeg, turn, into).map(drop)?));
+    #[cfg_attr(
+        not(any(feature = "turbojpeg", feature = "turbojpeg-system")),
+        allow(unused_mut, reason = "there is one way then")
+    )]
+    let mut ways = vec![("lazycam", own)];
+    #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
+    ways.extend(theirs()?);
+    Ok(ways)
+}
+
+/// What libjpeg-turbo offers. One buffer for ever: a transformer that is used with several frees memory twice.
+#[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
+fn theirs() -> Outcome<[(&'static str, Way); 2]> {
+    use turbojpeg::{Compressor, Decompressor, OutputBuf, Transform, TransformOp, Transformer};
+    let (mut transformer, mut output) = (Transformer::new()?, OutputBuf::new_owned());
+    let transform: Way = Box::new(move |jpeg, turn, _| {
+        let mut transform = Transform::op(match (turn.transposed, turn.vertical) {
+            (false, false) => TransformOp::Hflip,
+            (false, true) => TransformOp::Rot180,
+            (true, _) => TransformOp::Rot90,
+        });
+        transform.trim = true;
+        Ok(transformer.transform(&transform, jpeg, &mut output)?)
+    });
+    let (mut decompressor, mut compressor) = (Decompressor::new()?, Compressor::new()?);
+    compressor.set_quality(80)?;
+    let (mut planes, mut output) = (Vec::new(), OutputBuf::new_owned());
+    let again: Way = Box::new(move |jpeg, _, _| {
+        let header = decompressor.read_header(jpeg)?;
+        let length = turbojpeg::yuv_pixels_len(header.width, 4, header.height, header.subsamp)?;
+        planes.resize(length, 0);
+        let mut image = turbojpeg::YuvImage {
+            pixels: &mut planes[..],
+            width: header.width,
+            align: 4,
+            height: header.height,
+            subsamp: header.subsamp,
+        };
+        decompressor.decompress_to_yuv(jpeg, image.as_deref_mut())?;
+        Ok(compressor.compress_yuv(image.as_deref(), &mut output)?)
+    });
+    let names = [
+        "libjpeg-turbo's transformer",
+        "decoded and encoded, not turned",
+    ];
+    let [first, second] = names;
+    Ok([(first, transform), (second, again)])
+}
+
+/// Prints one line per way.
+fn turning(pictures: &[Picture], turns: usize) -> Outcome<()> {
+    let mut coders = Coder::all(80)?;
+    let coder = coders.first_mut().ok_or("no coder")?;
+    let mut jpegs = vec![Vec::new(); pictures.len()];
+    for (picture, jpeg) in pictures.iter().zip(&mut jpegs) {
+        coder.encode(picture.planes()?, jpeg)?;
+    }
+    let turned = [2, 3, 6].map(Turn::of_orientation);
+    let mut ways = ways()?;
+    let mut times = vec![[(); 3].map(|()| Vec::with_capacity(turns)); ways.len()];
+    let mut into = Vec::new();
+    for round in 0..turns + PICTURES {
+        let jpeg = &jpegs[round % jpegs.len()];
+        for ((_, way), times) in ways.iter_mut().zip(&mut times) {
+            for (turn, times) in turned.iter().zip(times) {
+                let before = thread_time();
+                way(jpeg, *turn, &mut into)?;
+                let took = thread_time().saturating_sub(before);
+                if round >= PICTURES {
+                    times.push(took);
+                }
+            }
+        }
+    }
+    let bytes: usize = jpegs.iter().map(Vec::len).sum();
+    let ((width, height), kilobytes) = (pictures[0].size, bytes as f64 / jpegs.len() as f64 / 1e3);
+    for ((name, _), mut times) in ways.iter().zip(times) {
+        let [flipped, half, quarter] = [0, 1, 2].map(|n: usize| {
+            times[n].sort();
+            times[n][(turns - 1) / 2].as_secs_f64() * 1e3
+        });
+        println!(
+            "| {width}x{height} | {kilobytes:.1} | {name} | {flipped:.2} | {half:.2} | {quarter:.2} |"
+        );
+    }
+    Ok(())
 }
 
 /// Prints one line per coder.

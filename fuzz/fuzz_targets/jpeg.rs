@@ -3,6 +3,8 @@
 
 use lazycam::picture::jpeg::{self, Defect, marker};
 use lazycam::picture::mjpeg::Mjpeg;
+use lazycam::picture::turn::Turn;
+use lazycam::picture::turn::lossless::Turner;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -42,7 +44,26 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(comments <= bytes.len());
     check_hidden(bytes);
     check_buffer(bytes);
+    check_turned(bytes);
 });
+
+/// What was turned is whole, has the size that was told, and comes back when it is turned back.
+fn check_turned(bytes: &[u8]) {
+    if jpeg::check(bytes).is_err() {
+        return;
+    }
+    let (mut turner, mut once, mut back) = (Turner::default(), Vec::new(), Vec::new());
+    for (there, again) in [(6, 8), (3, 3), (5, 5)].map(|(a, b)| (Turn::of_orientation(a), Turn::of_orientation(b))) {
+        let Ok(size) = turner.turn(bytes, there, &mut once) else {
+            continue;
+        };
+        assert_eq!(jpeg::check(&once), Ok(size));
+        // Only an edge that is there in part may be gone by then, and damage that no decoder minds.
+        if let Ok(size) = turner.turn(&once, again, &mut back) {
+            assert_eq!(jpeg::check(&back), Ok(size));
+        }
+    }
+}
 
 /// What a buffer gives is whole, with all that a decoder of single pictures needs, and is left alone by a second look; a whole file is
 /// its own frame unless it ends earlier than at its last bytes.

@@ -76,6 +76,7 @@ impl Encoding {
     }
 
     /// Code and length of a value with the bits that follow it; `None` for a value without a code.
+    #[inline(always)]
     pub(super) fn with(&self, value: u8, bits: u32, count: u32) -> Option<(u64, u32)> {
         let entry = self.0[usize::from(value)];
         let (code, length) = (entry & 0xFFFF, entry >> 16);
@@ -108,7 +109,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Makes sure that there are at least 32 bits in the window.
-    #[inline]
+    #[inline(always)]
     fn fill(&mut self) {
         if self.left >= 32 {
             return;
@@ -126,6 +127,7 @@ impl<'a> Bits<'a> {
         }
     }
 
+    #[inline(never)]
     fn fill_slowly(&mut self) {
         while self.left <= 56 {
             let byte = match self.bytes.get(self.at..) {
@@ -147,17 +149,8 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The next `count` bits, of which there may be none.
-    #[inline]
-    fn take(&mut self, count: u32) -> u32 {
-        let taken = (self.window >> 32) as u32;
-        self.window <<= count;
-        self.left -= count;
-        taken.checked_shr(32 - count).unwrap_or(0)
-    }
-
     /// The next value of a table, and the bits that follow it: as many as the value's lower half says.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&mut self, table: &Decoding) -> Result<(u8, u32), Defect> {
         self.fill();
         let entry = table.short[(self.window >> (64 - SHORT)) as usize];
@@ -165,11 +158,16 @@ impl<'a> Bits<'a> {
             0 => self.long(table)?,
             _ => (entry as u8, u32::from(entry >> 8)),
         };
-        self.take(length);
-        // A code has at most 16 bits, so 16 are left.
-        Ok((value, self.take(u32::from(value & 15))))
+        // A code has at most 16 bits, so 16 are left for these, of which there may be none.
+        let count = u32::from(value & 15);
+        let bits = (self.window << length >> 32) as u32;
+        let bits = bits.checked_shr(32 - count).unwrap_or(0);
+        self.window <<= length + count;
+        self.left -= length + count;
+        Ok((value, bits))
     }
 
+    #[inline(never)]
     fn long(&self, table: &Decoding) -> Result<(u8, u32), Defect> {
         let ahead = (self.window >> 48) as u32;
         let lengths = SHORT + 1..=LONGEST as u32;
@@ -244,7 +242,7 @@ impl Store {
     }
 
     /// Adds the lowest `count` bits, which are at most 32.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put(&mut self, bits: u64, count: u32) {
         let free = 64 - self.count;
         if count < free {
@@ -269,8 +267,8 @@ impl Store {
     pub(super) fn copy(&self, mut at: usize, mut count: u32, into: &mut Output<'_>) {
         while count > 0 {
             let (word, shift) = (at / 64, at as u32 % 64);
-            let next = u128::from(self.words[word]) << 64 | u128::from(self.words[word + 1]);
-            let next = (next << shift >> 64) as u64;
+            // In two steps, because a shift by 64 is none.
+            let next = self.words[word] << shift | self.words[word + 1] >> 1 >> (63 - shift);
             let some = count.min(32);
             into.put(next >> (64 - some), some);
             at += some as usize;
@@ -297,7 +295,7 @@ impl<'a> Output<'a> {
     }
 
     /// Writes bits, at most 32 of them.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put(&mut self, bits: u64, count: u32) {
         self.window = self.window << count | bits;
         self.count += count;

@@ -92,22 +92,31 @@ impl Grid {
         exchanged(self.kept, self.turn.transposed)
     }
 
-    /// From where the block at `place` of the turned picture comes, for a component with this many blocks in an MCU
-    /// of the picture as it was.
-    #[inline]
-    pub(super) fn origin(&self, place: (usize, usize), blocks: (usize, usize)) -> (usize, usize) {
-        let (wide, high) = (self.kept.0 * blocks.0, self.kept.1 * blocks.1);
-        let (wide, high) = exchanged((wide, high), self.turn.transposed);
-        let x = match self.turn.horizontal {
-            true => wide - 1 - place.0,
-            false => place.0,
-        };
-        let y = match self.turn.vertical {
-            true => high - 1 - place.1,
-            false => place.1,
-        };
-        exchanged((x, y), self.turn.transposed)
+    /// From where the MCU at `place` of the turned picture comes: its number.
+    pub(super) fn origin(&self, place: (usize, usize)) -> usize {
+        let (x, y) = origin(self.turn, place, self.kept);
+        y * self.all.0 + x
     }
+}
+
+/// For each block of an MCU of the turned picture, from where in its MCU it comes. There it has this many, in a row and in a
+/// column.
+pub(super) fn order(turn: Turn, blocks: (usize, usize)) -> Vec<usize> {
+    let (across, down) = exchanged(blocks, turn.transposed);
+    let places = (0..down).flat_map(|y| (0..across).map(move |x| (x, y)));
+    let numbers = places.map(|place| {
+        let (x, y) = origin(turn, place, blocks);
+        y * blocks.0 + x
+    });
+    numbers.collect()
+}
+
+/// From where what is at `place` comes, in something that was so wide and so high before it was turned.
+fn origin(turn: Turn, (x, y): (usize, usize), before: (usize, usize)) -> (usize, usize) {
+    let (wide, high) = exchanged(before, turn.transposed);
+    let x = if turn.horizontal { wide - 1 - x } else { x };
+    let y = if turn.vertical { high - 1 - y } else { y };
+    exchanged((x, y), turn.transposed)
 }
 
 /// Both exchanged, in a picture that is transposed.

@@ -20,7 +20,7 @@ use log::info;
 
 use super::Turn;
 use super::entropy::{Bits, Decoding, Encoding, Output, Store};
-use super::geometry::{Grid, Moves, exchanged};
+use super::geometry::{Grid, Moves, order};
 use super::head::{Component, Picture, chroma};
 use crate::picture::jpeg::{Defect, Size, marker};
 use crate::picture::mjpeg::TABLES;
@@ -141,38 +141,27 @@ impl Turner {
     ) -> Result<(), Defect> {
         let mut output = Output::new(into);
         let mut before = [0_i16; 4];
+        let orders = components.iter().map(|one| order(turn, one.blocks));
+        let orders: Vec<_> = orders.collect();
         let (wide, high) = grid.turned();
-        for mcu_y in 0..high {
-            for mcu_x in 0..wide {
-                for (n, one) in components.iter().enumerate() {
-                    let (across, down) = exchanged(one.blocks, turn.transposed);
-                    for within in 0..across * down {
-                        let place = (
-                            mcu_x * across + within % across,
-                            mcu_y * down + within / across,
-                        );
-                        let (x, y) = grid.origin(place, one.blocks);
-                        let block = self.blocks[n][index(x, y, one.blocks, grid.all.0)];
-                        let (code, count) =
-                            difference(&self.tables[chroma(n)][0], before[n], block.mean)?;
-                        before[n] = block.mean;
-                        output.put(code, count);
-                        self.kept
-                            .copy(block.at as usize, block.bits.into(), &mut output);
-                    }
+        let places = (0..high).flat_map(|y| (0..wide).map(move |x| (x, y)));
+        for place in places {
+            let mcu = grid.origin(place);
+            for (n, order) in orders.iter().enumerate() {
+                for within in order {
+                    let block = self.blocks[n][mcu * order.len() + within];
+                    let table = &self.tables[chroma(n)][0];
+                    let (code, count) = difference(table, before[n], block.mean)?;
+                    before[n] = block.mean;
+                    output.put(code, count);
+                    self.kept
+                        .copy(block.at as usize, block.bits.into(), &mut output);
                 }
             }
         }
         output.finish();
         Ok(())
     }
-}
-
-/// Which block of its component stands in this column and row, in the order in which they come: MCU by MCU.
-#[inline]
-fn index(x: usize, y: usize, (across, down): (usize, usize), mcus: usize) -> usize {
-    let mcu = y / down * mcus + x / across;
-    mcu * across * down + y % down * across + x % across
 }
 
 /// Reads a block's first coefficient (T.81, F.2.2.1).
