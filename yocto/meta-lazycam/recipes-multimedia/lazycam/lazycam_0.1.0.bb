@@ -38,9 +38,6 @@ INITSCRIPT_PARAMS = "defaults 80 20"
 USERADD_PACKAGES = "${PN}"
 USERADD_PARAM:${PN} = "--system --no-create-home --home-dir /run/lazycam --shell /sbin/nologin --user-group --groups video lazycam"
 
-# BBR, for lines that lose packets, where the kernel has it as a module.
-RRECOMMENDS:${PN} += "kernel-module-tcp-bbr"
-
 do_install:append() {
     install -d ${D}${systemd_system_unitdir}
     install -m 0644 ${S}/systemd/*.socket ${S}/systemd/*.service ${D}${systemd_system_unitdir}/
@@ -55,4 +52,6 @@ do_install:append() {
 }
 
 FILES:${PN} += "${systemd_system_unitdir}"
+# BBR, for lines that lose packets, where the kernel has it as a module.
+RRECOMMENDS:${PN} += "kernel-module-tcp-bbr"
 CONFFILES:${PN} = "${sysconfdir}/default/lazycam"
