@@ -12,7 +12,7 @@
 //! | `develop` | a camera's buffer, raw or MJPEG, becomes a JPEG |
 //! | [`encode`] | planes become a JPEG |
 //! | [`turn`] | a picture is rotated or mirrored, raw or as a JPEG |
-//! | [`format`] | codes, sizes and layouts of pixel formats |
+//! | [`mod@format`] | codes, sizes and layouts of pixel formats |
 
 pub(crate) mod canvas;
 pub(crate) mod develop;

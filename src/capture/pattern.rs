@@ -10,7 +10,7 @@
 //! frame that nobody wants costs no more than reading the clock.
 //!
 //! Each frame contains its number and time in three forms: in letters, in the [`strip`] of cells, and in a comment
-//! ([`stamp`](crate::capture::pattern::stamp)), which is present at every size.
+//! (`stamp`), which is present at every size.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 //! Both sides check this: capture, because cameras deliver broken frames; the server, because anybody may have
 //! written the file, and a single part that cannot be decoded ends a stream for good in Chromium. This check reads the
 //! head of a file, a few hundred bytes, and its last two bytes; the contents of the head's segments are checked in
-//! [`header`]. Between them is entropy-coded data. Capture walks through it as well ([`walk`](super::walk)), to find
+//! `header`. Between them is entropy-coded data. Capture walks through it as well (`walk`), to find
 //! where the picture ends; whether it decodes is left to the viewer's decoder.
 //!
 //! Marker codes and the order of segments are those of ITU-T T.81, annex B; [`marker`] lists the codes.

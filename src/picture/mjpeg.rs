@@ -3,7 +3,7 @@
 //!
 //! - **Padding.** A buffer may hold more than the picture, because devices fill up their transfers, or leave the end of
 //!   an older picture there. It may hold the beginning of a picture that was cut off, and then a whole one. The first
-//!   whole picture is taken out ([`walk`](super::walk)), and pictures that were thrown away are counted.
+//!   whole picture is taken out (`walk`), and pictures that were thrown away are counted.
 //! - **Huffman tables.** The format comes from AVI files, whose frames (with `AVI1` in APP0) have no tables of their
 //!   own and imply the typical ones of ITU-T T.81, K.3.3. Some decoders of single pictures refuse such a frame, so
 //!   the tables are added once, here, instead of by each viewer.

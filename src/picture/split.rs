@@ -1,7 +1,7 @@
 //! Splits a byte stream into JPEGs.
 //!
 //! Programs that write MJPEG write one JPEG after another, some with padding, multipart headers or line ends in
-//! between. Where a frame begins and ends, and what is forgiven, is decided by the [`walk`](super::walk); here is the
+//! between. Where a frame begins and ends, and what is forgiven, is decided by the `walk`; here is the
 //! memory for what is still arriving. Frames are returned as slices of the buffer that they were read into, or together
 //! with that buffer ([`Splitter::take`]).
 

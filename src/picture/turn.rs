@@ -2,7 +2,7 @@
 //!
 //! | pictures | how |
 //! | --- | --- |
-//! | raw | the planes are turned before they are encoded ([`planes`]) |
+//! | raw | the planes are turned before they are encoded (`planes`) |
 //! | MJPEG | what is coded is put in another order, without loss ([`lossless`]) |
 //!
 //! Cameras that can do it themselves are asked first, because it costs nothing there; that is up to their sources.

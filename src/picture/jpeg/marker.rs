@@ -1,7 +1,7 @@
 //! Marker codes (ITU-T T.81, table B.1), without the 0xFF before them, and the steps from one marker to the next.
 //!
-//! Both the reader of a whole head ([`Segments`]) and the walk through a stream that is still arriving
-//! ([`walk`](crate::picture::walk)) take these steps. [`Defect::Short`] means that more bytes are needed to take one.
+//! Both the reader of a whole head (`Segments`) and the walk through a stream that is still arriving
+//! (`walk`) take these steps. [`Defect::Short`] means that more bytes are needed to take one.
 
 use super::defect::Defect;
 

@@ -1,5 +1,5 @@
 //! Turns a JPEG without decoding the picture, and so without loss: blocks are put in another order, and within each one
-//! the coefficients change places or signs ([`geometry`](super::geometry)).
+//! the coefficients change places or signs (`geometry`).
 //!
 //! **Own code**, although libjpeg-turbo has such a transformer. That one adds 64 KB to a static file, cannot be had
 //! without a C library, and keeps the coefficients of the whole picture in memory, 6 MB at 1920x1080, which it then
