@@ -464,7 +464,8 @@ impl Server {
             Place::Served(_) => Connection::new(turn.now),
         };
         let connection = match remote {
-            Remote::Unix => connection.behind_proxy(),
+            Remote::Unix => connection.behind_proxy().near(),
+            _ if remote.is_here() => connection.near(),
             _ => connection,
         };
         let mut client = Client::new(socket, connection, remote, place, turn.now);

@@ -141,6 +141,8 @@ pub struct Connection<F> {
     guarded: bool,
     /// It was accepted on a Unix socket.
     behind_proxy: bool,
+    /// The other side is a program of this machine.
+    is_near: bool,
     /// The credential of the current request was right.
     proved: bool,
     /// The last reply was a refusal in words.
@@ -163,6 +165,7 @@ impl<F> Connection<F> {
             shut_down: false,
             guarded: false,
             behind_proxy: false,
+            is_near: false,
             proved: false,
             refused: false,
             exchange: Exchange::default(),
@@ -182,6 +185,12 @@ impl<F> Connection<F> {
     /// passes on.
     pub fn behind_proxy(mut self) -> Self {
         self.behind_proxy = true;
+        self
+    }
+
+    /// It comes from this machine.
+    pub fn near(mut self) -> Self {
+        self.is_near = true;
         self
     }
 

@@ -121,9 +121,10 @@ impl Reports {
 
     fn make(&self, what: Report, subjects: Subjects<'_>, turn: &Turn) -> String {
         match what {
-            Report::State { camera } => {
+            Report::State { camera, details } => {
                 let uptime = turn.now.saturating_duration_since(self.started);
-                state::report(camera, subjects, (uptime, &self.sandbox), turn.now)
+                let facts = (uptime, &self.sandbox, details);
+                state::report(camera, subjects, facts, turn.now)
             }
             Report::Metrics => metrics::report(subjects, self.started_at, &turn.stats, turn.now),
         }

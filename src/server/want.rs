@@ -127,6 +127,8 @@ pub enum Report {
     State {
         /// This camera, if there is any.
         camera: Option<usize>,
+        /// With the paths and serial numbers of devices.
+        details: bool,
     },
     /// Counters for Prometheus.
     Metrics,

@@ -17,6 +17,29 @@ use crate::frames::frame::Links;
 use crate::frames::state::{self, Holder, State};
 use crate::time::rate::Rate;
 
+/// A text of a producer, for everybody who may see pictures: paths are left out, because they contain the serial number of a USB
+/// camera (`/dev/v4l/by-id/…`) and tell how the machine is built. `/dev/video0` tells nothing, and helps.
+pub(in crate::server) fn public(text: &str) -> String {
+    let shown = |word: &str| {
+        let path = word.find('/').map(|at| word.split_at(at));
+        let path = path.filter(|(before, _)| {
+            before.is_empty() || before.ends_with([':', '(', '\'', '"', '='])
+        });
+        match path {
+            Some((_, path)) if path.starts_with("/dev/video") => word.to_owned(),
+            Some((before, path)) => {
+                let end = path
+                    .trim_end_matches([':', ',', ';', ')', '\'', '"', '.'])
+                    .len();
+                format!("{before}…{}", &path[end..])
+            }
+            None => word.to_owned(),
+        }
+    };
+    let words: Vec<_> = text.split(' ').map(shown).collect();
+    words.join(" ")
+}
+
 const ABSENT: &str = "no program captures into its directory";
 const ABSENT_OR_BELOW: &str =
     "no program captures into its directory, or it does so below the overlay, where it is not seen";
@@ -346,7 +369,7 @@ impl Condition {
             Some(told) => Finding {
                 phase: Phase::Of(told.phase),
                 since: Some(told.since),
-                why: told.why.clone(),
+                why: told.why.as_deref().map(public),
             },
             None => self.guess(now),
         }

@@ -42,10 +42,11 @@ pub(super) enum Answer {
     },
 }
 
-/// The answer to a request.
+/// The answer to a request. `details` is whether the client is told of devices by their paths.
 pub(super) fn answer(
     request: &Request<'_>,
     exchange: &mut Exchange,
+    details: bool,
     lent: &mut Lent<'_>,
 ) -> Answer {
     let found = route::route(&request.target);
@@ -54,7 +55,7 @@ pub(super) fn answer(
         // Refused whatever the target is, even if it is not a path: CONNECT has a host and a port.
         (_, Method::Other) => Err(Status::MethodNotAllowed),
         (Err(none), _) => Err(Status::from(*none)),
-        (Ok(resource), _) => examine(resource, request, exchange, lent),
+        (Ok(resource), _) => examine(resource, request, exchange, details, lent),
     };
     answer.unwrap_or_else(|status| Answer::Refusal(status, allow))
 }
@@ -65,6 +66,7 @@ fn examine(
     resource: &Resource,
     request: &Request<'_>,
     exchange: &mut Exchange,
+    details: bool,
     lent: &mut Lent<'_>,
 ) -> Result<Answer, Status> {
     let date = lent.moment.wall;
@@ -90,7 +92,7 @@ fn examine(
         return Err(Status::Unavailable);
     }
     match evaluate(resource, request) {
-        Evaluation::Met => fulfil(resource, request, exchange, lent),
+        Evaluation::Met => fulfil(resource, request, exchange, details, lent),
         Evaluation::Failed => Err(Status::PreconditionFailed),
         Evaluation::NotModified => {
             let cache = match resource {
@@ -109,6 +111,7 @@ fn fulfil(
     resource: &Resource,
     request: &Request<'_>,
     exchange: &mut Exchange,
+    details: bool,
     lent: &mut Lent<'_>,
 ) -> Result<Answer, Status> {
     let (roster, date) = (lent.roster, lent.moment.wall);
@@ -118,6 +121,7 @@ fn fulfil(
         Resource::Icon => Answer::Reply(response::no_content(exchange, date)),
         Resource::State { camera } => Answer::Report(Report::State {
             camera: roster.number(camera).ok(),
+            details,
         }),
         Resource::Metrics => Answer::Report(Report::Metrics),
         Resource::Page { .. } => Answer::Reply(response::page(exchange, date)),

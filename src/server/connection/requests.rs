@@ -49,7 +49,9 @@ impl<F> Connection<F> {
 
     /// Answers a request, or begins to wait for what it is answered with.
     fn begin(&mut self, request: &Request<'_>, lent: &mut Lent<'_>) {
-        match answer(request, &mut self.exchange, lent) {
+        // Where a password is asked for, whoever is answered has proved one.
+        let details = self.guarded || self.is_near;
+        match answer(request, &mut self.exchange, details, lent) {
             Answer::Reply(reply) => self.reply(&reply),
             Answer::Refusal(status, allow) => self.refuse_with(status, None, allow, lent),
             Answer::Report(what) => self.state = State::Report(what),

@@ -11,7 +11,7 @@ use crate::server::remarks::Remarks;
 use crate::server::roster::Roster;
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
-use crate::server::want::{Given, Want};
+use crate::server::want::{Given, Report, Want};
 use crate::time::clock::Moment;
 
 const SIZE: Size = Size {
@@ -531,4 +531,26 @@ fn what_a_client_is_told_of_the_time_is_what_the_owner_knows() {
     let cookie = format!("\r\nSet-Cookie: stream_client=0/{id:x};");
     assert!(scene.take(usize::MAX).contains(&cookie), "{cookie}");
     assert_ne!(scene.owner.ids.draw(), id);
+}
+
+#[test]
+fn paths_of_devices_are_told_to_this_machine_and_to_who_has_a_password() {
+    let ask = "GET /state HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\n\r\n";
+    let now = Instant::now();
+    for (connection, told) in [
+        (Connection::new(now), false),
+        (Connection::new(now).near(), true),
+        (Connection::guarded(now), true),
+    ] {
+        let mut scene = Scene::new();
+        scene.connection = connection;
+        scene.receive(ask);
+        scene.connection.let_in(&mut scene.owner.lend());
+        let camera = Some(0);
+        let report = Report::State {
+            camera,
+            details: told,
+        };
+        assert_eq!(scene.connection.wants_report(), Some(report));
+    }
 }

@@ -11,7 +11,7 @@ use crate::json::{NULL, list, number, object, plain, quoted};
 use crate::picture::jpeg::Size;
 use crate::sandbox::Sandbox;
 use crate::server::cameras::camera::Camera;
-use crate::server::cameras::condition::{Finding, Phase};
+use crate::server::cameras::condition::{Finding, Phase, public};
 use crate::server::http::quirks::Quirks;
 use crate::server::reports::subjects::{Subjects, Viewer};
 use crate::server::want::Look;
@@ -20,17 +20,18 @@ use crate::time::clock::Seconds;
 /// RFC 8259, section 11.
 pub(in crate::server) const MEDIA_TYPE: &str = "application/json";
 
-/// The report, with this camera where ustreamer's clients look for theirs.
+/// The report, with this camera where ustreamer's clients look for theirs, and with `details` for whoever may know of the
+/// devices of this machine.
 pub(in crate::server) fn report(
     camera: Option<usize>,
     subjects: Subjects<'_>,
-    (uptime, sandbox): (Duration, &Sandbox),
+    (uptime, sandbox, details): (Duration, &Sandbox, bool),
     now: Instant,
 ) -> String {
     let viewers = &subjects.viewers;
     let cameras = subjects.cameras.iter_mut().enumerate();
     let cameras: Vec<_> = cameras
-        .map(|(index, camera)| CameraFacts::of(camera, index, viewers, now))
+        .map(|(index, camera)| CameraFacts::of((camera, index), viewers, details, now))
         .collect();
     let asked_for = camera.and_then(|camera| cameras.get(camera));
     let ours = object([
@@ -111,7 +112,12 @@ struct CameraFacts {
 }
 
 impl CameraFacts {
-    fn of(camera: &mut Camera, index: usize, viewers: &[Viewer], now: Instant) -> Self {
+    fn of(
+        (camera, index): (&mut Camera, usize),
+        viewers: &[Viewer],
+        details: bool,
+        now: Instant,
+    ) -> Self {
         let finding = camera.find(now);
         let (condition, seen) = (camera.condition(), camera.seen());
         let told = condition.told();
@@ -119,7 +125,12 @@ impl CameraFacts {
         CameraFacts {
             index,
             name: camera.name(),
-            source: told.and_then(|told| told.source.clone()),
+            source: told
+                .and_then(|told| told.source.as_deref())
+                .map(|source| match details {
+                    true => source.to_owned(),
+                    false => public(source),
+                }),
             size: size.or(told.and_then(|told| told.size)),
             quality: told.and_then(|told| told.quality),
             desired_fps: told.and_then(|told| told.fps),

@@ -83,7 +83,10 @@ impl Scene {
     }
 }
 
-const STATE: Report = Report::State { camera: Some(0) };
+const STATE: Report = Report::State {
+    camera: Some(0),
+    details: true,
+};
 
 #[track_caller]
 fn has(report: &str, text: &str) {
@@ -101,7 +104,12 @@ fn a_report_is_made_once_in_a_turn_and_again_after_a_tenth_of_a_second() {
     assert_eq!(scene.waits(STATE), 60);
     // Another camera stands in the place of ustreamer's only one, so this is another report.
     has(
-        &scene.get(Report::State { camera: None }).1,
+        &scene
+            .get(Report::State {
+                camera: None,
+                details: true,
+            })
+            .1,
         "\"camera\":null",
     );
     scene.pass(60);
@@ -113,6 +121,7 @@ fn of_different_reports_a_few_are_made_in_a_tenth_of_a_second() {
     let mut scene = Scene::new("different");
     let of = |camera| Report::State {
         camera: Some(camera),
+        details: false,
     };
     for camera in 0..4 {
         scene.get(of(camera));

@@ -109,3 +109,26 @@ fn a_camera_of_which_nothing_is_usable_is_lost_after_a_while_until_something_is(
         Phase::Of(state::Phase::Live)
     );
 }
+
+#[test]
+fn what_everybody_is_told_has_no_paths() {
+    for (text, shown) in [
+        (
+            "cannot open /dev/v4l/by-id/usb-046d_C270_5D1E88A0-video-index0: plug it in",
+            "cannot open …: plug it in",
+        ),
+        (
+            "v4l2 /dev/v4l/by-path/platform-1.usb-usb-0:1:1.0 (Cam), MJPG",
+            "v4l2 … (Cam), MJPG",
+        ),
+        ("(v4l2:/dev/v4l/by-id/x)", "(v4l2:…)"),
+        ("libcamera /base/soc/i2c0mux/i2c@1/imx219@10", "libcamera …"),
+        (
+            "cannot open /dev/video0: gone",
+            "cannot open /dev/video0: gone",
+        ),
+        ("640x480 at 30/s and/or  so", "640x480 at 30/s and/or  so"),
+    ] {
+        assert_eq!(public(text), shown);
+    }
+}
