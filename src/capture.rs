@@ -21,6 +21,7 @@ pub mod libcamera;
 #[cfg(any(feature = "libcamera-static", test))]
 mod libcamera_tuning;
 pub mod lifecycle;
+pub mod network;
 mod outlet;
 mod pace;
 pub mod pattern;
@@ -29,6 +30,7 @@ pub mod settings;
 pub mod source;
 mod stamps;
 pub mod stdin;
+pub mod url;
 pub mod v4l2;
 mod wishes;
 

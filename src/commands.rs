@@ -15,10 +15,12 @@ use crate::capture;
 use crate::capture::assignment::Assignment;
 #[cfg(feature = "libcamera")]
 use crate::capture::libcamera::Libcamera;
+use crate::capture::network::Network;
 use crate::capture::pattern::Pattern;
 use crate::capture::settings::Settings;
 use crate::capture::source::{Kind, Source};
 use crate::capture::stdin::Stdin;
+use crate::capture::url::Place;
 use crate::capture::v4l2::V4l2;
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
@@ -92,16 +94,30 @@ fn capture_sandbox(
     {
         return sandbox.because("libcamera unpacks files and starts processes where it likes");
     }
-    let mut devices = Vec::new();
+    let (mut devices, mut connects, mut ports) = (Vec::new(), Vec::new(), Vec::new());
+    let mut names = false;
     for kind in sources {
-        if let Kind::V4l2(device) = kind {
-            devices.push(Path::new("/dev"));
-            devices.extend(device.as_deref().map(Path::new));
+        match kind {
+            Kind::V4l2(device) => {
+                devices.push(Path::new("/dev"));
+                devices.extend(device.as_deref().map(Path::new));
+            }
+            Kind::Network(url) => match &url.place {
+                Place::Host(host, port) => {
+                    ports.push(*port);
+                    names |= host.parse::<std::net::IpAddr>().is_err();
+                }
+                Place::Socket(path) => connects.push(path.as_path()),
+            },
+            Kind::Pattern | Kind::Stdin | Kind::Libcamera(_) => {}
         }
     }
     sandbox.capture(&Needs {
         frames: frames.to_vec(),
         devices,
+        connects,
+        ports,
+        names,
         sockets: unix_sockets(listen),
         manager: Manager::socket().as_deref(),
         ..Needs::default()
@@ -125,7 +141,7 @@ fn check_source(flags: &cli::SourceFlags) -> Result<()> {
         return Err(Error::Usage(message.into()));
     }
     if !kind.takes("size") && flags.size.is_some() {
-        let message = "--size is for sources that have no size of their own; stdin's pictures come as they are";
+        let message = "--size is for sources that have no size of their own; pictures of stdin and of the network come as they are";
         return Err(Error::Usage(message.into()));
     }
     Ok(())
@@ -160,6 +176,7 @@ fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {
             let stdin = Stdin::new(std::io::stdin(), flags.fps)?;
             Ok(Box::new(stdin.turned(flags.turn())))
         }
+        Kind::Network(url) => Ok(Box::new(Network::new(url.clone(), flags.turn())?)),
         Kind::V4l2(device) => {
             let source = V4l2::new(device.clone(), settings(flags), flags.quality)?;
             Ok(Box::new(source))

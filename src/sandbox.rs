@@ -7,7 +7,7 @@
 //! | no new processes and threads (`RLIMIT_NPROC` 0; does not bind root or processes with `CAP_SYS_ADMIN` or `CAP_SYS_RESOURCE`, fork(2)) | without `--auth`, whose checks run on threads | |
 //! | reading files (landlock(7)) | only below the directories that contain frames | |
 //! | changing files | not at all | only below the directories that contain frames; with V4L2 also in `/dev` |
-//! | TCP connections of its own and new TCP listeners, UDP, signals to other processes, unix sockets of other processes (as far as the kernel's ABI supports it) | only the service manager's socket | only the service manager's socket |
+//! | TCP connections of its own and new TCP listeners, UDP, signals to other processes, unix sockets of other processes (as far as the kernel's ABI supports it) | only the service manager's socket | only the service manager's socket; for a camera on the network also TCP to its port (at any address: Landlock knows no addresses), or its socket's directory, and with a name DNS |
 //!
 //! `run` starts the capture processes, and they inherit its restrictions, so it is not restricted more than they are.
 //! With libcamera neither uses Landlock at all, because libcamera unpacks files and starts processes wherever it
@@ -42,7 +42,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
     PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetStatus, Scope, make_bitflags,
 };
@@ -70,6 +70,15 @@ const PUBLISH: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | Remove
 /// Why files are not restricted when a rule would cover the whole file system.
 const EVERYWHERE: &str = "no fence around files: the directory around a frame directory was not there at the start, or / was named";
 
+/// The port of name servers (RFC 1035, 4.2).
+const DNS_PORT: u16 = 53;
+
+/// Sockets in whose directories the C library may ask for names, as `/etc/nsswitch.conf` says: systemd-resolved, Avahi.
+const RESOLVERS: [&str; 2] = [
+    "/run/systemd/resolve/io.systemd.Resolve",
+    "/run/avahi-daemon/socket",
+];
+
 /// The number of symlinks that the kernel follows in one path (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
@@ -93,6 +102,14 @@ struct Enforced {
     /// Changing files is forbidden except where it was granted.
     changes: bool,
     grants: Grants,
+    ports: Ports,
+}
+
+/// The ports that a process may connect to by TCP, and those that it may send to by UDP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ports {
+    tcp: Vec<u16>,
+    udp: Vec<u16>,
 }
 
 /// What a process may do to files: directories, and the access rights that apply beneath each of them.
@@ -111,6 +128,12 @@ pub struct Needs<'a> {
     pub devices: Vec<&'a Path>,
     /// Unix sockets that the process removes when it ends.
     pub sockets: Vec<&'a Path>,
+    /// Unix sockets of other processes that it connects to; they may come and go.
+    pub connects: Vec<&'a Path>,
+    /// The TCP ports that it connects to. Landlock knows ports, but no addresses.
+    pub ports: Vec<u16>,
+    /// Whether it looks up names.
+    pub names: bool,
     /// The socket on which the service manager is notified.
     pub manager: Option<&'a Path>,
     /// Whether the process starts threads.
@@ -147,7 +170,8 @@ impl Sandbox {
         }
         grant_sockets(&mut grants, needs);
         grant_manager(&mut grants, needs);
-        self.enforce(AccessFs::from_all(TRIED), grants, CompatLevel::BestEffort);
+        let all = AccessFs::from_all(TRIED);
+        self.enforce(all, (grants, Ports::default()), CompatLevel::BestEffort);
         self
     }
 
@@ -163,10 +187,23 @@ impl Sandbox {
         }
         grant_sockets(&mut grants, needs);
         grant_manager(&mut grants, needs);
+        let (mut sockets, mut ports) = (needs.connects.clone(), Ports::default());
+        ports.tcp.clone_from(&needs.ports);
+        if needs.names {
+            let resolvers = RESOLVERS.iter().map(Path::new);
+            sockets.extend(resolvers.filter(|socket| socket.exists()));
+            ports.tcp.push(DNS_PORT);
+            // Besides, the C library finds out by UDP sockets from which address it would reach those that it has found
+            // (RFC 6724, 3), to sort them.
+            ports.udp.clone_from(&ports.tcp);
+        }
+        for socket in sockets {
+            grant(&mut grants, holder(socket), AccessFs::ResolveUnix);
+        }
         // Before ABI 2, any restricted process was unable to rename files between directories, which is how frames
         // are published.
         let changes = AccessFs::from_write(TRIED) & !make_bitflags!(AccessFs::{IoctlDev});
-        self.enforce(changes, grants, CompatLevel::SoftRequirement);
+        self.enforce(changes, (grants, ports), CompatLevel::SoftRequirement);
         self
     }
 
@@ -189,8 +226,13 @@ impl Sandbox {
 
     /// Forbids `files` everywhere except where it is granted, and whatever else Landlock can forbid. `renames` says
     /// how important it is that files can still be renamed between directories.
-    fn enforce(&mut self, files: BitFlags<AccessFs>, grants: Grants, renames: CompatLevel) {
-        let status = match restrict(files, &grants, renames) {
+    fn enforce(
+        &mut self,
+        files: BitFlags<AccessFs>,
+        (grants, ports): (Grants, Ports),
+        renames: CompatLevel,
+    ) {
+        let status = match restrict(files, &grants, &ports, renames) {
             Ok(status) => status,
             Err(error) => {
                 warn!("sandbox: cannot use Landlock: {error}");
@@ -209,6 +251,7 @@ impl Sandbox {
                     reads: files.contains(AccessFs::ReadFile) && !open.contains(AccessFs::ReadFile),
                     changes: !open.contains(AccessFs::WriteFile),
                     grants,
+                    ports,
                 });
                 if !open.is_empty() {
                     warn!("sandbox: {EVERYWHERE}");
@@ -261,10 +304,16 @@ impl fmt::Display for Sandbox {
                 let may = match rights {
                     rights if rights.contains(AccessFs::WriteFile) => "writes below",
                     rights if rights.contains(AccessFs::ReadFile) => "reads below",
-                    rights if rights.contains(AccessFs::ResolveUnix) => "notifies",
+                    rights if rights.contains(AccessFs::ResolveUnix) => match dir.is_dir() {
+                        true => "connects below",
+                        false => "notifies",
+                    },
                     _ => "removes its socket below",
                 };
                 write!(f, "; {may} {}", dir.display())?;
+            }
+            for port in &it.ports.tcp {
+                write!(f, "; connects to TCP port {port}")?;
             }
         }
         match &self.why {
@@ -335,6 +384,7 @@ fn grant_manager(grants: &mut Grants, needs: &Needs<'_>) {
 fn restrict(
     files: BitFlags<AccessFs>,
     grants: &Grants,
+    ports: &Ports,
     renames: CompatLevel,
 ) -> Result<RestrictionStatus, Box<dyn std::error::Error>> {
     let mut rules = Ruleset::default()
@@ -347,6 +397,16 @@ fn restrict(
         .create()?;
     for (place, rights) in grants {
         rules = rules.add_rule(PathBeneath::new(PathFd::new(place)?, *rights))?;
+    }
+    for port in &ports.tcp {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+    }
+    for port in &ports.udp {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectSendUdp))?;
+    }
+    if !ports.udp.is_empty() {
+        // From a port that the kernel chooses.
+        rules = rules.add_rule(NetPort::new(0, AccessNet::BindUdp))?;
     }
     Ok(rules.restrict_self()?)
 }

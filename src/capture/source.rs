@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::assignment::Assignment;
+use super::url::Url;
 use crate::picture::develop::{Developer, Reader};
 use crate::picture::format::Format;
 use crate::picture::jpeg::Size;
@@ -29,6 +30,8 @@ pub enum Kind {
     V4l2(Option<PathBuf>),
     /// A camera of libcamera; without a name, the first one found.
     Libcamera(Option<CameraName>),
+    /// A camera on the network.
+    Network(Url),
 }
 
 /// Identifies one of libcamera's cameras.
@@ -53,7 +56,7 @@ impl Kind {
     /// Whether the flag `setting` (without its dashes) applies to this source.
     pub fn takes(&self, setting: &str) -> bool {
         match setting {
-            "size" => !matches!(self, Kind::Stdin),
+            "size" => !matches!(self, Kind::Stdin | Kind::Network(_)),
             "format" | "control" | "settable" => matches!(self, Kind::V4l2(_) | Kind::Libcamera(_)),
             _ => true,
         }
@@ -69,6 +72,7 @@ impl FromStr for Kind {
             "stdin" => Ok(Kind::Stdin),
             "v4l2" => Ok(Kind::V4l2(None)),
             "libcamera" => Ok(Kind::Libcamera(None)),
+            url if Url::is_meant(url) => Ok(Kind::Network(url.parse()?)),
             device if device.starts_with("/dev/") => Ok(Kind::V4l2(Some(device.into()))),
             _ => match text.split_once(':') {
                 Some(("v4l2", path)) if !path.is_empty() => Ok(Kind::V4l2(Some(path.into()))),
@@ -78,7 +82,7 @@ impl FromStr for Kind {
                     Ok(Kind::Libcamera(Some(name)))
                 }
                 _ => Err(
-                    "a source is pattern, stdin, v4l2, /dev/videoN, libcamera or libcamera: with a number or id".into(),
+                    "a source is pattern, stdin, v4l2, /dev/videoN, libcamera, libcamera: with a number or id, or http://…".into(),
                 ),
             },
         }
@@ -94,6 +98,7 @@ impl fmt::Display for Kind {
             Kind::V4l2(Some(path)) => write!(f, "v4l2:{}", path.display()),
             Kind::Libcamera(None) => f.write_str("libcamera"),
             Kind::Libcamera(Some(name)) => write!(f, "libcamera:{name}"),
+            Kind::Network(url) => url.fmt(f),
         }
     }
 }
@@ -295,6 +300,8 @@ mod tests {
             "libcamera",
             "libcamera:1",
             "libcamera:/base/soc/i2c0mux/i2c@1/imx219@10",
+            "http://cam.local:8080/stream?a=b",
+            "http+unix:/run/lazycam.sock:/stream",
         ] {
             assert_eq!(text.parse::<Kind>().unwrap().to_string(), text);
         }
@@ -302,5 +309,6 @@ mod tests {
         assert_eq!(device.to_string(), "v4l2:/dev/video0");
         assert!("v4l2:".parse::<Kind>().is_err() && "video0".parse::<Kind>().is_err());
         assert!("libcamera:".parse::<Kind>().is_err());
+        assert!("https://cam/".parse::<Kind>().is_err());
     }
 }

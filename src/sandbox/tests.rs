@@ -52,6 +52,7 @@ fn what_is_enforced_is_told_and_what_is_not_has_a_reason() {
             ("/run/lazycam".into(), AccessFs::ReadFile.into()),
             ("/run".into(), AccessFs::RemoveFile.into()),
         ],
+        ports: Ports::default(),
     });
     assert_eq!(
         sandbox.to_string(),

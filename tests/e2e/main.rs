@@ -20,6 +20,7 @@ mod haproxy_script;
 mod http;
 mod manual;
 mod quirks;
+mod relay;
 mod rfc9110;
 mod rfc9112;
 mod run;

@@ -1,0 +1,285 @@
+//! A camera's answer, read without any I/O: the head, the framing of the body (RFC 9112, 6), and what the body is.
+//!
+//! The head is parsed by httparse. The rest is so little that a client library would be larger than all of it: there is one
+//! request per connection without a body, and what is not understood ends the connection. Nothing that is found here
+//! decides what is sent.
+
+use std::time::{Duration, SystemTime};
+
+use httparse::{EMPTY_HEADER, Response, Status};
+
+use super::parts::Parts;
+use super::pictures::Pictures;
+
+/// The longest head.
+const HEAD: usize = 16 << 10;
+
+/// The most fields in a head.
+const FIELDS: usize = 64;
+
+/// The longest line before a chunk.
+const CHUNK_LINE: usize = 256;
+
+/// Why an answer is of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the camera did, for people.
+    pub what: String,
+    /// How long it asks us to stay away.
+    pub wait: Option<Duration>,
+}
+
+impl From<String> for Refusal {
+    fn from(what: String) -> Self {
+        Refusal { what, wait: None }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(what: &str) -> Self {
+        Refusal::from(what.to_owned())
+    }
+}
+
+/// How the end of the body is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Framing {
+    UntilClosed,
+    /// So many bytes are left.
+    Length(u64),
+    /// Before a chunk, or in the line that says how long it is.
+    ChunkLine,
+    /// In a chunk of which so much is left, with the line break behind it.
+    Chunk(u64),
+    Ended,
+}
+
+/// What the body is.
+#[derive(Debug)]
+enum Content {
+    Parts(Parts),
+    /// One picture after the other.
+    Raw,
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Answer {
+    /// The head, or later the line before a chunk, as far as it has come.
+    line: Vec<u8>,
+    body: Option<(Framing, Content)>,
+}
+
+impl Answer {
+    /// An answer of which nothing has come.
+    #[allow(clippy::new_without_default, reason = "it is made, and not a default")]
+    pub fn new() -> Self {
+        Answer {
+            line: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// Whether the head has come, and is that of a stream.
+    pub fn is_accepted(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Whether the body has come to its end, before that of the connection.
+    pub fn is_ended(&self) -> bool {
+        matches!(self.body, Some((Framing::Ended | Framing::Length(0), _)))
+    }
+
+    /// Takes in what came at the time `at`.
+    pub fn feed(
+        &mut self,
+        came: &[u8],
+        at: SystemTime,
+        pictures: &mut Pictures,
+    ) -> Result<(), Refusal> {
+        let (head, mut bytes);
+        if self.body.is_some() {
+            bytes = came;
+        } else {
+            self.line.extend_from_slice(came);
+            let Some(len) = self.read_head()? else {
+                return match self.line.len() > HEAD {
+                    true => Err("sends an answer whose head is too long".into()),
+                    false => Ok(()),
+                };
+            };
+            head = std::mem::take(&mut self.line);
+            bytes = &head[len..];
+        }
+        let Some((framing, content)) = &mut self.body else {
+            return Ok(());
+        };
+        while !bytes.is_empty() && *framing != Framing::Ended {
+            let data = framing.take(&mut bytes, &mut self.line)?;
+            match content {
+                Content::Parts(parts) => parts.feed(data, at, pictures)?,
+                Content::Raw => pictures.split(data, at),
+            }
+        }
+        if pictures.is_hopeless() {
+            return Err("sends no pictures: there is none in the first MiB".into());
+        }
+        Ok(())
+    }
+
+    /// Reads the head once it is there; returns its length.
+    fn read_head(&mut self) -> Result<Option<usize>, Refusal> {
+        loop {
+            let mut fields = [EMPTY_HEADER; FIELDS];
+            let mut response = Response::new(&mut fields);
+            let len = match response.parse(&self.line) {
+                Ok(Status::Complete(len)) => len,
+                Ok(Status::Partial) => return Ok(None),
+                Err(_) => return Err("sends an answer that is not HTTP".into()),
+            };
+            if !matches!(response.code, Some(100..=199)) {
+                self.body = Some(accept(&response)?);
+                return Ok(Some(len));
+            }
+            self.line.drain(..len);
+        }
+    }
+}
+
+impl Framing {
+    /// Takes the next bytes of the body out of those of the connection; there may be none.
+    fn take<'a>(&mut self, bytes: &mut &'a [u8], line: &mut Vec<u8>) -> Result<&'a [u8], Refusal> {
+        let all = *bytes;
+        match self {
+            Framing::UntilClosed => {
+                *bytes = &[];
+                return Ok(all);
+            }
+            Framing::Length(left) | Framing::Chunk(left) => {
+                let (now, rest) =
+                    all.split_at(usize::try_from(*left).unwrap_or(usize::MAX).min(all.len()));
+                *left -= now.len() as u64;
+                *bytes = rest;
+                if *left == 0 {
+                    *self = match self {
+                        Framing::Chunk(_) => Framing::ChunkLine,
+                        _ => Framing::Ended,
+                    };
+                }
+                return Ok(now);
+            }
+            Framing::ChunkLine => {
+                let end = memchr::memchr(b'\n', all);
+                let (now, rest) = all.split_at(end.map_or(all.len(), |end| end + 1));
+                line.extend_from_slice(now);
+                *bytes = rest;
+                if line.len() > CHUNK_LINE {
+                    return Err("sends chunks that cannot be read".into());
+                }
+                // The line break behind a chunk is an empty line before the next one.
+                if end.is_some() && line.trim_ascii().is_empty() {
+                    line.clear();
+                } else if end.is_some() {
+                    *self = match httparse::parse_chunk_size(line) {
+                        Ok(Status::Complete((_, 0))) => Framing::Ended,
+                        Ok(Status::Complete((_, size))) => Framing::Chunk(size),
+                        _ => return Err("sends chunks that cannot be read".into()),
+                    };
+                    line.clear();
+                }
+            }
+            Framing::Ended => *bytes = &[],
+        }
+        Ok(&[])
+    }
+}
+
+/// What follows a head.
+fn accept(response: &Response<'_, '_>) -> Result<(Framing, Content), Refusal> {
+    let field = |name: &str| {
+        let mut fields = response.headers.iter();
+        let field = fields.find(|field| field.name.eq_ignore_ascii_case(name));
+        field
+            .and_then(|field| std::str::from_utf8(field.value).ok())
+            .unwrap_or_default()
+    };
+    if response.code != Some(200) {
+        return Err(refused(response, &field));
+    }
+    let kind = field("Content-Type");
+    let is = |start: &str| {
+        let kind = kind.get(..start.len());
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case(start))
+    };
+    let content = if is("multipart/") {
+        Content::Parts(Parts::new(boundary(kind)))
+    } else if is("text/") || is("application/json") || is("image/") {
+        return Err(format!(
+            "answers with {}, which is no stream: is the path right?",
+            plain(kind)
+        )
+        .into());
+    } else {
+        Content::Raw
+    };
+    let coding = field("Transfer-Encoding");
+    let framing = if coding.eq_ignore_ascii_case("chunked") {
+        Framing::ChunkLine
+    } else if !coding.is_empty() {
+        return Err(format!(
+            "answers in a coding that is not known here: {}",
+            plain(coding)
+        )
+        .into());
+    } else {
+        // Some cameras say that an endless stream is empty.
+        match field("Content-Length").parse() {
+            Ok(0) | Err(_) => Framing::UntilClosed,
+            Ok(length) => Framing::Length(length),
+        }
+    };
+    Ok((framing, content))
+}
+
+/// What an answer without pictures says.
+fn refused<'a>(response: &Response<'_, '_>, field: &impl Fn(&str) -> &'a str) -> Refusal {
+    let code = response.code.unwrap_or_default();
+    let reason = plain(response.reason.unwrap_or_default());
+    let advice = match code {
+        300..=399 => format!(
+            " and sends us to {}",
+            plain(field("Location").split('?').next().unwrap_or_default())
+        ),
+        401 => ": it asks for a password".into(),
+        404 => ": is the path right?".into(),
+        // What a lazycam says of a camera that gives no pictures.
+        503 => match field("X-Frame-Error") {
+            "" => String::new(),
+            why => format!(": {}", plain(why)),
+        },
+        _ => String::new(),
+    };
+    Refusal {
+        what: format!("answers {code} {reason}{advice}"),
+        wait: field("Retry-After").parse().ok().map(Duration::from_secs),
+    }
+}
+
+/// The parameter of a multipart type; empty if there is none.
+fn boundary(kind: &str) -> &str {
+    let mut parameters = kind
+        .split(';')
+        .skip(1)
+        .filter_map(|one| one.split_once('='));
+    let boundary = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"));
+    boundary.map_or("", |(_, value)| value.trim().trim_matches('"'))
+}
+
+/// What a stranger says, fit for a log.
+fn plain(text: &str) -> String {
+    let plain = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
+    text.chars().take(80).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! Takes `multipart/x-mixed-replace` apart, without any I/O.
+//!
+//! Cameras write it in many ways: boundaries that are declared with their dashes or sent without them, that change, that
+//! are declared nowhere, text before the first one. So a line is a delimiter if it begins with `--`, or if it is what was
+//! declared, dashes aside (RFC 2046, 5.1.1). Behind its head, a part is as long as its `Content-Length` says: it is complete
+//! with its last byte, and does not wait for the delimiter behind it, which many cameras send with the next picture.
+//!
+//! What has no `Content-Length`, or a wrong one (no delimiter follows), goes to the splitter that also reads standard
+//! input, from there on to the end of the connection: it knows the end of a picture by its markers, which is again earlier than the next delimiter.
+
+use std::time::{Duration, SystemTime};
+
+use super::pictures::Pictures;
+use crate::picture::split::LIMIT;
+
+/// The longest line of a part's head. What is longer is no head.
+const LINE: usize = 1024;
+
+/// The most that is looked at before the first delimiter, and the longest head of a part.
+const MUCH: usize = 16 << 10;
+
+/// How far the parts have been read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// Before the first delimiter.
+    Before,
+    /// In the head of a part.
+    Head(Head),
+    /// In a picture that lacks so many bytes.
+    Picture(usize),
+    /// In something else.
+    Other(usize),
+    /// Behind a part.
+    Behind,
+    /// Lengths are not told, or not right.
+    Loose,
+}
+
+/// What the head of a part says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Head {
+    length: Option<usize>,
+    /// It is said to be something else than a picture.
+    is_other: bool,
+    age: Duration,
+}
+
+/// A multipart body that is being read.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// Without the dashes around it.
+    boundary: Vec<u8>,
+    state: State,
+    line: Vec<u8>,
+    /// The number of bytes in lines since the last part.
+    between: usize,
+}
+
+impl Parts {
+    /// The boundary is the parameter of the field `Content-Type`, if there was one.
+    pub(super) fn new(boundary: &str) -> Self {
+        Parts {
+            boundary: bare(boundary.as_bytes()).to_vec(),
+            state: State::Before,
+            line: Vec::new(),
+            between: 0,
+        }
+    }
+
+    /// Takes in what came at the time `at`. The error says what cannot be right.
+    pub(super) fn feed(
+        &mut self,
+        mut bytes: &[u8],
+        at: SystemTime,
+        pictures: &mut Pictures,
+    ) -> Result<(), String> {
+        while !bytes.is_empty() {
+            match &mut self.state {
+                State::Loose => {
+                    pictures.split(bytes, at);
+                    return Ok(());
+                }
+                State::Picture(left) | State::Other(left) => {
+                    let (now, rest) = bytes.split_at(bytes.len().min(*left));
+                    *left -= now.len();
+                    let is_whole = *left == 0;
+                    if let State::Picture(_) = self.state {
+                        pictures.add(now);
+                        if is_whole {
+                            pictures.complete();
+                        }
+                    }
+                    if is_whole {
+                        self.state = State::Behind;
+                    }
+                    bytes = rest;
+                }
+                State::Before | State::Head(_) | State::Behind => {
+                    let end = memchr::memchr(b'\n', bytes);
+                    let (now, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
+                    self.between += now.len();
+                    self.line.extend_from_slice(now);
+                    bytes = rest;
+                    if self.line.len() > LINE || self.between > MUCH {
+                        self.loosen(at, pictures);
+                    } else if end.is_some() {
+                        self.take_line(at, pictures)?;
+                        self.line.clear();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_line(&mut self, at: SystemTime, pictures: &mut Pictures) -> Result<(), String> {
+        let line = self.line.trim_ascii();
+        let is_delimiter = self.is_delimiter(line);
+        match &mut self.state {
+            State::Before if self.line.starts_with(&[0xFF, 0xD8]) => self.loosen(at, pictures),
+            State::Before | State::Behind if is_delimiter => {
+                self.state = State::Head(Head::default())
+            }
+            State::Behind if !line.is_empty() => self.loosen(at, pictures),
+            // A boundary that is sent twice.
+            State::Head(head) if is_delimiter && *head == Head::default() => {}
+            State::Head(head) if !line.is_empty() => head.read(line),
+            State::Head(head) => {
+                let head = *head;
+                self.begin(head, at, pictures)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Begins the part behind a head.
+    fn begin(&mut self, head: Head, at: SystemTime, pictures: &mut Pictures) -> Result<(), String> {
+        self.between = 0;
+        self.state = match head.length {
+            None => State::Loose,
+            Some(0) => State::Behind,
+            Some(length) if head.is_other => State::Other(length),
+            Some(length) if length > LIMIT => {
+                return Err(format!(
+                    "sends a picture of {length} bytes, which is too long"
+                ));
+            }
+            Some(length) => {
+                pictures.begin(at.checked_sub(head.age).unwrap_or(at));
+                State::Picture(length)
+            }
+        };
+        Ok(())
+    }
+
+    /// From here on the pictures' own markers count.
+    fn loosen(&mut self, at: SystemTime, pictures: &mut Pictures) {
+        self.state = State::Loose;
+        pictures.split(&self.line, at);
+        self.line = Vec::new();
+    }
+
+    fn is_delimiter(&self, line: &[u8]) -> bool {
+        line.starts_with(b"--") || (!self.boundary.is_empty() && bare(line) == self.boundary)
+    }
+}
+
+impl Head {
+    fn read(&mut self, line: &[u8]) {
+        let Some((name, value)) = std::str::from_utf8(line)
+            .ok()
+            .and_then(|line| line.split_once(':'))
+        else {
+            return;
+        };
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("Content-Length") {
+            self.length = value.parse().ok();
+        } else if name.eq_ignore_ascii_case("Content-Type") {
+            self.is_other = !value
+                .get(..6)
+                .is_some_and(|kind| kind.eq_ignore_ascii_case("image/"));
+        } else if name.eq_ignore_ascii_case("X-Frame-Age") {
+            let age = value
+                .parse()
+                .ok()
+                .and_then(|age| Duration::try_from_secs_f64(age).ok());
+            self.age = age.unwrap_or_default();
+        }
+    }
+}
+
+/// Without dashes around it.
+fn bare(line: &[u8]) -> &[u8] {
+    let is_dash = |byte: &u8| *byte == b'-';
+    let start = line
+        .iter()
+        .position(|byte| !is_dash(byte))
+        .unwrap_or(line.len());
+    let end = line
+        .iter()
+        .rposition(|byte| !is_dash(byte))
+        .map_or(start, |last| last + 1);
+    &line[start..end]
+}

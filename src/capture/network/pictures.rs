@@ -1,0 +1,121 @@
+//! The pictures that come from the network: the one that is arriving, and the newest that is whole. Older ones are
+//! dropped, whether anybody has seen them or not.
+
+use std::mem;
+use std::time::SystemTime;
+
+use crate::picture::mjpeg::{Discarded, Mjpeg};
+use crate::picture::split::{Event, LIMIT, Splitter};
+
+/// Bytes without any picture after which there will not be one.
+const MUCH: u64 = 1 << 20;
+
+/// One connection's pictures.
+#[derive(Debug)]
+pub struct Pictures {
+    part: Vec<u8>,
+    /// When the picture in `part` was captured.
+    part_at: SystemTime,
+    newest: Vec<u8>,
+    newest_at: SystemTime,
+    is_new: bool,
+    /// How many were whole.
+    count: u64,
+    splitter: Splitter,
+    /// The picture that the splitter waits for the end of: where it began, and when that came.
+    begun: (u64, SystemTime),
+    mjpeg: Mjpeg,
+}
+
+impl Pictures {
+    /// `name` is told with what is thrown away.
+    pub fn new(name: String) -> Self {
+        Pictures {
+            part: Vec::new(),
+            part_at: SystemTime::UNIX_EPOCH,
+            newest: Vec::new(),
+            newest_at: SystemTime::UNIX_EPOCH,
+            is_new: false,
+            count: 0,
+            splitter: Splitter::new(LIMIT),
+            begun: (u64::MAX, SystemTime::UNIX_EPOCH),
+            mjpeg: Mjpeg::new(name),
+        }
+    }
+
+    /// Forgets what an earlier connection has left unfinished.
+    pub fn restart(&mut self) {
+        self.part = Vec::new();
+        self.splitter = Splitter::new(LIMIT);
+        self.begun.0 = u64::MAX;
+        self.is_new = false;
+        self.count = 0;
+    }
+
+    /// When the newest picture was captured, if there is one that was not reported before.
+    pub fn news(&mut self) -> Option<SystemTime> {
+        mem::take(&mut self.is_new).then_some(self.newest_at)
+    }
+
+    /// How many whole pictures came by this connection.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether so much has come without a picture that there will be none.
+    pub fn is_hopeless(&self) -> bool {
+        self.count == 0 && self.splitter.position() > MUCH && self.splitter.unfinished().is_none()
+    }
+
+    /// What was thrown away.
+    pub fn discarded(&mut self) -> Option<Discarded> {
+        self.mjpeg.discarded()
+    }
+
+    /// The newest picture, with what it lacks. The error says what is wrong with it.
+    pub fn jpeg(&mut self) -> Result<&[u8], crate::picture::jpeg::Defect> {
+        self.mjpeg.frame(&self.newest)
+    }
+
+    /// Begins a picture whose end is known to the caller.
+    pub(super) fn begin(&mut self, at: SystemTime) {
+        self.part.clear();
+        self.part_at = at;
+    }
+
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        self.part.extend_from_slice(bytes);
+    }
+
+    pub(super) fn complete(&mut self) {
+        mem::swap(&mut self.part, &mut self.newest);
+        self.newest_at = self.part_at;
+        self.is_new = true;
+        self.count += 1;
+    }
+
+    /// Takes in bytes in which the pictures have to be found.
+    pub(super) fn split(&mut self, bytes: &[u8], at: SystemTime) {
+        self.splitter.feed(bytes);
+        while let Some(event) = self.splitter.next_event() {
+            match event {
+                Event::Frame(found) | Event::Unended(found) => {
+                    let (begun, since) = self.begun;
+                    self.newest_at = match begun == found.offset {
+                        true => since,
+                        false => at,
+                    };
+                    self.splitter.take(found, &mut self.newest);
+                    self.is_new = true;
+                    self.count += 1;
+                }
+                Event::Broken(defect) => self.mjpeg.discard(defect),
+            }
+        }
+        if let Some(offset) = self.splitter.unfinished() {
+            if offset != self.begun.0 {
+                self.begun = (offset, at);
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Where a camera on the network is: `http://HOST[:PORT]/PATH`, or `http+unix:SOCKET:/PATH` for a socket file.
+//!
+//! A URL is kept as it was given, so that it can be written as an argument again; what is shown to people has no query,
+//! because cameras take passwords there. TLS is not spoken (`https:` is refused): that is a proxy's job.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The port of `http:` (RFC 9110, 4.2.1).
+const HTTP_PORT: u16 = 80;
+
+/// The longest URL; that of a request has to fit into the buffer of a socket.
+const LONGEST: usize = 2048;
+
+const FORM: &str = "a camera on the network is http://HOST[:PORT]/PATH or http+unix:/SOCKET:/PATH, in ASCII and without blanks";
+
+/// The address of a camera on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    text: String,
+    /// What to connect to.
+    pub place: Place,
+    /// Where in `text` the path with its query begins; if it has none, its end.
+    path: usize,
+}
+
+/// What to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A name or an address (an IPv6 address without its brackets), and a TCP port.
+    Host(String, u16),
+    /// A socket file.
+    Socket(PathBuf),
+}
+
+impl Url {
+    /// Whether this is meant as a URL, be it a right one or not.
+    pub(super) fn is_meant(text: &str) -> bool {
+        text.starts_with("http") && text.contains(':')
+    }
+
+    /// The target of requests: path and query.
+    pub fn target(&self) -> &str {
+        match &self.text[self.path..] {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// The value of the field `Host`.
+    pub fn authority(&self) -> &str {
+        match &self.place {
+            Place::Host(..) => &self.text["http://".len()..self.path],
+            Place::Socket(_) => "localhost",
+        }
+    }
+
+    /// The socket file.
+    pub fn socket(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Host(..) => None,
+            Place::Socket(path) => Some(path),
+        }
+    }
+
+    /// The URL for people: without its query.
+    pub fn shown(&self) -> &str {
+        self.text.split('?').next().unwrap_or_default()
+    }
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        if !is_plain || text.len() > LONGEST {
+            return Err(FORM.into());
+        }
+        if let Some(rest) = text.strip_prefix("http+unix:") {
+            let (socket, path) = rest.split_once(":/").unwrap_or((rest, ""));
+            if !socket.starts_with('/') {
+                return Err(FORM.into());
+            }
+            let path = match path {
+                "" => text.len(),
+                path => text.len() - path.len() - 1,
+            };
+            return Ok(Url {
+                place: Place::Socket(socket.into()),
+                path,
+                text: text.into(),
+            });
+        }
+        if text.starts_with("https:") {
+            return Err("TLS is not spoken: put a proxy in between, such as stunnel or nginx, and name it by http://".into());
+        }
+        let rest = text.strip_prefix("http://").ok_or(FORM)?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let authority = &rest[..end];
+        if authority.contains('@') || rest[end..].starts_with('?') {
+            return Err(FORM.into());
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !authority.ends_with(']') => (
+                host,
+                port.parse().ok().filter(|port| *port > 0).ok_or(FORM)?,
+            ),
+            _ => (authority, HTTP_PORT),
+        };
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        if host.is_empty() || host.contains(['[', ']']) || (bare.is_none() && host.contains(':')) {
+            return Err(FORM.into());
+        }
+        Ok(Url {
+            place: Place::Host(host.into(), port),
+            path: "http://".len() + end,
+            text: text.into(),
+        })
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(text: &str) -> (String, u16, String) {
+        let url: Url = text.parse().unwrap();
+        let Place::Host(host, port) = url.place.clone() else {
+            panic!("{url:?}");
+        };
+        assert_eq!(url.to_string(), text);
+        (host, port, url.target().to_owned())
+    }
+
+    #[test]
+    fn a_url_says_where_to_connect_and_what_to_ask_for() {
+        let cases = [
+            ("http://cam", "cam", 80, "/"),
+            (
+                "http://cam.local:8080/stream?x=1:2@3",
+                "cam.local",
+                8080,
+                "/stream?x=1:2@3",
+            ),
+            ("http://[fe80::1]:81/", "fe80::1", 81, "/"),
+            ("http://[::1]/a:b", "::1", 80, "/a:b"),
+        ];
+        for (text, name, port, target) in cases {
+            assert_eq!(host(text), (name.into(), port, target.into()), "{text}");
+        }
+        let url: Url = "http://[::1]:81/x".parse().unwrap();
+        assert_eq!(url.authority(), "[::1]:81");
+        let url: Url = "http+unix:/run/cam.sock:/stream?a:/b".parse().unwrap();
+        assert_eq!(url.socket(), Some(Path::new("/run/cam.sock")));
+        assert_eq!(
+            (url.target(), url.authority()),
+            ("/stream?a:/b", "localhost")
+        );
+        let url: Url = "http+unix:/run/cam.sock".parse().unwrap();
+        assert_eq!(
+            (url.target(), url.socket()),
+            ("/", Some(Path::new("/run/cam.sock")))
+        );
+    }
+
+    #[test]
+    fn what_people_see_has_no_query() {
+        let url: Url = "http://cam/video.cgi?user=a&pwd=secret".parse().unwrap();
+        assert_eq!(url.shown(), "http://cam/video.cgi");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for bad in [
+            "http://",
+            "http:/x",
+            "http://:80/",
+            "http://a:0/",
+            "http://a:b/",
+            "http://a:99999/",
+            "http://a b/",
+            "http://a/\r\nX: y",
+            "http://::1/",
+            "http://[::1/",
+            "http://a/#x",
+            "http://a?x",
+            "http://user@a/",
+            "https://a/",
+            "http+unix:cam.sock:/x",
+            "httpx:",
+            "http://ä/",
+        ] {
+            assert!(bad.parse::<Url>().is_err(), "{bad}");
+        }
+    }
+}
