@@ -176,7 +176,7 @@ fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {
             let stdin = Stdin::new(std::io::stdin(), flags.fps)?;
             Ok(Box::new(stdin.turned(flags.turn())))
         }
-        Kind::Network(url) => Ok(Box::new(Network::new(url.clone(), flags.turn())?)),
+        Kind::Network(url) => Ok(Box::new(Network::new(url.clone(), flags.turn(), flags.fps)?)),
         Kind::V4l2(device) => {
             let source = V4l2::new(device.clone(), settings(flags), flags.quality)?;
             Ok(Box::new(source))

@@ -4,7 +4,7 @@
 //! less, and can sleep too. So everything that comes is from after the start.
 //!
 //! **The newest frame.** What waits in the socket is read away before a frame is reported, and of the pictures in it the
-//! last whole one counts. The receive buffer is small ([`BUFFER`]), so that a far side that skips frames does so at once,
+//! last whole one counts. The receive buffer is small (`dial.rs`), so that a far side that skips frames does so at once,
 //! and does not fill megabytes of it while this process has no time.
 //!
 //! **It never blocks.** The loop gets an epoll instance of this source, behind which come one after the other: the bell
@@ -15,32 +15,32 @@
 //! Not here: TLS (a proxy's job), RTSP, and requests that change anything at the far side.
 
 pub mod answer;
+mod dial;
 mod lookup;
 mod parts;
 pub mod pictures;
+mod request;
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::event::{PollFlags, epoll};
 use rustix::io::{Errno, read};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::net::{connect, send, socket_with, sockopt};
+use rustix::net::{SendFlags, send, sockopt};
 
-use self::answer::{Answer, Refusal};
+use self::answer::{Answer, Refusal, Single};
+use self::dial::is_ready;
 use self::lookup::Lookup;
 use self::pictures::Pictures;
+use self::request::Request;
 use super::source::{Captured, Discarded, Facts, Source, Trouble, turned};
 use super::url::{Place, Url};
 use crate::error::{Context, Result};
 use crate::picture::turn::Turn;
 use crate::picture::turn::lossless::Newest;
-
-/// Asked for as the socket's receive buffer; the kernel doubles it and uses half of that for what it keeps about packets
-/// (socket(7), tcp(7)). That is one frame or two of those that are common. It allows 20 Mbit/s at 50 ms of round trip.
-const BUFFER: usize = 128 << 10;
 
 /// The most that is read at a time, and before the loop looks elsewhere.
 const READ: usize = 64 << 10;
@@ -48,6 +48,9 @@ const ENOUGH: usize = 1 << 20;
 
 /// For a look-up, a connection to one address, and the head of the answer.
 const STEP: Duration = Duration::from_secs(10);
+
+/// Between two requests for single pictures, unless another rate is set.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The longest time without a frame that is waited, whatever the rate was before.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -63,6 +66,8 @@ enum Stage {
     LookingUp,
     Connecting(OwnedFd),
     Receiving(OwnedFd, Answer),
+    /// The answer was a single picture, and it is too early for the next one.
+    Pausing(Option<OwnedFd>),
 }
 
 /// A camera on the network.
@@ -75,8 +80,16 @@ pub struct Network {
     lookup: Option<Lookup>,
     /// Addresses that were not tried yet; the last one is next.
     untried: Vec<SocketAddr>,
+    /// The address that was connected to since the start.
+    reached: Option<SocketAddr>,
     /// The far side does not want to be asked before.
     not_before: Option<Instant>,
+    /// Single pictures: the time between two requests, when the last one was sent, and whether it went out on a
+    /// connection that was used before.
+    interval: Option<Duration>,
+    asked: Instant,
+    is_reused: bool,
+    request: Request,
     /// When the last frame came, and how long after the one before.
     last: Option<Instant>,
     gap: Duration,
@@ -86,8 +99,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// A camera whose pictures are turned. Nothing is connected or looked up before a start.
-    pub fn new(url: Url, turn: Turn) -> Result<Self> {
+    /// A camera whose pictures are turned. One that gives single pictures is asked for so many per second. Nothing is connected or
+    /// looked up before a start.
+    pub fn new(url: Url, turn: Turn, fps: Option<f64>) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .doing(|| "create an epoll instance".into())?;
         Ok(Network {
@@ -98,7 +112,12 @@ impl Network {
             until: None,
             lookup: None,
             untried: Vec::new(),
+            reached: None,
             not_before: None,
+            interval: fps.map(|fps| Duration::from_secs_f64(1.0 / fps)),
+            asked: Instant::now(),
+            is_reused: false,
+            request: Request::default(),
             last: None,
             gap: Duration::ZERO,
             buffer: Vec::new(),
@@ -113,7 +132,7 @@ impl Network {
             Place::Socket(_) => return self.connect(now),
             Place::Host(host, port) => (host.clone(), *port),
         };
-        if let Some(address) = lookup::address(&host, port) {
+        if let Some(address) = self.reached.or_else(|| lookup::address(&host, port)) {
             self.untried = vec![address];
             return self.connect(now);
         }
@@ -159,9 +178,10 @@ impl Network {
                 let Some(address) = self.untried.pop() else {
                     return Err(lost("its name has no address".into()));
                 };
-                begin_tcp(address)
+                self.reached = Some(address);
+                dial::tcp(address)
             }
-            Place::Socket(path) => begin_unix(path),
+            Place::Socket(path) => dial::unix(path),
         };
         match socket {
             Ok(socket) => {
@@ -190,25 +210,49 @@ impl Network {
         if let Err(errno) = error {
             return self.not_connected(errno, now);
         }
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: lazycam/{}\r\nConnection: close\r\n\r\n",
-            self.url.target(),
-            self.url.authority(),
-            env!("CARGO_PKG_VERSION"),
-        );
-        // It is shorter than any send buffer.
-        match send(&socket, request.as_bytes(), SendFlags::NOSIGNAL) {
-            Ok(sent) if sent == request.len() => {}
-            Ok(_) => return self.not_connected(Errno::AGAIN, now),
-            Err(errno) => return self.not_connected(errno, now),
-        }
+        self.is_reused = false;
+        self.pictures.restart();
         let data = epoll::EventData::new_u64(0);
         let watched = epoll::modify(&self.epoll, &socket, data, epoll::EventFlags::IN);
         watched.map_err(|errno| lost(format!("cannot wait for it: {errno}")))?;
+        match self.ask(socket, now) {
+            Ok(()) => Ok(()),
+            Err(errno) => self.not_connected(errno, now),
+        }
+    }
+
+    /// Sends a request.
+    fn ask(&mut self, socket: OwnedFd, now: Instant) -> rustix::io::Result<()> {
+        let request = self.request.text(&self.url);
+        // It is shorter than any send buffer.
+        if send(&socket, request.as_bytes(), SendFlags::NOSIGNAL)? < request.len() {
+            return Err(Errno::AGAIN);
+        }
+        self.asked = now;
         self.until = Some(now + STEP);
-        self.pictures.restart();
         self.stage = Stage::Receiving(socket, Answer::new());
         Ok(())
+    }
+
+    /// Waits until the next picture is due.
+    fn pause(&mut self, socket: Option<OwnedFd>, after: Option<String>) {
+        let usual = match after {
+            // It answers when there is one.
+            Some(_) => Duration::ZERO,
+            None => INTERVAL,
+        };
+        self.request.after = after;
+        self.until = Some(self.asked + self.interval.unwrap_or(usual));
+        self.stage = Stage::Pausing(socket);
+    }
+
+    /// Asks for the next picture. A connection that the far side has closed in the meantime is no loss.
+    fn ask_again(&mut self, socket: Option<OwnedFd>, now: Instant) -> Result<(), Trouble> {
+        self.is_reused = true;
+        match socket.map(|socket| self.ask(socket, now)) {
+            Some(Ok(())) => Ok(()),
+            None | Some(Err(_)) => self.begin(now),
+        }
     }
 
     /// Reads what is there.
@@ -220,7 +264,10 @@ impl Network {
         let mut end = None;
         while so_far < ENOUGH && end.is_none() {
             match read(&*socket, &mut self.buffer) {
-                Ok(0) => end = Some("ended the connection".to_owned()),
+                Ok(0) => {
+                    answer.close(&mut self.pictures);
+                    end = Some("ended the connection".to_owned());
+                }
                 Ok(len) => {
                     so_far += len;
                     let fed =
@@ -230,7 +277,7 @@ impl Network {
                         return Err(lost(what));
                     }
                     if answer.is_ended() {
-                        end = Some("ended the stream".into());
+                        end = Some("ended the stream".to_owned());
                     } else if len < self.buffer.len() {
                         break;
                     }
@@ -240,10 +287,24 @@ impl Network {
                 Err(errno) => end = Some(format!("cut the connection: {}", io::Error::from(errno))),
             }
         }
+        let single = answer.single().cloned();
+        if end.is_some() && self.is_reused && answer.is_untouched() {
+            self.is_reused = false;
+            self.begin(now)?;
+            return Ok(None);
+        }
         // A frame goes before the end, which will be seen again.
         if let Some(at) = self.pictures.news() {
             self.not_before = None;
             self.arrived(now);
+            if let Some(Single { after, is_kept }) = single {
+                let stage = mem::replace(&mut self.stage, Stage::Stopped);
+                let socket = match stage {
+                    Stage::Receiving(socket, _) if is_kept => Some(socket),
+                    _ => None,
+                };
+                self.pause(socket, after);
+            }
             return Ok(Some(Captured { at, settled: true }));
         }
         match end {
@@ -266,6 +327,13 @@ impl Network {
         let what = match &self.stage {
             Stage::Connecting(_) if !self.untried.is_empty() => return self.connect(now),
             Stage::Stopped | Stage::Away => return self.begin(now),
+            Stage::Pausing(_) => {
+                let stage = mem::replace(&mut self.stage, Stage::Stopped);
+                let Stage::Pausing(socket) = stage else {
+                    return Ok(());
+                };
+                return self.ask_again(socket, now);
+            }
             Stage::LookingUp => "no name server says what its address is",
             Stage::Connecting(_) => "cannot connect: it does not answer",
             Stage::Receiving(_, answer) if !answer.is_accepted() => "does not answer the request",
@@ -299,6 +367,7 @@ impl Source for Network {
         self.buffer.resize(READ, 0);
         self.last = None;
         self.gap = Duration::ZERO;
+        self.request.after = None;
         if let Some(at) = self.not_before.filter(|at| *at > now) {
             self.until = Some(at);
             self.stage = Stage::Away;
@@ -312,6 +381,7 @@ impl Source for Network {
         self.stage = Stage::Stopped;
         self.until = None;
         self.untried.clear();
+        self.reached = None;
         self.buffer = Vec::new();
         self.pictures.restart();
     }
@@ -325,13 +395,18 @@ impl Source for Network {
     }
 
     fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
-        let frame = match std::mem::replace(&mut self.stage, Stage::Stopped) {
+        let frame = match mem::replace(&mut self.stage, Stage::Stopped) {
             Stage::Connecting(socket) => self.connected(socket, now).map(|()| None),
             stage => {
                 self.stage = stage;
                 match self.stage {
                     Stage::LookingUp => self.looked_up(now).map(|()| None),
                     Stage::Receiving(..) => self.receive(now),
+                    Stage::Pausing(ref mut socket) => {
+                        // Nothing may come now but its end.
+                        socket.take_if(|socket| is_ready(socket.as_fd(), PollFlags::IN));
+                        Ok(None)
+                    }
                     _ => {
                         self.forget_answer();
                         Ok(None)
@@ -360,39 +435,4 @@ impl Source for Network {
 
 fn lost(what: String) -> Trouble {
     Trouble::Lost(what)
-}
-
-/// Begins to connect. The size of the buffer has to be set before, because it decides about the window (tcp(7)).
-fn begin_tcp(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let socket = stream_socket(family)?;
-    sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
-    match connect(&socket, &address) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn begin_unix(path: &std::path::Path) -> rustix::io::Result<OwnedFd> {
-    let socket = stream_socket(AddressFamily::UNIX)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
-}
-
-fn stream_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socket_with(family, SocketType::STREAM, flags, None)
-}
-
-/// Whether a descriptor is ready now, be it for an error.
-fn is_ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let mut fds = [PollFd::new(&fd, what)];
-    matches!(poll(&mut fds, Some(&at_once)), Ok(1..))
 }

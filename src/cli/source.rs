@@ -20,8 +20,8 @@ use crate::picture::turn::{Flip, Rotation, Turn};
 pub struct SourceFlags {
     /// Where pictures come from: `pattern` (a built-in test picture), `stdin` (an MJPEG stream), `/dev/videoN` (a video
     /// device; `v4l2` alone: the first camera found), `libcamera:N` or `libcamera:ID` (a camera of libcamera, in builds with
-    /// libcamera; `libcamera` alone: the first camera found), `http://HOST[:PORT]/PATH` or `http+unix:/SOCKET:/PATH` (an MJPEG
-    /// stream from the network).
+    /// libcamera; `libcamera` alone: the first camera found), `http://HOST[:PORT]/PATH` or `http+unix:/SOCKET:/PATH` (MJPEG
+    /// or single pictures from the network).
     #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]
     pub source: Kind,
     /// Width and height in pixels, for `pattern` and cameras [default: 640x480, or the nearest size that the camera has].

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::frames::Maker;
 use crate::common::http::Client;
@@ -55,11 +55,18 @@ impl Camera {
             socket = self.has_viewer();
             socket.is_some()
         });
-        let mut socket = socket.unwrap();
+        let socket = socket.unwrap();
         socket.set_nonblocking(false).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        Viewer::over(socket)
+    }
+}
+
+impl Viewer {
+    /// Reads a request.
+    fn over(mut socket: TcpStream) -> Self {
         let (mut request, mut byte) = (Vec::new(), [0]);
         while !request.ends_with(b"\r\n\r\n") {
             socket.read_exact(&mut byte).unwrap();
@@ -68,9 +75,12 @@ impl Camera {
         let request = String::from_utf8(request).unwrap();
         Viewer { socket, request }
     }
-}
 
-impl Viewer {
+    /// Reads the next request on the same connection.
+    fn again(self) -> Self {
+        Viewer::over(self.socket)
+    }
+
     fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).unwrap();
     }
@@ -239,6 +249,7 @@ fn another_lazycam_is_a_camera_that_sleeps_with_the_viewers_of_this_one() {
     let sources = [
         format!("http://{}/stream", origin.address()),
         format!("http+unix:{}:/stream", socket.display()),
+        format!("http://{}/snapshot", origin.address()),
     ];
     for source in &sources {
         let edge = edge(&scratch, source);
@@ -249,4 +260,57 @@ fn another_lazycam_is_a_camera_that_sleeps_with_the_viewers_of_this_one() {
         eventually("the origin sleeps", || told(&origin)["state"] == "off");
         edge.stop();
     }
+}
+
+#[test]
+fn single_pictures_are_fetched_one_after_the_other_and_no_faster_than_asked_for() {
+    let (scratch, camera, maker) = (Scratch::new(), Camera::new(), Maker::new(3000));
+    let url = camera.url("/capture?x=1");
+    let flags = ["--source", &url, "--linger", "0.2", "--fps", "20"];
+    let edge = Process::start(run(&scratch.join("front"), &flags));
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    let begun = Instant::now();
+    // Two on a connection that is kept; it is closed while the third is asked for.
+    for number in (1..=10).step_by(2) {
+        let mut connection = camera.accept();
+        for number in [number, number + 1] {
+            assert!(
+                connection
+                    .request
+                    .starts_with("GET /capture?x=1 HTTP/1.1\r\n")
+            );
+            let jpeg = maker.make(&Stamp::now(number));
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nX-Timestamp: 1.5\r\nContent-Length: {}\r\n\r\n",
+                jpeg.len()
+            );
+            connection.send([head.as_bytes(), &jpeg].concat());
+            assert_eq!(viewer.number(&maker), number);
+            connection = connection.again();
+        }
+    }
+    assert!(begun.elapsed() > Duration::from_millis(9 * 50));
+    assert!(!edge.stop().log.contains("lost"));
+}
+
+#[test]
+fn another_lazycams_snapshots_are_each_another_picture() {
+    let (scratch, camera, maker) = (Scratch::new(), Camera::new(), Maker::new(3000));
+    let edge = edge(&scratch, &camera.url("/snapshot"));
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    let mut connection = camera.accept();
+    let jpeg = maker.make(&Stamp::now(1));
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nX-Timestamp: 12.500000\r\nX-Frame-Age: 0.25\r\nContent-Length: {}\r\n\r\n",
+        jpeg.len()
+    );
+    connection.send([head.as_bytes(), &jpeg].concat());
+    assert_eq!(viewer.number(&maker), 1);
+    let connection = connection.again();
+    let asked = "GET /snapshot?after=12.500000&timeout=8 HTTP/1.1\r\n";
+    assert!(
+        connection.request.starts_with(asked),
+        "{}",
+        connection.request
+    );
 }

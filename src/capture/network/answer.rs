@@ -1,15 +1,16 @@
 //! A camera's answer, read without any I/O: the head, the framing of the body (RFC 9112, 6), and what the body is.
 //!
 //! The head is parsed by httparse. The rest is so little that a client library would be larger than all of it: there is one
-//! request per connection without a body, and what is not understood ends the connection. Nothing that is found here
-//! decides what is sent.
+//! request at a time, without a body, and what is not understood ends the connection. Of all that is found here, only a time of capture
+//! gets into a request, as digits ([`Single`]).
 
 use std::time::{Duration, SystemTime};
 
 use httparse::{EMPTY_HEADER, Response, Status};
 
-use super::parts::Parts;
+use super::parts::{Parts, age};
 use super::pictures::Pictures;
+use crate::picture::split::LIMIT;
 
 /// The longest head.
 const HEAD: usize = 16 << 10;
@@ -60,6 +61,17 @@ enum Content {
     Parts(Parts),
     /// One picture after the other.
     Raw,
+    /// One picture, of this age.
+    Single(Duration),
+}
+
+/// What matters for the next request, once the only picture of an answer is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Single {
+    /// The time of capture that a lazycam gave: the next picture is to be another one.
+    pub after: Option<String>,
+    /// The connection can be used again.
+    pub is_kept: bool,
 }
 
 /// The answer to one request.
@@ -68,6 +80,7 @@ pub struct Answer {
     /// The head, or later the line before a chunk, as far as it has come.
     line: Vec<u8>,
     body: Option<(Framing, Content)>,
+    single: Option<Single>,
 }
 
 impl Answer {
@@ -77,6 +90,25 @@ impl Answer {
         Answer {
             line: Vec::new(),
             body: None,
+            single: None,
+        }
+    }
+
+    /// Whether nothing has come.
+    pub fn is_untouched(&self) -> bool {
+        self.body.is_none() && self.line.is_empty()
+    }
+
+    /// Once the body is whole: what to ask for next, if it was a single picture.
+    pub fn single(&self) -> Option<&Single> {
+        self.single.as_ref().filter(|_| self.is_ended())
+    }
+
+    /// The connection has ended, and with it a picture whose length was not told.
+    pub fn close(&mut self, pictures: &mut Pictures) {
+        if let Some((framing @ Framing::UntilClosed, Content::Single(_))) = &mut self.body {
+            *framing = Framing::Ended;
+            pictures.complete();
         }
     }
 
@@ -110,6 +142,9 @@ impl Answer {
             };
             head = std::mem::take(&mut self.line);
             bytes = &head[len..];
+            if let Some((_, Content::Single(age))) = &self.body {
+                pictures.begin(at.checked_sub(*age).unwrap_or(at));
+            }
         }
         let Some((framing, content)) = &mut self.body else {
             return Ok(());
@@ -119,6 +154,17 @@ impl Answer {
             match content {
                 Content::Parts(parts) => parts.feed(data, at, pictures)?,
                 Content::Raw => pictures.split(data, at),
+                Content::Single(_) => {
+                    let len = pictures.add(data);
+                    if len > LIMIT {
+                        return Err(
+                            format!("sends a picture of {len} bytes, which is too long").into()
+                        );
+                    }
+                    if *framing == Framing::Ended {
+                        pictures.complete();
+                    }
+                }
             }
         }
         if pictures.is_hopeless() {
@@ -138,7 +184,11 @@ impl Answer {
                 Err(_) => return Err("sends an answer that is not HTTP".into()),
             };
             if !matches!(response.code, Some(100..=199)) {
-                self.body = Some(accept(&response)?);
+                let (framing, content) = accept(&response)?;
+                if let Content::Single(_) = content {
+                    self.single = Some(single(&response, framing));
+                }
+                self.body = Some((framing, content));
                 return Ok(Some(len));
             }
             self.line.drain(..len);
@@ -194,15 +244,30 @@ impl Framing {
     }
 }
 
+/// The value of a field; empty if there is none.
+fn field<'a>(response: &Response<'_, 'a>, name: &str) -> &'a str {
+    let mut fields = response.headers.iter();
+    let field = fields.find(|field| field.name.eq_ignore_ascii_case(name));
+    let value = field.and_then(|field| std::str::from_utf8(field.value).ok());
+    value.unwrap_or_default()
+}
+
+/// What the head of a single picture says for the next one. It is a lazycam's if the age is in it: cameras and other programs
+/// send `X-Timestamp` too.
+fn single(response: &Response<'_, '_>, framing: Framing) -> Single {
+    let after = field(response, "X-Timestamp");
+    let is_time = after.len() < 32 && after.bytes().all(|c| matches!(c, b'0'..=b'9' | b'.'));
+    let is_lazycam = is_time && !field(response, "X-Frame-Age").is_empty();
+    let is_last = field(response, "Connection").eq_ignore_ascii_case("close");
+    Single {
+        after: is_lazycam.then(|| after.to_owned()),
+        is_kept: response.version == Some(1) && !is_last && framing != Framing::UntilClosed,
+    }
+}
+
 /// What follows a head.
 fn accept(response: &Response<'_, '_>) -> Result<(Framing, Content), Refusal> {
-    let field = |name: &str| {
-        let mut fields = response.headers.iter();
-        let field = fields.find(|field| field.name.eq_ignore_ascii_case(name));
-        field
-            .and_then(|field| std::str::from_utf8(field.value).ok())
-            .unwrap_or_default()
-    };
+    let field = |name: &str| field(response, name);
     if response.code != Some(200) {
         return Err(refused(response, &field));
     }
@@ -213,6 +278,8 @@ fn accept(response: &Response<'_, '_>) -> Result<(Framing, Content), Refusal> {
     };
     let content = if is("multipart/") {
         Content::Parts(Parts::new(boundary(kind)))
+    } else if is("image/j") || is("image/pj") {
+        Content::Single(age(field("X-Frame-Age")))
     } else if is("text/") || is("application/json") || is("image/") {
         return Err(format!(
             "answers with {}, which is no stream: is the path right?",

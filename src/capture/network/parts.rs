@@ -182,13 +182,16 @@ impl Head {
                 .get(..6)
                 .is_some_and(|kind| kind.eq_ignore_ascii_case("image/"));
         } else if name.eq_ignore_ascii_case("X-Frame-Age") {
-            let age = value
-                .parse()
-                .ok()
-                .and_then(|age| Duration::try_from_secs_f64(age).ok());
-            self.age = age.unwrap_or_default();
+            self.age = age(value);
         }
     }
+}
+
+/// The value of `X-Frame-Age`, in seconds.
+pub(super) fn age(value: &str) -> Duration {
+    let age = value.parse().ok();
+    let age = age.and_then(|age| Duration::try_from_secs_f64(age).ok());
+    age.unwrap_or_default()
 }
 
 /// Without dashes around it.

@@ -57,11 +57,6 @@ impl Pictures {
         mem::take(&mut self.is_new).then_some(self.newest_at)
     }
 
-    /// How many whole pictures came by this connection.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
     /// Whether so much has come without a picture that there will be none.
     pub fn is_hopeless(&self) -> bool {
         self.count == 0 && self.splitter.position() > MUCH && self.splitter.unfinished().is_none()
@@ -83,8 +78,10 @@ impl Pictures {
         self.part_at = at;
     }
 
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    /// Returns how long it has become.
+    pub(super) fn add(&mut self, bytes: &[u8]) -> usize {
         self.part.extend_from_slice(bytes);
+        self.part.len()
     }
 
     pub(super) fn complete(&mut self) {

@@ -171,3 +171,52 @@ fn an_answer_without_pictures_says_why() {
     let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n";
     assert_eq!(refusal(chunks).what, "sends chunks that cannot be read");
 }
+
+#[test]
+fn a_single_picture_ends_with_its_length_its_chunks_or_the_connection() {
+    let picture = jpeg(5);
+    let len = picture.len();
+    let read = |head: &str, body: &[u8], is_closed: bool| {
+        let (mut reader, mut pictures) = (Answer::new(), Pictures::new("camera".into()));
+        let answer = [
+            format!("{head}\r\nContent-Type: image/jpeg\r\n\r\n").as_bytes(),
+            body,
+        ]
+        .concat();
+        for bytes in answer.chunks(11) {
+            reader
+                .feed(bytes, SystemTime::now(), &mut pictures)
+                .unwrap();
+        }
+        if is_closed {
+            reader.close(&mut pictures);
+        }
+        assert_eq!(pictures.news().is_some(), reader.single().is_some());
+        reader
+            .single()
+            .map(|single| (single.after.clone(), single.is_kept))
+    };
+    let kept = format!(
+        "HTTP/1.1 200 OK\r\nX-Timestamp: 12.5\r\nX-Frame-Age: 0.1\r\nContent-Length: {len}"
+    );
+    assert_eq!(
+        read(&kept, &picture, false),
+        Some((Some("12.5".into()), true))
+    );
+    assert_eq!(read(&kept, &picture[1..], true), None);
+    let strange = kept.replace("12.5", "1&x=2");
+    assert_eq!(read(&strange, &picture, false), Some((None, true)));
+    let closed =
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nX-Timestamp: 1\r\nContent-Length: {len}");
+    assert_eq!(read(&closed, &picture, false), Some((None, false)));
+    let chunks = [
+        format!("{len:x}\r\n").as_bytes(),
+        &picture,
+        b"\r\n0\r\n\r\n",
+    ]
+    .concat();
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked";
+    assert_eq!(read(chunked, &chunks, false), Some((None, true)));
+    assert_eq!(read("HTTP/1.0 200 OK", &picture, false), None);
+    assert_eq!(read("HTTP/1.0 200 OK", &picture, true), Some((None, false)));
+}

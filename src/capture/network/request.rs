@@ -1,0 +1,31 @@
+//! What is sent to the camera: one `GET` for a stream, or for the next single picture.
+
+use crate::capture::url::Url;
+
+/// The parts of a request that change.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Request {
+    /// The time of capture that the next picture must not have; from another lazycam, and only digits.
+    pub(super) after: Option<String>,
+}
+
+impl Request {
+    /// The bytes to send.
+    pub(super) fn text(&self, url: &Url) -> String {
+        let target = url.target();
+        let separator = match target.contains('?') {
+            true => '&',
+            false => '?',
+        };
+        // It waits for less time than we do.
+        let after = self.after.as_ref();
+        let after = after.map_or(String::new(), |after| {
+            format!("{separator}after={after}&timeout=8")
+        });
+        format!(
+            "GET {target}{after} HTTP/1.1\r\nHost: {}\r\nUser-Agent: lazycam/{}\r\n\r\n",
+            url.authority(),
+            env!("CARGO_PKG_VERSION"),
+        )
+    }
+}
