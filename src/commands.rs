@@ -30,7 +30,7 @@ use crate::list;
 use crate::picture::format::USUAL_SIZE;
 use crate::picture::jpeg::Size;
 use crate::sandbox::{Needs, Sandbox};
-use crate::server::auth::{Guard, Users};
+use crate::server::auth::{self, Guard, Users};
 use crate::server::http::cors::Origins;
 use crate::server::http::hosts::Hosts;
 use crate::server::{self, Address, Alone, Server};
@@ -140,6 +140,11 @@ fn check_source(flags: &cli::SourceFlags) -> Result<()> {
         let message = "--format, --control and --settable are for --source v4l2 and libcamera";
         return Err(Error::Usage(message.into()));
     }
+    let asks = kind.takes("source-password");
+    if asks != flags.source_password.is_some() {
+        let message = "--source http://USER@HOST… and --source-password FILE go together";
+        return Err(Error::Usage(message.into()));
+    }
     if !kind.takes("size") && flags.size.is_some() {
         let message = "--size is for sources that have no size of their own; pictures of stdin and of the network come as they are";
         return Err(Error::Usage(message.into()));
@@ -176,7 +181,7 @@ fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {
             let stdin = Stdin::new(std::io::stdin(), flags.fps)?;
             Ok(Box::new(stdin.turned(flags.turn())))
         }
-        Kind::Network(url) => Ok(Box::new(Network::new(url.clone(), flags.turn(), flags.fps)?)),
+        Kind::Network(url) => Ok(Box::new(Network::new(url.clone(), flags.turn(), flags.fps, &password(flags)?)?)),
         Kind::V4l2(device) => {
             let source = V4l2::new(device.clone(), settings(flags), flags.quality)?;
             Ok(Box::new(source))
@@ -191,6 +196,16 @@ fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {
             "this lazycam was built without libcamera: take one that was built with it, or --source stdin behind rpicam-vid".into(),
         )),
     }
+}
+
+/// The password for a camera on the network; empty if it needs none.
+fn password(flags: &cli::SourceFlags) -> Result<String> {
+    let Some(file) = &flags.source_password else {
+        return Ok(String::new());
+    };
+    let file = auth::in_credentials(file);
+    let text = std::fs::read_to_string(&file).doing(|| format!("read {}", file.display()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn settings(flags: &cli::SourceFlags) -> Settings {

@@ -100,13 +100,14 @@ pub struct Network {
 
 impl Network {
     /// A camera whose pictures are turned. One that gives single pictures is asked for so many per second. Nothing is connected or
-    /// looked up before a start.
-    pub fn new(url: Url, turn: Turn, fps: Option<f64>) -> Result<Self> {
+    /// looked up before a start. The password is that of the URL's user.
+    pub fn new(url: Url, turn: Turn, fps: Option<f64>, password: &str) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .doing(|| "create an epoll instance".into())?;
         Ok(Network {
             epoll,
             pictures: Pictures::new(url.shown().into()),
+            request: Request::new(&url, password),
             url,
             stage: Stage::Stopped,
             until: None,
@@ -117,7 +118,6 @@ impl Network {
             interval: fps.map(|fps| Duration::from_secs_f64(1.0 / fps)),
             asked: Instant::now(),
             is_reused: false,
-            request: Request::default(),
             last: None,
             gap: Duration::ZERO,
             buffer: Vec::new(),

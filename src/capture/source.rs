@@ -57,6 +57,7 @@ impl Kind {
     pub fn takes(&self, setting: &str) -> bool {
         match setting {
             "size" => !matches!(self, Kind::Stdin | Kind::Network(_)),
+            "source-password" => matches!(self, Kind::Network(url) if url.user.is_some()),
             "format" | "control" | "settable" => matches!(self, Kind::V4l2(_) | Kind::Libcamera(_)),
             _ => true,
         }

@@ -1,6 +1,6 @@
 //! Where a camera on the network is: `http://HOST[:PORT]/PATH`, or `http+unix:SOCKET:/PATH` for a socket file.
 //!
-//! A URL is kept as it was given, so that it can be written as an argument again; what is shown to people has no query,
+//! Before the host there may be `USER@`; the password comes from a file. A URL is kept as it was given, so that it can be written as an argument again; what is shown to people has no query,
 //! because cameras take passwords there. TLS is not spoken (`https:` is refused): that is a proxy's job.
 
 use std::fmt;
@@ -13,12 +13,15 @@ const HTTP_PORT: u16 = 80;
 /// The longest URL; that of a request has to fit into the buffer of a socket.
 const LONGEST: usize = 2048;
 
-const FORM: &str = "a camera on the network is http://HOST[:PORT]/PATH or http+unix:/SOCKET:/PATH, in ASCII and without blanks";
+const FORM: &str = "a camera on the network is http://[USER@]HOST[:PORT]/PATH or http+unix:/SOCKET:/PATH, in ASCII and without blanks";
 
 /// The address of a camera on the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
+    /// Without the user.
     text: String,
+    /// Who asks, if the camera wants to know.
+    pub user: Option<String>,
     /// What to connect to.
     pub place: Place,
     /// Where in `text` the path with its query begins; if it has none, its end.
@@ -93,6 +96,7 @@ impl FromStr for Url {
                 place: Place::Socket(socket.into()),
                 path,
                 text: text.into(),
+                user: None,
             });
         }
         if text.starts_with("https:") {
@@ -100,8 +104,16 @@ impl FromStr for Url {
         }
         let rest = text.strip_prefix("http://").ok_or(FORM)?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (user, rest) = match rest[..end].rsplit_once('@') {
+            Some((user, _)) if user.contains(':') => {
+                return Err("a password in a URL is seen by everybody on this machine: put it into a file, and name that by --source-password".into());
+            }
+            Some((user, _)) => (Some(user.to_owned()), &rest[user.len() + 1..]),
+            None => (None, rest),
+        };
+        let end = end - user.as_ref().map_or(0, |user| user.len() + 1);
         let authority = &rest[..end];
-        if authority.contains('@') || rest[end..].starts_with('?') {
+        if rest[end..].starts_with('?') || user.as_ref().is_some_and(String::is_empty) {
             return Err(FORM.into());
         }
         let (host, port) = match authority.rsplit_once(':') {
@@ -121,14 +133,18 @@ impl FromStr for Url {
         Ok(Url {
             place: Place::Host(host.into(), port),
             path: "http://".len() + end,
-            text: text.into(),
+            text: format!("http://{rest}"),
+            user,
         })
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        match (&self.user, self.text.strip_prefix("http://")) {
+            (Some(user), Some(rest)) => write!(f, "http://{user}@{rest}"),
+            _ => f.write_str(&self.text),
+        }
     }
 }
 
@@ -161,6 +177,11 @@ mod tests {
         for (text, name, port, target) in cases {
             assert_eq!(host(text), (name.into(), port, target.into()), "{text}");
         }
+        let url: Url = "http://user@cam:81/x@y".parse().unwrap();
+        assert_eq!(url.user.as_deref(), Some("user"));
+        assert_eq!((url.authority(), url.target()), ("cam:81", "/x@y"));
+        assert_eq!(url.shown(), "http://cam:81/x@y");
+        assert_eq!(url.to_string(), "http://user@cam:81/x@y");
         let url: Url = "http://[::1]:81/x".parse().unwrap();
         assert_eq!(url.authority(), "[::1]:81");
         let url: Url = "http+unix:/run/cam.sock:/stream?a:/b".parse().unwrap();
@@ -197,7 +218,8 @@ mod tests {
             "http://[::1/",
             "http://a/#x",
             "http://a?x",
-            "http://user@a/",
+            "http://user:password@a/",
+            "http://@a/",
             "https://a/",
             "http+unix:cam.sock:/x",
             "httpx:",

@@ -2,7 +2,7 @@
 //! as arguments again.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -24,6 +24,10 @@ pub struct SourceFlags {
     /// or single pictures from the network).
     #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]
     pub source: Kind,
+    /// A file with the password of the user in `http://USER@HOST…`. A relative FILE may be one of the service's credentials
+    /// (`LoadCredential=`).
+    #[arg(long, env = "LAZYCAM_SOURCE_PASSWORD", value_name = "FILE")]
+    pub source_password: Option<PathBuf>,
     /// Width and height in pixels, for `pattern` and cameras [default: 640x480, or the nearest size that the camera has].
     #[arg(long, env = "LAZYCAM_SIZE", value_name = "WxH", value_parser = values::parse_size)]
     pub size: Option<Size>,
@@ -86,6 +90,8 @@ impl SourceFlags {
             .iter()
             .map(|control| ("control", control.to_string()));
         let mut settings = vec![("source", self.source.to_string())];
+        let password = self.source_password.as_ref();
+        settings.extend(password.map(|file| ("source-password", file.display().to_string())));
         settings.extend(size.map(|size| ("size", size)));
         settings.extend(self.fps.map(|fps| ("fps", fps.to_string())));
         settings.extend(self.format.map(|format| ("format", format.to_string())));

@@ -159,7 +159,7 @@ impl User {
 }
 
 /// Relative names refer to the service's credentials (systemd.exec(5), `LoadCredential=`), if it has any.
-fn in_credentials(path: &Path) -> PathBuf {
+pub fn in_credentials(path: &Path) -> PathBuf {
     std::env::var_os("CREDENTIALS_DIRECTORY")
         .map(|dir| Path::new(&dir).join(path))
         .filter(|there| path.is_relative() && there.exists())

@@ -314,3 +314,32 @@ fn another_lazycams_snapshots_are_each_another_picture() {
         connection.request
     );
 }
+
+#[test]
+fn the_password_of_a_camera_comes_from_a_file_and_is_told_to_nobody_else() {
+    let (scratch, camera, maker) = (Scratch::new(), Camera::new(), Maker::new(3000));
+    let file = scratch.join("password");
+    std::fs::write(&file, "open sesame\n").unwrap();
+    let url = camera.url("/").replace("http://", "http://Aladdin@");
+    let mut flags = vec!["--source", &url, "--log", "debug"];
+    let ended = Process::start(run(&scratch.join("front"), &flags)).end();
+    assert!(ended.log.contains("go together"), "{}", ended.log);
+    flags.extend(["--source-password", file.to_str().unwrap()]);
+    let edge = Process::start(run(&scratch.join("front"), &flags));
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    let connection = camera.accept();
+    // The example of RFC 7617, 2.
+    let field = "\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
+    assert!(connection.request.contains(field), "{}", connection.request);
+    let _fed = connection.feed(&maker, 1);
+    viewer.number(&maker);
+    assert_eq!(told(&edge)["source"], camera.url("/"));
+    let arguments = std::fs::read_to_string(format!("/proc/{}/cmdline", edge.child())).unwrap();
+    let log = edge.stop().log;
+    for secret in ["sesame", "QWxh"] {
+        assert!(
+            !arguments.contains(secret) && !log.contains(secret),
+            "{log}"
+        );
+    }
+}
