@@ -24,7 +24,7 @@ use crate::server::client_id::{ClientId, Place, Remote, Seat};
 use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
 use crate::server::lent::Lent;
-use crate::server::pacing::{DELAYED_ACK, Meter, Path, Reading};
+use crate::server::pacing::{AHEAD, DELAYED_ACK, Meter, Path, Reading, Seen, Step};
 use crate::server::stats::CloseReason;
 use crate::server::want::Given;
 
@@ -162,6 +162,9 @@ impl Client {
             Ok(n) => {
                 self.written += n as u64;
                 self.progress.wrote(lent.now);
+                if let Some(figures) = &mut self.figures {
+                    figures.reader.wrote(lent.now);
+                }
                 self.connection.sent(n, lent);
                 true
             }
@@ -189,6 +192,12 @@ impl Client {
     /// line, which is the usual case, this takes one cheap call; the round trip is queried at first and while the
     /// line is busy.
     pub(in crate::server) fn path(&mut self, now: Instant) -> Path {
+        let path = self.path_now(now);
+        let held = self.hold(path, now);
+        Path { held, ..path }
+    }
+
+    fn path_now(&mut self, now: Instant) -> Path {
         let arrived = self.arrived();
         let queued = self.written - arrived + self.connection.unsent();
         let mut silent = Duration::ZERO;
@@ -208,12 +217,61 @@ impl Client {
         // On a unix socket, the moment at which all was read is known only if somebody looks while it is not.
         let was_busy = !self.is_tcp && self.progress.is_owed();
         self.progress.look(arrived, queued, now);
-        if queued > 0 || was_busy {
+        if (queued > 0 || was_busy) && !self.is_slow() {
             if let Some(figures) = &mut self.figures {
                 figures.observe(arrived, now);
             }
         }
         self.meter.path(now)
+    }
+
+    /// Whether the program has yet to read what its system has acknowledged, and when to look again.
+    fn hold(&mut self, path: Path, now: Instant) -> Option<Duration> {
+        let figures = self.figures.as_mut()?;
+        if !self.is_tcp || !figures.reader.has_doubts(now) {
+            return None;
+        }
+        let ahead = self.connection.sent_of_next_head()?;
+        let was_slow = figures.reader.is_slow();
+        let step = figures.reader.step(now, seen(&self.socket, path, ahead));
+        match step {
+            Step::Begin => {
+                if was_slow {
+                    figures.observe(self.written, now);
+                }
+                None
+            }
+            Step::Look(again) => Some(again),
+            Step::Ask(again) => {
+                let byte = &AHEAD[ahead..=ahead];
+                if send(&self.socket, byte, SendFlags::NOSIGNAL) == Ok(1) {
+                    self.written += 1;
+                    self.connection.sent_ahead();
+                }
+                Some(again)
+            }
+        }
+    }
+
+    /// Looks whether a frame that was sent is acknowledged at once, if anybody wants to know. Returns when to do so.
+    pub(in crate::server) fn look_after_frame(&mut self, now: Instant) -> Option<Instant> {
+        let figures = self.figures.as_ref().filter(|_| self.is_tcp)?;
+        figures.reader.look_at(now, Duration::ZERO)?;
+        let ahead = self.connection.sent_of_next_head()?;
+        let path = self.path_now(now);
+        let reader = &mut self.figures.as_mut()?.reader;
+        let at = reader.look_at(now, path.drains_in().unwrap_or_default())?;
+        if at > now {
+            return Some(at);
+        }
+        reader.frame_sent(now, seen(&self.socket, path, ahead));
+        None
+    }
+
+    fn is_slow(&self) -> bool {
+        self.figures
+            .as_ref()
+            .is_some_and(|figures| figures.reader.is_slow())
     }
 
     /// How many bytes the peer has acknowledged (TCP) or read (unix). What a unix socket tells is memory, which is some bytes more
@@ -231,6 +289,9 @@ impl Client {
     /// A frame is put into the outbox.
     pub(in crate::server) fn begin_frame(&mut self, now: Instant, len: u64) {
         self.meter.begin(now, len);
+        if let Some(figures) = &mut self.figures {
+            figures.reader.begin();
+        }
     }
 
     /// Counts a frame of a stream, or a picture in its place, that was put into the outbox: `len` bytes, captured at
@@ -253,8 +314,8 @@ impl Client {
     pub(in crate::server) fn figures(&mut self, now: Instant) -> (u64, Option<&Figures>) {
         let arrived = self.arrived();
         let in_flight = self.written - arrived;
-        let socket = self.socket.as_fd();
-        if let Some(figures) = &mut self.figures {
+        let (socket, is_slow) = (self.socket.as_fd(), self.is_slow());
+        if let Some(figures) = self.figures.as_mut().filter(|_| !is_slow) {
             if in_flight > 0 {
                 figures.observe(arrived, now);
             } else if figures.is_open() && self.is_tcp {
@@ -286,6 +347,21 @@ impl Client {
         if self.progress.is_over(unsent, timeout, now) {
             self.connection.close(CloseReason::Stalled);
         }
+    }
+}
+
+/// What the kernel says about a viewer on a line of which this is known, and that was sent so much of the next head.
+fn seen(socket: &OwnedFd, path: Path, ahead: usize) -> Seen {
+    let times = tcp::times(socket.as_fd()).unwrap_or_default();
+    Seen {
+        queued: path.queued,
+        segment: times.segment,
+        ahead,
+        left: path.drains_in().unwrap_or_default(),
+        silent: times.silent,
+        round_trip: times.min_rtt,
+        is_closed: times.rests && path.queued > DELAYED_ACK,
+        is_linux: times.is_linux,
     }
 }
 

@@ -25,6 +25,10 @@
 //!   bounded: what flows during a round trip and the longest silence that has ended well, and half a frame. A dead line
 //!   gets one more frame and no queue of them. On a unix socket nothing is on its way: there, all has to be read first.
 //!
+//! # The program
+//!
+//! What the other end's system has acknowledged, its program may not have read: `pacing/reader.rs` finds out, as far as that is possible.
+//!
 //! # The camera
 //!
 //! Frames arrive in steps of the camera's interval, and only if one was asked for before the step. A line that
@@ -54,12 +58,15 @@
 //! Nothing here reads a clock or a socket.
 
 mod line;
+mod reader;
 #[cfg(test)]
 mod simulation;
 
 use std::time::{Duration, Instant};
 
+use self::line::SHORTEST_WAIT;
 pub use self::line::{DELAYED_ACK, Meter, Path, Reading};
+pub use self::reader::{AHEAD, Reader, Seen, Step};
 
 /// Of the time that a frame takes on the line, this fraction may be spent waiting for a fresher one, on average.
 const PATIENCE: f64 = 0.02;
@@ -69,12 +76,6 @@ const MOST_PATIENCE: f64 = 0.75;
 
 /// How late a frame may be, as a fraction of the interval, before it is not waited for any longer.
 const LATE: u32 = 5;
-
-/// How soon to look again at a line of which it is not known when it is free; also the shortest wait for a busy one.
-pub const SHORTEST_WAIT: Duration = Duration::from_millis(5);
-
-/// How rarely to look at such a line, if a frame takes long on it.
-const LONGEST_LOOK: Duration = Duration::from_millis(20);
 
 /// How long before a camera's step a frame must be asked for: the time to wake the producer, with some margin.
 const ASK_MARGIN: Duration = Duration::from_millis(3);
@@ -111,8 +112,7 @@ pub fn decide(
     newest: Option<Newest>,
 ) -> Decision {
     let Some(free) = free else {
-        let wait = (takes / 16).clamp(SHORTEST_WAIT, LONGEST_LOOK);
-        return Decision::Wait(now + wait);
+        return Decision::Wait(now + SHORTEST_WAIT);
     };
     let free = free.max(now);
     let Some(newest) = newest else {

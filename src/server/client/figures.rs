@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::server::pacing::Reader;
 use crate::time::rate::Rate;
 
 /// A frame that is on its way.
@@ -17,7 +18,7 @@ struct Mark {
 }
 
 /// The figures of one stream. The stream itself knows how many frames it is sent per second (`connection/stream.rs`).
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::server) struct Figures {
     /// Frames that were started.
     pub(in crate::server) sent: u64,
@@ -30,6 +31,8 @@ pub(in crate::server) struct Figures {
     /// The last two frames, unless they have arrived. There are two because a frame is started before the previous
     /// one has arrived.
     marks: [Option<Mark>; 2],
+    /// What is known about the program at the other end.
+    pub(in crate::server) reader: Reader,
 }
 
 impl Figures {
@@ -41,6 +44,7 @@ impl Figures {
             age_at_hand_over: None,
             age_at_last_byte: None,
             marks: [None, None],
+            reader: Reader::new(now),
         }
     }
 

@@ -25,8 +25,17 @@ const NOTSENT_LOWAT: libc::c_int = 16 * 1024;
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct TcpInfo {
-    state_to_flags: [u8; 8],
-    rto_to_last_data_recv: [u32; 12],
+    state_to_backoff: [u8; 5],
+    options: u8,
+    /// The window scales of the peer and of this machine, of four bits each.
+    window_scales: u8,
+    flags: u8,
+    rto_to_ato: [u32; 2],
+    snd_mss: u32,
+    rcv_mss: u32,
+    /// Segments on their way.
+    unacked: u32,
+    sacked_to_last_data_recv: [u32; 7],
     /// Milliseconds since the last acknowledgement.
     last_ack_recv: u32,
     pmtu_to_total_retrans: [u32; 11],
@@ -82,6 +91,12 @@ pub(super) struct Times {
     pub(super) min_rtt: Duration,
     /// How long ago the last acknowledgement came: in ticks of the kernel, which are 1 to 10 ms.
     pub(super) silent: Duration,
+    /// The length of a full segment.
+    pub(super) segment: u64,
+    /// No segment is on its way.
+    pub(super) rests: bool,
+    /// The peer runs Linux: no other system has time stamps and a window scale of more than 6.
+    pub(super) is_linux: bool,
 }
 
 pub(super) fn times(socket: BorrowedFd<'_>) -> Option<Times> {
@@ -90,8 +105,17 @@ pub(super) fn times(socket: BorrowedFd<'_>) -> Option<Times> {
         u32::MAX => Duration::ZERO,
         micros => Duration::from_micros(micros.into()),
     };
+    // The first of two bit-fields: `TCPI_OPT_TIMESTAMPS` is 1.
+    let window_scale = if cfg!(target_endian = "little") {
+        info.window_scales & 15
+    } else {
+        info.window_scales >> 4
+    };
     Some(Times {
         min_rtt,
+        segment: info.snd_mss.into(),
+        rests: info.unacked == 0,
+        is_linux: info.options & 1 != 0 && window_scale > 6,
         silent: Duration::from_millis(info.last_ack_recv.into()),
     })
 }

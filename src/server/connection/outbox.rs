@@ -37,7 +37,7 @@ pub enum Output<'a, F> {
 #[derive(Debug)]
 pub struct Outbox<F> {
     head: Vec<u8>,
-    /// How much of the head was sent, or of the tail once everything before it was.
+    /// How much of the head was sent, or of the tail once everything before it was, or of the next head ahead of it.
     bytes_sent: usize,
     shot: Option<Shot<F>>,
     shot_sent: u64,
@@ -72,6 +72,17 @@ impl<F> Outbox<F> {
         &mut self.head
     }
 
+    /// How much of the next head was sent.
+    pub fn ahead(&self) -> usize {
+        self.bytes_sent
+    }
+
+    /// One more byte of the next head was sent, with nothing in the outbox.
+    pub fn sent_ahead(&mut self) {
+        debug_assert!(self.is_empty());
+        self.bytes_sent += 1;
+    }
+
     /// Appends a frame, and the bytes that are sent right behind it.
     pub fn put(&mut self, shot: Shot<F>, tail: Option<&Rc<[u8]>>) {
         debug_assert!(self.takes_a_frame());
@@ -88,7 +99,8 @@ impl<F> Outbox<F> {
     pub fn len(&self) -> u64 {
         let shot = self.shot.as_ref().map_or(0, |shot| shot.len);
         let tail = self.tail.as_ref().map_or(0, |tail| tail.len());
-        let bytes = self.head.len() + tail - self.bytes_sent;
+        // Nothing, but for what was sent ahead, if there is nothing.
+        let bytes = (self.head.len() + tail).saturating_sub(self.bytes_sent);
         bytes as u64 + shot - self.shot_sent
     }
 

@@ -170,6 +170,20 @@ impl<F> Connection<F> {
         }
     }
 
+    /// How much was sent of the next part's head, which begins as all do, if that is the next thing to send.
+    pub fn sent_of_next_head(&self) -> Option<usize> {
+        let State::Stream(stream) = &self.state else {
+            return None;
+        };
+        let is_usual = !stream.quirks.advance_headers && !stream.quirks.zero_data;
+        (is_usual && !stream.ending && self.out.is_empty()).then(|| self.out.ahead())
+    }
+
+    /// One more byte of it was sent.
+    pub fn sent_ahead(&mut self) {
+        self.out.sent_ahead();
+    }
+
     /// The camera of the stream on which a frame is being sent, if the stream continues after that frame.
     pub fn sends_stream_of(&self) -> Option<usize> {
         match &self.state {

@@ -197,6 +197,13 @@ mod tests {
     }
 
     #[test]
+    fn every_part_begins_with_what_is_sent_ahead() {
+        let mut part = Vec::new();
+        write_part_head(&mut part, 5, SystemTime::now(), "X-Extra: 1\r\n");
+        assert!(part.starts_with(crate::server::pacing::AHEAD));
+    }
+
+    #[test]
     fn the_timestamp_has_six_digits() {
         let mut part = Vec::new();
         let captured = SystemTime::UNIX_EPOCH + Duration::from_micros(1_733_918_400_000_123);

@@ -17,6 +17,12 @@ const METER_BYTES: u64 = 16 * 1024;
 const METER_TIME: Duration = Duration::from_millis(100);
 const METER_SILENCES: u32 = 4;
 
+/// How soon to look again at a line of which it is not known when it is free; also the shortest wait for a busy one.
+pub(super) const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+
+/// How rarely to look at a line of which it is not known when it is free, if a frame takes long on it.
+const LONGEST_LOOK: Duration = Duration::from_millis(20);
+
 /// One frame of so many is begun as if the line was an eighth faster. A line on which frames are begun too late looks as
 /// slow as that, if acknowledgements in clumps hide the idle time in between; with this, it shows what it can do. Without
 /// it, the simulation's line of 5 Mbit/s with clumps of 100 ms stays at 0.85 of its frames; with a sixteenth, the one with
@@ -38,6 +44,8 @@ pub struct Path {
     pub trust: u64,
     /// It ends in this machine: see [`Reading::is_local`].
     pub is_local: bool,
+    /// Whatever the line: a frame is not to be begun before somebody has looked again, after this time.
+    pub held: Option<Duration>,
     /// The length of the last frame.
     pub frame: u64,
 }
@@ -51,6 +59,7 @@ impl Path {
         round_trip: Duration::ZERO,
         trust: 0,
         is_local: false,
+        held: None,
         frame: 0,
     };
 
@@ -58,6 +67,9 @@ impl Path {
     /// next byte can be there. What was acknowledged last is where the line stood then; since then it went on at its
     /// rate, whether acknowledgements come or not. `None`: only an acknowledgement can say.
     pub fn drains_in(&self) -> Option<Duration> {
+        if self.held.is_some() {
+            return None;
+        }
         if self.queued <= DELAYED_ACK {
             return Some(Duration::ZERO);
         }
@@ -68,6 +80,12 @@ impl Path {
         let takes = self.takes(self.queued)?;
         let left = takes.saturating_sub(self.silent + self.round_trip);
         (!left.is_zero() || self.queued <= self.trust).then_some(left)
+    }
+
+    /// When to look again if [`Path::drains_in`] does not know: sooner where frames take less time.
+    pub fn look_in(&self) -> Duration {
+        let usual = (self.frame_takes() / 16).clamp(SHORTEST_WAIT, LONGEST_LOOK);
+        self.held.unwrap_or(usual)
     }
 
     /// For how long a frame keeps the line busy; nothing if its rate is not known.
@@ -226,6 +244,7 @@ impl Meter {
             round_trip,
             trust: (on_its_way as u64).saturating_add(self.frame / 2),
             is_local: self.last.is_local,
+            held: None,
             frame: self.frame,
         }
     }

@@ -155,8 +155,10 @@ impl Camera {
                 }
                 let path = path();
                 let (drains_in, takes) = (path.drains_in(), path.frame_takes());
-                let line_free = now + drains_in.unwrap_or(pacing::SHORTEST_WAIT);
-                let choice = if on_its_way {
+                let line_free = now + drains_in.unwrap_or_else(|| path.look_in());
+                let choice = if drains_in.is_none() && have.is_some() {
+                    Choice::Later(Some(line_free))
+                } else if on_its_way {
                     Choice::Later((line_free > now).then_some(line_free))
                 } else {
                     let free = drains_in.map(|_| line_free.max(*not_before));
