@@ -42,7 +42,7 @@ use log::{Level, debug, info, log, warn};
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll, Registration, Signals};
 use crate::logging::Brake;
-use lifecycle::{Action, Lifecycle, Phase};
+use lifecycle::{Action, Activity, Lifecycle};
 use outlet::Outlet;
 use pace::Pace;
 use report::Report;
@@ -57,7 +57,7 @@ const INEXACT: f64 = 1.02;
 
 /// What the user can choose.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Options {
+pub struct CaptureOptions {
     /// The frame directory.
     pub dir: PathBuf,
     /// How long the camera continues to stream after the last frame that nobody opened.
@@ -75,7 +75,7 @@ pub struct Options {
 
 /// Captures from `source` into its frame directory until a signal arrives or the input ends. If the input was cut
 /// off, the result is [`Error::Ended`].
-pub fn run(source: &mut dyn Source, options: &Options) -> Result<()> {
+pub fn run(source: &mut dyn Source, options: &CaptureOptions) -> Result<()> {
     let mut capture = Capture::new(source, options)?;
     let what = capture.source.describe();
     // Below a supervisor, the last line before the first viewer is to be the server's.
@@ -101,7 +101,7 @@ pub fn run(source: &mut dyn Source, options: &Options) -> Result<()> {
 
 /// Identifies the origin of an event.
 #[derive(Clone, Copy)]
-enum Name {
+enum Origin {
     Signals,
     Directory,
     Source,
@@ -120,7 +120,7 @@ struct Capture<'a> {
     outlet: Outlet,
     live: Option<Live>,
     signals: Signals,
-    poll: Poll<Name>,
+    poll: Poll<Origin>,
     directory: Registration,
     directory_rests: bool,
     started: bool,
@@ -130,26 +130,26 @@ struct Capture<'a> {
     report: Report,
     broken_brake: Brake,
     lost_brake: Brake,
-    told: Phase,
+    told: Activity,
     phase_brakes: [Brake; 3],
 }
 
 impl<'a> Capture<'a> {
-    fn new(source: &'a mut dyn Source, options: &Options) -> Result<Self> {
+    fn new(source: &'a mut dyn Source, options: &CaptureOptions) -> Result<Self> {
         let signals = Signals::catch_ends(&[])?;
         let outlet = Outlet::open(options.dir.clone())?;
         let mut poll = Poll::new()?;
         let register = || "wait for signals and requests".into();
-        poll.add(&signals, Interest::Readable, Name::Signals)
+        poll.add(&signals, Interest::Readable, Origin::Signals)
             .doing(register)?;
-        let directory = poll.add(&outlet, Interest::Readable, Name::Directory);
+        let directory = poll.add(&outlet, Interest::Readable, Origin::Directory);
         if let Some(presence) = source.presence() {
-            poll.add(presence, Interest::Readable, Name::Presence)
+            poll.add(presence, Interest::Readable, Origin::Presence)
                 .doing(register)?;
         }
         let mut live = Live::new(&options.dir, &options.settable)?;
         if let Some(live) = &mut live {
-            poll.add(&live.wishes, Interest::Readable, Name::Wishes)
+            poll.add(&live.wishes, Interest::Readable, Origin::Wishes)
                 .doing(register)?;
             live.set(source);
         }
@@ -169,7 +169,7 @@ impl<'a> Capture<'a> {
             report: Report::new(),
             broken_brake: Brake::new(QUIET),
             lost_brake: Brake::new(QUIET),
-            told: Phase::Off,
+            told: Activity::Off,
             phase_brakes: [(); 3].map(|()| Brake::new(QUIET)),
         })
     }
@@ -185,15 +185,15 @@ impl<'a> Capture<'a> {
         let (mut presence, mut wishes) = (false, due(self.live_deadline()));
         while let Some((name, _)) = self.poll.next_event() {
             match name {
-                Name::Signals => {
+                Origin::Signals => {
                     if let Some(signal) = self.signals.take().first() {
                         return Ok(Some(format!("ending on signal {signal}")));
                     }
                 }
-                Name::Directory => directory = true,
-                Name::Source => frames = true,
-                Name::Presence => presence = true,
-                Name::Wishes => wishes = true,
+                Origin::Directory => directory = true,
+                Origin::Source => frames = true,
+                Origin::Presence => presence = true,
+                Origin::Wishes => wishes = true,
             }
         }
         let mut done = None;
@@ -256,7 +256,7 @@ impl<'a> Capture<'a> {
                     return Ok(Some(done));
                 }
                 let action = self.lifecycle.frame(now, frame.settled);
-                if self.lifecycle.phase() == Phase::Lingering {
+                if self.lifecycle.phase() == Activity::Lingering {
                     self.report.dropped += 1;
                     self.report.forget_broken();
                 }
@@ -295,7 +295,7 @@ impl<'a> Capture<'a> {
         };
         self.lifecycle.limit(now, pace);
         if let Some(fd) = self.source.fd() {
-            let frames = self.poll.add(fd, Interest::Readable, Name::Source);
+            let frames = self.poll.add(fd, Interest::Readable, Origin::Source);
             let frames = frames.doing(|| format!("wait for frames of {}", self.source.describe()));
             self.frames = Some(frames?);
         }
@@ -413,7 +413,7 @@ impl<'a> Capture<'a> {
     fn tell_lost(&mut self, message: &str, now: Instant) -> bool {
         self.report.lose(message);
         // Before the empty file: whoever is woken by that file should already know the reason.
-        self.tell_state_of(Phase::Lost, now);
+        self.tell_state_of(Activity::Lost, now);
         self.outlet.announce(now)
     }
 
@@ -422,7 +422,7 @@ impl<'a> Capture<'a> {
         self.tell_state_of(self.lifecycle.phase(), now);
     }
 
-    fn tell_state_of(&mut self, phase: Phase, now: Instant) {
+    fn tell_state_of(&mut self, phase: Activity, now: Instant) {
         if let Some(state) = self.report.news(phase, self.source, now) {
             self.outlet.set_state(state);
         }
@@ -446,10 +446,10 @@ impl<'a> Capture<'a> {
             return;
         }
         let (kind, words) = match phase {
-            Phase::Starting => (0, "asked for a frame: starting"),
-            Phase::Live => (1, "live"),
-            Phase::Off => (2, "off: nobody looks"),
-            Phase::Lingering | Phase::Lost => return debug!("{phase:?}"),
+            Activity::Starting => (0, "asked for a frame: starting"),
+            Activity::Live => (1, "live"),
+            Activity::Off => (2, "off: nobody looks"),
+            Activity::Lingering | Activity::Lost => return debug!("{phase:?}"),
         };
         if self.phase_brakes[kind].pass(now).is_some() {
             info!("{words}");
@@ -460,7 +460,7 @@ impl<'a> Capture<'a> {
 
     /// While frames are coming, the directory is read when one arrives; otherwise the directory has to wake the loop.
     fn rest_or_listen(&mut self) -> Result<()> {
-        let rests = matches!(self.lifecycle.phase(), Phase::Live | Phase::Lingering);
+        let rests = matches!(self.lifecycle.phase(), Activity::Live | Activity::Lingering);
         if rests == self.directory_rests {
             return Ok(());
         }

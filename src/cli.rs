@@ -18,7 +18,7 @@ use log::LevelFilter;
 use crate::capture::assignment::Assignment;
 use crate::frames::name::Name;
 use crate::server::{Address, Congestion};
-pub use camera::{Camera, Frames};
+pub use camera::{CameraFlag, Frames};
 pub use hints::hint;
 pub use source::SourceFlags;
 
@@ -47,13 +47,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Capture from a camera into a frame directory, on demand.
-    Capture(Capture),
+    Capture(CaptureFlags),
     /// Serve frame directories over HTTP.
     Serve(Serve),
     /// Do both: serve, and run a capture process for each camera. The default.
     Run(Run),
     /// Ask for one fresh frame and write it as JPEG.
-    Snapshot(Snapshot),
+    Snapshot(SnapshotFlags),
     /// Set controls of a camera while it runs.
     Control(Control),
     /// List the cameras with their formats, sizes, rates and controls.
@@ -70,7 +70,7 @@ pub struct List {
 
 /// Flags of `capture`.
 #[derive(Debug, Args)]
-pub struct Capture {
+pub struct CaptureFlags {
     /// The frame directory, which should be on a tmpfs. It is created if it does not exist.
     #[arg(long, env = "LAZYCAM_FRAMES", value_name = "DIR")]
     pub frames: PathBuf,
@@ -199,7 +199,7 @@ pub struct Run {
         value_delimiter = ';',
         conflicts_with = "source"
     )]
-    pub camera: Vec<Camera>,
+    pub camera: Vec<CameraFlag>,
     /// What to capture.
     #[command(flatten)]
     pub source: SourceFlags,
@@ -210,7 +210,7 @@ pub struct Run {
 
 /// Flags of `snapshot`.
 #[derive(Debug, Args)]
-pub struct Snapshot {
+pub struct SnapshotFlags {
     /// The frame directory.
     pub frames: PathBuf,
     /// Write to this file, which is replaced in one step [default: standard output].

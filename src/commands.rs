@@ -17,8 +17,8 @@ use crate::capture::assignment::Assignment;
 use crate::capture::libcamera::Libcamera;
 use crate::capture::network::Network;
 use crate::capture::pattern::Pattern;
-use crate::capture::settings::Settings;
-use crate::capture::source::{Kind, Source};
+use crate::capture::settings::CameraSettings;
+use crate::capture::source::{Source, SourceKind};
 use crate::capture::stdin::Stdin;
 use crate::capture::url::Place;
 use crate::capture::v4l2::V4l2;
@@ -35,7 +35,7 @@ use crate::server::http::cors::Origins;
 use crate::server::http::hosts::Hosts;
 use crate::server::{self, Address, Alone, Server};
 use crate::snapshot;
-use crate::supervise::{self, Capture, Supervisor};
+use crate::supervise::{self, CaptureProcess, Supervisor};
 
 /// The ports that `run` tries when none is given: that of mjpg-streamer and ustreamer, and if it is taken, the
 /// following ones.
@@ -64,13 +64,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     .map(|()| ExitCode::SUCCESS)
 }
 
-fn run_capture(flags: &cli::Capture, sandbox: Sandbox) -> Result<()> {
+fn run_capture(flags: &cli::CaptureFlags, sandbox: Sandbox) -> Result<()> {
     let is_supervised = supervise::follow_supervisor()?;
     check_source(&flags.source)?;
     let kinds = std::slice::from_ref(&flags.source.source);
     capture_sandbox(sandbox, &[&flags.frames], kinds, &[]).tell();
     let mut source = open_source(&flags.source)?;
-    let options = capture::Options {
+    let options = capture::CaptureOptions {
         dir: flags.frames.clone(),
         linger: flags.source.linger,
         settle: SETTLE,
@@ -85,12 +85,12 @@ fn run_capture(flags: &cli::Capture, sandbox: Sandbox) -> Result<()> {
 fn capture_sandbox(
     sandbox: Sandbox,
     frames: &[&Path],
-    sources: &[Kind],
+    sources: &[SourceKind],
     listen: &[Address],
 ) -> Sandbox {
     if sources
         .iter()
-        .any(|kind| matches!(kind, Kind::Libcamera(_)))
+        .any(|kind| matches!(kind, SourceKind::Libcamera(_)))
     {
         return sandbox.because("libcamera unpacks files and starts processes where it likes");
     }
@@ -98,18 +98,18 @@ fn capture_sandbox(
     let mut names = false;
     for kind in sources {
         match kind {
-            Kind::V4l2(device) => {
+            SourceKind::V4l2(device) => {
                 devices.push(Path::new("/dev"));
                 devices.extend(device.as_deref().map(Path::new));
             }
-            Kind::Network(url) => match &url.place {
+            SourceKind::Network(url) => match &url.place {
                 Place::Host(host, port) => {
                     ports.push(*port);
                     names |= host.parse::<std::net::IpAddr>().is_err();
                 }
                 Place::Socket(path) => connects.push(path.as_path()),
             },
-            Kind::Pattern | Kind::Stdin | Kind::Libcamera(_) => {}
+            SourceKind::Pattern | SourceKind::Stdin | SourceKind::Libcamera(_) => {}
         }
     }
     sandbox.capture(&Needs {
@@ -171,28 +171,28 @@ fn set_controls(flags: &cli::Control) -> Result<()> {
 
 fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {
     match &flags.source {
-        Kind::Pattern => {
+        SourceKind::Pattern => {
             let Size { width, height } = flags.size.unwrap_or(USUAL_SIZE);
             let fps = flags.fps.unwrap_or(DEFAULT_FPS);
             let pattern = Pattern::new((width, height), fps, flags.quality)?;
             Ok(Box::new(pattern.turned(flags.turn())))
         }
-        Kind::Stdin => {
+        SourceKind::Stdin => {
             let stdin = Stdin::new(std::io::stdin(), flags.fps)?;
             Ok(Box::new(stdin.turned(flags.turn())))
         }
-        Kind::Network(url) => Ok(Box::new(Network::new(url.clone(), flags.turn(), flags.fps, &password(flags)?)?)),
-        Kind::V4l2(device) => {
+        SourceKind::Network(url) => Ok(Box::new(Network::new(url.clone(), flags.turn(), flags.fps, &password(flags)?)?)),
+        SourceKind::V4l2(device) => {
             let source = V4l2::new(device.clone(), settings(flags), flags.quality)?;
             Ok(Box::new(source))
         }
         #[cfg(feature = "libcamera")]
-        Kind::Libcamera(camera) => {
+        SourceKind::Libcamera(camera) => {
             let source = Libcamera::new(camera.clone(), settings(flags), flags.quality)?;
             Ok(Box::new(source))
         }
         #[cfg(not(feature = "libcamera"))]
-        Kind::Libcamera(_) => Err(Error::Usage(
+        SourceKind::Libcamera(_) => Err(Error::Usage(
             "this lazycam was built without libcamera: take one that was built with it, or --source stdin behind rpicam-vid".into(),
         )),
     }
@@ -208,8 +208,8 @@ fn password(flags: &cli::SourceFlags) -> Result<String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn settings(flags: &cli::SourceFlags) -> Settings {
-    Settings {
+fn settings(flags: &cli::SourceFlags) -> CameraSettings {
+    CameraSettings {
         format: flags.format,
         size: flags.size,
         fps: flags.fps,
@@ -221,7 +221,7 @@ fn settings(flags: &cli::SourceFlags) -> Settings {
 fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
     let frames = flags.frames.iter().cloned();
     let cameras = frames.map(|frames| (frames.name, frames.dir)).collect();
-    let options = server::Options {
+    let options = server::ServerOptions {
         root: flags.root.clone(),
         ..server_options(&flags.http, cameras)?
     };
@@ -242,13 +242,16 @@ fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
     server.run(&mut Alone)
 }
 
-fn server_options(flags: &cli::Http, cameras: Vec<(Name, PathBuf)>) -> Result<server::Options> {
+fn server_options(
+    flags: &cli::Http,
+    cameras: Vec<(Name, PathBuf)>,
+) -> Result<server::ServerOptions> {
     let users = flags.auth.as_deref().map(Users::read).transpose()?;
     let origins = Origins::new(&flags.allow_origin, users.is_some())
         .map_err(|what| Error::Usage(format!("--allow-origin: {what}")))?;
     let hosts = Hosts::new(&flags.allow_host)
         .map_err(|what| Error::Usage(format!("--allow-host: {what}")))?;
-    Ok(server::Options {
+    Ok(server::ServerOptions {
         cameras,
         root: None,
         default_camera: flags.default_camera.clone(),
@@ -315,7 +318,7 @@ fn check_cameras(flags: &cli::Run) -> Result<Vec<(Name, cli::SourceFlags)>> {
     }
     let stdins = sources
         .iter()
-        .filter(|(_, source)| source.source == Kind::Stdin);
+        .filter(|(_, source)| source.source == SourceKind::Stdin);
     if stdins.count() > 1 {
         let message = "there is one standard input, for one camera";
         return Err(Error::Usage(message.into()));
@@ -330,12 +333,12 @@ fn captures(
     sources: Vec<(Name, cli::SourceFlags)>,
     frames: &Path,
     log: LevelFilter,
-) -> Vec<(Capture, PathBuf)> {
+) -> Vec<(CaptureProcess, PathBuf)> {
     let capture = |name, source: &cli::SourceFlags, dir: PathBuf| {
-        let capture = Capture {
+        let capture = CaptureProcess {
             name,
             arguments: source.capture_arguments(&dir, log),
-            stdin: source.source == Kind::Stdin,
+            stdin: source.source == SourceKind::Stdin,
         };
         (capture, dir)
     };

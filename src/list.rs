@@ -21,7 +21,7 @@ use crate::picture::format::{Fourcc, Sizes};
 
 /// Writes the list to standard output.
 pub fn run(json: bool) -> Result<()> {
-    let found = Found::look()?;
+    let found = Listing::look()?;
     let text = if json { found.json() } else { found.text() };
     let mut out = std::io::stdout();
     out.write_all(text.as_bytes())
@@ -31,7 +31,7 @@ pub fn run(json: bool) -> Result<()> {
 
 /// What was found.
 #[derive(Default)]
-struct Found {
+struct Listing {
     cameras: Vec<ListedCamera>,
     /// Device nodes that could not be opened, and the reasons.
     refused: Vec<(String, String)>,
@@ -72,11 +72,11 @@ struct CameraSize {
     fps: Vec<f64>,
 }
 
-impl Found {
+impl Listing {
     fn look() -> Result<Self> {
-        let mut found = Found {
+        let mut found = Listing {
             connector: Connector::look(),
-            ..Found::default()
+            ..Listing::default()
         };
         for node in video_nodes().doing(|| "look into /dev".into())? {
             match Device::open(&node) {
@@ -323,7 +323,7 @@ fn rounded(fps: f64) -> String {
 mod tests {
     use super::*;
 
-    fn found() -> Found {
+    fn found() -> Listing {
         let size = |width, height, fps: &[f64]| CameraSize {
             width,
             height,
@@ -355,7 +355,7 @@ mod tests {
             formats,
             controls: Vec::new(),
         };
-        Found {
+        Listing {
             cameras: vec![camera],
             refused: vec![("/dev/video2".into(), "cannot open /dev/video2: why".into())],
             connector: Connector::default(),
@@ -394,8 +394,11 @@ mod tests {
 
     #[test]
     fn no_cameras_are_told_as_such() {
-        assert!(Found::default().text().starts_with("no cameras"));
-        assert_eq!(Found::default().json(), "{\"cameras\":[],\"refused\":[]}\n");
+        assert!(Listing::default().text().starts_with("no cameras"));
+        assert_eq!(
+            Listing::default().json(),
+            "{\"cameras\":[],\"refused\":[]}\n"
+        );
     }
 
     #[test]

@@ -88,13 +88,13 @@ use self::door::places::Places;
 use self::door::reach;
 use self::door::sockets::Sockets;
 use self::door::{Arrival, Batch, Door};
-pub use self::options::Options;
+pub use self::options::ServerOptions;
 use self::reports::{Answer, Reports};
 use self::roster::Roster;
 use self::settings::Settings;
 use self::stats::CloseReason;
-use self::turn::{Name, Timer, Turn};
-use self::want::Report;
+use self::turn::{Timer, Token, Turn};
+use self::want::ReportKind;
 use crate::activation::{Manager, Passed};
 use crate::error::{Context, Result};
 use crate::event::{Interest, Readiness, Signals};
@@ -123,7 +123,7 @@ pub struct Server {
 impl Server {
     /// Sets up a server on the sockets that were passed and on those that `listen` names.
     pub fn new(
-        options: Options,
+        options: ServerOptions,
         listen: &[Address],
         passed: Vec<Passed>,
         manager: Manager,
@@ -136,7 +136,7 @@ impl Server {
         let mut turn = Turn::new(settings, Roster::new(options.default_camera.clone()))?;
         let signals = Signals::catch_ends(&[SIGCHLD])?;
         turn.poll
-            .add(&signals, Interest::Readable, Name::Signals)
+            .add(&signals, Interest::Readable, Token::Signals)
             .doing(|| "wait for signals".into())?;
         let (root, default) = (options.root.as_deref(), options.default_camera.as_ref());
         let cameras = Cameras::new(&options.cameras, root, default, &mut turn)?;
@@ -227,17 +227,17 @@ impl Server {
 
     fn dispatch(
         &mut self,
-        name: Name,
+        name: Token,
         readiness: Readiness,
         attendant: &mut dyn Attendant,
     ) -> Result<()> {
         match name {
-            Name::Signals => self.take_signals(attendant)?,
-            Name::Frames => self.take_changes()?,
-            Name::Checks => self.take_outcome(),
-            Name::Root => self.take_root_changes()?,
-            Name::Listener(index) => self.accept(index)?,
-            Name::Client(id) => {
+            Token::Signals => self.take_signals(attendant)?,
+            Token::Frames => self.take_changes()?,
+            Token::Checks => self.take_outcome(),
+            Token::Root => self.take_root_changes()?,
+            Token::Listener(index) => self.accept(index)?,
+            Token::Client(id) => {
                 if let Some(client) = self.clients.get_mut(id) {
                     client.ready(readiness);
                     self.serve(id);
@@ -362,7 +362,7 @@ impl Server {
     }
 
     /// Gives a client the report that it asked for, or says when to try again.
-    fn report(&mut self, id: ClientId, what: Report) -> Option<Instant> {
+    fn report(&mut self, id: ClientId, what: ReportKind) -> Option<Instant> {
         self.cameras.check_default(&mut self.turn);
         let held = self.delivery.held.bytes();
         let (cameras, clients) = (&mut self.cameras, &mut self.clients);

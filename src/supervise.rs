@@ -47,7 +47,7 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 
 /// What to capture in a process of its own.
 #[derive(Clone, Debug)]
-pub struct Capture {
+pub struct CaptureProcess {
     /// The camera's name.
     pub name: Name,
     /// The arguments of `lazycam`.
@@ -78,7 +78,7 @@ enum Outcome {
 
 #[derive(Debug)]
 struct Supervised {
-    capture: Capture,
+    capture: CaptureProcess,
     /// Whether this is the only child.
     alone: bool,
     /// The name for it in the log.
@@ -90,7 +90,7 @@ struct Supervised {
 
 impl Supervisor {
     /// Starts all children; `captures` is in the order of the cameras' numbers.
-    pub fn start(captures: Vec<Capture>) -> Result<Self> {
+    pub fn start(captures: Vec<CaptureProcess>) -> Result<Self> {
         let alone = captures.len() == 1;
         let captures = captures.into_iter();
         let children = captures.map(|capture| Supervised::new(capture, alone));
@@ -175,7 +175,7 @@ impl Attendant for Supervisor {
 }
 
 impl Supervised {
-    fn new(capture: Capture, alone: bool) -> Self {
+    fn new(capture: CaptureProcess, alone: bool) -> Self {
         let title = if alone {
             "capture".into()
         } else {
@@ -345,7 +345,7 @@ mod tests {
 
     fn idle(names: &[&str]) -> Supervisor {
         let supervised = |name: &&str| {
-            let capture = Capture {
+            let capture = CaptureProcess {
                 name: name.parse().unwrap(),
                 arguments: Vec::new(),
                 stdin: false,

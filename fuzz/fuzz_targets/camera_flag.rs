@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use clap::Parser;
 use lazycam::Error;
-use lazycam::cli::{Camera, Frames, SourceFlags};
+use lazycam::cli::{CameraFlag, Frames, SourceFlags};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Parser)]
@@ -31,7 +31,7 @@ fuzz_target!(|text: &str| {
         check_name(frames.name.as_str());
         assert!(!frames.dir.as_os_str().is_empty());
     }
-    let Ok(camera) = text.parse::<Camera>() else {
+    let Ok(camera) = text.parse::<CameraFlag>() else {
         return;
     };
     check_name(camera.name.as_str());

@@ -44,25 +44,25 @@ use log::{info, warn};
 
 use crate::capture::assignment::Assignment;
 use crate::capture::devices::Watch;
-use crate::capture::settings::Settings;
+use crate::capture::settings::CameraSettings;
 use crate::capture::source::{
     CameraName, Captured, Discarded, Facts, Source, Trouble, Unset, WARM_UP, patience, silent,
 };
 use crate::error::{Error, Result};
 use crate::picture::develop::Developer;
 use crate::time::clock::{ago, boottime, monotonic};
-use camera::{Camera, Completed};
-pub use controls::Control;
+use camera::{Completed, OpenedCamera};
+pub use controls::LibcameraControl;
 pub use find::{Listed, ListedFormat, list};
 
 /// A camera behind libcamera.
 pub struct Libcamera {
     /// The camera to use; `None` stands for the first one found.
     name: Option<CameraName>,
-    settings: Settings,
+    settings: CameraSettings,
     developer: Developer,
     watch: Option<Watch>,
-    camera: Option<Camera>,
+    camera: Option<OpenedCamera>,
     /// Set while it streams: the time of the last good frame, or of the start.
     streaming: Option<Instant>,
     /// Whether ending the process is the only remedy.
@@ -72,7 +72,7 @@ pub struct Libcamera {
 
 impl Libcamera {
     /// Opens and configures the camera, or waits for one. Anything that will not work later either is an error.
-    pub fn new(name: Option<CameraName>, settings: Settings, quality: u8) -> Result<Self> {
+    pub fn new(name: Option<CameraName>, settings: CameraSettings, quality: u8) -> Result<Self> {
         let watch = Watch::for_media();
         if let Err(error) = &watch {
             warn!("{error}; a camera that appears will be found when somebody asks");
@@ -87,7 +87,7 @@ impl Libcamera {
             failed: false,
             since_start: 0,
         };
-        match Camera::open(source.name.as_ref(), &source.settings) {
+        match OpenedCamera::open(source.name.as_ref(), &source.settings) {
             Ok(camera) => {
                 source.developer.turn(camera.turn);
                 source.camera = Some(camera);
@@ -102,7 +102,7 @@ impl Libcamera {
         let camera = match &mut self.camera {
             Some(camera) => camera,
             none => {
-                let camera = none.insert(Camera::open(self.name.as_ref(), &self.settings)?);
+                let camera = none.insert(OpenedCamera::open(self.name.as_ref(), &self.settings)?);
                 info!("opened {}", camera.describe());
                 self.developer.turn(camera.turn);
                 camera
@@ -116,7 +116,7 @@ impl Libcamera {
 
     /// How long to wait for the next frame.
     fn patience(&self) -> Duration {
-        patience(self.camera.as_ref().map(Camera::longest_frame))
+        patience(self.camera.as_ref().map(OpenedCamera::longest_frame))
     }
 }
 

@@ -59,7 +59,7 @@ pub enum Action {
 
 /// The state as it is reported to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum Activity {
     /// Configured but not streaming.
     Off,
     /// Streaming, but no frame has been published since the start.
@@ -73,7 +73,7 @@ pub enum Phase {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum Stage {
     Off,
     Starting {
         settled_by: Instant,
@@ -92,7 +92,7 @@ enum State {
 /// The state of one camera.
 #[derive(Debug)]
 pub struct Lifecycle {
-    state: State,
+    state: Stage,
     asked: bool,
     linger: Duration,
     settle: Duration,
@@ -102,10 +102,10 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Creates a camera that is off. `linger` and `settle` are those of [`super::Options`].
+    /// Creates a camera that is off. `linger` and `settle` are those of [`super::CaptureOptions`].
     pub fn new(linger: Duration, settle: Duration) -> Self {
         Lifecycle {
-            state: State::Off,
+            state: Stage::Off,
             asked: false,
             linger,
             settle,
@@ -121,13 +121,13 @@ impl Lifecycle {
     }
 
     /// The state as it is reported to people.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> Activity {
         match self.state {
-            State::Off => Phase::Off,
-            State::Starting { .. } => Phase::Starting,
-            State::Live => Phase::Live,
-            State::Lingering { .. } => Phase::Lingering,
-            State::Lost { .. } => Phase::Lost,
+            Stage::Off => Activity::Off,
+            Stage::Starting { .. } => Activity::Starting,
+            Stage::Live => Activity::Live,
+            Stage::Lingering { .. } => Activity::Lingering,
+            Stage::Lost { .. } => Activity::Lost,
         }
     }
 
@@ -135,13 +135,13 @@ impl Lifecycle {
     pub fn asked(&mut self, now: Instant) -> Action {
         self.asked = true;
         match self.state {
-            State::Off => self.start(now),
-            State::Lost { retry_at } if now >= retry_at => self.start(now),
-            State::Lingering { .. } => {
-                self.state = State::Live;
+            Stage::Off => self.start(now),
+            Stage::Lost { retry_at } if now >= retry_at => self.start(now),
+            Stage::Lingering { .. } => {
+                self.state = Stage::Live;
                 Action::Nothing
             }
-            State::Starting { .. } | State::Live | State::Lost { .. } => Action::Nothing,
+            Stage::Starting { .. } | Stage::Live | Stage::Lost { .. } => Action::Nothing,
         }
     }
 
@@ -149,26 +149,26 @@ impl Lifecycle {
     /// [`Lifecycle::asked`].
     pub fn frame(&mut self, now: Instant, settled: bool) -> Action {
         match &mut self.state {
-            State::Starting { settled_by, held } if !settled && now < *settled_by => {
+            Stage::Starting { settled_by, held } if !settled && now < *settled_by => {
                 *held = true;
                 Action::Nothing
             }
-            State::Starting { .. } | State::Live if self.pace.is_due(now) => self.decide(now),
-            State::Starting { .. } | State::Live => Action::Nothing,
-            State::Off | State::Lingering { .. } | State::Lost { .. } => Action::Nothing,
+            Stage::Starting { .. } | Stage::Live if self.pace.is_due(now) => self.decide(now),
+            Stage::Starting { .. } | Stage::Live => Action::Nothing,
+            Stage::Off | Stage::Lingering { .. } | Stage::Lost { .. } => Action::Nothing,
         }
     }
 
     /// When [`Lifecycle::tick`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Starting {
+            Stage::Starting {
                 settled_by,
                 held: true,
             } => Some(settled_by),
-            State::Lingering { until } => Some(until),
-            State::Lost { retry_at } if self.asked => Some(retry_at),
-            State::Off | State::Starting { .. } | State::Live | State::Lost { .. } => None,
+            Stage::Lingering { until } => Some(until),
+            Stage::Lost { retry_at } if self.asked => Some(retry_at),
+            Stage::Off | Stage::Starting { .. } | Stage::Live | Stage::Lost { .. } => None,
         }
     }
 
@@ -178,13 +178,13 @@ impl Lifecycle {
             return Action::Nothing;
         }
         match self.state {
-            State::Starting { .. } => self.decide(now),
-            State::Lost { .. } => self.start(now),
-            State::Lingering { .. } => {
-                self.state = State::Off;
+            Stage::Starting { .. } => self.decide(now),
+            Stage::Lost { .. } => self.start(now),
+            Stage::Lingering { .. } => {
+                self.state = Stage::Off;
                 Action::Stop
             }
-            State::Off | State::Live => Action::Nothing,
+            Stage::Off | Stage::Live => Action::Nothing,
         }
     }
 
@@ -198,7 +198,7 @@ impl Lifecycle {
     pub fn lost(&mut self, now: Instant, announced: bool) -> Duration {
         let wait = self.backoff.fail();
         self.asked &= !announced;
-        self.state = State::Lost {
+        self.state = Stage::Lost {
             retry_at: now + wait,
         };
         wait
@@ -206,16 +206,16 @@ impl Lifecycle {
 
     /// Reports that the device has come back, or may have: there is no reason to wait any longer.
     pub fn returned(&mut self, now: Instant) -> Action {
-        let State::Lost { .. } = self.state else {
+        let Stage::Lost { .. } = self.state else {
             return Action::Nothing;
         };
         self.backoff.reset();
-        self.state = State::Lost { retry_at: now };
+        self.state = Stage::Lost { retry_at: now };
         self.tick(now)
     }
 
     fn start(&mut self, now: Instant) -> Action {
-        self.state = State::Starting {
+        self.state = Stage::Starting {
             settled_by: now + self.settle,
             held: false,
         };
@@ -226,11 +226,11 @@ impl Lifecycle {
         self.backoff.reset();
         if self.asked {
             self.asked = false;
-            self.state = State::Live;
+            self.state = Stage::Live;
             self.pace.pass(now);
             return Action::Publish;
         }
-        self.state = State::Lingering {
+        self.state = Stage::Lingering {
             until: now + self.linger,
         };
         Action::Nothing

@@ -27,7 +27,7 @@ mod card;
 pub mod stamp;
 pub mod strip;
 
-use card::Card;
+use card::TestCard;
 
 /// Width and height, in pixels.
 const SIZES: std::ops::RangeInclusive<u16> = 16..=4096;
@@ -51,7 +51,7 @@ struct Tick {
 
 /// The test picture.
 pub struct Pattern {
-    card: Card,
+    card: TestCard,
     size: Size,
     fps: f64,
     turn: Turn,
@@ -76,7 +76,7 @@ impl Pattern {
             return Err(Error::Usage(message));
         }
         Ok(Pattern {
-            card: Card::new(width, height),
+            card: TestCard::new(width, height),
             size: Size { width, height },
             fps,
             turn: Turn::default(),

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::lifecycle::Phase;
+use super::lifecycle::Activity;
 use super::source::Source;
 use crate::frames::state::{self, State};
 use crate::picture::jpeg::Size;
@@ -87,7 +87,7 @@ impl Report {
     /// What to write now, if there is anything new.
     pub(super) fn news(
         &mut self,
-        phase: Phase,
+        phase: Activity,
         source: &dyn Source,
         now: Instant,
     ) -> Option<State> {
@@ -110,7 +110,7 @@ impl Report {
     /// What to write right before a frame, in addition: the counters, if it is time.
     pub(super) fn count(
         &mut self,
-        phase: Phase,
+        phase: Activity,
         source: &dyn Source,
         now: Instant,
     ) -> Option<State> {
@@ -123,16 +123,16 @@ impl Report {
         Some(self.state(phase, source))
     }
 
-    fn public(&mut self, phase: Phase) -> state::Phase {
+    fn public(&mut self, phase: Activity) -> state::Phase {
         match phase {
-            Phase::Off => {
+            Activity::Off => {
                 self.why = None;
                 state::Phase::Off
             }
             _ if self.is_lost() => state::Phase::Lost,
-            Phase::Starting => state::Phase::Starting,
-            Phase::Lost => state::Phase::Lost,
-            Phase::Live | Phase::Lingering => state::Phase::Live,
+            Activity::Starting => state::Phase::Starting,
+            Activity::Lost => state::Phase::Lost,
+            Activity::Live | Activity::Lingering => state::Phase::Live,
         }
     }
 
@@ -161,15 +161,15 @@ mod tests {
     fn only_a_change_is_told_and_lingering_is_none() {
         let source = Pattern::new((64, 48), 5.0, 70).unwrap();
         let (mut report, now) = (Report::new(), Instant::now());
-        let first = report.news(Phase::Off, &source, now).unwrap();
+        let first = report.news(Activity::Off, &source, now).unwrap();
         assert_eq!(first.phase, state::Phase::Off);
         assert_eq!((first.fps, first.quality), (Some(5.0), Some(70)));
-        assert_eq!(report.news(Phase::Off, &source, now), None);
+        assert_eq!(report.news(Activity::Off, &source, now), None);
         report.dropped = 3;
-        let live = report.news(Phase::Lingering, &source, now).unwrap();
+        let live = report.news(Activity::Lingering, &source, now).unwrap();
         assert_eq!((live.phase, live.dropped), (state::Phase::Live, 3));
-        assert_eq!(report.news(Phase::Live, &source, now), None);
-        assert_eq!(report.news(Phase::Lingering, &source, now), None);
+        assert_eq!(report.news(Activity::Live, &source, now), None);
+        assert_eq!(report.news(Activity::Lingering, &source, now), None);
     }
 
     #[test]
@@ -177,22 +177,22 @@ mod tests {
         let source = Pattern::new((64, 48), 5.0, 70).unwrap();
         let (mut report, now) = (Report::new(), Instant::now());
         report.lose("unplugged");
-        let lost = report.news(Phase::Lost, &source, now).unwrap();
-        assert_eq!(report.news(Phase::Starting, &source, now), None);
+        let lost = report.news(Activity::Lost, &source, now).unwrap();
+        assert_eq!(report.news(Activity::Starting, &source, now), None);
         report.lose("busy");
-        let again = report.news(Phase::Lost, &source, now).unwrap();
+        let again = report.news(Activity::Lost, &source, now).unwrap();
         assert_eq!(again.since, lost.since);
         assert_eq!(again.why.as_deref(), Some("busy"));
         // Frames come, but none is known to be usable.
-        assert_eq!(report.news(Phase::Live, &source, now), None);
+        assert_eq!(report.news(Activity::Live, &source, now), None);
         report.recover();
-        let live = report.news(Phase::Live, &source, now).unwrap();
+        let live = report.news(Activity::Live, &source, now).unwrap();
         assert_eq!((live.phase, live.why), (state::Phase::Live, None));
-        let starting = report.news(Phase::Off, &source, now).unwrap();
+        let starting = report.news(Activity::Off, &source, now).unwrap();
         assert_eq!(starting.phase, state::Phase::Off);
         assert_eq!(
             report
-                .news(Phase::Starting, &source, now)
+                .news(Activity::Starting, &source, now)
                 .map(|state| state.phase),
             Some(state::Phase::Starting)
         );
@@ -202,12 +202,12 @@ mod tests {
     fn counters_are_told_again_after_a_while_and_not_with_each_frame() {
         let source = Pattern::new((64, 48), 5.0, 70).unwrap();
         let (mut report, start) = (Report::new(), Instant::now());
-        let live = report.news(Phase::Live, &source, start).unwrap();
+        let live = report.news(Activity::Live, &source, start).unwrap();
         let mut told = Vec::new();
         for n in 1..=50_u32 {
             let now = start + Duration::from_millis(100) * n;
-            assert_eq!(report.news(Phase::Live, &source, now), None);
-            told.extend(report.count(Phase::Live, &source, now));
+            assert_eq!(report.news(Activity::Live, &source, now), None);
+            told.extend(report.count(Activity::Live, &source, now));
             report.count_published();
         }
         let counts: Vec<_> = told.iter().map(|state| state.published).collect();

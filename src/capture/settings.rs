@@ -18,7 +18,7 @@ use crate::picture::turn::Turn;
 
 /// For the sources `v4l2` and `libcamera`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
+pub struct CameraSettings {
     /// The pixel format; `None` selects the one that costs least.
     pub format: Option<Fourcc>,
     /// Width and height; `None` selects 640x480 or the nearest size that the camera has.
@@ -31,7 +31,7 @@ pub struct Settings {
     pub turn: Turn,
 }
 
-impl Settings {
+impl CameraSettings {
     /// What is known about a camera that is not open: the size that was asked for, which is used for the picture that
     /// says why there is none.
     pub(super) fn facts(&self) -> Facts {
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_camera_that_has_not_what_was_asked_for_is_told_with_what_it_has() {
-        let mut settings = Settings::default();
+        let mut settings = CameraSettings::default();
         let offered = ["H264".to_owned(), "SRGGB10".to_owned()];
         let told = settings.no_format(&"camera a", &offered);
         let start = "camera a has no format that lazycam can read: it has H264, SRGGB10; lazycam reads MJPG, JPEG, YUYV, ";
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_size_that_was_asked_for_is_given_exactly_and_any_other_about() {
-        let mut settings = Settings::default();
+        let mut settings = CameraSettings::default();
         assert_eq!(settings.size_to_ask_for(), (640, 480));
         assert!(settings.takes_size((656, 488)));
         settings.size = Some(USUAL_SIZE);

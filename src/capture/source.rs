@@ -21,7 +21,7 @@ use crate::picture::turn::Turn;
 
 /// The kinds of source, as `--source` names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SourceKind {
     /// A test picture that is made here.
     Pattern,
     /// An MJPEG stream on standard input.
@@ -52,35 +52,37 @@ impl fmt::Display for CameraName {
     }
 }
 
-impl Kind {
+impl SourceKind {
     /// Whether the flag `setting` (without its dashes) applies to this source.
     pub fn takes(&self, setting: &str) -> bool {
         match setting {
-            "size" => !matches!(self, Kind::Stdin | Kind::Network(_)),
-            "source-password" => matches!(self, Kind::Network(url) if url.user.is_some()),
-            "format" | "control" | "settable" => matches!(self, Kind::V4l2(_) | Kind::Libcamera(_)),
+            "size" => !matches!(self, SourceKind::Stdin | SourceKind::Network(_)),
+            "source-password" => matches!(self, SourceKind::Network(url) if url.user.is_some()),
+            "format" | "control" | "settable" => {
+                matches!(self, SourceKind::V4l2(_) | SourceKind::Libcamera(_))
+            }
             _ => true,
         }
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for SourceKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "pattern" => Ok(Kind::Pattern),
-            "stdin" => Ok(Kind::Stdin),
-            "v4l2" => Ok(Kind::V4l2(None)),
-            "libcamera" => Ok(Kind::Libcamera(None)),
-            url if Url::is_meant(url) => Ok(Kind::Network(url.parse()?)),
-            device if device.starts_with("/dev/") => Ok(Kind::V4l2(Some(device.into()))),
+            "pattern" => Ok(SourceKind::Pattern),
+            "stdin" => Ok(SourceKind::Stdin),
+            "v4l2" => Ok(SourceKind::V4l2(None)),
+            "libcamera" => Ok(SourceKind::Libcamera(None)),
+            url if Url::is_meant(url) => Ok(SourceKind::Network(url.parse()?)),
+            device if device.starts_with("/dev/") => Ok(SourceKind::V4l2(Some(device.into()))),
             _ => match text.split_once(':') {
-                Some(("v4l2", path)) if !path.is_empty() => Ok(Kind::V4l2(Some(path.into()))),
+                Some(("v4l2", path)) if !path.is_empty() => Ok(SourceKind::V4l2(Some(path.into()))),
                 Some(("libcamera", name)) if !name.is_empty() => {
                     let name = name.parse().map(CameraName::Index);
                     let name = name.unwrap_or_else(|_| CameraName::Id(text["libcamera:".len()..].into()));
-                    Ok(Kind::Libcamera(Some(name)))
+                    Ok(SourceKind::Libcamera(Some(name)))
                 }
                 _ => Err(
                     "a source is pattern, stdin, v4l2, /dev/videoN, libcamera, libcamera: with a number or id, or http://…".into(),
@@ -90,16 +92,16 @@ impl FromStr for Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for SourceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kind::Pattern => f.write_str("pattern"),
-            Kind::Stdin => f.write_str("stdin"),
-            Kind::V4l2(None) => f.write_str("v4l2"),
-            Kind::V4l2(Some(path)) => write!(f, "v4l2:{}", path.display()),
-            Kind::Libcamera(None) => f.write_str("libcamera"),
-            Kind::Libcamera(Some(name)) => write!(f, "libcamera:{name}"),
-            Kind::Network(url) => url.fmt(f),
+            SourceKind::Pattern => f.write_str("pattern"),
+            SourceKind::Stdin => f.write_str("stdin"),
+            SourceKind::V4l2(None) => f.write_str("v4l2"),
+            SourceKind::V4l2(Some(path)) => write!(f, "v4l2:{}", path.display()),
+            SourceKind::Libcamera(None) => f.write_str("libcamera"),
+            SourceKind::Libcamera(Some(name)) => write!(f, "libcamera:{name}"),
+            SourceKind::Network(url) => url.fmt(f),
         }
     }
 }
@@ -304,12 +306,12 @@ mod tests {
             "http://cam.local:8080/stream?a=b",
             "http+unix:/run/lazycam.sock:/stream",
         ] {
-            assert_eq!(text.parse::<Kind>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<SourceKind>().unwrap().to_string(), text);
         }
-        let device = "/dev/video0".parse::<Kind>().unwrap();
+        let device = "/dev/video0".parse::<SourceKind>().unwrap();
         assert_eq!(device.to_string(), "v4l2:/dev/video0");
-        assert!("v4l2:".parse::<Kind>().is_err() && "video0".parse::<Kind>().is_err());
-        assert!("libcamera:".parse::<Kind>().is_err());
-        assert!("https://cam/".parse::<Kind>().is_err());
+        assert!("v4l2:".parse::<SourceKind>().is_err() && "video0".parse::<SourceKind>().is_err());
+        assert!("libcamera:".parse::<SourceKind>().is_err());
+        assert!("https://cam/".parse::<SourceKind>().is_err());
     }
 }

@@ -44,7 +44,7 @@ use rustix::io::Errno;
 
 use crate::capture::assignment::Assignment;
 use crate::capture::devices::{self, Watch, video_nodes};
-use crate::capture::settings::Settings;
+use crate::capture::settings::CameraSettings;
 use crate::capture::source::{
     BUFFERS, Captured, Discarded, Facts, Source, Trouble, Unset, WARM_UP, described, patience,
     silent,
@@ -57,7 +57,7 @@ use crate::time::clock::{ago, monotonic};
 use choice::choose;
 pub use choice::{first_camera, readable_formats};
 use controls::Setting;
-pub use controls::{Control, Kind as ControlKind};
+pub use controls::{Control, ControlKind};
 pub use device::{Card, Device};
 pub use format::Interval;
 use held::{Held, is_marked};
@@ -67,7 +67,7 @@ use ioctl::{Buffers, Filled};
 const FEWEST_BUFFERS: usize = 2;
 
 /// A camera that is open and configured.
-struct Camera {
+struct Opened {
     device: Device,
     format: Format,
     fps: Option<f64>,
@@ -84,10 +84,10 @@ struct Camera {
 pub struct V4l2 {
     /// The device to use; `None` stands for the first camera found.
     path: Option<PathBuf>,
-    settings: Settings,
+    settings: CameraSettings,
     developer: Developer,
     watch: Option<Watch>,
-    camera: Option<Camera>,
+    camera: Option<Opened>,
     /// Set while it streams: the time of the start or of the last frame.
     streaming: Option<Instant>,
     /// What the driver's stamps since the last start are worth.
@@ -101,7 +101,7 @@ pub struct V4l2 {
 
 impl V4l2 {
     /// Opens and configures the camera, or waits for one. Anything that will not work later either is an error.
-    pub fn new(path: Option<PathBuf>, settings: Settings, quality: u8) -> Result<Self> {
+    pub fn new(path: Option<PathBuf>, settings: CameraSettings, quality: u8) -> Result<Self> {
         let watch = Watch::new(path.as_deref());
         if let Err(error) = &watch {
             warn!("{error}; a camera that is plugged in will be found when somebody asks");
@@ -146,7 +146,7 @@ impl V4l2 {
         let unread = || Error::Input(format!("{path} gave {format}, which lazycam cannot read"));
         let reader = reader.ok_or_else(unread)?;
         self.developer.turn(turn);
-        self.camera = Some(Camera {
+        self.camera = Some(Opened {
             device,
             format,
             fps,
@@ -177,7 +177,7 @@ impl V4l2 {
 
     /// How long to wait for the next frame.
     fn patience(&self) -> Duration {
-        patience(self.camera.as_ref().and_then(Camera::interval))
+        patience(self.camera.as_ref().and_then(Opened::interval))
     }
 
     /// Takes all filled buffers, and counts the broken ones. Returns the newest good frame.
@@ -185,10 +185,10 @@ impl V4l2 {
         let (mut newest, mut marked) = (None, 0);
         // Only if an iteration costs next to nothing: during encoding, a camera that is faster than it says fills
         // several buffers.
-        let passed_on = |camera: &&Camera| !camera.reader.encodes();
+        let passed_on = |camera: &&Opened| !camera.reader.encodes();
         let interval = self.camera.as_ref().filter(passed_on);
-        let interval = interval.and_then(Camera::interval);
-        let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
+        let interval = interval.and_then(Opened::interval);
+        let Some((fd, buffers)) = self.camera.as_mut().and_then(Opened::stream) else {
             return Ok(None);
         };
         // Limited, in case a device fills buffers faster than this loop takes them.
@@ -217,14 +217,14 @@ impl V4l2 {
     }
 }
 
-impl Camera {
+impl Opened {
     /// The descriptor and the buffers, once the buffers exist.
     fn stream(&mut self) -> Option<(BorrowedFd<'_>, &mut Buffers)> {
         Some((self.device.as_fd(), self.buffers.as_mut()?))
     }
 
     fn stream_on(&mut self) -> Result<()> {
-        let Camera {
+        let Opened {
             device, buffers, ..
         } = self;
         let fd = device.as_fd();
@@ -258,7 +258,7 @@ impl Camera {
     }
 }
 
-impl Drop for Camera {
+impl Drop for Opened {
     fn drop(&mut self) {
         turning::undo(&self.device, &self.mirrors);
     }
@@ -289,7 +289,7 @@ impl Source for V4l2 {
 
     fn stop(&mut self) {
         self.held = Held::default();
-        let Some((fd, buffers)) = self.camera.as_mut().and_then(Camera::stream) else {
+        let Some((fd, buffers)) = self.camera.as_mut().and_then(Opened::stream) else {
             return;
         };
         let stopped = self.streaming.take().is_none() || buffers.stream_off(fd).is_ok();

@@ -9,22 +9,22 @@ use std::str::FromStr;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::source::SourceFlags;
-use crate::capture::source::Kind;
+use crate::capture::source::SourceKind;
 use crate::error::{Error, Result};
 use crate::frames::name::Name;
 
 /// A camera of the command `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Camera {
+pub struct CameraFlag {
     /// The camera's name.
     pub name: Name,
     /// Where the camera's pictures come from.
-    pub source: Kind,
+    pub source: SourceKind,
     /// The settings that are specific to this camera: names of flags without their dashes, and their values.
     pub settings: Vec<(String, String)>,
 }
 
-impl FromStr for Camera {
+impl FromStr for CameraFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -40,7 +40,7 @@ impl FromStr for Camera {
                 .ok_or_else(|| format!("'{word}' is no setting: that is one like size=640x480"))?;
             settings.push((key.to_owned(), value.to_owned()));
         }
-        Ok(Camera {
+        Ok(CameraFlag {
             name: name.parse()?,
             source,
             settings,
@@ -56,7 +56,7 @@ struct Words {
     source: SourceFlags,
 }
 
-impl Camera {
+impl CameraFlag {
     /// What to capture: the camera's own settings and, where it has none, those from `defaults` that apply to its
     /// source.
     pub fn over(&self, defaults: &SourceFlags) -> Result<SourceFlags> {
@@ -128,18 +128,18 @@ mod tests {
     }
 
     fn over(text: &str, flags: &[&str]) -> Result<SourceFlags> {
-        text.parse::<Camera>().unwrap().over(&defaults(flags))
+        text.parse::<CameraFlag>().unwrap().over(&defaults(flags))
     }
 
     #[test]
     fn a_camera_is_a_name_a_source_and_settings() {
-        let camera: Camera = "front=v4l2:/dev/v4l/by-id/a=b:c,size=1280x720,control=focus=1"
+        let camera: CameraFlag = "front=v4l2:/dev/v4l/by-id/a=b:c,size=1280x720,control=focus=1"
             .parse()
             .unwrap();
         assert_eq!(camera.name.as_str(), "front");
         assert_eq!(
             camera.source,
-            Kind::V4l2(Some("/dev/v4l/by-id/a=b:c".into()))
+            SourceKind::V4l2(Some("/dev/v4l/by-id/a=b:c".into()))
         );
         let settings = [("size", "1280x720"), ("control", "focus=1")];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -156,7 +156,7 @@ mod tests {
             "front=pattern,fast",
             "front=pattern,source=stdin",
         ] {
-            assert!(bad.parse::<Camera>().is_err(), "{bad}");
+            assert!(bad.parse::<CameraFlag>().is_err(), "{bad}");
         }
     }
 

@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use super::values;
 use crate::capture::assignment::Assignment;
-use crate::capture::source::Kind;
+use crate::capture::source::SourceKind;
 use crate::picture::format::Fourcc;
 use crate::picture::jpeg::Size;
 use crate::picture::turn::{Flip, Rotation, Turn};
@@ -23,7 +23,7 @@ pub struct SourceFlags {
     /// libcamera; `libcamera` alone: the first camera found), `http://HOST[:PORT]/PATH` or `http+unix:/SOCKET:/PATH` (MJPEG
     /// or single pictures from the network).
     #[arg(long, env = "LAZYCAM_SOURCE", default_value = "pattern")]
-    pub source: Kind,
+    pub source: SourceKind,
     /// A file with the password of the user in `http://USER@HOST…`. A relative FILE may be one of the service's credentials
     /// (`LoadCredential=`).
     #[arg(long, env = "LAZYCAM_SOURCE_PASSWORD", value_name = "FILE")]

@@ -12,7 +12,7 @@ use rustix::fs::statfs;
 
 /// What is to be known about a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FilesystemKind {
     /// Others can change it without an event.
     Silent(&'static str),
     /// An overlay. What is changed below it causes no event and is not even seen: files that were looked up once stay as
@@ -56,25 +56,25 @@ const DISKS: &[(u32, &str)] = &[
 ];
 
 /// What the file system of `dir` is; `Usual` also if it cannot be found out.
-pub fn kind(dir: &Path) -> Kind {
+pub fn kind(dir: &Path) -> FilesystemKind {
     // The type has another width on each architecture; all numbers fit into 32 bits.
     #[allow(
         clippy::unnecessary_cast,
         reason = "another width on each architecture"
     )]
-    statfs(dir).map_or(Kind::Usual, |about| kind_of(about.f_type as u32))
+    statfs(dir).map_or(FilesystemKind::Usual, |about| kind_of(about.f_type as u32))
 }
 
-fn kind_of(number: u32) -> Kind {
+fn kind_of(number: u32) -> FilesystemKind {
     let name = |list: &[(u32, &'static str)]| {
         let found = list.iter().find(|(known, _)| *known == number);
         found.map(|(_, name)| *name)
     };
     match (name(SILENT), name(DISKS)) {
-        _ if number == OVERLAY => Kind::Overlay,
-        (Some(name), _) => Kind::Silent(name),
-        (None, Some(name)) => Kind::Disk(name),
-        (None, None) => Kind::Usual,
+        _ if number == OVERLAY => FilesystemKind::Overlay,
+        (Some(name), _) => FilesystemKind::Silent(name),
+        (None, Some(name)) => FilesystemKind::Disk(name),
+        (None, None) => FilesystemKind::Usual,
     }
 }
 
@@ -84,14 +84,14 @@ mod tests {
 
     #[test]
     fn file_systems_are_known_by_their_numbers() {
-        assert_eq!(kind_of(0x6969), Kind::Silent("NFS"));
-        assert_eq!(kind_of(0xFE53_4D42), Kind::Silent("SMB"));
-        assert_eq!(kind_of(0x794C_7630), Kind::Overlay);
-        assert_eq!(kind_of(0xEF53), Kind::Disk("ext4"));
+        assert_eq!(kind_of(0x6969), FilesystemKind::Silent("NFS"));
+        assert_eq!(kind_of(0xFE53_4D42), FilesystemKind::Silent("SMB"));
+        assert_eq!(kind_of(0x794C_7630), FilesystemKind::Overlay);
+        assert_eq!(kind_of(0xEF53), FilesystemKind::Disk("ext4"));
         // tmpfs and ramfs.
-        assert_eq!(kind_of(0x0102_1994), Kind::Usual);
-        assert_eq!(kind_of(0x8584_58F6), Kind::Usual);
-        assert_eq!(kind(Path::new("/proc")), Kind::Usual);
-        assert_eq!(kind(Path::new("/nonexistent")), Kind::Usual);
+        assert_eq!(kind_of(0x0102_1994), FilesystemKind::Usual);
+        assert_eq!(kind_of(0x8584_58F6), FilesystemKind::Usual);
+        assert_eq!(kind(Path::new("/proc")), FilesystemKind::Usual);
+        assert_eq!(kind(Path::new("/nonexistent")), FilesystemKind::Usual);
     }
 }

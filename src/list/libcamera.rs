@@ -3,7 +3,7 @@
 use super::{
     CameraFormat, CameraSize, ControlFacts, ListedCamera, ListedControl, control_json, items,
 };
-use crate::capture::libcamera::{Control, Listed, ListedFormat};
+use crate::capture::libcamera::{LibcameraControl, Listed, ListedFormat};
 use crate::picture::format::Sizes;
 
 impl ListedCamera {
@@ -47,7 +47,7 @@ fn format(listed: &ListedFormat) -> CameraFormat {
     }
 }
 
-fn control(control: &Control) -> ListedControl {
+fn control(control: &LibcameraControl) -> ListedControl {
     let (name, range) = (&control.name, control.range());
     ListedControl {
         text: format!("{name}={range}, default {}", control.default()),

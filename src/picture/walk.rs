@@ -63,7 +63,7 @@ pub(crate) struct Whole {
 
 /// What the next byte is expected to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Position {
     /// Anything: the start of a frame is being looked for.
     Hunt,
     /// The 0xFF of a marker in the head.
@@ -78,11 +78,11 @@ enum State {
 #[derive(Clone, Debug)]
 pub(crate) struct Walk {
     limit: usize,
-    /// Where the current frame begins; only meaningful outside of [`State::Hunt`].
+    /// Where the current frame begins; only meaningful outside of [`Position::Hunt`].
     start: usize,
     /// The next byte to examine. It is beyond the end of the bytes while a segment is being skipped.
     at: usize,
-    state: State,
+    state: Position,
     header: Header,
     head: Option<Head>,
     /// The segment right before `at`, in the head or between scans.
@@ -106,7 +106,7 @@ impl Walk {
             limit,
             start: 0,
             at: 0,
-            state: State::Hunt,
+            state: Position::Hunt,
             header: Header::default(),
             head: None,
             last: None,
@@ -130,7 +130,7 @@ impl Walk {
 
     /// Goes on when [`Walk::next`] needs more bytes and there are no more.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<Event> {
-        if self.state == State::Hunt {
+        if self.state == Position::Hunt {
             return None;
         }
         let Some(head) = self.head else {
@@ -144,7 +144,7 @@ impl Walk {
 
     /// Where a frame begins whose end has not come yet.
     pub(crate) fn unfinished(&self) -> Option<usize> {
-        (self.state != State::Hunt).then_some(self.start)
+        (self.state != Position::Hunt).then_some(self.start)
     }
 
     /// The first byte that is still needed.
@@ -172,9 +172,9 @@ impl Walk {
     fn walk(&mut self, bytes: &[u8]) -> Result<Option<Event>, Defect> {
         loop {
             let went_on = match self.state {
-                State::Hunt => self.hunt(bytes),
-                State::Entropy => self.entropy(bytes),
-                State::Head | State::BetweenScans => match self.code(bytes)? {
+                Position::Hunt => self.hunt(bytes),
+                Position::Entropy => self.entropy(bytes),
+                Position::Head | Position::BetweenScans => match self.code(bytes)? {
                     None => false,
                     Some(marker::EOI) => {
                         if let Some(frame) = self.eoi()? {
@@ -191,7 +191,7 @@ impl Walk {
                     Some(code) => self.segment(bytes, code)?,
                 },
             };
-            if self.state != State::Hunt {
+            if self.state != Position::Hunt {
                 self.within_limit(self.at)?;
             }
             if !went_on {
@@ -213,7 +213,7 @@ impl Walk {
         if found {
             self.start = self.at;
             self.at += 2;
-            self.state = State::Head;
+            self.state = Position::Head;
             self.header = Header::default();
             (self.head, self.last) = (None, None);
         }
@@ -230,7 +230,7 @@ impl Walk {
                 Some(_) => {
                     self.at += hit;
                     self.last = None;
-                    self.state = State::BetweenScans;
+                    self.state = Position::BetweenScans;
                     return true;
                 }
                 None => {
@@ -274,7 +274,7 @@ impl Walk {
         self.at = end;
         self.last = None;
         let head = self.head.ok_or(Defect::NoScan)?;
-        self.state = State::Hunt;
+        self.state = Position::Hunt;
         if end <= self.shadow {
             return Ok(None);
         }
@@ -288,7 +288,7 @@ impl Walk {
             (None, Some(_)) => Err(Defect::BadMarker(self.at - self.start)),
             (None, None) => {
                 self.between += (self.at - self.start) as u64;
-                self.state = State::Hunt;
+                self.state = Position::Hunt;
                 Ok(None)
             }
         }
@@ -297,7 +297,7 @@ impl Walk {
     /// Ends the frame here, without EOI; a thumbnail in a damaged segment is none.
     fn unended(&mut self, head: Head) -> Option<Whole> {
         let (start, end) = (self.start, self.at);
-        self.state = State::Hunt;
+        self.state = Position::Hunt;
         (start >= self.shadow).then_some(Whole { start, end, head })
     }
 
@@ -309,7 +309,7 @@ impl Walk {
             return Ok(true);
         }
         let fits = match self.state {
-            State::BetweenScans => marker::is_between_scans(code),
+            Position::BetweenScans => marker::is_between_scans(code),
             _ => marker::is_segment(code),
         };
         let (frame, at) = (&bytes[self.start..], self.at - self.start);
@@ -347,14 +347,14 @@ impl Walk {
             let head = self.header.head(at, end)?;
             self.head.get_or_insert(head);
             self.last = None;
-            self.state = State::Entropy;
+            self.state = Position::Entropy;
         }
         Ok(true)
     }
 
     /// Chooses where the hunt goes on after a defect: here, or within the segment that brought us here.
     fn go_back(&mut self, defect: Defect) {
-        self.state = State::Hunt;
+        self.state = Position::Hunt;
         let last = self.last.take();
         let (Defect::BadMarker(_) | Defect::Short, Some(Skipped { range, is_data })) =
             (defect, last)

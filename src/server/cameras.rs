@@ -19,7 +19,7 @@ use log::{debug, info};
 use crate::error::{Context, Error, Result};
 use crate::event::Interest;
 use crate::frames::frame::Links;
-use crate::frames::name::Name as CameraName;
+use crate::frames::name::Name;
 use crate::frames::root::Root;
 use crate::frames::watch::{Change, DirId, Watcher};
 use crate::logging::Brake;
@@ -27,7 +27,7 @@ use crate::server::cameras::camera::Camera;
 use crate::server::cameras::condition::Phase;
 use crate::server::client_id::ClientId;
 use crate::server::roster::{Missing, TooMany};
-use crate::server::turn::{Name, Turn};
+use crate::server::turn::{Token, Turn};
 use crate::server::want::Which;
 
 /// All cameras of the server.
@@ -59,9 +59,9 @@ impl Cameras {
     /// Begins to watch the directories of the `named` cameras, and the root. There must be a camera that URLs without
     /// a name mean (`default`, or the first one), unless it can still appear in the root.
     pub(in crate::server) fn new(
-        named: &[(CameraName, PathBuf)],
+        named: &[(Name, PathBuf)],
         root: Option<&Path>,
-        default: Option<&CameraName>,
+        default: Option<&Name>,
         turn: &mut Turn,
     ) -> Result<Self> {
         let mut cameras = Cameras {
@@ -73,7 +73,7 @@ impl Cameras {
             changes: Brake::new(Duration::from_secs(10)),
         };
         turn.poll
-            .add(&cameras.watcher, Interest::Readable, Name::Frames)
+            .add(&cameras.watcher, Interest::Readable, Token::Frames)
             .doing(|| "wait for frames".into())?;
         for (name, dir) in named {
             if turn.roster.number_of(name).is_some() {
@@ -85,7 +85,7 @@ impl Cameras {
         }
         if let Some(root) = &cameras.root {
             turn.poll
-                .add(root, Interest::Readable, Name::Root)
+                .add(root, Interest::Readable, Token::Root)
                 .doing(|| format!("wait for cameras in {}", root.dir().display()))?;
             cameras.look_into_root(turn);
         } else if turn.roster.find(&Which::Default) == Err(Missing::Away) {
@@ -202,7 +202,7 @@ impl Cameras {
     }
 
     /// A camera has appeared, possibly not for the first time.
-    fn appear(&mut self, name: &CameraName, dir: PathBuf, links: Links, turn: &mut Turn) {
+    fn appear(&mut self, name: &Name, dir: PathBuf, links: Links, turn: &mut Turn) {
         let number = match turn.roster.appear(name) {
             Ok(number) => number,
             Err(TooMany(most)) => {

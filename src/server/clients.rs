@@ -11,7 +11,7 @@ use crate::logging::Brake;
 use crate::server::client::Client;
 use crate::server::client_id::{ClientId, Seat};
 use crate::server::stats::CloseReason;
-use crate::server::turn::{Name, Timer, Turn};
+use crate::server::turn::{Timer, Token, Turn};
 
 /// All clients.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Clients {
     pub(in crate::server) fn add(&mut self, mut client: Client, turn: &mut Turn) -> ClientId {
         let id = self.next;
         self.next += 1;
-        let name = Name::Client(id);
+        let name = Token::Client(id);
         match turn.poll.add(client.socket(), Interest::Edges, name) {
             Ok(registration) => client.registration = Some(registration),
             Err(error) => {

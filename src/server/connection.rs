@@ -101,7 +101,7 @@ use std::time::{Duration, Instant};
 
 use self::outbox::{Outbox, Output};
 use self::poller::Poller;
-use self::state::State;
+use self::state::ConnectionState;
 use crate::server::http::exchange::Exchange;
 use crate::server::http::request::MAX_HEAD;
 use crate::server::http::status::Status;
@@ -130,7 +130,7 @@ const MOST_DISCARDED: u32 = 64 * 1024;
 /// The connection. `F` is the type of a frame's file.
 #[derive(Debug)]
 pub struct Connection<F> {
-    state: State,
+    state: ConnectionState,
     input: Vec<u8>,
     out: Outbox<F>,
     /// How many bytes behind the last request were discarded.
@@ -157,7 +157,7 @@ impl<F> Connection<F> {
     /// A connection that was just accepted.
     pub fn new(now: Instant) -> Self {
         Connection {
-            state: State::Request { since: now },
+            state: ConnectionState::Request { since: now },
             input: Vec::new(),
             out: Outbox::new(),
             discarded: 0,
@@ -210,10 +210,10 @@ impl<F> Connection<F> {
     /// Whether there is room for input. If there is none, the client has to wait for its turn.
     pub fn takes_input(&self) -> bool {
         match self.state {
-            State::Request { .. } => true,
-            State::Closed(_) => false,
+            ConnectionState::Request { .. } => true,
+            ConnectionState::Closed(_) => false,
             // The client may not close before everything that it sent was read, and there is a time-out.
-            State::Drain { .. } => true,
+            ConnectionState::Drain { .. } => true,
             _ if self.is_last() => self.discarded < MOST_DISCARDED,
             _ => self.input.len() < MAX_HEAD,
         }
@@ -224,9 +224,13 @@ impl<F> Connection<F> {
     /// everything.
     fn is_last(&self) -> bool {
         match &self.state {
-            State::Stream(_) | State::Drain { .. } | State::Closed(_) => true,
-            State::Snapshot(_) | State::Report(_) | State::Reply => self.exchange.is_last(),
-            State::Request { .. } | State::Trial(_) => false,
+            ConnectionState::Stream(_)
+            | ConnectionState::Drain { .. }
+            | ConnectionState::Closed(_) => true,
+            ConnectionState::Snapshot(_) | ConnectionState::Report(_) | ConnectionState::Reply => {
+                self.exchange.is_last()
+            }
+            ConnectionState::Request { .. } | ConnectionState::Trial(_) => false,
         }
     }
 
@@ -236,7 +240,7 @@ impl<F> Connection<F> {
             self.discard(bytes.len());
             return;
         }
-        if let State::Request { since } = &mut self.state {
+        if let ConnectionState::Request { since } = &mut self.state {
             if self.input.is_empty() {
                 *since = lent.now;
             }
@@ -253,7 +257,7 @@ impl<F> Connection<F> {
         self.discarded = self
             .discarded
             .saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        if self.discarded >= MOST_DISCARDED && matches!(self.state, State::Stream(_)) {
+        if self.discarded >= MOST_DISCARDED && matches!(self.state, ConnectionState::Stream(_)) {
             self.close(CloseReason::TooMuchInput);
         }
     }
@@ -263,20 +267,22 @@ impl<F> Connection<F> {
     pub fn end_of_input(&mut self) {
         self.half_closed = true;
         match self.state {
-            State::Request { .. } | State::Stream(_) => self.close(CloseReason::Left),
-            State::Drain { .. } => self.close(CloseReason::Done),
-            State::Snapshot(_)
-            | State::Trial(_)
-            | State::Report(_)
-            | State::Reply
-            | State::Closed(_) => {}
+            ConnectionState::Request { .. } | ConnectionState::Stream(_) => {
+                self.close(CloseReason::Left)
+            }
+            ConnectionState::Drain { .. } => self.close(CloseReason::Done),
+            ConnectionState::Snapshot(_)
+            | ConnectionState::Trial(_)
+            | ConnectionState::Report(_)
+            | ConnectionState::Reply
+            | ConnectionState::Closed(_) => {}
         }
     }
 
     /// What to send now.
     pub fn output(&self) -> Option<Output<'_, F>> {
         match self.state {
-            State::Closed(_) => None,
+            ConnectionState::Closed(_) => None,
             _ => self.out.output(),
         }
     }
@@ -289,7 +295,7 @@ impl<F> Connection<F> {
     /// How long the client may take nothing of what it is sent, if others may for `timeout`.
     pub fn stall_limit(&self, timeout: Duration) -> Duration {
         match self.state {
-            State::Reply if self.refused => timeout.min(REFUSAL_STALL),
+            ConnectionState::Reply if self.refused => timeout.min(REFUSAL_STALL),
             _ => timeout,
         }
     }
@@ -309,15 +315,15 @@ impl<F> Connection<F> {
             poller.all_taken(lent.now);
         }
         match &mut self.state {
-            State::Reply
+            ConnectionState::Reply
                 if !self.exchange.is_last() && (!self.half_closed || !self.input.is_empty()) =>
             {
-                self.state = State::Request { since: lent.now };
+                self.state = ConnectionState::Request { since: lent.now };
                 self.take_requests(lent);
             }
-            State::Reply => self.finish(lent.now),
-            State::Stream(stream) if stream.ending => self.finish(lent.now),
-            State::Stream(stream) => stream.all_taken(lent),
+            ConnectionState::Reply => self.finish(lent.now),
+            ConnectionState::Stream(stream) if stream.ending => self.finish(lent.now),
+            ConnectionState::Stream(stream) => stream.all_taken(lent),
             _ => {}
         }
     }
@@ -325,7 +331,7 @@ impl<F> Connection<F> {
     /// Since when it has been waiting for a request, or for the rest of one.
     pub fn silent_since(&self) -> Option<Instant> {
         match self.state {
-            State::Request { since } => Some(since),
+            ConnectionState::Request { since } => Some(since),
             _ => None,
         }
     }
@@ -333,22 +339,22 @@ impl<F> Connection<F> {
     /// When [`Connection::expire`] must be called, or a repeated frame is wanted.
     pub fn deadline(&self, settings: &Settings) -> Option<Instant> {
         match &self.state {
-            State::Request { since } if self.input.is_empty() => {
+            ConnectionState::Request { since } if self.input.is_empty() => {
                 let keeps = self.exchange.has_begun() && !settings.is_crowded;
                 Some(match keeps {
                     true => *since + settings.kept_timeout,
                     false => *since + settings.idle_timeout,
                 })
             }
-            State::Request { since } => Some(*since + settings.head_timeout),
-            State::Trial(trial) => Some(trial.refuse_at),
-            State::Stream(stream) if self.out.is_empty() => Some(stream.repeat_at),
-            State::Drain { since } => Some(*since + settings.drain_timeout),
-            State::Stream(_)
-            | State::Snapshot(_)
-            | State::Report(_)
-            | State::Reply
-            | State::Closed(_) => None,
+            ConnectionState::Request { since } => Some(*since + settings.head_timeout),
+            ConnectionState::Trial(trial) => Some(trial.refuse_at),
+            ConnectionState::Stream(stream) if self.out.is_empty() => Some(stream.repeat_at),
+            ConnectionState::Drain { since } => Some(*since + settings.drain_timeout),
+            ConnectionState::Stream(_)
+            | ConnectionState::Snapshot(_)
+            | ConnectionState::Report(_)
+            | ConnectionState::Reply
+            | ConnectionState::Closed(_) => None,
         }
     }
 
@@ -358,18 +364,20 @@ impl<F> Connection<F> {
             return false;
         }
         match &self.state {
-            State::Request { .. } if self.input.is_empty() => self.close(CloseReason::Idle),
-            State::Request { .. } => {
+            ConnectionState::Request { .. } if self.input.is_empty() => {
+                self.close(CloseReason::Idle)
+            }
+            ConnectionState::Request { .. } => {
                 self.exchange = Exchange::with_fragment(&self.input, &lent.settings.origins);
                 self.refuse(Status::RequestTimeout, lent);
             }
-            State::Trial(_) => self.send_away(NOT_PROVED, lent),
-            State::Drain { .. } => self.close(CloseReason::Done),
-            State::Stream(_)
-            | State::Snapshot(_)
-            | State::Report(_)
-            | State::Reply
-            | State::Closed(_) => return false,
+            ConnectionState::Trial(_) => self.send_away(NOT_PROVED, lent),
+            ConnectionState::Drain { .. } => self.close(CloseReason::Done),
+            ConnectionState::Stream(_)
+            | ConnectionState::Snapshot(_)
+            | ConnectionState::Report(_)
+            | ConnectionState::Reply
+            | ConnectionState::Closed(_) => return false,
         }
         true
     }
@@ -377,22 +385,22 @@ impl<F> Connection<F> {
     /// The server is stopping: finishes what was begun, and begins nothing new.
     pub fn stop(&mut self, lent: &mut Lent<'_>) {
         match &mut self.state {
-            State::Request { .. } => self.close(CloseReason::Stopping),
-            State::Snapshot(_) | State::Trial(_) => {
+            ConnectionState::Request { .. } => self.close(CloseReason::Stopping),
+            ConnectionState::Snapshot(_) | ConnectionState::Trial(_) => {
                 self.exchange.make_last();
                 self.refuse_for_now(STOPPING, lent);
             }
-            State::Reply | State::Report(_) => self.exchange.make_last(),
-            State::Stream(_) if self.out.is_empty() => self.finish(lent.now),
-            State::Stream(stream) => stream.ending = true,
-            State::Drain { .. } | State::Closed(_) => {}
+            ConnectionState::Reply | ConnectionState::Report(_) => self.exchange.make_last(),
+            ConnectionState::Stream(_) if self.out.is_empty() => self.finish(lent.now),
+            ConnectionState::Stream(stream) => stream.ending = true,
+            ConnectionState::Drain { .. } | ConnectionState::Closed(_) => {}
         }
     }
 
     /// Ends the connection immediately.
     pub fn close(&mut self, reason: CloseReason) {
-        if !matches!(self.state, State::Closed(_)) {
-            self.state = State::Closed(reason);
+        if !matches!(self.state, ConnectionState::Closed(_)) {
+            self.state = ConnectionState::Closed(reason);
         }
     }
 
@@ -405,7 +413,7 @@ impl<F> Connection<F> {
     /// Why it ended, if it has.
     pub fn closed(&self) -> Option<CloseReason> {
         match self.state {
-            State::Closed(reason) => Some(reason),
+            ConnectionState::Closed(reason) => Some(reason),
             _ => None,
         }
     }
@@ -422,7 +430,7 @@ impl<F> Connection<F> {
             self.close(CloseReason::Done);
         } else {
             self.shut_down = true;
-            self.state = State::Drain { since: now };
+            self.state = ConnectionState::Drain { since: now };
         }
     }
 }

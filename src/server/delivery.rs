@@ -17,7 +17,7 @@ use crate::server::delivery::held::{Held, Of};
 use crate::server::shot::Shot;
 use crate::server::stats::CloseReason;
 use crate::server::turn::Turn;
-use crate::server::want::{Given, Report};
+use crate::server::want::{Given, ReportKind};
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
 /// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once
@@ -35,7 +35,7 @@ pub(in crate::server) enum Ended {
     /// There is more to do, but the others come first.
     Again,
     /// The client waits for this report. The visit goes on when it has it.
-    Report(Report),
+    Report(ReportKind),
     /// The client waits for the proof of this credential. The visit goes on when it was submitted.
     Credential(Credential),
     /// The client is finished.

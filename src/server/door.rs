@@ -39,7 +39,7 @@ use crate::server::client_id::{ClientId, Newcomer, Place, Remote, Seat};
 use crate::server::door::listen::{Accepted, Listener};
 use crate::server::door::places::Places;
 use crate::server::door::seats::gives_way;
-use crate::server::turn::{Name, Timer, Turn};
+use crate::server::turn::{Timer, Token, Turn};
 
 /// How long accepting rests when it fails.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
@@ -127,7 +127,11 @@ impl Door {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let registration = turn
                 .poll
-                .add(listener.socket(), Interest::Readable, Name::Listener(index))
+                .add(
+                    listener.socket(),
+                    Interest::Readable,
+                    Token::Listener(index),
+                )
                 .doing(|| format!("wait for connections on {}", listener.name()))?;
             listener.registration = Some(registration);
             info!("listening on {}", listener.name());

@@ -11,7 +11,7 @@ use crate::server::http::hosts::Hosts;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ServerOptions {
     /// The cameras with their frame directories. A camera's index is its number.
     pub cameras: Vec<(Name, PathBuf)>,
     /// A directory in which each subdirectory is a camera. These cameras come after the others.

@@ -25,7 +25,7 @@ use crate::server::clients::Clients;
 use crate::server::reports::subjects::Subjects;
 use crate::server::shot::Shot;
 use crate::server::turn::Turn;
-use crate::server::want::Report;
+use crate::server::want::ReportKind;
 
 /// A report is not made again before this time has passed.
 const REST: Duration = Duration::from_millis(100);
@@ -48,7 +48,7 @@ pub(in crate::server) enum Answer {
 #[derive(Debug)]
 pub(in crate::server) struct Reports {
     /// Those that were made in the last tenth of a second, the oldest first, and those of this turn as files.
-    made: Vec<(Report, Instant, Option<Shot<Frame>>)>,
+    made: Vec<(ReportKind, Instant, Option<Shot<Frame>>)>,
     complaint: Brake,
     started: Instant,
     started_at: SystemTime,
@@ -84,7 +84,7 @@ impl Reports {
     /// being sent them.
     pub(in crate::server) fn get(
         &mut self,
-        what: Report,
+        what: ReportKind,
         cameras: &mut Cameras,
         clients: &mut Clients,
         held: u64,
@@ -92,8 +92,8 @@ impl Reports {
     ) -> Answer {
         self.made.retain(|(_, at, _)| turn.now < *at + REST);
         let media_type = match what {
-            Report::State { .. } => state::MEDIA_TYPE,
-            Report::Metrics => metrics::MEDIA_TYPE,
+            ReportKind::State { .. } => state::MEDIA_TYPE,
+            ReportKind::Metrics => metrics::MEDIA_TYPE,
         };
         let before = self.made.iter().find(|(made, ..)| *made == what);
         let first = self.made.first().filter(|_| self.made.len() >= MOST);
@@ -119,14 +119,16 @@ impl Reports {
         }
     }
 
-    fn make(&self, what: Report, subjects: Subjects<'_>, turn: &Turn) -> String {
+    fn make(&self, what: ReportKind, subjects: Subjects<'_>, turn: &Turn) -> String {
         match what {
-            Report::State { camera, details } => {
+            ReportKind::State { camera, details } => {
                 let uptime = turn.now.saturating_duration_since(self.started);
                 let facts = (uptime, &self.sandbox, details);
                 state::report(camera, subjects, facts, turn.now)
             }
-            Report::Metrics => metrics::report(subjects, self.started_at, &turn.stats, turn.now),
+            ReportKind::Metrics => {
+                metrics::report(subjects, self.started_at, &turn.stats, turn.now)
+            }
         }
     }
 }

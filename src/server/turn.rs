@@ -19,7 +19,7 @@ use crate::time::clock::{Moment, monotonic, realtime};
 
 /// The sources of events that the loop waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum Name {
+pub(in crate::server) enum Token {
     Signals,
     Frames,
     Checks,
@@ -50,7 +50,7 @@ pub(in crate::server) struct Turn {
     /// A moment by both monotonic clocks, the second of which shows its value.
     first: (Instant, Duration),
     ids: Ids,
-    pub(in crate::server) poll: Poll<Name>,
+    pub(in crate::server) poll: Poll<Token>,
     pub(in crate::server) timers: Deadlines<Timer>,
     pub(in crate::server) settings: Settings,
     /// The cameras by name; `cameras.rs` keeps it.

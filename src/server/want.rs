@@ -122,7 +122,7 @@ impl Given {
 
 /// A report that only the whole server can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum ReportKind {
     /// The state of cameras and viewers as JSON, with this camera where ustreamer's clients look for theirs.
     State {
         /// This camera, if there is any.

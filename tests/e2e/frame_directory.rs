@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::common::{PATIENCE, Scratch, eventually, jpeg, pending, put, queue_limit, skipped};
 use lazycam::capture::source::{Captured, Source, Trouble};
-use lazycam::capture::{self, Options};
+use lazycam::capture::{self, CaptureOptions};
 use lazycam::frames::demand::{Demand, Seen};
 use lazycam::frames::frame::{self, Frame, Links, NoFrame};
 use lazycam::frames::publish::Publisher;
@@ -353,7 +353,7 @@ impl Source for Fake {
 
 /// Runs a camera into `dir`; the file `end` ends it once somebody asks.
 fn camera(dir: &Path, end: &Path) -> thread::JoinHandle<lazycam::Result<()>> {
-    let options = Options {
+    let options = CaptureOptions {
         dir: dir.to_owned(),
         linger: Duration::from_millis(50),
         settle: Duration::from_secs(1),

@@ -24,7 +24,7 @@ use super::configure::{choose, choose_turned, longest_frame, reader, start_contr
 use super::controls;
 use super::find::{find, manager, model, refused};
 use crate::capture::assignment::Assignment;
-use crate::capture::settings::Settings;
+use crate::capture::settings::CameraSettings;
 use crate::capture::source::{CameraName, Facts, described};
 use crate::error::{Context, Error, Result};
 use crate::picture::develop::{Developer, Reader};
@@ -35,7 +35,7 @@ type Buffer = MemoryMappedFrameBuffer<FrameBuffer>;
 
 /// A camera that is acquired and configured. Its members are dropped in the order that libcamera requires: requests
 /// and their buffers, the camera, the manager.
-pub(super) struct Camera {
+pub(super) struct OpenedCamera {
     /// The newest frame.
     held: Option<Request>,
     /// The requests that are not queued.
@@ -71,19 +71,19 @@ pub(super) struct Completed {
     pub(super) broken: u32,
     /// Whether some were cancelled. While streaming, this means that libcamera has given the camera up.
     pub(super) cancelled: bool,
-    pub(super) newest: Option<Newest>,
+    pub(super) newest: Option<NewestFrame>,
 }
 
 /// The newest frame.
-pub(super) struct Newest {
+pub(super) struct NewestFrame {
     /// The time of capture by the sensor's clock.
     pub(super) stamp: Option<Duration>,
     /// Whether exposure has settled; `None` if the camera does not report it.
     pub(super) settled: Option<bool>,
 }
 
-impl Camera {
-    pub(super) fn open(name: Option<&CameraName>, settings: &Settings) -> Result<Self> {
+impl OpenedCamera {
+    pub(super) fn open(name: Option<&CameraName>, settings: &CameraSettings) -> Result<Self> {
         let manager = manager()?;
         let found = find(&manager, name)?;
         let id = found.id().to_owned();
@@ -105,7 +105,7 @@ impl Camera {
         let bell = Arc::new(bell.doing(|| "create an eventfd".into())?);
         let (gone, completed) = connect(&mut camera, &bell);
         let idle = requests(&mut camera, &stream, &id)?;
-        Ok(Camera {
+        Ok(OpenedCamera {
             held: None,
             count: idle.len(),
             idle,
@@ -267,14 +267,14 @@ fn planes<'a>(buffer: &'a Buffer) -> Vec<&'a [u8]> {
     planes.map(cut).collect()
 }
 
-impl AsFd for Camera {
+impl AsFd for OpenedCamera {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
     }
 }
 
 /// What a completed request says about its frame; `None` if it has none.
-fn newest(request: &Request, stream: &Stream) -> Option<Newest> {
+fn newest(request: &Request, stream: &Stream) -> Option<NewestFrame> {
     let metadata = request.buffer::<Buffer>(stream)?.metadata()?;
     let status = metadata.status();
     let usable = matches!(
@@ -294,7 +294,7 @@ fn newest(request: &Request, stream: &Stream) -> Option<Newest> {
         (_, Ok(state)) => Some(state != AeState::Searching),
         (_, Err(_)) => None,
     };
-    Some(Newest {
+    Some(NewestFrame {
         stamp: stamp.filter(|&nanos| nanos > 0).map(Duration::from_nanos),
         settled,
     })

@@ -17,7 +17,7 @@ use log::info;
 
 use super::{controls, formats};
 use crate::capture::assignment::Assignment;
-use crate::capture::settings::Settings;
+use crate::capture::settings::CameraSettings;
 use crate::capture::source::BUFFERS;
 use crate::error::{Error, Result};
 use crate::picture::develop::Reader;
@@ -35,7 +35,7 @@ const ROLES: [StreamRole; 3] = [
 /// Negotiates format, size, colour space and orientation.
 pub(super) fn choose(
     camera: &Found<'_>,
-    settings: &Settings,
+    settings: &CameraSettings,
     orientation: Option<Orientation>,
 ) -> Result<CameraConfiguration> {
     let id = camera.id();
@@ -73,7 +73,7 @@ pub(super) fn choose(
 /// No pipeline of libcamera exchanges rows and columns, so that is not asked for.
 pub(super) fn choose_turned(
     camera: &Found<'_>,
-    settings: &Settings,
+    settings: &CameraSettings,
 ) -> Result<(CameraConfiguration, Turn)> {
     let (id, turn) = (camera.id(), settings.turn);
     let orientation = match (turn.transposed, turn.horizontal, turn.vertical) {
@@ -160,7 +160,7 @@ pub(super) fn reader(config: &CameraConfiguration, id: &str) -> Result<(Format, 
 /// The controls that every start is given, and the number of frames per second that they set.
 pub(super) fn start_controls(
     camera: &Found<'_>,
-    settings: &Settings,
+    settings: &CameraSettings,
     assignments: &[Assignment],
 ) -> Result<(UniquePtr<ControlList>, Option<f64>)> {
     let id = camera.id();

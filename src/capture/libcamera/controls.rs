@@ -31,7 +31,7 @@ pub(super) const ORIENTATIONS: [(Orientation, &str); 8] = [
 
 /// A control of a camera.
 #[derive(Clone, Debug)]
-pub struct Control {
+pub struct LibcameraControl {
     id: u32,
     /// libcamera's name.
     pub name: String,
@@ -45,7 +45,7 @@ pub struct Control {
     pub items: Vec<(i32, String)>,
 }
 
-impl Control {
+impl LibcameraControl {
     /// The minimum, the maximum and the default, as numbers; `None` for those that are not a single number.
     pub fn numbers(&self) -> [Option<f64>; 3] {
         [&self.minimum, &self.maximum, &self.default].map(|value| match elements(value)[..] {
@@ -115,8 +115,8 @@ impl Control {
 }
 
 /// The controls of a camera, by name. Those whose names the bindings do not know (from other vendors) are left out.
-pub(super) fn of(camera: &Camera<'_>) -> Vec<Control> {
-    let mut known: Vec<Control> = camera
+pub(super) fn of(camera: &Camera<'_>) -> Vec<LibcameraControl> {
+    let mut known: Vec<LibcameraControl> = camera
         .controls()
         .into_iter()
         .filter_map(|(id, info)| {
@@ -140,7 +140,7 @@ pub(super) fn of(camera: &Camera<'_>) -> Vec<Control> {
                 _ => allowed.contains(&f64::from(*number)),
             };
             let items: Vec<_> = items.into_iter().filter(within).collect();
-            Some(Control {
+            Some(LibcameraControl {
                 id,
                 name: about.name(),
                 kind: if items.is_empty() {
@@ -189,7 +189,7 @@ pub(super) fn split_orientation(
 /// The number and the value that an assignment stands for, or the rest of a sentence that begins with the camera's
 /// name.
 pub(super) fn value(
-    known: &[Control],
+    known: &[LibcameraControl],
     assignment: &Assignment,
 ) -> Result<(u32, ControlValue), String> {
     let wanted = plain(&assignment.name);
@@ -211,7 +211,7 @@ pub(super) fn value(
 }
 
 /// The shortest and the longest frame duration in microseconds, if the camera has a control for it.
-pub(super) fn frame_durations(known: &[Control]) -> Option<(i64, i64)> {
+pub(super) fn frame_durations(known: &[LibcameraControl]) -> Option<(i64, i64)> {
     let limits = known
         .iter()
         .find(|control| control.id == ControlId::FrameDurationLimits.id())?;

@@ -12,7 +12,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::configure::{generated, offered, orientations, sizes};
-use super::controls::{self, Control};
+use super::controls::{self, LibcameraControl};
 use super::formats;
 use crate::capture::source::CameraName;
 use crate::error::{Error, Result};
@@ -136,7 +136,7 @@ pub struct Listed {
     /// The formats that it offers, in libcamera's order.
     pub formats: Vec<ListedFormat>,
     /// The controls that it has.
-    pub controls: Vec<Control>,
+    pub controls: Vec<LibcameraControl>,
     /// The orientations in which it can deliver pictures.
     pub orientations: String,
 }

@@ -23,7 +23,7 @@ fn live() -> (Lifecycle, Instant) {
 fn lingering() -> (Lifecycle, Instant) {
     let (mut camera, now) = live();
     assert_eq!(camera.frame(now, true), Action::Nothing);
-    assert_eq!(camera.phase(), Phase::Lingering);
+    assert_eq!(camera.phase(), Activity::Lingering);
     (camera, now)
 }
 
@@ -36,7 +36,7 @@ fn a_camera_that_nobody_asked_for_has_no_deadline() {
     let (mut camera, now) = off();
     assert_eq!(camera.deadline(), None);
     assert_eq!(camera.tick(now + LINGER), Action::Nothing);
-    assert_eq!(camera.phase(), Phase::Off);
+    assert_eq!(camera.phase(), Activity::Off);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_frame_that_is_not_due_leaves_the_request_standing_and_starts_no_linger() {
     camera.asked(now);
     assert_eq!(camera.frame(now, true), Action::Publish);
     assert_eq!(camera.frame(now + millis(100), true), Action::Nothing);
-    assert_eq!(camera.phase(), Phase::Live);
+    assert_eq!(camera.phase(), Activity::Live);
     camera.asked(now + millis(200));
     assert_eq!(camera.frame(now + millis(300), true), Action::Nothing);
     assert_eq!(camera.frame(now + millis(1000), true), Action::Publish);
@@ -90,7 +90,7 @@ fn who_asks_after_a_pause_waits_for_no_turn() {
     camera.asked(now);
     assert_eq!(camera.frame(now, true), Action::Publish);
     assert_eq!(camera.frame(now + millis(1000), true), Action::Nothing);
-    assert_eq!(camera.phase(), Phase::Lingering);
+    assert_eq!(camera.phase(), Activity::Lingering);
     camera.asked(now + millis(1010));
     assert_eq!(camera.frame(now + millis(1033), true), Action::Publish);
     camera.asked(now + millis(1040));
@@ -138,7 +138,7 @@ fn the_frame_held_back_is_published_at_the_deadline() {
     assert_eq!(camera.frame(now + millis(100), false), Action::Nothing);
     assert_eq!(camera.deadline(), Some(now + SETTLE));
     assert_eq!(camera.tick(now + SETTLE), Action::Publish);
-    assert_eq!(camera.phase(), Phase::Live);
+    assert_eq!(camera.phase(), Activity::Live);
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_device_that_comes_while_nothing_is_lost_changes_nothing() {
     assert_eq!(camera.returned(now), Action::Nothing);
     let (mut camera, _) = lingering();
     assert_eq!(camera.returned(now), Action::Nothing);
-    assert_eq!(camera.phase(), Phase::Lingering);
+    assert_eq!(camera.phase(), Activity::Lingering);
 }
 
 #[test]

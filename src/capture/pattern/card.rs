@@ -49,27 +49,27 @@ const MARK: Colour = Colour::grey(96);
 
 /// The position and the size of the text.
 #[derive(Clone, Copy)]
-struct Text {
+struct Caption {
     area: Area,
     /// The scale of the clock; the line below it has two thirds of that.
     scale: usize,
 }
 
-impl Text {
+impl Caption {
     fn small(&self) -> usize {
         (self.scale * 2 / 3).max(1)
     }
 }
 
 /// The picture, and the positions of its moving parts.
-pub(super) struct Card {
+pub(super) struct TestCard {
     canvas: Canvas,
     cell: Option<usize>,
-    text: Option<Text>,
+    text: Option<Caption>,
     lane: Area,
 }
 
-impl Card {
+impl TestCard {
     /// Draws the parts that do not move.
     pub(super) fn new(width: u16, height: u16) -> Self {
         let canvas = Canvas::new(width, height);
@@ -91,7 +91,7 @@ impl Card {
                 x: 0,
             },
         );
-        let mut card = Card {
+        let mut card = TestCard {
             canvas,
             cell,
             text: layout(middle),
@@ -160,8 +160,8 @@ impl Card {
         }
     }
 
-    fn draw_text(&mut self, text: Text, frame: u64, captured: Duration) {
-        let Text { area, scale } = text;
+    fn draw_text(&mut self, text: Caption, frame: u64, captured: Duration) {
+        let Caption { area, scale } = text;
         let small = text.small();
         self.canvas.shade(area, 0);
         let width = CLOCK_LETTERS * GLYPH * scale;
@@ -197,10 +197,10 @@ impl Card {
 }
 
 /// A box in the middle, at most three quarters as wide as the picture; `None` if glyphs of 8 pixels do not fit.
-fn layout(around: Area) -> Option<Text> {
+fn layout(around: Area) -> Option<Caption> {
     let width = |scale| CLOCK_LETTERS * GLYPH * scale + 2 * pad(scale);
     let height = |scale| {
-        let text = Text {
+        let text = Caption {
             area: around,
             scale,
         };
@@ -218,7 +218,7 @@ fn layout(around: Area) -> Option<Text> {
         width: width(scale) / 2 * 2,
         height: height(scale) / 2 * 2,
     };
-    Some(Text { area, scale })
+    Some(Caption { area, scale })
 }
 
 /// The margin around and between lines.
@@ -263,16 +263,16 @@ mod tests {
 
     #[test]
     fn text_is_left_out_of_pictures_too_small_for_it() {
-        assert!(Card::new(96, 96).text.is_none());
-        let text = Card::new(160, 120).text.unwrap();
+        assert!(TestCard::new(96, 96).text.is_none());
+        let text = TestCard::new(160, 120).text.unwrap();
         assert_eq!(text.scale, 1);
-        assert!(Card::new(4096, 16).text.is_none());
+        assert!(TestCard::new(4096, 16).text.is_none());
     }
 
     #[test]
     fn the_bar_sweeps_from_edge_to_edge() {
-        let mut card = Card::new(64, 64);
-        let bright = |card: &mut Card, millis| {
+        let mut card = TestCard::new(64, 64);
+        let bright = |card: &mut TestCard, millis| {
             card.draw_lane(Duration::from_millis(millis));
             let whites = (0..64).filter(|&x| card.canvas.luma_at(x, 60) == 255);
             whites.collect::<Vec<_>>()

@@ -3,7 +3,7 @@
 use super::advice::advice;
 use super::device::Device;
 use crate::capture::devices::video_nodes;
-use crate::capture::settings::Settings;
+use crate::capture::settings::CameraSettings;
 use crate::error::{Error, Result};
 use crate::picture::develop::Reader;
 use crate::picture::format::Fourcc;
@@ -50,7 +50,7 @@ pub fn readable_formats(device: &Device) -> Vec<Fourcc> {
 }
 
 /// Negotiates format and size, and sets them.
-pub(super) fn choose(device: &Device, settings: &Settings) -> Result<()> {
+pub(super) fn choose(device: &Device, settings: &CameraSettings) -> Result<()> {
     let path = device.path().display();
     if device.card().takes {
         return Err(Error::Input(format!(
@@ -101,7 +101,7 @@ fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<()> {
     Err(Error::Input(message))
 }
 
-fn no_format(device: &Device, settings: &Settings) -> String {
+fn no_format(device: &Device, settings: &CameraSettings) -> String {
     let formats = device.formats();
     let offered: Vec<_> = formats.iter().map(Fourcc::to_string).collect();
     let (path, card) = (device.path().display(), &device.card().card);

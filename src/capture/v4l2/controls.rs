@@ -40,7 +40,7 @@ const CLASSES: [(u32, u32); 2] = [(0x0098_0900, 64), (0x009A_0900, 64)];
 
 /// enum v4l2_ctrl_type, as far as it is supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ControlKind {
     /// V4L2_CTRL_TYPE_INTEGER
     Integer,
     /// V4L2_CTRL_TYPE_BOOLEAN
@@ -53,14 +53,14 @@ pub enum Kind {
     Bitmask,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ControlKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Integer => "integer",
-            Kind::Boolean => "boolean",
-            Kind::Menu => "menu",
-            Kind::Button => "button",
-            Kind::Bitmask => "bitmask",
+            ControlKind::Integer => "integer",
+            ControlKind::Boolean => "boolean",
+            ControlKind::Menu => "menu",
+            ControlKind::Button => "button",
+            ControlKind::Bitmask => "bitmask",
         })
     }
 }
@@ -98,7 +98,7 @@ pub struct Control {
     /// The normalised name.
     pub name: String,
     /// The type of its value.
-    pub kind: Kind,
+    pub kind: ControlKind,
     /// The least value.
     pub minimum: i32,
     /// The greatest value.
@@ -124,12 +124,12 @@ impl Control {
     fn number(&self, value: &str) -> Result<i32, String> {
         let name = &self.name;
         let number = match self.kind {
-            Kind::Boolean => match value.to_ascii_lowercase().as_str() {
+            ControlKind::Boolean => match value.to_ascii_lowercase().as_str() {
                 "1" | "true" | "on" | "yes" => Some(1),
                 "0" | "false" | "off" | "no" => Some(0),
                 _ => None,
             },
-            Kind::Menu => {
+            ControlKind::Menu => {
                 let wanted = normalised(value);
                 let named = self
                     .items
@@ -139,9 +139,9 @@ impl Control {
                 let indexed = self.items.iter().find(|(at, _)| Some(*at) == index);
                 indexed.or(named).map(|(at, _)| *at)
             }
-            Kind::Button => Some(0),
-            Kind::Bitmask => bitmask(value),
-            Kind::Integer => value
+            ControlKind::Button => Some(0),
+            ControlKind::Bitmask => bitmask(value),
+            ControlKind::Integer => value
                 .parse()
                 .ok()
                 .filter(|number| (self.minimum..=self.maximum).contains(number)),
@@ -152,14 +152,14 @@ impl Control {
     /// The values that it can be set to, for people.
     pub fn range(&self) -> String {
         match self.kind {
-            Kind::Integer if self.step > 1 => {
+            ControlKind::Integer if self.step > 1 => {
                 format!("{} to {} by {}", self.minimum, self.maximum, self.step)
             }
-            Kind::Integer => format!("{} to {}", self.minimum, self.maximum),
-            Kind::Boolean => "0 or 1".into(),
-            Kind::Button => "a button (any value presses it)".into(),
-            Kind::Bitmask => format!("bits out of {:#x}", self.maximum),
-            Kind::Menu => {
+            ControlKind::Integer => format!("{} to {}", self.minimum, self.maximum),
+            ControlKind::Boolean => "0 or 1".into(),
+            ControlKind::Button => "a button (any value presses it)".into(),
+            ControlKind::Bitmask => format!("bits out of {:#x}", self.maximum),
+            ControlKind::Menu => {
                 let items = self.items.iter().map(|(at, item)| format!("{at} ({item})"));
                 items.collect::<Vec<_>>().join(", ")
             }
@@ -181,25 +181,25 @@ impl Device {
 
     fn control(&self, query: &ioctl::QueryCtrl) -> Option<Control> {
         let kind = match query.kind {
-            1 => Kind::Integer,
-            2 => Kind::Boolean,
-            3 | 9 => Kind::Menu,
-            4 => Kind::Button,
-            8 => Kind::Bitmask,
+            1 => ControlKind::Integer,
+            2 => ControlKind::Boolean,
+            3 | 9 => ControlKind::Menu,
+            4 => ControlKind::Button,
+            8 => ControlKind::Bitmask,
             _ => return None,
         };
         if query.flags & DISABLED != 0 {
             return None;
         }
-        let readable = kind != Kind::Button && query.flags & WRITE_ONLY == 0;
+        let readable = kind != ControlKind::Button && query.flags & WRITE_ONLY == 0;
         let value = readable.then(|| {
             let (id, value) = (query.id, 0);
-            let mut control = ioctl::Control { id, value };
+            let mut control = ioctl::ControlValue { id, value };
             let got = ioctl::g_ctrl(self.as_fd(), &mut control);
             got.ok().map(|()| control.value)
         });
         let items = match kind {
-            Kind::Menu => self.items(query),
+            ControlKind::Menu => self.items(query),
             _ => Vec::new(),
         };
         Some(Control {
@@ -250,7 +250,8 @@ impl Device {
     pub(super) fn set_again(&self, settings: &[Setting]) {
         for setting in settings.iter().filter(|setting| !setting.layout) {
             let (id, value) = (setting.id, setting.value);
-            if let Err(errno) = ioctl::s_ctrl(self.as_fd(), &mut ioctl::Control { id, value }) {
+            if let Err(errno) = ioctl::s_ctrl(self.as_fd(), &mut ioctl::ControlValue { id, value })
+            {
                 let doing = format!("set {} on", setting.told);
                 debug!("{}", self.refused(&doing, errno));
             }
@@ -274,7 +275,7 @@ impl Device {
             )));
         }
         let id = control.id;
-        let set = ioctl::s_ctrl(self.as_fd(), &mut ioctl::Control { id, value });
+        let set = ioctl::s_ctrl(self.as_fd(), &mut ioctl::ControlValue { id, value });
         set.map_err(|errno| match self.refused(&format!("set {assignment} on"), errno) {
             Error::Input(told) if control.inactive => Error::Input(format!(
                 "{told}; it is inactive: a control such as auto_exposure holds it, so set that one first"
@@ -334,7 +335,7 @@ fn bitmask(value: &str) -> Option<i32> {
 mod tests {
     use super::*;
 
-    fn control(kind: Kind, items: &[(i32, &str)]) -> Control {
+    fn control(kind: ControlKind, items: &[(i32, &str)]) -> Control {
         let item = |(at, item): &(i32, &str)| (*at, (*item).to_owned());
         Control {
             id: 1,
@@ -381,7 +382,7 @@ mod tests {
 
     #[test]
     fn integers_are_held_to_their_range() {
-        let control = control(Kind::Integer, &[]);
+        let control = control(ControlKind::Integer, &[]);
         assert_eq!(control.number("-64"), Ok(-64));
         let told = control.number("65").unwrap_err();
         assert_eq!(told, "it is -64 to 64, not '65'");
@@ -390,7 +391,7 @@ mod tests {
 
     #[test]
     fn booleans_are_taken_in_words_too() {
-        let control = control(Kind::Boolean, &[]);
+        let control = control(ControlKind::Boolean, &[]);
         assert_eq!(control.number("on"), Ok(1));
         assert_eq!(control.number("0"), Ok(0));
         assert!(control.number("2").is_err());
@@ -399,7 +400,7 @@ mod tests {
     #[test]
     fn menus_are_taken_by_index_or_by_item() {
         let control = control(
-            Kind::Menu,
+            ControlKind::Menu,
             &[(0, "Disabled"), (1, "50 Hz"), (3, "Auto Mode")],
         );
         assert_eq!(control.number("50 hz"), Ok(1));
@@ -421,7 +422,7 @@ mod tests {
 
     #[test]
     fn an_unknown_control_is_told_with_those_there_are() {
-        let controls = [control(Kind::Integer, &[])];
+        let controls = [control(ControlKind::Integer, &[])];
         let told = unknown(&"/dev/video0", "sharp", &controls);
         assert_eq!(told, "/dev/video0 has no control sharp; it has it");
         assert!(unknown(&"/dev/video0", "sharp", &[]).ends_with("none at all"));

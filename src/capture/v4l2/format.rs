@@ -47,8 +47,8 @@ impl Interval {
 }
 
 /// The request for VIDIOC_TRY_FMT and VIDIOC_S_FMT.
-pub(super) fn wanted(fourcc: Fourcc, (width, height): (u32, u32)) -> ioctl::Format {
-    let mut format = ioctl::Format::zeroed();
+pub(super) fn wanted(fourcc: Fourcc, (width, height): (u32, u32)) -> ioctl::AnyFormat {
+    let mut format = ioctl::AnyFormat::zeroed();
     format.kind = ioctl::CAPTURE;
     let pix = &mut format.fmt.pix;
     (pix.width, pix.height, pix.pixelformat) = (width, height, fourcc.number());

@@ -5,7 +5,7 @@
 //! uses is included. The module contains unsafe code, but the interface that it offers is safe: a buffer's bytes can
 //! be read only while the driver does not own the buffer.
 //!
-//! Layouts depend on the word size in two places, a union that contains pointers in [`Format`] and in [`Buffer`]. An
+//! Layouts depend on the word size in two places, a union that contains pointers in [`AnyFormat`] and in [`KernelBuffer`]. An
 //! ioctl's number contains the size of its structure, so a wrong size is refused (ENOTTY). The layouts are checked at
 //! compile time.
 //!
@@ -85,7 +85,7 @@ plain! {
     /// type.
     struct FormatUnion { alignment: [usize; 0], pix: PixFormat, raw_data: [u8; 152] }
     /// struct v4l2_format
-    struct Format { kind: u32, fmt: FormatUnion }
+    struct AnyFormat { kind: u32, fmt: FormatUnion }
     /// struct v4l2_streamparm, with struct v4l2_captureparm in its union.
     struct StreamParm {
         kind: u32, capability: u32, capturemode: u32, numerator: u32, denominator: u32, extendedmode: u32,
@@ -96,7 +96,7 @@ plain! {
     /// The union in struct v4l2_buffer, for mapped memory.
     struct BufferUnion { alignment: [usize; 0], offset: u32, rest: [u8; size_of::<usize>() - 4] }
     /// struct v4l2_buffer, with 64-bit time.
-    struct Buffer {
+    struct KernelBuffer {
         index: u32, kind: u32, bytesused: u32, flags: u32, field: u32, tv_sec: i64, tv_usec: i64, timecode: [u8; 16],
         sequence: u32, memory: u32, m: BufferUnion, length: u32, reserved2: u32, request_fd: u32,
     }
@@ -108,7 +108,7 @@ plain! {
     /// struct v4l2_querymenu. The name is an 8-byte number in menus of integers.
     struct QueryMenu { id: u32, index: u32, name: [u8; 32], reserved: u32 }
     /// struct v4l2_control
-    struct Control { id: u32, value: i32 }
+    struct ControlValue { id: u32, value: i32 }
     /// struct v4l2_input
     struct Input {
         index: u32, name: [u8; 32], kind: u32, audioset: u32, tuner: u32, std: u64, status: u32, capabilities: u32,
@@ -127,20 +127,25 @@ const _: () = {
     assert!(size_of::<FrmSizeEnum>() == 44);
     assert!(size_of::<FrmIvalEnum>() == 52);
     assert!(size_of::<PixFormat>() == 48);
-    assert!(offset_of!(Format, fmt) == word && size_of::<Format>() == 200 + word);
+    assert!(offset_of!(AnyFormat, fmt) == word && size_of::<AnyFormat>() == 200 + word);
     assert!(size_of::<StreamParm>() == 204);
     assert!(size_of::<RequestBuffers>() == 20);
     assert!(size_of::<QueryCtrl>() == 68);
     assert!(size_of::<QueryMenu>() == 44);
-    assert!(size_of::<Control>() == 8);
+    assert!(size_of::<ControlValue>() == 8);
     assert!(size_of::<Input>() == 76_usize.next_multiple_of(align_of::<Input>()));
     // 20 bytes, plus 4 of padding where 64-bit integers are aligned to 8, which is everywhere but on 32-bit x86.
     let time = if align_of::<i64>() == 8 { 24 } else { 20 };
-    assert!(offset_of!(Buffer, tv_sec) == time && offset_of!(Buffer, sequence) == time + 32);
-    assert!(offset_of!(Buffer, m) == time + 40 && offset_of!(Buffer, length) == time + 40 + word);
+    assert!(
+        offset_of!(KernelBuffer, tv_sec) == time && offset_of!(KernelBuffer, sequence) == time + 32
+    );
+    assert!(
+        offset_of!(KernelBuffer, m) == time + 40
+            && offset_of!(KernelBuffer, length) == time + 40 + word
+    );
     let end = time + 52 + word;
-    assert!(size_of::<Buffer>() == end.next_multiple_of(align_of::<Buffer>()));
-    assert!(size_of::<Buffer>() == if word == 8 { 88 } else { 56 + time });
+    assert!(size_of::<KernelBuffer>() == end.next_multiple_of(align_of::<KernelBuffer>()));
+    assert!(size_of::<KernelBuffer>() == if word == 8 { 88 } else { 56 + time });
 };
 
 macro_rules! calls {
@@ -162,19 +167,19 @@ calls! {
     /// VIDIOC_ENUM_FMT
     fn enum_fmt(read_write, 2, FmtDesc);
     /// VIDIOC_G_FMT
-    fn g_fmt(read_write, 4, Format);
+    fn g_fmt(read_write, 4, AnyFormat);
     /// VIDIOC_S_FMT
-    fn s_fmt(read_write, 5, Format);
+    fn s_fmt(read_write, 5, AnyFormat);
     /// VIDIOC_TRY_FMT
-    fn try_fmt(read_write, 64, Format);
+    fn try_fmt(read_write, 64, AnyFormat);
     /// VIDIOC_REQBUFS
     fn reqbufs(read_write, 8, RequestBuffers);
     /// VIDIOC_QUERYBUF
-    fn querybuf(read_write, 9, Buffer);
+    fn querybuf(read_write, 9, KernelBuffer);
     /// VIDIOC_QBUF
-    fn qbuf(read_write, 15, Buffer);
+    fn qbuf(read_write, 15, KernelBuffer);
     /// VIDIOC_DQBUF
-    fn dqbuf(read_write, 17, Buffer);
+    fn dqbuf(read_write, 17, KernelBuffer);
     /// VIDIOC_STREAMON
     fn streamon(write, 18, i32);
     /// VIDIOC_STREAMOFF
@@ -186,9 +191,9 @@ calls! {
     /// VIDIOC_ENUMINPUT
     fn enuminput(read_write, 26, Input);
     /// VIDIOC_G_CTRL
-    fn g_ctrl(read_write, 27, Control);
+    fn g_ctrl(read_write, 27, ControlValue);
     /// VIDIOC_S_CTRL
-    fn s_ctrl(read_write, 28, Control);
+    fn s_ctrl(read_write, 28, ControlValue);
     /// VIDIOC_QUERYCTRL
     fn queryctrl(read_write, 36, QueryCtrl);
     /// VIDIOC_QUERYMENU
@@ -321,13 +326,13 @@ impl Buffers {
     }
 }
 
-fn blank(index: u32) -> Buffer {
-    let mut buffer = Buffer::zeroed();
+fn blank(index: u32) -> KernelBuffer {
+    let mut buffer = KernelBuffer::zeroed();
     (buffer.index, buffer.kind, buffer.memory) = (index, CAPTURE, MEMORY_MMAP);
     buffer
 }
 
-fn since_boot(buffer: &Buffer) -> Option<Duration> {
+fn since_boot(buffer: &KernelBuffer) -> Option<Duration> {
     let (secs, micros) = (u64::try_from(buffer.tv_sec), u64::try_from(buffer.tv_usec));
     Duration::from_secs(secs.ok()?).checked_add(Duration::from_micros(micros.ok()?))
 }
@@ -351,9 +356,9 @@ mod tests {
             true => (0xC0D0_5605, 0xC058_5611),
             false => (0xC0CC_5605, 0xC050_5611),
         };
-        assert_eq!(opcode::read_write::<Format>(b'V', 5), s_fmt);
+        assert_eq!(opcode::read_write::<AnyFormat>(b'V', 5), s_fmt);
         if word64 || cfg!(target_arch = "arm") {
-            assert_eq!(opcode::read_write::<Buffer>(b'V', 17), dqbuf);
+            assert_eq!(opcode::read_write::<KernelBuffer>(b'V', 17), dqbuf);
         }
     }
 

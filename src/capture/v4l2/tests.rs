@@ -2,7 +2,7 @@ use super::*;
 
 fn absent() -> V4l2 {
     let path = Some("/dev/no-such-camera".into());
-    V4l2::new(path, Settings::default(), 80).unwrap()
+    V4l2::new(path, CameraSettings::default(), 80).unwrap()
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_camera_that_is_not_there_is_waited_for() {
 #[test]
 fn a_name_that_udev_makes_may_come_after_its_node() {
     let may_be_there = |path: &str| {
-        let source = V4l2::new(Some(path.into()), Settings::default(), 80);
+        let source = V4l2::new(Some(path.into()), CameraSettings::default(), 80);
         source.unwrap().may_be_there()
     };
     assert!(may_be_there("/dev/v4l/by-id/no-such-camera"));
@@ -36,7 +36,9 @@ fn a_name_that_udev_makes_may_come_after_its_node() {
 #[test]
 fn a_path_that_is_no_camera_is_a_mistake_of_the_command() {
     let path = Some("/dev/null".into());
-    let error = V4l2::new(path, Settings::default(), 80).err().unwrap();
+    let error = V4l2::new(path, CameraSettings::default(), 80)
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::Usage(_)), "{error}");
 }
 

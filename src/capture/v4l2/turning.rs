@@ -6,14 +6,14 @@
 
 use log::info;
 
-use super::controls::{Kind, Setting};
+use super::controls::{ControlKind, Setting};
 use super::device::Device;
 use crate::capture::assignment::Assignment;
-use crate::capture::settings::Settings;
+use crate::capture::settings::CameraSettings;
 use crate::picture::turn::Turn;
 
 /// What the camera does, as settings, and what is left to be done here.
-pub(super) fn divide(device: &Device, settings: &Settings) -> (Vec<Setting>, Turn) {
+pub(super) fn divide(device: &Device, settings: &CameraSettings) -> (Vec<Setting>, Turn) {
     let turn = settings.turn;
     if turn.is_none() {
         return (Vec::new(), turn);
@@ -33,7 +33,7 @@ pub(super) fn divide(device: &Device, settings: &Settings) -> (Vec<Setting>, Tur
 }
 
 /// The controls that turn the pictures; `None` if there are none, or if the user has set them.
-fn mirrors(device: &Device, settings: &Settings) -> Option<Vec<Assignment>> {
+fn mirrors(device: &Device, settings: &CameraSettings) -> Option<Vec<Assignment>> {
     let Turn {
         transposed,
         horizontal,
@@ -44,7 +44,7 @@ fn mirrors(device: &Device, settings: &Settings) -> Option<Vec<Assignment>> {
     let controls = (!transposed).then(|| device.controls())?;
     let mirror = |(name, _): &(&str, bool)| {
         let found = controls.iter().find(|control| control.name == *name)?;
-        let usable = found.kind == Kind::Boolean && !found.read_only && !found.inactive;
+        let usable = found.kind == ControlKind::Boolean && !found.read_only && !found.inactive;
         let is_set = settings.controls.iter().any(|one| one.name == *name);
         // The default is how the camera is built in.
         (usable && !is_set).then(|| Assignment {

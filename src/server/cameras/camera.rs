@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::warn;
 
 use crate::frames::CURRENT;
-use crate::frames::filesystem::{self, Kind};
+use crate::frames::filesystem::{self, FilesystemKind};
 use crate::frames::frame::{self, FileId, Frame, Links, NoFrame};
 use crate::frames::name::Name;
 use crate::logging::Brake;
@@ -56,7 +56,7 @@ pub struct Camera {
     /// Set where not every new frame causes an event.
     looking: Option<Looking>,
     /// What kind of file system the directory is on, as far as that was found out.
-    on: Option<Kind>,
+    on: Option<FilesystemKind>,
     asked: Option<Instant>,
     intervals: Intervals,
     patience: Patience,
@@ -127,7 +127,7 @@ impl Camera {
     /// Finds out what the directory's file system means for it, and says so.
     fn see_where_it_lies(&mut self) {
         let on = filesystem::kind(&self.dir);
-        let is_silent = matches!(on, Kind::Silent(_));
+        let is_silent = matches!(on, FilesystemKind::Silent(_));
         self.looking = is_silent.then(Looking::default);
         self.condition.lies_on(on);
         if self.on.replace(on) == Some(on) {
@@ -135,19 +135,19 @@ impl Camera {
         }
         let dir = self.dir.display();
         match on {
-            Kind::Silent(name) => warn!(
+            FilesystemKind::Silent(name) => warn!(
                 "{dir} is on {name}, which does not report what is changed elsewhere: looking for new frames five \
                  times a second while somebody waits"
             ),
-            Kind::Disk(name) => warn!(
+            FilesystemKind::Disk(name) => warn!(
                 "{dir} is on {name}: each frame is written to the disk, which wears out an SD card; \
                  use a directory in memory"
             ),
-            Kind::Overlay => warn!(
+            FilesystemKind::Overlay => warn!(
                 "{dir} is on overlay: what is put there from outside, below the overlay, is never seen; \
                  let both sides use the same mount, such as a volume or a tmpfs"
             ),
-            Kind::Usual => {}
+            FilesystemKind::Usual => {}
         }
     }
 

@@ -12,7 +12,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::frames::filesystem::Kind;
+use crate::frames::filesystem::FilesystemKind;
 use crate::frames::frame::Links;
 use crate::frames::state::{self, Holder, State};
 use crate::time::rate::Rate;
@@ -101,10 +101,10 @@ pub(in crate::server) struct Condition {
     last_arrival: Option<Instant>,
     /// What was known before the arrivals since the last look, in case the next one finds no frame.
     before: Option<Before>,
-    asked: Option<Asked>,
+    asked: Option<Asking>,
     /// When the producer was last seen to report that the camera is live now.
     live_from: Option<Instant>,
-    defect: Option<Defect>,
+    defect: Option<Unusable>,
     absent_since: Option<SystemTime>,
     /// The directory in which frames arrived is not there any more.
     gone: bool,
@@ -117,12 +117,12 @@ pub(in crate::server) struct Condition {
 struct Before {
     arrivals: u64,
     last_arrival: Option<Instant>,
-    asked: Option<Asked>,
+    asked: Option<Asking>,
 }
 
 /// What makes files unusable, from the first such file to the next usable frame.
 #[derive(Clone, Debug)]
-struct Defect {
+struct Unusable {
     why: String,
     first: Instant,
     /// The same as `first` by the wall clock.
@@ -131,7 +131,7 @@ struct Defect {
 
 /// The requests for a frame since the last one arrived.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct Asking {
     first: Instant,
     /// The same as `first` by the wall clock. It is read only once, so that every report of it says the same.
     since: SystemTime,
@@ -161,10 +161,10 @@ impl Condition {
     }
 
     /// Takes into account what the directory lies on: the producer may be where its lock is not seen.
-    pub(in crate::server) fn lies_on(&mut self, on: Kind) {
-        self.is_remote = matches!(on, Kind::Silent(_) | Kind::Overlay);
+    pub(in crate::server) fn lies_on(&mut self, on: FilesystemKind) {
+        self.is_remote = matches!(on, FilesystemKind::Silent(_) | FilesystemKind::Overlay);
         self.absence = match on {
-            Kind::Overlay => ABSENT_OR_BELOW,
+            FilesystemKind::Overlay => ABSENT_OR_BELOW,
             _ => ABSENT,
         };
     }
@@ -201,7 +201,7 @@ impl Condition {
     ///
     /// Returns how long it took if the camera was asked for it while it was running.
     pub(in crate::server) fn arrived(&mut self, now: Instant) -> Option<Duration> {
-        let running = |asked: &Asked| {
+        let running = |asked: &Asking| {
             let last = self.last_arrival;
             last.is_some_and(|last| asked.first.saturating_duration_since(last) <= QUIET)
         };
@@ -260,12 +260,12 @@ impl Condition {
             Some(defect) => (defect.first, defect.since),
             None => (now, SystemTime::now()),
         };
-        self.defect = Some(Defect { why, first, since });
+        self.defect = Some(Unusable { why, first, since });
     }
 
     /// A frame is asked for.
     pub(in crate::server) fn asked(&mut self, now: Instant) {
-        let asked = self.asked.get_or_insert_with(|| Asked {
+        let asked = self.asked.get_or_insert_with(|| Asking {
             first: now,
             since: SystemTime::now(),
             last: now,

@@ -30,7 +30,7 @@ const OWED: Duration = Duration::from_secs(10);
 
 /// The last snapshot that was refused.
 #[derive(Clone, Copy, Debug)]
-struct Refused {
+struct LastRefusal {
     since: Instant,
     at: Instant,
 }
@@ -38,7 +38,7 @@ struct Refused {
 /// What is known about the waits for one camera.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Patience {
-    refused: Option<Refused>,
+    refused: Option<LastRefusal>,
     /// How long the camera took for its last frame while it was running.
     needed: Option<Duration>,
 }
@@ -81,7 +81,7 @@ impl Patience {
 
     /// A snapshot that was requested at `since` is refused.
     pub(in crate::server) fn refuse(&mut self, since: Instant, now: Instant) {
-        self.refused = Some(Refused { since, at: now });
+        self.refused = Some(LastRefusal { since, at: now });
     }
 
     /// Whether a frame that arrived at this time was brought about by a request that was refused.

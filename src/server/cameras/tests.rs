@@ -10,7 +10,7 @@ use crate::server::fixture::{Directory, JPEG};
 use crate::server::pacing::Path as Line;
 use crate::server::want::Want;
 
-fn name(text: &str) -> CameraName {
+fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 

@@ -13,7 +13,7 @@ use crate::server::http::route::{self, ALLOW, NoRoute, Resource};
 use crate::server::http::status::Status;
 use crate::server::lent::Lent;
 use crate::server::roster::Missing;
-use crate::server::want::{Report, Terms};
+use crate::server::want::{ReportKind, Terms};
 
 /// What a request is answered with.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) enum Answer {
     /// A refusal of a target that has these methods.
     Refusal(Status, &'static str),
     /// A report, when it is made.
-    Report(Report),
+    Report(ReportKind),
     /// A frame, when there is one.
     Snapshot {
         /// Of this camera.
@@ -119,11 +119,11 @@ fn fulfil(
     Ok(match resource {
         Resource::Server => return Err(Status::BadRequest),
         Resource::Icon => Answer::Reply(response::no_content(exchange, date)),
-        Resource::State { camera } => Answer::Report(Report::State {
+        Resource::State { camera } => Answer::Report(ReportKind::State {
             camera: roster.number(camera).ok(),
             details,
         }),
-        Resource::Metrics => Answer::Report(Report::Metrics),
+        Resource::Metrics => Answer::Report(ReportKind::Metrics),
         Resource::Page { .. } => Answer::Reply(response::page(exchange, date)),
         Resource::PageWithoutSlash { camera } => {
             let name = &roster.entries()[roster.find(camera)?].name;

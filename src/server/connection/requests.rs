@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Connection;
 use super::answer::{Answer, answer};
-use super::state::{Snapshot, State, Trial};
+use super::state::{Awaited, ConnectionState, Trial};
 use super::stream::Stream;
 use crate::server::auth::{Credential, Entry};
 use crate::server::http::exchange::Exchange;
@@ -34,7 +34,7 @@ impl<F> Connection<F> {
                     Entry::Known => self.begin(&request, lent),
                     Entry::Nothing => self.refuse(Status::Unauthorized, lent),
                     Entry::Unproven(credential) => {
-                        self.state = State::Trial(Trial::new(credential, len, lent.now));
+                        self.state = ConnectionState::Trial(Trial::new(credential, len, lent.now));
                         // The request is answered when it is known who sent it.
                         self.input = input;
                         return;
@@ -54,10 +54,10 @@ impl<F> Connection<F> {
         match answer(request, &mut self.exchange, details, lent) {
             Answer::Reply(reply) => self.reply(&reply),
             Answer::Refusal(status, allow) => self.refuse_with(status, None, allow, lent),
-            Answer::Report(what) => self.state = State::Report(what),
+            Answer::Report(what) => self.state = ConnectionState::Report(what),
             Answer::Snapshot { camera, terms } => {
                 self.poller.get_or_insert_default().ask(lent.now);
-                self.state = State::Snapshot(Snapshot {
+                self.state = ConnectionState::Snapshot(Awaited {
                     camera,
                     since: lent.now,
                     terms,
@@ -71,7 +71,7 @@ impl<F> Connection<F> {
                 lent.stats.streams += 1;
                 let head = quirks.stream_head(&self.exchange, lent.moment.wall);
                 self.out.bytes().extend(head);
-                self.state = State::Stream(Stream::new(camera, period, quirks, lent));
+                self.state = ConnectionState::Stream(Stream::new(camera, period, quirks, lent));
             }
         }
     }
@@ -100,7 +100,7 @@ impl<F> Connection<F> {
     pub(super) fn reply(&mut self, reply: &[u8]) {
         self.out.bytes().extend_from_slice(reply);
         self.refused = false;
-        self.state = State::Reply;
+        self.state = ConnectionState::Reply;
     }
 
     /// Whether the request is for a name of this server. It need not be where a password is asked for, which a browser sends
@@ -132,15 +132,15 @@ impl<F> Connection<F> {
     /// The credential that has to be proved now. It is returned only once.
     pub fn take_credential(&mut self) -> Option<Credential> {
         match &mut self.state {
-            State::Trial(trial) => trial.credential.take(),
+            ConnectionState::Trial(trial) => trial.credential.take(),
             _ => None,
         }
     }
 
     /// The credential was right: answers the request.
     pub fn let_in(&mut self, lent: &mut Lent<'_>) {
-        if matches!(self.state, State::Trial(_)) {
-            self.state = State::Request { since: lent.now };
+        if matches!(self.state, ConnectionState::Trial(_)) {
+            self.state = ConnectionState::Request { since: lent.now };
             self.proved = true;
             self.take_requests(lent);
             if self.half_closed {
@@ -151,7 +151,7 @@ impl<F> Connection<F> {
 
     /// The credential was wrong: the client will be told so at this time.
     pub fn keep_out(&mut self, until: Instant) {
-        if let State::Trial(trial) = &mut self.state {
+        if let ConnectionState::Trial(trial) = &mut self.state {
             trial.refuse_at = until;
             trial.was_wrong = true;
         }
@@ -161,7 +161,7 @@ impl<F> Connection<F> {
     /// connection ends as well, so that no further guesses can be made on it without a wait; `unread` is what is said
     /// then.
     pub fn send_away(&mut self, unread: &str, lent: &mut Lent<'_>) {
-        if let State::Trial(trial) = &self.state {
+        if let ConnectionState::Trial(trial) = &self.state {
             let (head, was_wrong) = (trial.head, trial.was_wrong);
             self.input.drain(..head);
             if !was_wrong {

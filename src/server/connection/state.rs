@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 use super::stream::Stream;
 use crate::server::auth::Credential;
 use crate::server::stats::CloseReason;
-use crate::server::want::{Report, Terms};
+use crate::server::want::{ReportKind, Terms};
 
 /// How long a credential waits for its proof at most, either behind wrong ones from the same address or for a thread.
 pub(super) const PROOF_LIMIT: Duration = Duration::from_secs(60);
 
 /// The states of a connection; `connection.rs` draws the ways between them.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum ConnectionState {
     Request { since: Instant },
     Trial(Trial),
-    Snapshot(Snapshot),
-    Report(Report),
+    Snapshot(Awaited),
+    Report(ReportKind),
     Reply,
     Stream(Stream),
     Drain { since: Instant },
@@ -52,7 +52,7 @@ impl Trial {
 
 /// A request for one frame.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+pub(super) struct Awaited {
     pub(super) camera: usize,
     pub(super) since: Instant,
     pub(super) terms: Terms,

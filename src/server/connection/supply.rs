@@ -3,27 +3,29 @@
 use std::time::{Duration, Instant};
 
 use super::Connection;
-use super::state::State;
+use super::state::ConnectionState;
 use crate::server::http::part::{self, FrameFacts};
 use crate::server::http::quirks::Quirks;
 use crate::server::http::response;
 use crate::server::http::status::Status;
 use crate::server::lent::Lent;
 use crate::server::shot::Shot;
-use crate::server::want::{Given, Look, Report, Want};
+use crate::server::want::{Given, Look, ReportKind, Want};
 
 impl<F> Connection<F> {
     /// The frame that this connection waits for, if it does.
     pub fn want(&self, now: Instant) -> Option<Want> {
         match &self.state {
-            State::Stream(stream) if stream.takes_a_frame(&self.out) => Some(Want::Stream {
-                camera: stream.camera,
-                have: stream.have,
-                not_before: stream.not_before,
-                repeat: stream.repeat_at <= now,
-                picture: stream.picture,
-            }),
-            State::Snapshot(snapshot) => Some(Want::Snapshot {
+            ConnectionState::Stream(stream) if stream.takes_a_frame(&self.out) => {
+                Some(Want::Stream {
+                    camera: stream.camera,
+                    have: stream.have,
+                    not_before: stream.not_before,
+                    repeat: stream.repeat_at <= now,
+                    picture: stream.picture,
+                })
+            }
+            ConnectionState::Snapshot(snapshot) => Some(Want::Snapshot {
                 camera: snapshot.camera,
                 since: snapshot.since,
                 terms: snapshot.terms.clone(),
@@ -36,7 +38,7 @@ impl<F> Connection<F> {
 
     /// There was no frame to give. `later` is when to decide again, if that is known.
     pub fn give_nothing(&mut self, later: Option<Instant>, lent: &Lent<'_>) {
-        if let State::Stream(stream) = &mut self.state {
+        if let ConnectionState::Stream(stream) = &mut self.state {
             stream.give_nothing(later, lent);
         }
     }
@@ -45,7 +47,7 @@ impl<F> Connection<F> {
     /// taken for the size of the frames: before the first frame it is only a guess.
     pub fn give(&mut self, shot: Shot<F>, given: Given, lent: &mut Lent<'_>) {
         match &mut self.state {
-            State::Stream(stream) => {
+            ConnectionState::Stream(stream) => {
                 if given.is_notice || *stream.picture.get_or_insert(shot.picture) == shot.picture {
                     self.give_part(shot, given, lent);
                 } else {
@@ -53,7 +55,7 @@ impl<F> Connection<F> {
                     self.finish(lent.now);
                 }
             }
-            State::Snapshot(snapshot) => {
+            ConnectionState::Snapshot(snapshot) => {
                 lent.stats.snapshots += 1;
                 if let Some(poller) = &mut self.poller {
                     poller.give(snapshot.camera, shot.number, lent.now);
@@ -70,7 +72,7 @@ impl<F> Connection<F> {
 
     /// Refuses a snapshot for this reason. The picture says the same, for clients that show whatever they get.
     pub fn give_refusal(&mut self, why: &str, picture: Option<Shot<F>>, lent: &mut Lent<'_>) {
-        if !matches!(self.state, State::Snapshot(_)) {
+        if !matches!(self.state, ConnectionState::Snapshot(_)) {
             return;
         }
         lent.stats.refuse(Status::Unavailable);
@@ -87,7 +89,7 @@ impl<F> Connection<F> {
     }
 
     fn give_part(&mut self, shot: Shot<F>, given: Given, lent: &mut Lent<'_>) {
-        let State::Stream(stream) = &mut self.state else {
+        let ConnectionState::Stream(stream) = &mut self.state else {
             return;
         };
         lent.stats.frames += 1;
@@ -108,16 +110,16 @@ impl<F> Connection<F> {
     }
 
     /// The report that it waits for.
-    pub fn wants_report(&self) -> Option<Report> {
+    pub fn wants_report(&self) -> Option<ReportKind> {
         match self.state {
-            State::Report(what) => Some(what),
+            ConnectionState::Report(what) => Some(what),
             _ => None,
         }
     }
 
     /// Gives it the report that it wants, with this media type, or refuses it if there is none.
     pub fn give_report(&mut self, report: Option<(&str, Shot<F>)>, lent: &mut Lent<'_>) {
-        if !matches!(self.state, State::Report(_)) {
+        if !matches!(self.state, ConnectionState::Report(_)) {
             return;
         }
         let Some((media_type, shot)) = report else {
@@ -138,8 +140,8 @@ impl<F> Connection<F> {
     /// What it is looking at, if it is a viewer.
     pub fn looks_at(&self) -> Option<Look> {
         match &self.state {
-            State::Stream(stream) => Some(Look::Stream(stream.camera)),
-            State::Snapshot(snapshot) => Some(Look::Snapshot(snapshot.camera)),
+            ConnectionState::Stream(stream) => Some(Look::Stream(stream.camera)),
+            ConnectionState::Snapshot(snapshot) => Some(Look::Snapshot(snapshot.camera)),
             _ => None,
         }
     }
@@ -148,13 +150,13 @@ impl<F> Connection<F> {
     /// whether this connection was affected.
     pub fn camera_gone(&mut self, camera: usize, now: Instant) -> bool {
         match &mut self.state {
-            State::Stream(stream) if stream.camera == camera => {
+            ConnectionState::Stream(stream) if stream.camera == camera => {
                 stream.ending = true;
                 if self.out.is_empty() {
                     self.finish(now);
                 }
             }
-            State::Snapshot(snapshot) if snapshot.camera == camera => {
+            ConnectionState::Snapshot(snapshot) if snapshot.camera == camera => {
                 snapshot.terms.timeout = Some(Duration::ZERO);
             }
             _ => return false,
@@ -165,14 +167,14 @@ impl<F> Connection<F> {
     /// How the stream is sent and how it is identified, if this is one.
     pub fn quirks(&self) -> Option<&Quirks> {
         match &self.state {
-            State::Stream(stream) => Some(&stream.quirks),
+            ConnectionState::Stream(stream) => Some(&stream.quirks),
             _ => None,
         }
     }
 
     /// How much was sent of the next part's head, which begins as all do, if that is the next thing to send.
     pub fn sent_of_next_head(&self) -> Option<usize> {
-        let State::Stream(stream) = &self.state else {
+        let ConnectionState::Stream(stream) = &self.state else {
             return None;
         };
         let is_usual = !stream.quirks.advance_headers && !stream.quirks.zero_data;
@@ -187,7 +189,7 @@ impl<F> Connection<F> {
     /// The camera of the stream on which a frame is being sent, if the stream continues after that frame.
     pub fn sends_stream_of(&self) -> Option<usize> {
         match &self.state {
-            State::Stream(stream) if !stream.ending && !self.out.takes_a_frame() => {
+            ConnectionState::Stream(stream) if !stream.ending && !self.out.takes_a_frame() => {
                 Some(stream.camera)
             }
             _ => None,
@@ -197,7 +199,7 @@ impl<F> Connection<F> {
     /// How many frames per second a stream is sent.
     pub fn stream_fps(&self, now: Instant) -> Option<f64> {
         match &self.state {
-            State::Stream(stream) => Some(stream.rate.at(now)),
+            ConnectionState::Stream(stream) => Some(stream.rate.at(now)),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use crate::server::remarks::Remarks;
 use crate::server::roster::Roster;
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
-use crate::server::want::{Given, Report, Want};
+use crate::server::want::{Given, ReportKind, Want};
 use crate::time::clock::Moment;
 
 const SIZE: Size = Size {
@@ -547,7 +547,7 @@ fn paths_of_devices_are_told_to_this_machine_and_to_who_has_a_password() {
         scene.receive(ask);
         scene.connection.let_in(&mut scene.owner.lend());
         let camera = Some(0);
-        let report = Report::State {
+        let report = ReportKind::State {
             camera,
             details: told,
         };

@@ -11,7 +11,7 @@ use crate::server::auth::verify::{Checks, Outcome, Ruling, Start};
 use crate::server::auth::{Credential, Guard};
 use crate::server::client::Client;
 use crate::server::client_id::{ClientId, Place};
-use crate::server::turn::{Name, Timer, Turn};
+use crate::server::turn::{Timer, Token, Turn};
 
 /// How often each message is written at most.
 const MESSAGE_EVERY: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ impl Gate {
     pub(in crate::server) fn new(guard: Guard, turn: &mut Turn) -> Result<Self> {
         let checks = Checks::new(guard)?;
         turn.poll
-            .add(&checks, Interest::Readable, Name::Checks)
+            .add(&checks, Interest::Readable, Token::Checks)
             .doing(|| "wait for proofs of passwords".into())?;
         Ok(Gate {
             checks,

@@ -41,7 +41,7 @@ struct Sent {
     arrived: Option<Instant>,
 }
 
-struct Segment {
+struct Packet {
     frame: usize,
     bytes: u64,
     sent: Instant,
@@ -54,7 +54,7 @@ struct Simulation {
     line: Line,
     start: Instant,
     free: Instant,
-    segments: Vec<Segment>,
+    segments: Vec<Packet>,
     /// How many of them arrived in order, and when the last of these did; of how many the server knows.
     settled: (usize, Instant),
     known: usize,
@@ -112,7 +112,7 @@ impl Simulation {
             let there = (self.free + behind).max(now) + self.line.round_trip / 2;
             self.sent += bytes;
             let lost = frame % 2 == 1 && number + self.line.lost >= count;
-            self.segments.push(Segment {
+            self.segments.push(Packet {
                 frame,
                 bytes,
                 sent: now,
@@ -141,7 +141,7 @@ impl Simulation {
     fn time_out(&mut self, now: Instant) {
         let limit = TIME_OUT + self.line.round_trip;
         let free = self.free;
-        let late = |one: &Segment| one.arrives.is_none() && free.max(one.sent) + limit <= now;
+        let late = |one: &Packet| one.arrives.is_none() && free.max(one.sent) + limit <= now;
         if self.segments[self.settled.0..].iter().any(late) {
             self.send_again(now);
             self.settle();
@@ -207,7 +207,7 @@ impl Simulation {
 }
 
 /// The camera delivers at each step if it was asked before.
-struct Camera {
+struct FrameClock {
     next: Instant,
     newest: Option<Newest>,
     asked: bool,
@@ -217,7 +217,7 @@ struct Camera {
 fn simulate(line: Line) -> [f64; 3] {
     let mut simulation = Simulation::new(line);
     let mut meter = Meter::default();
-    let mut camera = Camera {
+    let mut camera = FrameClock {
         next: simulation.start,
         newest: None,
         asked: true,
@@ -248,7 +248,7 @@ fn simulate(line: Line) -> [f64; 3] {
 fn turn(
     simulation: &mut Simulation,
     meter: &mut Meter,
-    camera: &mut Camera,
+    camera: &mut FrameClock,
     now: Instant,
 ) -> Option<Instant> {
     let path = meter.path(now);

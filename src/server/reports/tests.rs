@@ -30,12 +30,12 @@ impl Scene {
         }
     }
 
-    fn ask(&mut self, what: Report) -> Answer {
+    fn ask(&mut self, what: ReportKind) -> Answer {
         let (cameras, clients) = (&mut self.cameras, &mut self.clients);
         self.reports.get(what, cameras, clients, 4711, &self.turn)
     }
 
-    fn get(&mut self, what: Report) -> (&'static str, String) {
+    fn get(&mut self, what: ReportKind) -> (&'static str, String) {
         let answer = self.ask(what);
         let Answer::Report(media_type, shot) = answer else {
             panic!("{answer:?}");
@@ -52,7 +52,7 @@ impl Scene {
         self.reports.begin_turn();
     }
 
-    fn waits(&mut self, what: Report) -> u128 {
+    fn waits(&mut self, what: ReportKind) -> u128 {
         match self.ask(what) {
             Answer::Later(at) => (at - self.turn.now).as_millis(),
             answer => panic!("{answer:?}"),
@@ -60,7 +60,7 @@ impl Scene {
     }
 
     /// The report that these viewers would be in.
-    fn with_viewers(&mut self, what: Report, looks: &[Look]) -> String {
+    fn with_viewers(&mut self, what: ReportKind, looks: &[Look]) -> String {
         let viewers = looks.iter().enumerate().map(|(number, looks_at)| Viewer {
             number: number as u64,
             looks_at: *looks_at,
@@ -83,7 +83,7 @@ impl Scene {
     }
 }
 
-const STATE: Report = Report::State {
+const STATE: ReportKind = ReportKind::State {
     camera: Some(0),
     details: true,
 };
@@ -105,7 +105,7 @@ fn a_report_is_made_once_in_a_turn_and_again_after_a_tenth_of_a_second() {
     // Another camera stands in the place of ustreamer's only one, so this is another report.
     has(
         &scene
-            .get(Report::State {
+            .get(ReportKind::State {
                 camera: None,
                 details: true,
             })
@@ -119,7 +119,7 @@ fn a_report_is_made_once_in_a_turn_and_again_after_a_tenth_of_a_second() {
 #[test]
 fn of_different_reports_a_few_are_made_in_a_tenth_of_a_second() {
     let mut scene = Scene::new("different");
-    let of = |camera| Report::State {
+    let of = |camera| ReportKind::State {
         camera: Some(camera),
         details: false,
     };
@@ -137,7 +137,7 @@ fn of_different_reports_a_few_are_made_in_a_tenth_of_a_second() {
 fn a_camera_without_a_producer_is_absent_in_both_reports() {
     let mut scene = Scene::new("absent");
     has(&scene.get(STATE).1, "\"state\":\"absent\"");
-    let (media_type, text) = scene.get(Report::Metrics);
+    let (media_type, text) = scene.get(ReportKind::Metrics);
     assert!(media_type.starts_with("text/plain; version=0.0.4"));
     has(&text, "lazycam_camera_up{camera=\"front\"} 0\n");
     has(
@@ -155,7 +155,7 @@ fn what_the_server_has_counted_is_in_the_metrics() {
     let mut scene = Scene::new("counted");
     scene.turn.stats.accepted = 3;
     scene.turn.stats.over_share = 2;
-    let (_, text) = scene.get(Report::Metrics);
+    let (_, text) = scene.get(ReportKind::Metrics);
     has(&text, "lazycam_connections_accepted_total 3\n");
     has(
         &text,
@@ -169,7 +169,7 @@ fn what_the_server_has_counted_is_in_the_metrics() {
 fn viewers_are_counted_by_what_they_look_at() {
     let mut scene = Scene::new("viewers");
     let looks = [Look::Stream(0), Look::Snapshot(0), Look::Stream(0)];
-    let text = scene.with_viewers(Report::Metrics, &looks);
+    let text = scene.with_viewers(ReportKind::Metrics, &looks);
     has(
         &text,
         "lazycam_viewers{camera=\"front\",kind=\"stream\"} 2\n",

@@ -1,8 +1,13 @@
 use super::*;
 
-fn control(name: &str, limits: [ControlValue; 3], array: bool, items: &[(i32, &str)]) -> Control {
+fn control(
+    name: &str,
+    limits: [ControlValue; 3],
+    array: bool,
+    items: &[(i32, &str)],
+) -> LibcameraControl {
     let [minimum, maximum, default] = limits;
-    Control {
+    LibcameraControl {
         id: 7,
         name: name.into(),
         kind: kind(&minimum),
@@ -17,7 +22,7 @@ fn control(name: &str, limits: [ControlValue; 3], array: bool, items: &[(i32, &s
     }
 }
 
-fn brightness() -> Control {
+fn brightness() -> LibcameraControl {
     control(
         "Brightness",
         [(-1.0_f32).into(), 1.0_f32.into(), 0.1_f32.into()],
@@ -26,12 +31,12 @@ fn brightness() -> Control {
     )
 }
 
-fn af_mode() -> Control {
+fn af_mode() -> LibcameraControl {
     let items = [(0, "Manual"), (1, "Auto"), (2, "Continuous")];
     control("AfMode", [0.into(), 2.into(), 0.into()], false, &items)
 }
 
-fn set(control: Control, assignment: &str) -> Result<ControlValue, String> {
+fn set(control: LibcameraControl, assignment: &str) -> Result<ControlValue, String> {
     value(&[control], &assignment.parse().unwrap()).map(|(_, value)| value)
 }
 

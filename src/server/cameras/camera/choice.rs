@@ -30,7 +30,7 @@ const FRESHNESS_SLACK: u32 = 4;
 pub(in crate::server) const FRESH_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is known about a request for a snapshot, beside its terms.
-struct Asked {
+struct AskedFor {
     since: Instant,
     have: Option<u64>,
     slack: Duration,
@@ -178,7 +178,7 @@ impl Camera {
                 slack,
                 ..
             } => {
-                let asked = Asked {
+                let asked = AskedFor {
                     since: *since,
                     have: *have,
                     slack: *slack,
@@ -275,7 +275,7 @@ impl Camera {
 
     fn snapshot(
         &mut self,
-        asked: &Asked,
+        asked: &AskedFor,
         terms: &Terms,
         now: Instant,
         stats: &mut Stats,
@@ -321,7 +321,7 @@ impl Camera {
 
     /// Until when a snapshot is held back because the camera's next frame is nearer than the last one is old, and the
     /// client loses nothing by that.
-    fn is_nearer(&self, asked: &Asked, terms: &Terms) -> Option<Instant> {
+    fn is_nearer(&self, asked: &AskedFor, terms: &Terms) -> Option<Instant> {
         let arrived = self.arrived.filter(|arrived| *arrived < asked.since)?;
         if terms.max_age.is_some() || terms.after.is_some() {
             return None;
