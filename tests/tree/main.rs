@@ -1,4 +1,4 @@
-//! What the repository says in two places is said alike: recipes, licences, versions, and who imports whom. These run no server; the crate's package, which has
+//! What the repository says in two places is said alike: recipes, licences, versions, who imports whom, and how prose wraps. These run no server; the crate's package, which has
 //! none of the files they read, leaves them out.
 
 #[path = "../common/mod.rs"]
@@ -8,3 +8,4 @@ mod imports;
 mod layering;
 mod recipes;
 mod supply_chain;
+mod wrapping;
