@@ -23,14 +23,14 @@ const SCRIPT: &str = r#"
     "$2" --user --unit=basic.target &
     manager=$!
     for attempt in 1 2 3 4 5 6 7 8 9 10; do
-        sleep 1; timeout 5 systemctl --user start tried.socket && break
+        sleep 1; timeout 30 systemctl --user start tried.socket && break
     done
     touch "$1/ready"
     for attempt in $(seq 300); do
         [ -e "$1/done" ] && break
         sleep 0.1
     done
-    timeout 5 systemctl --user is-active tried.socket >"$1/result"
+    timeout 30 systemctl --user is-active tried.socket >"$1/result"
     # It would end in good order only with units that are not ours.
     kill -KILL $manager
 "#;
@@ -130,6 +130,7 @@ fn waits_for_three_seconds(path: &Path) {
     thread::sleep(Duration::from_secs(3));
 }
 
+/// Without the wait, the limit of 200 starts in 2 s closes it, where a machine is fast enough for so many: seen on 252.
 #[test]
 fn a_mistake_in_the_settings_does_not_close_the_socket() {
     let names = [
@@ -140,14 +141,10 @@ fn a_mistake_in_the_settings_does_not_close_the_socket() {
     ];
     let (name, unit) = mistaken(&lines(SERVER, &names));
     let state = state_after("", (name, &unit), waits_for_three_seconds);
-    assert!(state.is_none_or(|state| state == "active"));
-}
-
-#[test]
-fn without_the_wait_it_would() {
-    let (name, unit) = mistaken("");
-    let state = state_after("", (name, &unit), waits_for_three_seconds);
-    assert!(state.is_none_or(|state| state == "failed"));
+    assert!(
+        state.as_deref().is_none_or(|state| state == "active"),
+        "{state:?}"
+    );
 }
 
 #[test]
@@ -170,5 +167,8 @@ fn a_flood_does_not_close_a_socket_with_a_process_per_connection() {
     let socket = lines(ACCEPT_YES, &names);
     assert!(socket.contains("Accept=yes") && socket.contains("TriggerLimit"));
     let state = state_after(&socket, ("tried@.service", service), flood);
-    assert!(state.is_none_or(|state| state == "active"));
+    assert!(
+        state.as_deref().is_none_or(|state| state == "active"),
+        "{state:?}"
+    );
 }

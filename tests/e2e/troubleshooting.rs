@@ -183,16 +183,17 @@ fn all_literals() -> Vec<Literal> {
     files.iter().flat_map(|code| literals(code)).collect()
 }
 
-/// What the page explains, which is code there: its headings, what stands behind `Also:`, and the first cells of tables of
-/// messages.
+/// What the page explains, which is code there: its headings, the paragraphs that begin with `Also:`, and the first cells
+/// of tables of messages.
 fn explained() -> Vec<&'static str> {
     let mut found = Vec::new();
-    let mut in_table = false;
+    let (mut in_table, mut in_also) = (false, false);
     for line in PAGE.lines() {
+        in_also = line.starts_with("Also: ") || in_also && !line.is_empty();
         in_table = line.starts_with("| message |") || in_table && line.starts_with('|');
         let messages = match line {
             _ if in_table => line.split('|').nth(1).unwrap_or_default(),
-            _ if line.starts_with("### ") || line.starts_with("Also: ") => line,
+            _ if line.starts_with("### ") || in_also => line,
             _ => continue,
         };
         found.extend(messages.split('`').skip(1).step_by(2));
