@@ -6,20 +6,21 @@
 mod figures;
 mod progress;
 mod tcp;
+mod wire;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::sendfile;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+use rustix::net::sockopt;
 
 use crate::event::{Readiness, Registration};
 use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
 use crate::server::client::progress::Progress;
+pub(in crate::server) use crate::server::client::wire::Wire;
 use crate::server::client_id::{ClientId, Place, Remote, Seat};
 use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
@@ -33,8 +34,8 @@ pub(in crate::server) const SCRATCH: usize = 4096;
 
 /// A client.
 #[derive(Debug)]
-pub(in crate::server) struct Client {
-    socket: OwnedFd,
+pub(in crate::server) struct Client<W = OwnedFd> {
+    socket: W,
     pub(in crate::server) registration: Option<Registration>,
     pub(in crate::server) connection: Connection<Frame>,
     /// Which places it is counted against.
@@ -76,6 +77,19 @@ impl Client {
             let _ = sockopt::set_tcp_nodelay(&socket, true);
             let _ = tcp::bound_unsent(socket.as_fd());
         }
+        Client::over(socket, connection, remote, place, now)
+    }
+}
+
+impl<W: Wire> Client<W> {
+    /// A client at the other end of a wire.
+    pub(in crate::server) fn over(
+        socket: W,
+        connection: Connection<Frame>,
+        remote: Remote,
+        place: Place,
+        now: Instant,
+    ) -> Self {
         Client {
             socket,
             registration: None,
@@ -85,7 +99,7 @@ impl Client {
             proved: None,
             waiting: None,
             decide_at: None,
-            is_tcp,
+            is_tcp: remote != Remote::Unix,
             readable: true,
             writable: true,
             exhausted: false,
@@ -97,7 +111,7 @@ impl Client {
         }
     }
 
-    pub(in crate::server) fn socket(&self) -> &OwnedFd {
+    pub(in crate::server) fn socket(&self) -> &W {
         &self.socket
     }
 
@@ -127,13 +141,13 @@ impl Client {
             return false;
         }
         let mut scratch = [0; SCRATCH];
-        match recv(&self.socket, &mut scratch, RecvFlags::empty()) {
-            Ok((_, 0)) => {
+        match self.socket.receive(&mut scratch) {
+            Ok(0) => {
                 self.readable = false;
                 self.connection.end_of_input();
                 true
             }
-            Ok((_, n)) => {
+            Ok(n) => {
                 self.connection.receive(&scratch[..n], lent);
                 true
             }
@@ -148,8 +162,7 @@ impl Client {
     /// Writes once, or shuts down the sending side. Returns whether anything was done.
     pub(in crate::server) fn write(&mut self, lent: &mut Lent<'_>) -> bool {
         if self.connection.take_shutdown() {
-            // If the peer is already gone, there is nobody to tell.
-            let _ = shutdown(&self.socket, Shutdown::Write);
+            self.socket.shut_down();
             return true;
         }
         if !self.writable {
@@ -158,7 +171,7 @@ impl Client {
         let Some(output) = self.connection.output() else {
             return false;
         };
-        match send_output(&self.socket, output) {
+        match self.socket.send(output) {
             Ok(n) => {
                 self.written += n as u64;
                 self.progress.wrote(lent.now);
@@ -202,7 +215,7 @@ impl Client {
         let queued = self.written - arrived + self.connection.unsent();
         let mut silent = Duration::ZERO;
         if self.is_tcp && (self.min_rtt.is_none() || queued > DELAYED_ACK) {
-            let times = tcp::times(self.socket.as_fd()).unwrap_or_default();
+            let times = self.socket.times().unwrap_or_default();
             self.min_rtt = Some(times.min_rtt);
             silent = times.silent;
         }
@@ -243,8 +256,11 @@ impl Client {
             }
             Step::Look(again) => Some(again),
             Step::Ask(again) => {
-                let byte = &AHEAD[ahead..=ahead];
-                if send(&self.socket, byte, SendFlags::NOSIGNAL) == Ok(1) {
+                let byte = Output::Bytes {
+                    bytes: &AHEAD[ahead..=ahead],
+                    more: false,
+                };
+                if self.socket.send(byte) == Ok(1) {
                     self.written += 1;
                     self.connection.sent_ahead();
                 }
@@ -277,7 +293,7 @@ impl Client {
     /// How many bytes the peer has acknowledged (TCP) or read (unix). What a unix socket tells is memory, which is some bytes more
     /// than what was not read (`findings/siocoutq.sh`); only nothing is exact. So what has arrived once remains so.
     fn arrived(&self) -> u64 {
-        let in_kernel = tcp::queued(self.socket.as_fd()).unwrap_or(0);
+        let in_kernel = self.socket.queued().unwrap_or(0);
         let arrived = self.written.saturating_sub(in_kernel);
         if self.is_tcp {
             arrived
@@ -314,13 +330,16 @@ impl Client {
     pub(in crate::server) fn figures(&mut self, now: Instant) -> (u64, Option<&Figures>) {
         let arrived = self.arrived();
         let in_flight = self.written - arrived;
-        let (socket, is_slow) = (self.socket.as_fd(), self.is_slow());
+        let is_slow = self.is_slow();
         if let Some(figures) = self.figures.as_mut().filter(|_| !is_slow) {
             if in_flight > 0 {
                 figures.observe(arrived, now);
             } else if figures.is_open() && self.is_tcp {
                 // Everything has arrived, so the last acknowledgement was that of the last byte.
-                if let Some(at) = tcp::times(socket).and_then(|times| now.checked_sub(times.silent))
+                if let Some(at) = self
+                    .socket
+                    .times()
+                    .and_then(|times| now.checked_sub(times.silent))
                 {
                     figures.observe(arrived, at);
                 }
@@ -351,8 +370,8 @@ impl Client {
 }
 
 /// What the kernel says about a viewer on a line of which this is known, and that was sent so much of the next head.
-fn seen(socket: &OwnedFd, path: Path, ahead: usize) -> Seen {
-    let times = tcp::times(socket.as_fd()).unwrap_or_default();
+fn seen(socket: &impl Wire, path: Path, ahead: usize) -> Seen {
+    let times = socket.times().unwrap_or_default();
     Seen {
         queued: path.queued,
         segment: times.segment,
@@ -362,29 +381,6 @@ fn seen(socket: &OwnedFd, path: Path, ahead: usize) -> Seen {
         round_trip: times.min_rtt,
         is_closed: times.rests && path.queued > DELAYED_ACK,
         is_linux: times.is_linux,
-    }
-}
-
-/// Makes one call: `send` for bytes, `sendfile` for a frame.
-fn send_output(socket: &OwnedFd, output: Output<'_, Frame>) -> rustix::io::Result<usize> {
-    match output {
-        Output::Bytes { bytes, more } => {
-            let more = if more {
-                SendFlags::MORE
-            } else {
-                SendFlags::empty()
-            };
-            send(socket, bytes, SendFlags::NOSIGNAL | more)
-        }
-        Output::File { file, offset, len } => {
-            let mut offset = offset;
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            match sendfile(socket, file, Some(&mut offset), len)? {
-                // Somebody wrote into a published frame and shortened it. The promised length cannot be sent.
-                0 => Err(Errno::IO),
-                n => Ok(n),
-            }
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::frames::frame::Frame;
 use crate::server::auth::Credential;
 use crate::server::cameras::Cameras;
 use crate::server::cameras::camera::choice::Choice;
-use crate::server::client::Client;
+use crate::server::client::{Client, Wire};
 use crate::server::client_id::ClientId;
 use crate::server::delivery::held::{Held, Of};
 use crate::server::shot::Shot;
@@ -71,9 +71,9 @@ impl Delivery {
     }
 
     /// Brings a client as far as it can get now.
-    pub(in crate::server) fn visit(
+    pub(in crate::server) fn visit<W: Wire>(
         &mut self,
-        (id, client): (ClientId, &mut Client),
+        (id, client): (ClientId, &mut Client<W>),
         cameras: &mut Cameras,
         rounds: &mut Rounds,
         turn: &mut Turn,
@@ -100,9 +100,9 @@ impl Delivery {
     /// Reads, chooses a frame and writes, in this order, so that a frame that is available is sent together with the
     /// head of the reply. Deadlines come after the choice: if this machine stood still for a moment, there may be
     /// both a frame and a deadline that has passed.
-    fn go_round(
+    fn go_round<W: Wire>(
         &mut self,
-        (id, client): (ClientId, &mut Client),
+        (id, client): (ClientId, &mut Client<W>),
         cameras: &mut Cameras,
         turn: &mut Turn,
     ) -> Round {
@@ -124,9 +124,9 @@ impl Delivery {
     }
 
     /// Gives a client the frame that it waits for, if there is one for it now.
-    fn deliver(
+    fn deliver<W: Wire>(
         &mut self,
-        (id, client): (ClientId, &mut Client),
+        (id, client): (ClientId, &mut Client<W>),
         cameras: &mut Cameras,
         turn: &mut Turn,
     ) -> bool {
@@ -180,7 +180,7 @@ impl Delivery {
     }
 
     /// What a visit ends with when nothing more can be done, or no round is left.
-    fn end(&self, client: &Client, rounds: &Rounds, turn: &Turn) -> Ended {
+    fn end<W: Wire>(&self, client: &Client<W>, rounds: &Rounds, turn: &Turn) -> Ended {
         if let Some(reason) = client.connection.closed() {
             return Ended::Gone(reason);
         }
@@ -208,7 +208,7 @@ enum Round {
 }
 
 /// Begins to send a client a frame, or a picture in its place.
-fn begin(client: &mut Client, shot: Shot<Frame>, given: Given, turn: &mut Turn) {
+fn begin<W: Wire>(client: &mut Client<W>, shot: Shot<Frame>, given: Given, turn: &mut Turn) {
     let (now, of_shot) = (turn.now, (shot.taken, shot.len));
     client.decide_at = None;
     let heads_only = client.connection.quirks().is_some_and(|of| of.zero_data);
@@ -221,7 +221,7 @@ fn begin(client: &mut Client, shot: Shot<Frame>, given: Given, turn: &mut Turn) 
 
 /// While a frame is sent over a slow line, nobody opens the newer ones, and the camera stops. It is asked again early
 /// enough for the next frame to be there when the line is free.
-fn look_ahead(client: &mut Client, cameras: &mut Cameras, now: Instant) {
+fn look_ahead<W: Wire>(client: &mut Client<W>, cameras: &mut Cameras, now: Instant) {
     let Some(index) = client.connection.sends_stream_of() else {
         return;
     };
@@ -231,3 +231,6 @@ fn look_ahead(client: &mut Client, cameras: &mut Cameras, now: Instant) {
         client.decide_at = camera.prepare(path, now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,7 @@ pub(in crate::server) fn queued(socket: BorrowedFd<'_>) -> Option<u64> {
 
 /// Times of a TCP connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Times {
+pub(in crate::server) struct Times {
     /// The shortest round trip so far; zero if none has been measured yet.
     pub(super) min_rtt: Duration,
     /// How long ago the last acknowledgement came: in ticks of the kernel, which are 1 to 10 ms.
