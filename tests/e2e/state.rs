@@ -229,8 +229,10 @@ fn reports_that_are_asked_for_all_at_once_are_given_one_after_the_other_and_made
 #[test]
 fn a_sleeping_capture_process_is_not_even_woken_by_who_asks_for_the_state() {
     let scratch = Scratch::new();
-    let camera = Process::start(capture(scratch.path(), &[]));
-    let server = serve(scratch.path(), &[]);
+    // In a folder that nobody else has: its parent is watched, where the folders of other tests come and go.
+    let frames = scratch.join("frames");
+    let camera = Process::start(capture(&frames, &[]));
+    let server = serve(&frames, &[]);
     wait_for_phase(&server, "off");
     // On a busy machine what a process does at its start comes with pauses, in which it does not run and does not sleep either.
     eventually("it has slept for a second", || {
