@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::frames::publish::Publisher;
+use crate::frames::state::{self, State};
 use crate::server::cameras::camera::choice::Choice;
 use crate::server::fixture::{Directory, JPEG};
 use crate::server::pacing::Path as Line;
@@ -217,4 +218,28 @@ fn options_that_leave_no_camera_are_refused() {
     );
     assert_eq!(new(&[front()], Some(dir.path()), other), None);
     assert_eq!(new(&[front()], None, Some(name("front"))), None);
+}
+
+#[test]
+fn a_camera_whose_program_was_there_before_its_directory_was_watched_is_there() {
+    let dir = Directory::new("before");
+    let mut turn = Turn::of_a_test();
+    let named = ["front", "bench"].map(|camera| (name(camera), dir.path().join(camera)));
+    let cameras = Cameras::new(&named, None, None, &mut turn).unwrap();
+    let mut scene = Scene { dir, cameras, turn };
+    let default = |scene: &Scene| scene.turn.roster.find(&Which::Default);
+    let tells = |scene: &Scene, camera: &str| {
+        scene.make(camera);
+        let mut publisher = Publisher::open(&scene.dir.path().join(camera)).unwrap();
+        let state = State::new(state::Phase::Off, SystemTime::now());
+        publisher.tell(&state).unwrap();
+        publisher
+    };
+    let _bench = tells(&scene, "bench");
+    scene.changed();
+    assert_eq!(default(&scene), Ok(1));
+    // It is the first one, and all that it has to say was said before anybody listened.
+    let _front = tells(&scene, "front");
+    scene.changed();
+    assert_eq!(default(&scene), Ok(0));
 }
