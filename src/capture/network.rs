@@ -8,7 +8,7 @@
 //! and does not fill megabytes of it while this process has no time.
 //!
 //! **It never blocks.** The loop gets an epoll instance of this source, behind which come one after the other: the bell
-//! of the look-up ([`lookup`]), the socket while it connects, and the socket of the stream. Each step has its time.
+//! of the look-up (`lookup`), the socket while it connects, and the socket of the stream. Each step has its time.
 //!
 //! What comes is read by [`answer`], without any I/O, and is bounded: a head by 16 KiB, a picture like any other.
 //!

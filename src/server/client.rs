@@ -20,6 +20,7 @@ use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
 use crate::server::client::progress::Progress;
+pub(in crate::server) use crate::server::client::tcp::congestion;
 pub(in crate::server) use crate::server::client::wire::Wire;
 use crate::server::client_id::{ClientId, Place, Remote, Seat};
 use crate::server::connection::Connection;

@@ -1,6 +1,6 @@
 //! What the kernel knows about a viewer's connection, and the one option that bounds its queue.
 //!
-//! This file wraps three calls that rustix does not have, and is the only file of the server with unsafe code. All
+//! This file wraps calls that rustix does not have, and is the only file of the server with unsafe code. All
 //! results are advisory: if a kernel or an emulator does not answer (qemu-user has no `TCP_INFO`), that means
 //! 'nothing is queued' or 'no round trip', and delivery falls back to what the socket buffer takes.
 
@@ -82,6 +82,25 @@ pub(in crate::server) fn queued(socket: BorrowedFd<'_>) -> Option<u64> {
     // SAFETY: this request writes one `c_int` to the pointer that it is given.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) };
     (result == 0).then_some(queued.max(0) as u64)
+}
+
+/// The congestion control of a TCP socket (`TCP_CONGESTION`, tcp(7)); `None` of other sockets. rustix has this call too, but panics when there is no
+/// NUL in the answer, as in that of qemu's user mode.
+pub(in crate::server) fn congestion(socket: BorrowedFd<'_>) -> Option<String> {
+    let mut name = [0_u8; 16]; // TCP_CA_NAME_MAX
+    let mut len = name.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `name`, which has room for them.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_CONGESTION,
+            name.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    let name = name.split(|byte| *byte == 0).next()?;
+    (result == 0 && !name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// Times of a TCP connection.

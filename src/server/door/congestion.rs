@@ -6,12 +6,15 @@
 //! connection costs no call. A route with an algorithm of its own (`congctl`, ip-route(8)) outranks both.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::str::FromStr;
 
 use log::{info, warn};
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_tcp_congestion, tcp_congestion};
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::{set_tcp_congestion, socket_domain};
+
+use crate::server::client::congestion;
 
 /// What is asked for unless something else is.
 const PREFERRED: &str = "bbr";
@@ -57,13 +60,13 @@ impl Congestion {
         let mut has = None;
         let mut failed = None;
         for socket in sockets {
-            // A unix socket has none.
-            let Ok(before) = tcp_congestion(socket) else {
+            let is_tcp = !matches!(socket_domain(socket), Ok(AddressFamily::UNIX));
+            let Some(before) = congestion(socket.as_fd()).filter(|_| is_tcp) else {
                 continue;
             };
             let set = name.map_or(Ok(()), |name| set_tcp_congestion(socket, name));
             failed = failed.or(set.err());
-            has = Some(tcp_congestion(socket).unwrap_or(before));
+            has = Some(congestion(socket.as_fd()).unwrap_or(before));
         }
         let Some(has) = has else {
             return;
@@ -112,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_set_on_a_listener_is_that_of_its_connections() {
         let listener = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
-        let Ok(before) = tcp_congestion(&listener) else {
+        let Some(before) = congestion(listener.as_fd()) else {
             eprintln!("SKIPPED: this emulator has no TCP_CONGESTION");
             return;
         };
@@ -120,15 +123,15 @@ mod tests {
         let reno: Congestion = "reno".parse().unwrap();
         let accepts = |listener: &TcpListener| {
             let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            tcp_congestion(OwnedFd::from(listener.accept().unwrap().0)).unwrap()
+            congestion(listener.accept().unwrap().0.as_fd()).unwrap()
         };
         Congestion::System.set([&listener].into_iter());
-        assert_eq!(tcp_congestion(&listener).unwrap(), before);
+        assert_eq!(congestion(listener.as_fd()).unwrap(), before);
         "nonesuch"
             .parse::<Congestion>()
             .unwrap()
             .set([&listener].into_iter());
-        assert_eq!(tcp_congestion(&listener).unwrap(), before);
+        assert_eq!(congestion(listener.as_fd()).unwrap(), before);
         reno.set([&listener].into_iter());
         assert_eq!(accepts(&TcpListener::from(listener)), "reno");
     }
