@@ -181,7 +181,11 @@ fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {
             let stdin = Stdin::new(std::io::stdin(), flags.fps)?;
             Ok(Box::new(stdin.turned(flags.turn())))
         }
-        SourceKind::Network(url) => Ok(Box::new(Network::new(url.clone(), flags.turn(), flags.fps, &password(flags)?)?)),
+        SourceKind::Network(url) => {
+            let password = password(flags)?;
+            let network = Network::new(url.clone(), flags.turn(), flags.fps, &password)?;
+            Ok(Box::new(network))
+        }
         SourceKind::V4l2(device) => {
             let source = V4l2::new(device.clone(), settings(flags), flags.quality)?;
             Ok(Box::new(source))

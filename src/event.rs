@@ -25,8 +25,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Context, Result};
@@ -173,6 +174,18 @@ fn timeout(left: Duration) -> Timespec {
         tv_sec: millis / 1000,
         tv_nsec: ((millis % 1000) * 1_000_000) as _,
     }
+}
+
+/// Whether a call on a descriptor would return at once now, be it with the end or an error.
+pub fn is_ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
+    let mut fds = [PollFd::new(&fd, what)];
+    matches!(poll(&mut fds, Some(&timeout(Duration::ZERO))), Ok(1..))
+}
+
+/// A new stream socket whose calls never wait.
+pub fn stream_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(family, SocketType::STREAM, flags, None)
 }
 
 /// One deadline per key, ordered by time, the earliest first.

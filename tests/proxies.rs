@@ -98,14 +98,7 @@ const LIGHTTPD: Proxy = Proxy {
     // system's settings.
     bounds: &[],
     system: true,
-    arguments: |file, _| {
-        let words = ["lighttpd", "-D", "-f"];
-        words
-            .iter()
-            .map(PathBuf::from)
-            .chain([file.into()])
-            .collect()
-    },
+    arguments: |file, _| vec!["lighttpd".into(), "-D".into(), "-f".into(), file.into()],
     around: |text| text,
 };
 

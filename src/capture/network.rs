@@ -32,13 +32,13 @@ use rustix::io::{Errno, read};
 use rustix::net::{SendFlags, send, sockopt};
 
 use self::answer::{Answer, Refusal, Single};
-use self::dial::is_ready;
 use self::lookup::Lookup;
 use self::pictures::Pictures;
 use self::request::Request;
 use super::source::{Captured, Discarded, Facts, Source, Trouble, turned};
 use super::url::{Place, Url};
 use crate::error::{Context, Result};
+use crate::event::is_ready;
 use crate::picture::turn::Turn;
 use crate::picture::turn::lossless::Newest;
 

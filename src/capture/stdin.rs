@@ -35,13 +35,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::event::{PollFlags, epoll};
 use rustix::io::{Errno, ioctl_fionread, read};
 
 use self::input::Beginning;
 use crate::capture::pace::Pace;
 use crate::capture::source::{Captured, Discarded, Facts, Source, Trouble, turned};
 use crate::error::{Context, Result};
+use crate::event::is_ready;
 use crate::picture::jpeg::{Defect, Head};
 use crate::picture::mjpeg::Mjpeg;
 use crate::picture::split::{Event, Found, LIMIT, Splitter};
@@ -284,7 +285,7 @@ impl<F: AsFd> Stdin<F> {
     /// Reads what is in the pipe, without waiting for more.
     fn read_pipe(&mut self) -> Result<Arrival, Trouble> {
         let there = ioctl_fionread(&self.fd).unwrap_or(0);
-        if there == 0 && !is_readable(self.fd.as_fd()) {
+        if there == 0 && !is_ready(self.fd.as_fd(), PollFlags::IN) {
             return Ok(Arrival::Nothing);
         }
         // If it is readable with no bytes available, this is the end, or a device that does not report the number of
@@ -435,16 +436,6 @@ fn is_pollable(fd: BorrowedFd<'_>) -> rustix::io::Result<bool> {
         Err(Errno::PERM) => Ok(false),
         Err(errno) => Err(errno),
     }
-}
-
-/// Whether a read would return at once now, with bytes, the end or an error.
-fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-    matches!(poll(&mut fds, Some(&at_once)), Ok(1..))
 }
 
 #[cfg(test)]

@@ -118,6 +118,9 @@ impl Cameras {
         let is_its = |kept: &Kept| kept.followed == Some(dir);
         let number = self.list.iter().position(is_its)?;
         let camera = &mut self.list[number].camera;
+        if matches!(change, Change::Frame | Change::State) {
+            turn.roster.notice(number, true);
+        }
         match change {
             Change::Frame => camera.frame_arrived(turn.now),
             Change::Written => camera.written_in_place(turn.now),
@@ -131,9 +134,6 @@ impl Cameras {
                 // What its program wrote before the directory was watched is not reported by itself.
                 self.notice(number, turn);
             }
-        }
-        if matches!(change, Change::Frame | Change::State) {
-            turn.roster.notice(number, true);
         }
         Some(number)
     }

@@ -72,8 +72,7 @@ impl Client {
         place: Place,
         now: Instant,
     ) -> Self {
-        let is_tcp = remote != Remote::Unix;
-        if is_tcp {
+        if remote != Remote::Unix {
             // All of these are optional: a socket that refuses them still serves.
             let _ = sockopt::set_tcp_nodelay(&socket, true);
             let _ = tcp::bound_unsent(socket.as_fd());

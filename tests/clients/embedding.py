@@ -17,12 +17,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import threading
 
 from screen import find_browsers, shown
-from shared import Failed, Missing, check, need, wait_for
+from shared import check, need, script, wait_for
 
 PAGE = """<!doctype html><title>embedding</title><body><script>
 const url = '%s';
@@ -169,13 +168,4 @@ def main(url):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: embedding.py URL")
-    try:
-        sys.exit(main(sys.argv[1]))
-    except Missing as what_is_missing:
-        print(what_is_missing)
-        sys.exit(77)
-    except (Failed, OSError, subprocess.SubprocessError) as what_failed:
-        print(f"embedding: {what_failed}")
-        sys.exit(1)
+    script(main)

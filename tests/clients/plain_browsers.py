@@ -10,10 +10,9 @@ Needs Debian's xvfb, dillo, links2 and netsurf-gtk; one that is missing is told,
 
 import shutil
 import subprocess
-import sys
 
 from screen import BROWSERS, shown
-from shared import Failed, Missing, check, need, wait_for
+from shared import check, need, script, wait_for
 
 PLAIN = {"dillo": ["dillo"], "links2": ["links2", "-g", "-mode", "1000x740"], "netsurf-gtk": ["netsurf-gtk"]}
 
@@ -37,13 +36,4 @@ def main(url):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: plain_browsers.py URL")
-    try:
-        sys.exit(main(sys.argv[1]))
-    except Missing as what_is_missing:
-        print(what_is_missing)
-        sys.exit(77)
-    except (Failed, OSError, subprocess.SubprocessError) as what_failed:
-        print(f"plain_browsers: {what_failed}")
-        sys.exit(1)
+    script(main)

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 
-from shared import Failed, Missing, check, need, page_server, wait_for
+from shared import Failed, Missing, check, need, page_server, script, wait_for
 
 FPS = 1
 FRAMES = 6
@@ -242,13 +242,4 @@ def main(url, *wanted):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("usage: screen.py URL [CASE...]")
-    try:
-        sys.exit(main(*sys.argv[1:]))
-    except Missing as what_is_missing:
-        print(what_is_missing)
-        sys.exit(77)
-    except (Failed, OSError, subprocess.SubprocessError) as what_failed:
-        print(f"screen: {what_failed}")
-        sys.exit(1)
+    script(main, " [CASE...]")

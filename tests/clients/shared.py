@@ -42,13 +42,13 @@ def need(packages, *programs):
             raise Missing(f"{program} is missing; on Debian: apt-get install {packages}")
 
 
-def script(main):
-    """Runs a client that takes the URL alone, and ends with its status."""
+def script(main, more=""):
+    """Runs a client that takes the URL, and perhaps more as the usage says, and ends with the status that it returns, if any."""
     name = pathlib.Path(sys.argv[0]).name
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: {name} URL")
+    if len(sys.argv) < 2 or len(sys.argv) > 2 and not more:
+        sys.exit(f"usage: {name} URL{more}")
     try:
-        main(sys.argv[1])
+        sys.exit(main(*sys.argv[1:]))
     except Missing as missing:
         print(missing)
         sys.exit(SKIPPED)

@@ -1,13 +1,13 @@
 //! The sockets of the client: none of these calls waits.
 
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, Result};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::net::{connect, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, connect, sockopt};
+
+use crate::event::stream_socket;
 
 /// Asked for as the socket's receive buffer; the kernel doubles it and uses half of that for what it keeps about packets
 /// (socket(7), tcp(7)). That is one frame or two of those that are common. It allows 20 Mbit/s at 50 ms of round trip.
@@ -32,19 +32,4 @@ pub(super) fn unix(path: &Path) -> Result<OwnedFd> {
     let socket = stream_socket(AddressFamily::UNIX)?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
-}
-
-fn stream_socket(family: AddressFamily) -> Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socket_with(family, SocketType::STREAM, flags, None)
-}
-
-/// Whether a descriptor is ready now, be it for an error.
-pub(super) fn is_ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let mut fds = [PollFd::new(&fd, what)];
-    matches!(poll(&mut fds, Some(&at_once)), Ok(1..))
 }

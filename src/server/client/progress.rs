@@ -56,13 +56,13 @@ impl Progress {
 
     /// When to look again, if there is something for the client to take. `unsent` bytes wait here.
     pub(super) fn look_at(&self, unsent: u64, timeout: Duration) -> Option<Instant> {
-        let owed = unsent > 0 || self.left > 0;
-        owed.then(|| (self.since + timeout).min(self.looked + timeout / LOOKS))
+        (unsent > 0 || self.is_owed())
+            .then(|| (self.since + timeout).min(self.looked + timeout / LOOKS))
     }
 
     /// Whether something was to be taken and nothing was for so long, as far as the last look could tell.
     pub(super) fn is_over(&self, unsent: u64, timeout: Duration, now: Instant) -> bool {
-        (unsent > 0 || self.left > 0) && self.since + timeout <= now
+        (unsent > 0 || self.is_owed()) && self.since + timeout <= now
     }
 }
 

@@ -17,13 +17,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
-    sockopt,
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, accept_with, bind, listen, sockopt};
 
 use crate::error::{Context, Error, Result};
-use crate::event::Registration;
+use crate::event::{Registration, stream_socket};
 
 /// How many connections the kernel keeps for us until we accept them. The kernel reduces this to its own limit.
 const BACKLOG: i32 = 1024;
@@ -262,11 +259,6 @@ impl Drop for SocketFile {
             let _ = std::fs::remove_file(&self.path);
         }
     }
-}
-
-fn stream_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socket_with(family, SocketType::STREAM, flags, None)
 }
 
 /// Removes the socket of a server that no longer runs, which shows by nobody answering on it. A file that is new may
