@@ -95,3 +95,15 @@ impl Clients {
         self.iter().filter_map(|(id, client)| client.seat(id))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps the memory per client visible: raise the bound if a new member is worth it.
+    #[test]
+    fn a_client_costs_little_more_than_half_a_kilobyte_beside_its_buffers() {
+        let size = size_of::<Client>();
+        assert!(size <= 680, "{size}");
+    }
+}
