@@ -72,15 +72,16 @@ pub struct Readiness {
 }
 
 /// The handle of a registration. Closing the descriptor removes only the kernel's part, so the registration has to be
-/// removed before that; otherwise its name stays in the table.
+/// removed before that; otherwise its token stays in the table.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Registration(u64);
 
-/// An epoll instance whose events carry the names `T` that were given at registration.
+/// An epoll instance whose events carry the tokens `T` that were given at registration.
 pub struct Poll<T> {
     epoll: OwnedFd,
-    names: NumberMap<u64, T>,
-    next_token: u64,
+    tokens: NumberMap<u64, T>,
+    /// What the kernel knows the next registration by.
+    next_key: u64,
     batch: Vec<epoll::Event>,
 }
 
@@ -91,20 +92,20 @@ impl<T: Copy> Poll<T> {
             .doing(|| "create an epoll instance".into())?;
         Ok(Poll {
             epoll,
-            names: NumberMap::default(),
-            next_token: 0,
+            tokens: NumberMap::default(),
+            next_key: 0,
             batch: Vec::with_capacity(BATCH),
         })
     }
 
-    /// Registers `fd`; its events will be handed out as `name`.
-    pub fn add(&mut self, fd: impl AsFd, interest: Interest, name: T) -> io::Result<Registration> {
-        let token = self.next_token;
-        let data = epoll::EventData::new_u64(token);
+    /// Registers `fd`; its events will be handed out with `token`.
+    pub fn add(&mut self, fd: impl AsFd, interest: Interest, token: T) -> io::Result<Registration> {
+        let key = self.next_key;
+        let data = epoll::EventData::new_u64(key);
         epoll::add(&self.epoll, fd, data, interest.flags())?;
-        self.next_token += 1;
-        self.names.insert(token, name);
-        Ok(Registration(token))
+        self.next_key += 1;
+        self.tokens.insert(key, token);
+        Ok(Registration(key))
     }
 
     /// Changes what a descriptor is watched for.
@@ -118,9 +119,9 @@ impl<T: Copy> Poll<T> {
         Ok(epoll::modify(&self.epoll, fd, data, interest.flags())?)
     }
 
-    /// Removes a registration. After this no event with its name is handed out, not even one from the current batch.
+    /// Removes a registration. After this no event with its token is handed out, not even one from the current batch.
     pub fn remove(&mut self, fd: impl AsFd, registration: Registration) {
-        self.names.remove(&registration.0);
+        self.tokens.remove(&registration.0);
         // This fails only if the descriptor is not registered, which is the state that was asked for.
         let _ = epoll::delete(&self.epoll, fd);
     }
@@ -151,7 +152,7 @@ impl<T: Copy> Poll<T> {
     pub fn next_event(&mut self) -> Option<(T, Readiness)> {
         while let Some(event) = self.batch.pop() {
             let (data, flags) = (event.data, event.flags);
-            let Some(name) = self.names.get(&data.u64()) else {
+            let Some(token) = self.tokens.get(&data.u64()) else {
                 continue;
             };
             use epoll::EventFlags as F;
@@ -160,7 +161,7 @@ impl<T: Copy> Poll<T> {
                 readable: broken || flags.intersects(F::IN | F::RDHUP),
                 writable: broken || flags.contains(F::OUT),
             };
-            return Some((*name, readiness));
+            return Some((*token, readiness));
         }
         None
     }

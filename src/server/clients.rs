@@ -35,8 +35,8 @@ impl Clients {
     pub(in crate::server) fn add(&mut self, mut client: Client, turn: &mut Turn) -> ClientId {
         let id = self.next;
         self.next += 1;
-        let name = Token::Client(id);
-        match turn.poll.add(client.socket(), Interest::Edges, name) {
+        let token = Token::Client(id);
+        match turn.poll.add(client.socket(), Interest::Edges, token) {
             Ok(registration) => client.registration = Some(registration),
             Err(error) => {
                 if let Some(more) = self.cannot_wait.pass(turn.now) {
