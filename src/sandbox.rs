@@ -17,12 +17,7 @@
 //! `/state`, and is not an error. Landlock applies to a thread and to those that it starts later, so it is set up
 //! before any other thread exists.
 //!
-//! A Landlock rule is tied to a directory, not to its path, but frame directories can be removed and made again. The
-//! rule is therefore set on the directory that contains them (`holder`).
-//!
-//! A device gets a new inode each time it is plugged in, so a rule on `/dev/video0` would no longer match the camera
-//! after it has been unplugged and plugged in again. Hence the rule covers all of `/dev`; which devices can be opened
-//! is decided by the user's groups and, in a unit, by `DeviceAllow=`.
+//! On which directories rules are put, and why not on what is meant: `sandbox/grants.rs`.
 //!
 //! `RLIMIT_CORE` is 1, not 0. If the kernel pipes core dumps into a program, that program learns of a limit of 0 and
 //! may or may not respect it; with 1 the kernel does not even start it (fs/coredump.c), and for a file 1 is too small
@@ -37,9 +32,10 @@
 //! - `RLIMIT_NOFILE`: it is handled in `server/door/places.rs`.
 //! - A seccomp filter: SECURITY.md gives the reason.
 
+mod grants;
+
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
@@ -50,6 +46,7 @@ use log::{Level, log, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
+use self::grants::{Grants, everywhere, grant, holder, nearest};
 use crate::json::{NULL, list, object, plain, quoted};
 
 /// The newest version of Landlock whose access rights are requested; later ones have not been tried.
@@ -78,9 +75,6 @@ const RESOLVERS: [&str; 2] = [
     "/run/systemd/resolve/io.systemd.Resolve",
     "/run/avahi-daemon/socket",
 ];
-
-/// The number of symlinks that the kernel follows in one path (path_resolution(7)).
-const MAX_LINKS: usize = 40;
 
 /// The restrictions that are in force for a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,9 +105,6 @@ struct Ports {
     tcp: Vec<u16>,
     udp: Vec<u16>,
 }
-
-/// What a process may do to files: directories, and the access rights that apply beneath each of them.
-type Grants = Vec<(PathBuf, BitFlags<AccessFs>)>;
 
 /// What a process still needs after its start.
 #[derive(Clone, Debug, Default)]
@@ -348,21 +339,6 @@ fn is_held_to_nproc() -> bool {
     !getuid().is_root() && capabilities(None).is_ok_and(|it| !it.effective.intersects(exempt))
 }
 
-/// The access rights that are granted beneath the root of the file system, and therefore everywhere.
-fn everywhere(grants: &Grants) -> BitFlags<AccessFs> {
-    let root = grants.iter().find(|(place, _)| place.parent().is_none());
-    root.map_or(BitFlags::EMPTY, |(_, rights)| *rights)
-}
-
-/// Adds access rights beneath `place` to those that were already granted.
-fn grant(grants: &mut Grants, place: PathBuf, rights: impl Into<BitFlags<AccessFs>>) {
-    let rights = rights.into();
-    match grants.iter_mut().find(|(other, _)| *other == place) {
-        Some((_, has)) => *has |= rights,
-        None => grants.push((place, rights)),
-    }
-}
-
 /// Grants the right to remove sockets from their directories; a socket directly in the root of the file system cannot
 /// be removed.
 fn grant_sockets(grants: &mut Grants, needs: &Needs<'_>) {
@@ -420,36 +396,6 @@ fn missing(status: LandlockStatus) -> &'static str {
         LandlockStatus::Available { .. } => {
             "the Landlock of this kernel forbids renaming between directories"
         }
-    }
-}
-
-/// The directory that contains `path` and that remains when `path` is removed; if `path` does not exist, the nearest
-/// existing directory above it. For an existing `path` this is never the root of the file system, because a rule on
-/// it would cover too much.
-fn holder(path: &Path) -> PathBuf {
-    let mut real = nearest(path);
-    let above = real.parent().and_then(Path::parent);
-    if above.is_some() && path.exists() {
-        real.pop();
-    }
-    real
-}
-
-/// The place that `path` leads to, with symlinks resolved; if it does not exist (yet), the nearest existing directory
-/// above.
-fn nearest(path: &Path) -> PathBuf {
-    let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut links = 0..MAX_LINKS;
-    loop {
-        if let Ok(real) = fs::canonicalize(&path) {
-            return real;
-        }
-        // A link whose target does not exist yet is followed too.
-        let link = fs::read_link(&path).ok().filter(|_| links.next().is_some());
-        if !path.pop() {
-            return PathBuf::from("/");
-        }
-        path.extend(link);
     }
 }
 

@@ -1,32 +1,4 @@
-use std::os::unix::fs::symlink;
-
 use super::*;
-
-#[test]
-fn a_rule_is_on_the_directory_that_outlives_what_it_is_for() {
-    let base = std::env::temp_dir().join(format!("lazycam-places-{}", std::process::id()));
-    fs::create_dir_all(base.join("run/front")).unwrap();
-    let base = fs::canonicalize(base).unwrap();
-    symlink("run/front", base.join("link")).unwrap();
-    symlink("run/late/front", base.join("early")).unwrap();
-    symlink("circle", base.join("circle")).unwrap();
-    for (path, expected) in [
-        ("run/front", "run"),
-        ("run/late", "run"),
-        ("run/late/front", "run"),
-        ("late/front", ""),
-        ("link", "run"),
-        ("early", "run"),
-        ("run/../run/front", "run"),
-    ] {
-        assert_eq!(holder(&base.join(path)), base.join(expected), "{path}");
-    }
-    assert_eq!(nearest(&base.join("run")), base.join("run"));
-    assert_eq!(nearest(&base.join("link")), base.join("run/front"));
-    assert_eq!(nearest(&base.join("circle")), base);
-    assert_eq!(holder(Path::new("/dev")), PathBuf::from("/dev"));
-    fs::remove_dir_all(&base).unwrap();
-}
 
 #[test]
 fn what_is_enforced_is_told_and_what_is_not_has_a_reason() {
