@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use super::state::PROOF_LIMIT;
 use super::*;
 use crate::picture::jpeg::Size;
 use crate::server::lent::Ids;
@@ -13,6 +12,9 @@ use crate::server::shot::Shot;
 use crate::server::stats::Stats;
 use crate::server::want::{Given, ReportKind, Want};
 use crate::time::clock::Moment;
+
+mod guarded;
+mod stream;
 
 const SIZE: Size = Size {
     width: 640,
@@ -152,43 +154,6 @@ const STREAM: &str = "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n";
 const SNAPSHOT: &str = "GET /snapshot HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn a_stream_sends_head_boundary_frame_and_delimiter_in_this_order() {
-    for step in [1, 7, usize::MAX] {
-        let mut scene = Scene::after(STREAM);
-        let head = scene.take(step);
-        assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
-        assert!(head.ends_with("\r\n\r\n--boundarydonotcross\r\n"), "{head}");
-        scene.give(1, SIZE);
-        assert_eq!(scene.want(), None, "one frame at a time");
-        assert_eq!(
-            scene.take(step),
-            "Content-Type: image/jpeg\r\nContent-Length: 5000\r\nX-Timestamp: 0.000000\r\n\r\n\
-             <frame of 5000>\r\n--boundarydonotcross\r\n"
-        );
-        assert!(matches!(
-            scene.want(),
-            Some(Want::Stream { have: Some(1), .. })
-        ));
-    }
-}
-
-#[test]
-fn a_frame_that_is_there_goes_out_with_the_head() {
-    let mut scene = Scene::after(STREAM);
-    assert!(matches!(
-        scene.want(),
-        Some(Want::Stream { have: None, .. })
-    ));
-    scene.give(1, SIZE);
-    let Some(Output::Bytes { bytes, more }) = scene.connection.output() else {
-        panic!("no output");
-    };
-    assert!(more, "the frame follows at once");
-    assert!(bytes.starts_with(b"HTTP/1.0 200"));
-    assert!(bytes.ends_with(b"X-Timestamp: 0.000000\r\n\r\n"));
-}
-
-#[test]
 fn requests_are_answered_in_order_however_they_are_cut() {
     let requests =
         format!("{SNAPSHOT}HEAD /stream.mjpg?x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -276,23 +241,6 @@ fn a_client_that_closes_its_side_still_gets_what_it_asked_for() {
 }
 
 #[test]
-fn a_viewer_that_closes_its_side_has_left() {
-    let mut scene = Scene::after(STREAM);
-    scene.connection.end_of_input();
-    assert_eq!(scene.connection.closed(), Some(CloseReason::Left));
-}
-
-#[test]
-fn a_stream_ends_with_a_delimiter_when_the_picture_changes_its_size() {
-    let mut scene = Scene::after(STREAM);
-    scene.give(1, SIZE);
-    scene.take(100);
-    scene.give(2, Size { width: 320, ..SIZE });
-    assert_eq!(scene.take(100), "");
-    assert!(scene.connection.take_shutdown());
-}
-
-#[test]
 fn a_stopping_server_finishes_the_frame_and_begins_nothing() {
     let mut scene = Scene::after(STREAM);
     scene.give(1, SIZE);
@@ -309,83 +257,6 @@ fn a_stopping_server_finishes_the_frame_and_begins_nothing() {
     let mut snapshot = Scene::after(SNAPSHOT);
     snapshot.connection.stop(&mut snapshot.owner.lend());
     assert!(snapshot.take(100).starts_with("HTTP/1.1 503 "));
-}
-
-#[test]
-fn a_stream_wants_a_repeat_when_nothing_was_sent_for_a_while() {
-    let mut scene = Scene::after(STREAM);
-    scene.give(1, SIZE);
-    scene.take(100);
-    scene.pass(4_999);
-    assert!(matches!(
-        scene.want(),
-        Some(Want::Stream { repeat: false, .. })
-    ));
-    scene.pass(1);
-    assert!(matches!(
-        scene.want(),
-        Some(Want::Stream { repeat: true, .. })
-    ));
-    scene.connection.give_nothing(None, &scene.owner.lend());
-    let later = scene.owner.now + Duration::from_secs(5);
-    assert_eq!(
-        scene.connection.deadline(&scene.owner.settings),
-        Some(later),
-        "a deadline in the past would be met again at once, for ever"
-    );
-    scene.pass(5_000);
-    scene.give(1, SIZE);
-    assert_eq!(scene.owner.stats.repeats, 1);
-}
-
-#[test]
-fn a_repeat_is_due_so_long_after_the_system_has_taken_the_last_frame() {
-    let mut scene = Scene::after(STREAM);
-    scene.give(1, SIZE);
-    // The line is slow.
-    scene.pass(6_000);
-    scene.take(1000);
-    let repeats = |scene: &Scene| match scene.want() {
-        Some(Want::Stream { repeat, .. }) => repeat,
-        other => panic!("{other:?}"),
-    };
-    assert!(!repeats(&scene));
-    scene.pass(4_999);
-    assert!(!repeats(&scene));
-    scene.pass(1);
-    assert!(repeats(&scene));
-    // The camera is asked first, and the stream has to wait for it until then.
-    let until = scene.owner.now + Duration::from_secs(2);
-    scene
-        .connection
-        .give_nothing(Some(until), &scene.owner.lend());
-    assert_eq!(
-        scene.connection.deadline(&scene.owner.settings),
-        Some(until)
-    );
-    scene.pass(2_000);
-    assert!(repeats(&scene));
-}
-
-#[test]
-fn a_rate_is_kept_on_a_grid_without_making_up_for_what_was_missed() {
-    let mut scene = Scene::after("GET /stream?fps=10 HTTP/1.0\r\n\r\n");
-    let start = scene.owner.now;
-    let not_before = |scene: &Scene| match scene.want() {
-        Some(Want::Stream { not_before, .. }) => not_before.saturating_duration_since(start),
-        other => panic!("{other:?}"),
-    };
-    scene.give(1, SIZE);
-    scene.take(100);
-    assert_eq!(not_before(&scene), Duration::from_millis(100));
-    scene.pass(97);
-    scene.give(2, SIZE);
-    scene.take(100);
-    assert_eq!(not_before(&scene), Duration::from_millis(200));
-    scene.pass(1000);
-    scene.give(3, SIZE);
-    scene.take(100);
-    assert_eq!(not_before(&scene), Duration::from_millis(1097));
 }
 
 #[test]
@@ -458,63 +329,6 @@ fn input_is_bounded_while_a_reply_goes_out() {
     assert!(scene.connection.input.len() <= MAX_HEAD);
 }
 
-const CREDENTIAL: &str =
-    "GET /favicon.ico HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\n\r\n";
-
-/// A guarded connection that waits for a proof.
-fn on_trial() -> Scene {
-    let mut scene = Scene::new();
-    scene.connection = Connection::guarded(scene.owner.now);
-    ask(&mut scene);
-    scene
-}
-
-fn ask(scene: &mut Scene) {
-    scene.receive(CREDENTIAL);
-    assert!(scene.connection.take_credential().is_some());
-    assert!(scene.connection.take_credential().is_none());
-}
-
-#[track_caller]
-fn expect(scene: &mut Scene, status: &str, connection: &str) {
-    let answer = scene.take(usize::MAX);
-    let head = format!("HTTP/1.1 {status} ");
-    assert!(answer.starts_with(&head), "{answer}");
-    let field = format!("Connection: {connection}\r\n");
-    assert!(answer.contains(&field), "{answer}");
-}
-
-#[test]
-fn who_is_wrong_is_told_when_it_is_time_and_who_is_right_at_once() {
-    let mut scene = on_trial();
-    let until = scene.owner.now + Duration::from_secs(1);
-    scene.connection.keep_out(until);
-    scene.pass(500);
-    assert!(scene.connection.output().is_none());
-    scene.pass(500);
-    expect(&mut scene, "401", "keep-alive");
-    ask(&mut scene);
-    scene.connection.let_in(&mut scene.owner.lend());
-    expect(&mut scene, "204", "keep-alive");
-    // Only once: the next request may be from somebody else.
-    ask(&mut scene);
-}
-
-#[test]
-fn what_cannot_be_proved_is_refused_in_the_end_and_so_is_what_is_not_looked_at() {
-    let mut scene = on_trial();
-    scene.pass(PROOF_LIMIT.as_millis() as u64 - 1000);
-    assert!(scene.connection.output().is_none());
-    scene.pass(1000);
-    expect(&mut scene, "503", "close");
-    let mut scene = on_trial();
-    let lent = &mut scene.owner.lend();
-    scene.connection.send_away("not looked at", lent);
-    let reply = scene.take(1000);
-    assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
-    assert!(reply.ends_with("\r\n\r\nnot looked at\n"), "{reply}");
-}
-
 #[test]
 fn what_a_client_is_told_of_the_time_is_what_the_owner_knows() {
     let mut scene = Scene::after(SNAPSHOT);
@@ -531,26 +345,4 @@ fn what_a_client_is_told_of_the_time_is_what_the_owner_knows() {
     let cookie = format!("\r\nSet-Cookie: stream_client=0/{id:x};");
     assert!(scene.take(usize::MAX).contains(&cookie), "{cookie}");
     assert_ne!(scene.owner.ids.draw(), id);
-}
-
-#[test]
-fn paths_of_devices_are_told_to_this_machine_and_to_who_has_a_password() {
-    let ask = "GET /state HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\n\r\n";
-    let now = Instant::now();
-    for (connection, told) in [
-        (Connection::new(now), false),
-        (Connection::new(now).near(), true),
-        (Connection::guarded(now), true),
-    ] {
-        let mut scene = Scene::new();
-        scene.connection = connection;
-        scene.receive(ask);
-        scene.connection.let_in(&mut scene.owner.lend());
-        let camera = Some(0);
-        let report = ReportKind::State {
-            camera,
-            details: told,
-        };
-        assert_eq!(scene.connection.wants_report(), Some(report));
-    }
 }

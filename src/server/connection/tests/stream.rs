@@ -1,0 +1,134 @@
+//! Streams: their parts in order, their rate, repeats, and their end.
+
+use super::*;
+
+#[test]
+fn a_stream_sends_head_boundary_frame_and_delimiter_in_this_order() {
+    for step in [1, 7, usize::MAX] {
+        let mut scene = Scene::after(STREAM);
+        let head = scene.take(step);
+        assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+        assert!(head.ends_with("\r\n\r\n--boundarydonotcross\r\n"), "{head}");
+        scene.give(1, SIZE);
+        assert_eq!(scene.want(), None, "one frame at a time");
+        assert_eq!(
+            scene.take(step),
+            "Content-Type: image/jpeg\r\nContent-Length: 5000\r\nX-Timestamp: 0.000000\r\n\r\n\
+             <frame of 5000>\r\n--boundarydonotcross\r\n"
+        );
+        assert!(matches!(
+            scene.want(),
+            Some(Want::Stream { have: Some(1), .. })
+        ));
+    }
+}
+
+#[test]
+fn a_frame_that_is_there_goes_out_with_the_head() {
+    let mut scene = Scene::after(STREAM);
+    assert!(matches!(
+        scene.want(),
+        Some(Want::Stream { have: None, .. })
+    ));
+    scene.give(1, SIZE);
+    let Some(Output::Bytes { bytes, more }) = scene.connection.output() else {
+        panic!("no output");
+    };
+    assert!(more, "the frame follows at once");
+    assert!(bytes.starts_with(b"HTTP/1.0 200"));
+    assert!(bytes.ends_with(b"X-Timestamp: 0.000000\r\n\r\n"));
+}
+
+#[test]
+fn a_viewer_that_closes_its_side_has_left() {
+    let mut scene = Scene::after(STREAM);
+    scene.connection.end_of_input();
+    assert_eq!(scene.connection.closed(), Some(CloseReason::Left));
+}
+
+#[test]
+fn a_stream_ends_with_a_delimiter_when_the_picture_changes_its_size() {
+    let mut scene = Scene::after(STREAM);
+    scene.give(1, SIZE);
+    scene.take(100);
+    scene.give(2, Size { width: 320, ..SIZE });
+    assert_eq!(scene.take(100), "");
+    assert!(scene.connection.take_shutdown());
+}
+
+#[test]
+fn a_stream_wants_a_repeat_when_nothing_was_sent_for_a_while() {
+    let mut scene = Scene::after(STREAM);
+    scene.give(1, SIZE);
+    scene.take(100);
+    scene.pass(4_999);
+    assert!(matches!(
+        scene.want(),
+        Some(Want::Stream { repeat: false, .. })
+    ));
+    scene.pass(1);
+    assert!(matches!(
+        scene.want(),
+        Some(Want::Stream { repeat: true, .. })
+    ));
+    scene.connection.give_nothing(None, &scene.owner.lend());
+    let later = scene.owner.now + Duration::from_secs(5);
+    assert_eq!(
+        scene.connection.deadline(&scene.owner.settings),
+        Some(later),
+        "a deadline in the past would be met again at once, for ever"
+    );
+    scene.pass(5_000);
+    scene.give(1, SIZE);
+    assert_eq!(scene.owner.stats.repeats, 1);
+}
+
+#[test]
+fn a_repeat_is_due_so_long_after_the_system_has_taken_the_last_frame() {
+    let mut scene = Scene::after(STREAM);
+    scene.give(1, SIZE);
+    // The line is slow.
+    scene.pass(6_000);
+    scene.take(1000);
+    let repeats = |scene: &Scene| match scene.want() {
+        Some(Want::Stream { repeat, .. }) => repeat,
+        other => panic!("{other:?}"),
+    };
+    assert!(!repeats(&scene));
+    scene.pass(4_999);
+    assert!(!repeats(&scene));
+    scene.pass(1);
+    assert!(repeats(&scene));
+    // The camera is asked first, and the stream has to wait for it until then.
+    let until = scene.owner.now + Duration::from_secs(2);
+    scene
+        .connection
+        .give_nothing(Some(until), &scene.owner.lend());
+    assert_eq!(
+        scene.connection.deadline(&scene.owner.settings),
+        Some(until)
+    );
+    scene.pass(2_000);
+    assert!(repeats(&scene));
+}
+
+#[test]
+fn a_rate_is_kept_on_a_grid_without_making_up_for_what_was_missed() {
+    let mut scene = Scene::after("GET /stream?fps=10 HTTP/1.0\r\n\r\n");
+    let start = scene.owner.now;
+    let not_before = |scene: &Scene| match scene.want() {
+        Some(Want::Stream { not_before, .. }) => not_before.saturating_duration_since(start),
+        other => panic!("{other:?}"),
+    };
+    scene.give(1, SIZE);
+    scene.take(100);
+    assert_eq!(not_before(&scene), Duration::from_millis(100));
+    scene.pass(97);
+    scene.give(2, SIZE);
+    scene.take(100);
+    assert_eq!(not_before(&scene), Duration::from_millis(200));
+    scene.pass(1000);
+    scene.give(3, SIZE);
+    scene.take(100);
+    assert_eq!(not_before(&scene), Duration::from_millis(1097));
+}
