@@ -15,6 +15,7 @@
 //! sleeps until one of them has something to report.
 
 pub mod assignment;
+mod camera_log;
 pub mod devices;
 #[cfg(feature = "libcamera")]
 pub mod libcamera;
@@ -37,20 +38,17 @@ mod wishes;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{Level, debug, info, log, warn};
+use log::{Level, info, log};
 
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll, Registration, Signals};
-use crate::logging::Brake;
+use camera_log::CameraLog;
 use lifecycle::{Action, Activity, Lifecycle};
 use outlet::Outlet;
 use pace::Pace;
 use report::Report;
 use source::{Discarded, Source, Trouble};
 use wishes::Live;
-
-/// The interval between two log lines of one kind that viewers coming and going, or a failing camera, can cause.
-const QUIET: Duration = Duration::from_secs(60);
 
 /// A camera that is asked for 30 frames per second may well deliver 30.3.
 const INEXACT: f64 = 1.02;
@@ -99,9 +97,9 @@ pub fn run(source: &mut dyn Source, options: &CaptureOptions) -> Result<()> {
     ended
 }
 
-/// Identifies the origin of an event.
+/// The token of an event: where it comes from.
 #[derive(Clone, Copy)]
-enum Origin {
+enum WokenBy {
     Signals,
     Directory,
     Source,
@@ -120,7 +118,7 @@ struct Capture<'a> {
     outlet: Outlet,
     live: Option<Live>,
     signals: Signals,
-    poll: Poll<Origin>,
+    poll: Poll<WokenBy>,
     directory: Registration,
     directory_rests: bool,
     started: bool,
@@ -128,10 +126,7 @@ struct Capture<'a> {
     /// When the newest frame was captured.
     captured: SystemTime,
     report: Report,
-    broken_brake: Brake,
-    lost_brake: Brake,
-    told: Activity,
-    phase_brakes: [Brake; 3],
+    log: CameraLog,
 }
 
 impl<'a> Capture<'a> {
@@ -140,16 +135,16 @@ impl<'a> Capture<'a> {
         let outlet = Outlet::open(options.dir.clone())?;
         let mut poll = Poll::new()?;
         let register = || "wait for signals and requests".into();
-        poll.add(&signals, Interest::Readable, Origin::Signals)
+        poll.add(&signals, Interest::Readable, WokenBy::Signals)
             .doing(register)?;
-        let directory = poll.add(&outlet, Interest::Readable, Origin::Directory);
+        let directory = poll.add(&outlet, Interest::Readable, WokenBy::Directory);
         if let Some(presence) = source.presence() {
-            poll.add(presence, Interest::Readable, Origin::Presence)
+            poll.add(presence, Interest::Readable, WokenBy::Presence)
                 .doing(register)?;
         }
         let mut live = Live::new(&options.dir, &options.settable)?;
         if let Some(live) = &mut live {
-            poll.add(&live.wishes, Interest::Readable, Origin::Wishes)
+            poll.add(&live.wishes, Interest::Readable, WokenBy::Wishes)
                 .doing(register)?;
             live.set(source);
         }
@@ -167,10 +162,7 @@ impl<'a> Capture<'a> {
             frames: None,
             captured: SystemTime::UNIX_EPOCH,
             report: Report::new(),
-            broken_brake: Brake::new(QUIET),
-            lost_brake: Brake::new(QUIET),
-            told: Activity::Off,
-            phase_brakes: [(); 3].map(|()| Brake::new(QUIET)),
+            log: CameraLog::new(),
         })
     }
 
@@ -183,17 +175,17 @@ impl<'a> Capture<'a> {
         let mut frames = self.started && due(self.source.deadline());
         let mut directory = due(self.outlet.deadline()) || due(self.lifecycle.deadline());
         let (mut presence, mut wishes) = (false, due(self.live_deadline()));
-        while let Some((name, _)) = self.poll.next_event() {
-            match name {
-                Origin::Signals => {
+        while let Some((token, _)) = self.poll.next_event() {
+            match token {
+                WokenBy::Signals => {
                     if let Some(signal) = self.signals.take().first() {
                         return Ok(Some(format!("ending on signal {signal}")));
                     }
                 }
-                Origin::Directory => directory = true,
-                Origin::Source => frames = true,
-                Origin::Presence => presence = true,
-                Origin::Wishes => wishes = true,
+                WokenBy::Directory => directory = true,
+                WokenBy::Source => frames = true,
+                WokenBy::Presence => presence = true,
+                WokenBy::Wishes => wishes = true,
             }
         }
         let mut done = None;
@@ -214,7 +206,7 @@ impl<'a> Capture<'a> {
             let action = self.lifecycle.tick(now);
             done = self.act(action, now)?;
         }
-        self.tell_phase(now);
+        self.log.activity(self.lifecycle.phase(), now);
         self.tell_state(now);
         self.rest_or_listen()?;
         Ok(done)
@@ -295,7 +287,7 @@ impl<'a> Capture<'a> {
         };
         self.lifecycle.limit(now, pace);
         if let Some(fd) = self.source.fd() {
-            let frames = self.poll.add(fd, Interest::Readable, Origin::Source);
+            let frames = self.poll.add(fd, Interest::Readable, WokenBy::Source);
             let frames = frames.doing(|| format!("wait for frames of {}", self.source.describe()));
             self.frames = Some(frames?);
         }
@@ -387,10 +379,7 @@ impl<'a> Capture<'a> {
     }
 
     fn warn_of_broken(&mut self, why: &str, now: Instant) {
-        if self.broken_brake.pass(now).is_some() {
-            let so_far = self.report.broken;
-            warn!("dropped a broken frame, {so_far} so far: {why}");
-        }
+        self.log.broken(why, self.report.broken, now);
     }
 
     /// Handles the loss of the camera. The frame that it left is removed too, and those who are waiting are made to
@@ -399,14 +388,7 @@ impl<'a> Capture<'a> {
         self.stop();
         let announced = self.tell_lost(message, now);
         let wait = self.lifecycle.lost(now, announced);
-        if let Some(held_back) = self.lost_brake.pass(now) {
-            let what = self.source.describe();
-            let after = wait.as_secs_f32();
-            warn!(
-                "{what} is lost: {message}; trying again after {after} s while somebody asks \
-                 ({held_back} more losses since the last message)"
-            );
-        }
+        self.log.lost(&self.source.describe(), message, wait, now);
     }
 
     /// Puts the empty file into place; returns whether that succeeded.
@@ -437,25 +419,6 @@ impl<'a> Capture<'a> {
             self.outlet.set_state(state);
         }
         self.outlet.tell_state(now);
-    }
-
-    /// Lingering begins and ends with every frame that nobody opened, so it is logged only at a detailed level.
-    fn tell_phase(&mut self, now: Instant) {
-        let phase = self.lifecycle.phase();
-        if std::mem::replace(&mut self.told, phase) == phase {
-            return;
-        }
-        let (kind, words) = match phase {
-            Activity::Starting => (0, "asked for a frame: starting"),
-            Activity::Live => (1, "live"),
-            Activity::Off => (2, "off: nobody looks"),
-            Activity::Lingering | Activity::Lost => return debug!("{phase:?}"),
-        };
-        if self.phase_brakes[kind].pass(now).is_some() {
-            info!("{words}");
-        } else {
-            debug!("{words}");
-        }
     }
 
     /// While frames are coming, the directory is read when one arrives; otherwise the directory has to wake the loop.
