@@ -68,7 +68,7 @@ fn run_capture(flags: &cli::CaptureFlags, sandbox: Sandbox) -> Result<()> {
     let is_supervised = supervise::follow_supervisor()?;
     check_source(&flags.source)?;
     let kinds = std::slice::from_ref(&flags.source.source);
-    capture_sandbox(sandbox, &[&flags.frames], kinds, &[]).tell();
+    capture_sandbox(sandbox, &[&flags.frames], kinds).tell();
     let mut source = open_source(&flags.source)?;
     let options = capture::CaptureOptions {
         dir: flags.frames.clone(),
@@ -82,12 +82,7 @@ fn run_capture(flags: &cli::CaptureFlags, sandbox: Sandbox) -> Result<()> {
 }
 
 /// The restrictions for processes that capture from these sources, or that start such processes.
-fn capture_sandbox(
-    sandbox: Sandbox,
-    frames: &[&Path],
-    sources: &[SourceKind],
-    listen: &[Address],
-) -> Sandbox {
+fn capture_sandbox(sandbox: Sandbox, frames: &[&Path], sources: &[SourceKind]) -> Sandbox {
     if sources
         .iter()
         .any(|kind| matches!(kind, SourceKind::Libcamera(_)))
@@ -118,18 +113,9 @@ fn capture_sandbox(
         connects,
         ports,
         names,
-        sockets: unix_sockets(listen),
         manager: Manager::socket().as_deref(),
         ..Needs::default()
     })
-}
-
-fn unix_sockets(listen: &[Address]) -> Vec<&Path> {
-    let paths = listen.iter().filter_map(|address| match address {
-        Address::Unix(path) => Some(path.as_path()),
-        Address::Port(_) | Address::Host(_) => None,
-    });
-    paths.collect()
 }
 
 /// Refuses settings that do not apply to the source.
@@ -236,7 +222,6 @@ fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
         frames: flags.frames.iter().map(|one| one.dir.as_path()).collect(),
         root: flags.root.as_deref(),
         also_read: flags.also_read.as_deref(),
-        sockets: unix_sockets(&flags.http.listen),
         threads: flags.http.auth.is_some(),
         manager: Manager::socket().as_deref(),
         ..Needs::default()
@@ -298,7 +283,7 @@ fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> 
     let manager = Manager::of_this_process();
     let server = Server::new(options, &listen, passed, manager)?;
     let dirs: Vec<_> = captures.iter().map(|(_, dir)| dir.as_path()).collect();
-    let sandbox = capture_sandbox(sandbox, &dirs, &kinds, &listen)
+    let sandbox = capture_sandbox(sandbox, &dirs, &kinds)
         .because("what is started from here inherits it; `serve` and `capture` as two services are held to more")
         .tell();
     let captures = captures.into_iter().map(|(capture, _)| capture);

@@ -117,8 +117,6 @@ pub struct Needs<'a> {
     pub also_read: Option<&'a Path>,
     /// Devices that the process opens; they may come and go.
     pub devices: Vec<&'a Path>,
-    /// Unix sockets that the process removes when it ends.
-    pub sockets: Vec<&'a Path>,
     /// Unix sockets of other processes that it connects to; they may come and go.
     pub connects: Vec<&'a Path>,
     /// The TCP ports that it connects to. Landlock knows ports, but no addresses.
@@ -159,7 +157,6 @@ impl Sandbox {
             let reads = AccessFs::ReadFile | AccessFs::ReadDir;
             grant(&mut grants, nearest(root), reads);
         }
-        grant_sockets(&mut grants, needs);
         grant_manager(&mut grants, needs);
         let all = AccessFs::from_all(TRIED);
         self.enforce(all, (grants, Ports::default()), CompatLevel::BestEffort);
@@ -176,7 +173,6 @@ impl Sandbox {
         for device in &needs.devices {
             grant(&mut grants, holder(device), AccessFs::WriteFile);
         }
-        grant_sockets(&mut grants, needs);
         grant_manager(&mut grants, needs);
         let (mut sockets, mut ports) = (needs.connects.clone(), Ports::default());
         ports.tcp.clone_from(&needs.ports);
@@ -295,11 +291,8 @@ impl fmt::Display for Sandbox {
                 let may = match rights {
                     rights if rights.contains(AccessFs::WriteFile) => "writes below",
                     rights if rights.contains(AccessFs::ReadFile) => "reads below",
-                    rights if rights.contains(AccessFs::ResolveUnix) => match dir.is_dir() {
-                        true => "connects below",
-                        false => "notifies",
-                    },
-                    _ => "removes its socket below",
+                    _ if dir.is_dir() => "connects below",
+                    _ => "notifies",
                 };
                 write!(f, "; {may} {}", dir.display())?;
             }
@@ -337,15 +330,6 @@ fn limit(resource: Resource, to: u64) -> rustix::io::Result<()> {
 fn is_held_to_nproc() -> bool {
     let exempt = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RESOURCE;
     !getuid().is_root() && capabilities(None).is_ok_and(|it| !it.effective.intersects(exempt))
-}
-
-/// Grants the right to remove sockets from their directories; a socket directly in the root of the file system cannot
-/// be removed.
-fn grant_sockets(grants: &mut Grants, needs: &Needs<'_>) {
-    let places = needs.sockets.iter().map(|socket| holder(socket));
-    for place in places.filter(|place| place.is_dir()) {
-        grant(grants, place, AccessFs::RemoveFile);
-    }
 }
 
 /// Grants the way to the service manager's socket, and to no other one beside it. The manager keeps the socket when it

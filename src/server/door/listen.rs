@@ -4,6 +4,10 @@
 //! A connection that was aborted before it was accepted is not a failure, unless this happens again and again. A lack
 //! of descriptors or memory is a failure: the listener then *rests* for a moment instead of being notified of the
 //! same waiting connection for ever. Only errors that say that the descriptor is no listener end the server.
+//!
+//! The file of a Unix socket stays when the server ends, as those of the service manager do (systemd.socket(5),
+//! `RemoveOnStop=`), and the next server replaces it. To remove it, a server that has talked to strangers would need the
+//! right to remove whatever lies beside it: Landlock grants that for whole directories only.
 
 use std::fmt;
 use std::io;
@@ -88,8 +92,6 @@ pub(in crate::server) struct Listener {
     name: String,
     /// No password is required on this socket.
     pub(in crate::server) open: bool,
-    /// The file of a unix socket that we created, which is removed together with this.
-    _file: Option<SocketFile>,
 }
 
 /// Whether this address is free, as far as can be told without keeping it.
@@ -110,13 +112,12 @@ pub(in crate::server) enum Accepted {
 }
 
 impl Listener {
-    fn over(socket: OwnedFd, name: String, file: Option<SocketFile>) -> Self {
+    fn over(socket: OwnedFd, name: String) -> Self {
         Listener {
             socket,
             registration: None,
             name,
             open: false,
-            _file: file,
         }
     }
 
@@ -124,7 +125,7 @@ impl Listener {
     pub(in crate::server) fn inherited(socket: OwnedFd, name: String) -> Result<Self> {
         crate::server::client::make_nonblocking(&socket)
             .doing(|| format!("set the inherited socket {name} to non-blocking"))?;
-        Ok(Listener::over(socket, name, None))
+        Ok(Listener::over(socket, name))
     }
 
     /// Creates the sockets that `address` names. There may be several, because a host may have several addresses.
@@ -179,7 +180,7 @@ impl Listener {
             .and_then(|bound| SocketAddr::try_from(bound).ok())
             .unwrap_or(address)
             .to_string();
-        Ok(Listener::over(socket, name, None))
+        Ok(Listener::over(socket, name))
     }
 
     fn bind_unix(path: &Path) -> Result<Self> {
@@ -192,7 +193,7 @@ impl Listener {
         };
         let socket = open().doing(|| format!("listen on {}", path.display()))?;
         let name = path.display().to_string();
-        Ok(Listener::over(socket, name, SocketFile::at(path)))
+        Ok(Listener::over(socket, name))
     }
 
     /// The same, on which a password is required or not.
@@ -226,37 +227,6 @@ impl Listener {
                 Err(errno).doing(|| format!("accept on {}", self.name))
             }
             Err(errno) => Ok(Accepted::Failed(errno)),
-        }
-    }
-}
-
-/// The file of a socket, and which one it is: by the time it is to be removed, another server may have put its own in
-/// its place.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn at(path: &Path) -> Option<Self> {
-        let about = std::fs::symlink_metadata(path).ok()?;
-        Some(SocketFile {
-            path: path.to_owned(),
-            device: about.dev(),
-            inode: about.ino(),
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let is_ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|about| (about.dev(), about.ino()) == (self.device, self.inode));
-        if is_ours {
-            // It may be gone by now, which is just as good.
-            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
