@@ -314,7 +314,7 @@ impl<'a> Capture<'a> {
     fn publish(&mut self, now: Instant) -> Result<Done> {
         if self.report.is_lost() {
             // Only a usable frame shows that the camera is back.
-            if let Err(trouble) = self.source.jpeg() {
+            if let Err(trouble) = self.source.frame() {
                 self.lifecycle.unpublished();
                 return self.cope(trouble, now);
             }
@@ -324,7 +324,7 @@ impl<'a> Capture<'a> {
         // counters what arrives after them.
         self.tell_state(now);
         self.tell_counters(now);
-        match self.source.jpeg() {
+        match self.source.frame() {
             Ok(jpeg) => {
                 if self.outlet.publish(jpeg, self.captured, now) {
                     self.report.count_published();

@@ -5,6 +5,7 @@
 //! uses.
 
 mod camera;
+mod common;
 mod hints;
 mod source;
 mod values;
@@ -13,12 +14,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use log::LevelFilter;
 
 use crate::capture::assignment::Assignment;
 use crate::frames::name::Name;
 use crate::server::{Address, Congestion};
 pub use camera::{CameraFlag, Frames};
+pub use common::Common;
 pub use hints::hint;
 pub use source::SourceFlags;
 
@@ -32,15 +33,9 @@ pub struct Cli {
     /// The flags of `run`.
     #[command(flatten)]
     pub run: Run,
-    /// How much to log: off, error, warn, info, debug.
-    #[arg(
-        long,
-        global = true,
-        env = "LAZYCAM_LOG",
-        default_value = "info",
-        value_name = "LEVEL"
-    )]
-    pub log: LevelFilter,
+    /// What applies to each command.
+    #[command(flatten)]
+    pub common: Common,
 }
 
 /// The commands.
@@ -234,6 +229,8 @@ pub struct Control {
 
 #[cfg(test)]
 mod tests {
+    use log::LevelFilter;
+
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
@@ -281,13 +278,14 @@ mod tests {
             "0.25",
         ];
         let cli = parse(&flags).unwrap();
-        let arguments = cli
-            .run
-            .source
-            .capture_arguments("/tmp/x".as_ref(), LevelFilter::Warn);
+        let common = Common {
+            log: LevelFilter::Warn,
+            max_frame: 7,
+        };
+        let arguments = cli.run.source.capture_arguments("/tmp/x".as_ref(), &common);
         let arguments: Vec<_> = arguments.iter().map(|a| a.to_str().unwrap()).collect();
         let again = parse(&arguments).unwrap();
-        assert_eq!(again.log, LevelFilter::Warn);
+        assert_eq!(again.common, common);
         let Some(Command::Capture(capture)) = again.command else {
             panic!("not a capture command: {arguments:?}");
         };
@@ -308,6 +306,8 @@ mod tests {
             ["--quality", "101"],
             ["--rotate", "45"],
             ["--flip", "both"],
+            ["--max-frame", "0"],
+            ["--max-frame", "1025"],
             ["--linger", "-1"],
             ["--linger", "1e300"],
             ["--stall-timeout", "0"],

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use log::LevelFilter;
-
 use self::own_frames::OwnFrames;
 use crate::activation::{self, Manager};
 use crate::capture;
@@ -27,6 +25,7 @@ use crate::error::{Context, Error, Result};
 use crate::frames::controls;
 use crate::frames::name::Name;
 use crate::list;
+use crate::picture;
 use crate::picture::format::USUAL_SIZE;
 use crate::picture::jpeg::Size;
 use crate::sandbox::{Needs, Sandbox};
@@ -48,10 +47,12 @@ const DEFAULT_FPS: f64 = 30.0;
 
 /// Executes the command line.
 pub fn run(cli: Cli) -> Result<ExitCode> {
+    picture::limit_frames(usize::from(cli.common.max_frame) << 20);
     let sandbox = Sandbox::basic();
+    let common = &cli.common;
     match cli.command {
-        None => run_both(&cli.run, cli.log, sandbox),
-        Some(Command::Run(run)) => run_both(&run, cli.log, sandbox),
+        None => run_both(&cli.run, common, sandbox),
+        Some(Command::Run(run)) => run_both(&run, common, sandbox),
         Some(Command::Capture(capture)) => run_capture(&capture, sandbox),
         Some(Command::Serve(serve)) => run_serve(&serve, sandbox),
         Some(Command::Snapshot(snapshot)) => {
@@ -258,7 +259,7 @@ fn server_options(
     })
 }
 
-fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> {
+fn run_both(flags: &cli::Run, common: &cli::Common, sandbox: Sandbox) -> Result<()> {
     let sources = check_cameras(flags)?;
     let passed = activation::passed_sockets()?;
     let listen = match flags.http.listen.as_slice() {
@@ -275,7 +276,7 @@ fn run_both(flags: &cli::Run, log: LevelFilter, sandbox: Sandbox) -> Result<()> 
         [] => vec![flags.source.source.clone()],
         sources => sources.iter().map(|(_, one)| one.source.clone()).collect(),
     };
-    let captures = captures(flags, sources, &frames, log);
+    let captures = captures(flags, sources, &frames, common);
     let cameras = captures
         .iter()
         .map(|(capture, dir)| (capture.name.clone(), dir.clone()));
@@ -321,12 +322,12 @@ fn captures(
     flags: &cli::Run,
     sources: Vec<(Name, cli::SourceFlags)>,
     frames: &Path,
-    log: LevelFilter,
+    common: &cli::Common,
 ) -> Vec<(CaptureProcess, PathBuf)> {
     let capture = |name, source: &cli::SourceFlags, dir: PathBuf| {
         let capture = CaptureProcess {
             name,
-            arguments: source.capture_arguments(&dir, log),
+            arguments: source.capture_arguments(&dir, common),
             stdin: source.source == SourceKind::Stdin,
         };
         (capture, dir)

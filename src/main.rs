@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE_STATUS));
         }
     };
-    logging::start(cli.log);
+    logging::start(cli.common.log);
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {

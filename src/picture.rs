@@ -14,6 +14,8 @@
 //! | [`turn`] | a picture is rotated or mirrored, raw or as a JPEG |
 //! | [`mod@format`] | codes, sizes and layouts of pixel formats |
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 pub(crate) mod canvas;
 pub(crate) mod develop;
 pub mod encode;
@@ -25,6 +27,19 @@ pub mod split;
 pub mod turn;
 pub(crate) mod walk;
 
-/// Files larger than this are not frames: 32 MiB, in bytes. A picture of 16 megapixels at full quality has about 16
-/// MiB.
+/// What [`largest`] is in bytes unless [`limit_frames`] has said otherwise: 32 MiB. A picture of 16 megapixels at full
+/// quality has about 16 MiB.
 pub const LARGEST: u64 = 32 << 20;
+
+static LIMIT: AtomicUsize = AtomicUsize::new(LARGEST as usize);
+
+/// What is longer than this many bytes is not a frame. It is one number for the whole process, set before anything is
+/// read, since each of a dozen places that take bytes for pictures must hold to the same.
+pub fn largest() -> usize {
+    LIMIT.load(Relaxed)
+}
+
+/// Sets what [`largest`] says.
+pub fn limit_frames(bytes: usize) {
+    LIMIT.store(bytes, Relaxed);
+}

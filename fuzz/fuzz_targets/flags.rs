@@ -11,11 +11,10 @@ use std::path::Path;
 use clap::Parser;
 use clap::error::ErrorKind;
 use lazycam::Error;
-use lazycam::cli::{Cli, Command, Http, SourceFlags};
+use lazycam::cli::{Cli, Common, Command, Http, SourceFlags};
 use lazycam::server::http::cors::Origins;
 use lazycam::server::http::hosts::Hosts;
 use libfuzzer_sys::fuzz_target;
-use log::LevelFilter;
 
 fuzz_target!(|input: &[u8]| {
     let words = input.split(|byte| *byte == b'\n').map(OsStr::from_bytes);
@@ -24,9 +23,9 @@ fuzz_target!(|input: &[u8]| {
         Err(error) => return check_refusal(&error),
     };
     match &cli.command {
-        None => check_run(&cli.run, cli.log),
-        Some(Command::Run(run)) => check_run(run, cli.log),
-        Some(Command::Capture(capture)) => check_source(&capture.source, cli.log),
+        None => check_run(&cli.run, &cli.common),
+        Some(Command::Run(run)) => check_run(run, &cli.common),
+        Some(Command::Capture(capture)) => check_source(&capture.source, &cli.common),
         Some(Command::Serve(serve)) => {
             assert!(!serve.frames.is_empty() || serve.root.is_some());
             check_http(&serve.http);
@@ -46,28 +45,28 @@ fn check_refusal(error: &clap::Error) {
     assert!(asked || text.starts_with("error: "), "{text}");
 }
 
-fn check_run(run: &lazycam::cli::Run, log: LevelFilter) {
-    check_source(&run.source, log);
+fn check_run(run: &lazycam::cli::Run, common: &Common) {
+    check_source(&run.source, common);
     check_http(&run.http);
     for camera in &run.camera {
         match camera.over(&run.source) {
-            Ok(source) => check_source(&source, log),
+            Ok(source) => check_source(&source, common),
             Err(Error::Usage(text)) => assert!(text.starts_with("--camera "), "{text}"),
             Err(error) => panic!("no error of flags: {error}"),
         }
     }
 }
 
-fn check_source(source: &SourceFlags, log: LevelFilter) {
+fn check_source(source: &SourceFlags, common: &Common) {
     assert!((1..=100).contains(&source.quality));
     assert!(source.fps.is_none_or(|fps| (0.1..=1000.0).contains(&fps)));
-    let arguments = source.capture_arguments(Path::new("/run/x"), log);
+    let arguments = source.capture_arguments(Path::new("/run/x"), common);
     let again = Cli::try_parse_from(std::iter::once("lazycam".into()).chain(arguments.clone()));
     let again = again.unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     let Some(Command::Capture(capture)) = again.command else {
         panic!("no capture command: {arguments:?}");
     };
-    assert_eq!(again.log, log);
+    assert_eq!(again.common, *common);
     assert_eq!(format!("{:?}", capture.source), format!("{source:?}"));
 }
 

@@ -15,7 +15,8 @@ use super::assignment::Assignment;
 use super::url::Url;
 use crate::picture::develop::{Developer, Reader};
 use crate::picture::format::Format;
-use crate::picture::jpeg::Size;
+use crate::picture::jpeg::{Defect, Size};
+use crate::picture::largest;
 pub use crate::picture::mjpeg::Discarded;
 use crate::picture::turn::Turn;
 
@@ -242,6 +243,16 @@ pub trait Source {
     /// The JPEG of the frame last reported by [`Source::advance`]; it is encoded now if it was not a JPEG already.
     fn jpeg(&mut self) -> Result<&[u8], Trouble>;
 
+    /// The same, unless it is larger than a frame may be.
+    fn frame(&mut self) -> Result<&[u8], Trouble> {
+        let jpeg = self.jpeg()?;
+        let most = largest();
+        match jpeg.len() <= most {
+            true => Ok(jpeg),
+            false => Err(Trouble::Broken(Defect::TooLong(most).to_string())),
+        }
+    }
+
     /// Sets a control of the camera, also while it is stopped. It may be forgotten at the next start.
     fn set_control(&mut self, _wanted: &Assignment) -> Result<(), Unset> {
         Err(Unset::Refused("this source has no controls".into()))
@@ -291,6 +302,40 @@ mod tests {
             ..format
         };
         assert_eq!(Facts::of(&huge, None, &developer, &reader).size, None);
+    }
+
+    #[test]
+    fn no_frame_is_larger_than_it_may_be() {
+        struct Encoded(Vec<u8>);
+        impl Source for Encoded {
+            fn describe(&self) -> String {
+                String::new()
+            }
+            fn start(&mut self, _: Instant) -> Result<(), Trouble> {
+                Ok(())
+            }
+            fn stop(&mut self) {}
+            fn fd(&self) -> Option<BorrowedFd<'_>> {
+                None
+            }
+            fn deadline(&self) -> Option<Instant> {
+                None
+            }
+            fn advance(&mut self, _: Instant) -> Result<Option<Captured>, Trouble> {
+                Ok(None)
+            }
+            fn jpeg(&mut self) -> Result<&[u8], Trouble> {
+                Ok(&self.0)
+            }
+        }
+        let mut source = Encoded(vec![0; largest()]);
+        assert_eq!(source.frame().unwrap().len(), largest());
+        source.0.push(0);
+        let told = source.frame().unwrap_err();
+        assert!(
+            matches!(&told, Trouble::Broken(why) if why.contains("(--max-frame)")),
+            "{told:?}"
+        );
     }
 
     #[test]

@@ -44,8 +44,9 @@ use crate::capture::source::{Captured, Discarded, Facts, Source, Trouble, turned
 use crate::error::{Context, Result};
 use crate::event::is_ready;
 use crate::picture::jpeg::{Defect, Head};
+use crate::picture::largest;
 use crate::picture::mjpeg::Mjpeg;
-use crate::picture::split::{Event, Found, LIMIT, Splitter};
+use crate::picture::split::{Event, Found, Splitter};
 use crate::picture::turn::Turn;
 use crate::picture::turn::lossless::Newest;
 
@@ -136,7 +137,7 @@ impl<F: AsFd> Stdin<F> {
         Ok(Stdin {
             fd,
             pollable,
-            splitter: Splitter::new(LIMIT),
+            splitter: Splitter::new(largest()),
             freshness: Freshness::Stopped,
             clock,
             read_at: never,

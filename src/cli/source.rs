@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use log::LevelFilter;
 
+use super::common::Common;
 use super::values;
 use crate::capture::assignment::Assignment;
 use crate::capture::source::SourceKind;
@@ -106,9 +106,10 @@ impl SourceFlags {
     }
 
     /// The arguments of a `capture` command that captures this source into the directory `frames`.
-    pub fn capture_arguments(&self, frames: &Path, log: LevelFilter) -> Vec<OsString> {
+    pub fn capture_arguments(&self, frames: &Path, common: &Common) -> Vec<OsString> {
         let mut arguments = vec!["capture".into(), "--frames".into(), frames.into()];
-        arguments.extend(["--log".into(), log.to_string().into()]);
+        arguments.extend(["--log".into(), common.log.to_string().into()]);
+        arguments.extend(["--max-frame".into(), common.max_frame.to_string().into()]);
         for (name, value) in self.settings() {
             arguments.extend([format!("--{name}").into(), value.into()]);
         }

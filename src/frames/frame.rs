@@ -19,8 +19,8 @@ use rustix::io::{Errno, pread};
 
 use crate::error::{Context, Error, Result};
 use crate::frames::CURRENT;
-use crate::picture::LARGEST;
 use crate::picture::jpeg::{self, Defect, Size};
+use crate::picture::largest;
 
 /// The number of bytes read at first to find the scan. The headers of all cameras tried fit in it.
 const PREFIX: usize = 2 << 10;
@@ -67,7 +67,7 @@ pub enum NoFrame {
     Broken(Defect),
     /// It is a FIFO, a device, a directory, a socket or a symlink.
     NotAFile,
-    /// It has this many bytes, which is more than [`LARGEST`].
+    /// It has this many bytes, which is more than [`largest`].
     TooLarge(u64),
     /// It is written to instead of being replaced.
     InPlace,
@@ -92,14 +92,14 @@ impl Frame {
         let len = about.st_size as u64;
         match len {
             0 => Err(NoFrame::NotYet),
-            1..=LARGEST => Ok(Frame {
+            _ if len > largest() as u64 => Err(NoFrame::TooLarge(len)),
+            _ => Ok(Frame {
                 size: check(&file, len)?,
                 captured: modified(&about),
                 id: id(&about),
                 file,
                 len,
             }),
-            _ => Err(NoFrame::TooLarge(len)),
         }
     }
 
@@ -277,7 +277,11 @@ impl fmt::Display for NoFrame {
             NoFrame::Broken(defect) => write!(f, "broken frame: {defect}"),
             NoFrame::NotAFile => write!(f, "{CURRENT} is not a regular file"),
             NoFrame::TooLarge(len) => {
-                write!(f, "{CURRENT} has {len} bytes, more than {LARGEST} allowed")
+                let allowed = largest();
+                write!(
+                    f,
+                    "{CURRENT} has {len} bytes, more than {allowed} allowed (--max-frame)"
+                )
             }
             NoFrame::InPlace => write!(
                 f,

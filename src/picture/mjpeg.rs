@@ -12,8 +12,8 @@
 
 use log::warn;
 
-use crate::picture::LARGEST;
 use crate::picture::jpeg::{Defect, Head, marker};
+use crate::picture::largest;
 use crate::picture::walk::{Event, Walk};
 
 /// After this many frames without EOI and none with it, the camera is one that does not send it.
@@ -62,7 +62,7 @@ impl Mjpeg {
     /// The first whole JPEG in a buffer. If there is none, the error says what was wrong with the last thing that
     /// looked like one; it is not counted in [`Mjpeg::discarded`].
     pub fn frame<'a>(&'a mut self, bytes: &'a [u8]) -> Result<&'a [u8], Defect> {
-        let mut walk = Walk::new(LARGEST as usize);
+        let mut walk = Walk::new(largest());
         let (mut last, mut unended) = (None, None);
         let whole = loop {
             let defect = match walk.next(bytes).or_else(|| walk.end(bytes)) {

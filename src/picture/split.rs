@@ -8,13 +8,8 @@
 use std::mem;
 use std::ops::Range;
 
-use crate::picture::LARGEST;
 use crate::picture::jpeg::{Defect, Head};
 use crate::picture::walk::{self, Walk, Whole};
-
-/// The maximum length of a frame in bytes, the same as for readers of frames. A longer one means that the end was
-/// missed.
-pub const LIMIT: usize = LARGEST as usize;
 
 /// What is found in the stream, in the stream's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

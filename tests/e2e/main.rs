@@ -18,6 +18,7 @@ mod frame_directory;
 mod guides;
 mod haproxy_script;
 mod http;
+mod large_frames;
 mod manual;
 mod quirks;
 mod relay;

@@ -10,7 +10,7 @@ use httparse::{EMPTY_HEADER, Response, Status};
 
 use super::parts::{Parts, age};
 use super::pictures::Pictures;
-use crate::picture::split::LIMIT;
+use crate::picture::largest;
 
 /// The longest head.
 const HEAD: usize = 16 << 10;
@@ -156,7 +156,7 @@ impl Answer {
                 Content::Raw => pictures.split(data, at),
                 Content::Single(_) => {
                     let len = pictures.add(data);
-                    if len > LIMIT {
+                    if len > largest() {
                         return Err(
                             format!("sends a picture of {len} bytes, which is too long").into()
                         );

@@ -11,7 +11,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::pictures::Pictures;
-use crate::picture::split::LIMIT;
+use crate::picture::largest;
 
 /// The longest line of a part's head. What is longer is no head.
 const LINE: usize = 1024;
@@ -141,7 +141,7 @@ impl Parts {
             None => State::Loose,
             Some(0) => State::Behind,
             Some(length) if head.is_other => State::Other(length),
-            Some(length) if length > LIMIT => {
+            Some(length) if length > largest() => {
                 return Err(format!(
                     "sends a picture of {length} bytes, which is too long"
                 ));

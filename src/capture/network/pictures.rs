@@ -4,8 +4,9 @@
 use std::mem;
 use std::time::SystemTime;
 
+use crate::picture::largest;
 use crate::picture::mjpeg::{Discarded, Mjpeg};
-use crate::picture::split::{Event, LIMIT, Splitter};
+use crate::picture::split::{Event, Splitter};
 
 /// Bytes without any picture after which there will not be one.
 const MUCH: u64 = 1 << 20;
@@ -37,7 +38,7 @@ impl Pictures {
             newest_at: SystemTime::UNIX_EPOCH,
             is_new: false,
             count: 0,
-            splitter: Splitter::new(LIMIT),
+            splitter: Splitter::new(largest()),
             begun: (u64::MAX, SystemTime::UNIX_EPOCH),
             mjpeg: Mjpeg::new(name),
         }
@@ -46,7 +47,7 @@ impl Pictures {
     /// Forgets what an earlier connection has left unfinished.
     pub fn restart(&mut self) {
         self.part = Vec::new();
-        self.splitter = Splitter::new(LIMIT);
+        self.splitter = Splitter::new(largest());
         self.begun.0 = u64::MAX;
         self.is_new = false;
         self.count = 0;

@@ -55,7 +55,7 @@ impl fmt::Display for Defect {
             Defect::NoSize => f.write_str("scan without a frame header"),
             Defect::ZeroSize => f.write_str("width or height of 0"),
             Defect::NoScan => f.write_str("end of image without a scan"),
-            Defect::TooLong(limit) => write!(f, "longer than {limit} bytes"),
+            Defect::TooLong(limit) => write!(f, "longer than {limit} bytes (--max-frame)"),
             Defect::Quantization(at) => write!(f, "no valid quantization table at offset {at}"),
             Defect::Huffman(at) => write!(f, "no valid Huffman table at offset {at}"),
             Defect::FrameHeader(at) => write!(f, "no valid frame header at offset {at}"),

@@ -1,5 +1,8 @@
 use super::*;
+use crate::picture::LARGEST;
 use crate::picture::jpeg::sample::{DHT, DQT, EOI, SOF, SOI, SOS};
+
+const LIMIT: usize = LARGEST as usize;
 
 const PROGRESSIVE: &[u8] = &[0xFF, 0xC2, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0];
 /// Stuffed bytes and two restart markers.
