@@ -20,7 +20,7 @@ use jpeg_decoder::ColorTransform;
 use lazycam::capture::pattern::Pattern;
 use lazycam::capture::source::Source;
 use lazycam::picture::encode::{Planes, portable};
-use lazycam::picture::turn::Turn;
+use lazycam::picture::turn::Transform;
 use lazycam::picture::turn::lossless::Turner;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -117,7 +117,7 @@ fn main() -> Outcome<()> {
 }
 
 /// A way to turn a JPEG: from the first into the second.
-type Way = Box<dyn FnMut(&[u8], Turn, &mut Vec<u8>) -> Outcome<()>>;
+type Way = Box<dyn FnMut(&[u8], Transform, &mut Vec<u8>) -> Outcome<()>>;
 
 fn ways() -> Outcome<Vec<(&'static str, Way)>> {
     let mut own = Turner::default();
@@ -179,7 +179,7 @@ fn turning(pictures: &[Picture], turns: usize) -> Outcome<()> {
     for (picture, jpeg) in pictures.iter().zip(&mut jpegs) {
         coder.encode(picture.planes()?, jpeg)?;
     }
-    let turned = [2, 3, 6].map(Turn::of_orientation);
+    let turned = [2, 3, 6].map(Transform::of_orientation);
     let mut ways = ways()?;
     let mut times = vec![[(); 3].map(|()| Vec::with_capacity(turns)); ways.len()];
     let mut into = Vec::new();

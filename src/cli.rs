@@ -50,7 +50,7 @@ pub enum Command {
     /// Ask for one fresh frame and write it as JPEG.
     Snapshot(SnapshotFlags),
     /// Set controls of a camera while it runs.
-    Control(Control),
+    Control(ControlFlags),
     /// List the cameras with their formats, sizes, rates and controls.
     List(List),
 }
@@ -219,7 +219,7 @@ pub struct SnapshotFlags {
 
 /// Flags of `control`.
 #[derive(Debug, Args)]
-pub struct Control {
+pub struct ControlFlags {
     /// The frame directory.
     pub frames: PathBuf,
     /// What to set, in this order: brightness=10, AfMode=Manual. `lazycam list` shows the names.

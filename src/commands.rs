@@ -140,7 +140,7 @@ fn check_source(flags: &cli::SourceFlags) -> Result<()> {
 }
 
 /// Prints what was set, and fails if something was refused.
-fn set_controls(flags: &cli::Control) -> Result<()> {
+fn set_controls(flags: &cli::ControlFlags) -> Result<()> {
     let wishes: Vec<_> = flags.controls.iter().map(Assignment::to_string).collect();
     let answer = controls::want(&flags.frames, &wishes)?;
     let (refused, set): (Vec<_>, Vec<_>) = answer

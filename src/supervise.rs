@@ -62,12 +62,12 @@ pub struct Supervisor {
     /// In the order of the cameras' numbers.
     children: Vec<Supervised>,
     /// How the children that are not restarted have ended; the worst case counts.
-    outcome: Outcome,
+    outcome: ChildEnd,
 }
 
 /// How a child ended for good; a variant further down outweighs those above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
+enum ChildEnd {
     /// It reached the end of its input.
     Done,
     /// Its input ended in the middle of something.
@@ -96,7 +96,7 @@ impl Supervisor {
         let children = captures.map(|capture| Supervised::new(capture, alone));
         let mut supervisor = Supervisor {
             children: children.collect(),
-            outcome: Outcome::Done,
+            outcome: ChildEnd::Done,
         };
         let now = Instant::now();
         for child in &mut supervisor.children {
@@ -122,10 +122,10 @@ impl Supervisor {
             return Ok(Verdict::GoOn);
         }
         match self.outcome {
-            Outcome::Done => Ok(Verdict::Stop),
+            ChildEnd::Done => Ok(Verdict::Stop),
             // Its own message says what is wrong.
-            Outcome::Cut => Err(Error::Told(ENDED_STATUS)),
-            Outcome::Wrong => Err(Error::Told(USAGE_STATUS)),
+            ChildEnd::Cut => Err(Error::Told(ENDED_STATUS)),
+            ChildEnd::Wrong => Err(Error::Told(USAGE_STATUS)),
         }
     }
 }
@@ -256,20 +256,20 @@ impl Supervised {
     }
 
     /// Handles the end of the child: it has ended for good, or a restart is scheduled.
-    fn ended(&mut self, status: ExitStatus, ran: Duration, now: Instant) -> Option<Outcome> {
+    fn ended(&mut self, status: ExitStatus, ran: Duration, now: Instant) -> Option<ChildEnd> {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         let outcome = match code {
-            Some(0) => Some(Outcome::Done),
-            Some(ENDED_STATUS) => Some(Outcome::Cut),
-            Some(USAGE_STATUS) => Some(Outcome::Wrong),
+            Some(0) => Some(ChildEnd::Done),
+            Some(ENDED_STATUS) => Some(ChildEnd::Cut),
+            Some(USAGE_STATUS) => Some(ChildEnd::Wrong),
             _ => None,
         };
         if let Some(outcome) = outcome {
             match outcome {
                 _ if self.alone => {}
-                Outcome::Done => info!("{} has come to its end", self.title),
-                Outcome::Cut => warn!("{} has come to an end, not a good one", self.title),
-                Outcome::Wrong => warn!("{} cannot work as it was called", self.title),
+                ChildEnd::Done => info!("{} has come to its end", self.title),
+                ChildEnd::Cut => warn!("{} has come to an end, not a good one", self.title),
+                ChildEnd::Wrong => warn!("{} cannot work as it was called", self.title),
             }
             return Some(outcome);
         }
@@ -354,7 +354,7 @@ mod tests {
         };
         Supervisor {
             children: names.iter().map(supervised).collect(),
-            outcome: Outcome::Done,
+            outcome: ChildEnd::Done,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use lazycam::picture::jpeg::{self, Defect, marker};
 use lazycam::picture::mjpeg::Mjpeg;
-use lazycam::picture::turn::Turn;
+use lazycam::picture::turn::Transform;
 use lazycam::picture::turn::lossless::Turner;
 use libfuzzer_sys::fuzz_target;
 
@@ -53,7 +53,7 @@ fn check_turned(bytes: &[u8]) {
         return;
     }
     let (mut turner, mut once, mut back) = (Turner::default(), Vec::new(), Vec::new());
-    for (there, again) in [(6, 8), (3, 3), (5, 5)].map(|(a, b)| (Turn::of_orientation(a), Turn::of_orientation(b))) {
+    for (there, again) in [(6, 8), (3, 3), (5, 5)].map(|(a, b)| (Transform::of_orientation(a), Transform::of_orientation(b))) {
         let Ok(size) = turner.turn(bytes, there, &mut once) else {
             continue;
         };

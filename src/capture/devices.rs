@@ -48,7 +48,7 @@ fn number(name: &str) -> Option<u32> {
 
 /// Reports when nodes may have come or gone.
 #[derive(Debug)]
-pub(in crate::capture) struct Watch {
+pub(in crate::capture) struct DeviceWatch {
     inotify: OwnedFd,
     /// Whether a name in /dev is of interest.
     concerns: fn(&str) -> bool,
@@ -56,11 +56,11 @@ pub(in crate::capture) struct Watch {
     link: Option<String>,
 }
 
-impl Watch {
+impl DeviceWatch {
     /// Watches /dev for video nodes from now on, and for `path` if that is a different name in /dev.
     pub(super) fn new(path: Option<&Path>) -> Result<Self> {
         // `v4l` is udev's directory of persistent names: v4l/by-id, v4l/by-path.
-        let mut watch = Watch::of(|name| number(name).is_some() || name == "v4l")?;
+        let mut watch = DeviceWatch::of(|name| number(name).is_some() || name == "v4l")?;
         watch.link = path.and_then(name_in_dev).map(str::to_owned);
         Ok(watch)
     }
@@ -69,7 +69,7 @@ impl Watch {
     /// last.
     #[cfg(feature = "libcamera")]
     pub(in crate::capture) fn for_media() -> Result<Self> {
-        Watch::of(|name| {
+        DeviceWatch::of(|name| {
             ["media", "video", "v4l-subdev"]
                 .iter()
                 .any(|kind| name.starts_with(kind))
@@ -84,7 +84,7 @@ impl Watch {
         let going = WatchFlags::DELETE | WatchFlags::MOVED_FROM;
         inotify::add_watch(&inotify, DEV, coming | going | WatchFlags::ONLYDIR).doing(what)?;
         let link = None;
-        Ok(Watch {
+        Ok(DeviceWatch {
             inotify,
             concerns,
             link,
@@ -113,7 +113,7 @@ impl Watch {
     }
 }
 
-impl AsFd for Watch {
+impl AsFd for DeviceWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_happens_to_other_devices_is_no_news() {
-        let Ok(mut watch) = Watch::new(None) else {
+        let Ok(mut watch) = DeviceWatch::new(None) else {
             return;
         };
         // Anything may happen in /dev while this test runs, but hardly to a camera.
@@ -158,7 +158,8 @@ mod tests {
     fn a_link_of_any_name_in_dev_is_news_to_who_is_told_of_it() {
         let link = format!("{DEV}/lazycam-test-{}", std::process::id());
         let link = Path::new(&link);
-        let (Ok(mut watch), Ok(mut other)) = (Watch::new(Some(link)), Watch::new(None)) else {
+        let (Ok(mut watch), Ok(mut other)) = (DeviceWatch::new(Some(link)), DeviceWatch::new(None))
+        else {
             return;
         };
         if std::os::unix::fs::symlink("video0", link).is_ok() {

@@ -43,7 +43,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 
 use crate::capture::assignment::Assignment;
-use crate::capture::devices::Watch;
+use crate::capture::devices::DeviceWatch;
 use crate::capture::settings::CameraSettings;
 use crate::capture::source::{
     CameraName, Captured, Discarded, Facts, Source, Trouble, Unset, WARM_UP, patience, silent,
@@ -61,7 +61,7 @@ pub struct Libcamera {
     name: Option<CameraName>,
     settings: CameraSettings,
     developer: Developer,
-    watch: Option<Watch>,
+    watch: Option<DeviceWatch>,
     camera: Option<OpenedCamera>,
     /// Set while it streams: the time of the last good frame, or of the start.
     streaming: Option<Instant>,
@@ -73,7 +73,7 @@ pub struct Libcamera {
 impl Libcamera {
     /// Opens and configures the camera, or waits for one. Anything that will not work later either is an error.
     pub fn new(name: Option<CameraName>, settings: CameraSettings, quality: u8) -> Result<Self> {
-        let watch = Watch::for_media();
+        let watch = DeviceWatch::for_media();
         if let Err(error) = &watch {
             warn!("{error}; a camera that appears will be found when somebody asks");
         }
@@ -227,7 +227,7 @@ impl Source for Libcamera {
     }
 
     fn look(&mut self) -> bool {
-        self.watch.as_mut().is_some_and(Watch::drain) && self.camera.is_none()
+        self.watch.as_mut().is_some_and(DeviceWatch::drain) && self.camera.is_none()
     }
 }
 

@@ -39,8 +39,8 @@ use super::source::{Captured, Discarded, Facts, Source, Trouble, turned};
 use super::url::{Place, Url};
 use crate::error::{Context, Result};
 use crate::event::is_ready;
-use crate::picture::turn::Turn;
-use crate::picture::turn::lossless::Newest;
+use crate::picture::turn::Transform;
+use crate::picture::turn::lossless::NewestTurned;
 
 /// The most that is read at a time, and before the loop looks elsewhere.
 const READ: usize = 64 << 10;
@@ -95,13 +95,13 @@ pub struct Network {
     gap: Duration,
     buffer: Vec<u8>,
     pictures: Pictures,
-    turned: Newest,
+    turned: NewestTurned,
 }
 
 impl Network {
     /// A camera whose pictures are turned. One that gives single pictures is asked for so many per second. Nothing is connected or
     /// looked up before a start. The password is that of the URL's user.
-    pub fn new(url: Url, turn: Turn, fps: Option<f64>, password: &str) -> Result<Self> {
+    pub fn new(url: Url, turn: Transform, fps: Option<f64>, password: &str) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .doing(|| "create an epoll instance".into())?;
         Ok(Network {
@@ -121,7 +121,7 @@ impl Network {
             last: None,
             gap: Duration::ZERO,
             buffer: Vec::new(),
-            turned: Newest::new(turn),
+            turned: NewestTurned::new(turn),
         })
     }
 

@@ -20,7 +20,7 @@ use crate::capture::source::{Captured, Facts, Source, Trouble, turned};
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
 use crate::picture::jpeg::Size;
-use crate::picture::turn::Turn;
+use crate::picture::turn::Transform;
 use crate::picture::turn::planes::Turned;
 
 mod card;
@@ -37,7 +37,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.1..=240.0;
 
 /// While the source is running: where the grid begins, and its next point.
 #[derive(Clone, Copy, Debug)]
-struct Grid {
+struct Schedule {
     start: Instant,
     next: u64,
 }
@@ -54,10 +54,10 @@ pub struct Pattern {
     card: TestCard,
     size: Size,
     fps: f64,
-    turn: Turn,
+    turn: Transform,
     turned: Turned,
     encoder: Encoder,
-    grid: Option<Grid>,
+    grid: Option<Schedule>,
     /// The frame number of the grid's first point.
     first: u64,
     newest: Option<Tick>,
@@ -79,7 +79,7 @@ impl Pattern {
             card: TestCard::new(width, height),
             size: Size { width, height },
             fps,
-            turn: Turn::default(),
+            turn: Transform::default(),
             turned: Turned::default(),
             encoder: Encoder::new(quality)?,
             grid: None,
@@ -91,7 +91,7 @@ impl Pattern {
 
     /// The same, turned.
     #[must_use]
-    pub fn turned(mut self, turn: Turn) -> Self {
+    pub fn turned(mut self, turn: Transform) -> Self {
         self.turn = turn;
         self
     }
@@ -102,7 +102,7 @@ impl Pattern {
         Duration::try_from_secs_f64(n as f64 / self.fps).unwrap_or(Duration::MAX)
     }
 
-    fn due(&self, Grid { start, next }: Grid) -> Option<Instant> {
+    fn due(&self, Schedule { start, next }: Schedule) -> Option<Instant> {
         start.checked_add(self.offset(next))
     }
 }
@@ -124,7 +124,7 @@ impl Source for Pattern {
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {
         self.stop();
         let (start, next) = (now, 0);
-        self.grid = Some(Grid { start, next });
+        self.grid = Some(Schedule { start, next });
         Ok(())
     }
 
@@ -235,7 +235,7 @@ mod tests {
     }
 
     /// The luma of a picture of `size` from which a turned one was made, with black where it was trimmed.
-    fn turned_back(jpeg: &[u8], turn: Turn, size: Size) -> Vec<u8> {
+    fn turned_back(jpeg: &[u8], turn: Transform, size: Size) -> Vec<u8> {
         let turned = jpeg::check(jpeg).unwrap();
         let luma = green(jpeg);
         let (width, height) = (usize::from(turned.width), usize::from(turned.height));
@@ -259,7 +259,7 @@ mod tests {
             upright.first = 0xC0FF_EE00;
             upright.advance(now).unwrap();
             let picture = upright.jpeg().unwrap().to_vec();
-            for turn in Turn::ALL {
+            for turn in Transform::ALL {
                 let (raw, now) = started((width, height), 30.0, 80);
                 let mut raw = raw.turned(turn);
                 raw.first = 0xC0FF_EE00;

@@ -14,7 +14,7 @@ use super::source::Facts;
 use crate::picture::format::{Fourcc, Sizes, USUAL_SIZE};
 use crate::picture::jpeg::Size;
 use crate::picture::pixels::PREFERENCE;
-use crate::picture::turn::Turn;
+use crate::picture::turn::Transform;
 
 /// For the sources `v4l2` and `libcamera`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,7 +28,7 @@ pub struct CameraSettings {
     /// The controls to set, in this order; libcamera's `orientation` is one of them.
     pub controls: Vec<Assignment>,
     /// How the pictures are turned, after all that the controls do.
-    pub turn: Turn,
+    pub turn: Transform,
 }
 
 impl CameraSettings {

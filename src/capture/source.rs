@@ -13,12 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::assignment::Assignment;
 use super::url::Url;
-use crate::picture::develop::{Developer, Reader};
+use crate::picture::develop::{Developer, FrameReader};
 use crate::picture::format::Format;
 use crate::picture::jpeg::{Defect, Size};
 use crate::picture::largest;
 pub use crate::picture::mjpeg::Discarded;
-use crate::picture::turn::Turn;
+use crate::picture::turn::Transform;
 
 /// The kinds of source, as `--source` names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Facts {
         format: &Format,
         fps: Option<f64>,
         developer: &Developer,
-        reader: &Reader,
+        reader: &FrameReader,
     ) -> Self {
         Facts {
             size: developer.size(format.size()),
@@ -152,7 +152,7 @@ pub(super) fn described(format: &Format, fps: Option<f64>) -> String {
 }
 
 /// What is added to that for pictures that are turned.
-pub(super) fn turned(turn: Turn) -> String {
+pub(super) fn turned(turn: Transform) -> String {
     match turn.is_none() {
         true => String::new(),
         false => format!(", {turn}"),
@@ -291,10 +291,10 @@ mod tests {
         assert_eq!(described(&format, fps), "640x480 YUYV at 29.97 fps");
         assert_eq!(described(&format, None), "640x480 YUYV");
         let mut developer = Developer::new(80).unwrap();
-        let reader = Reader::new(&format, String::new()).unwrap();
+        let reader = FrameReader::new(&format, String::new()).unwrap();
         let facts = Facts::of(&format, fps, &developer, &reader);
         assert_eq!((facts.size, facts.quality), (Some(USUAL_SIZE), Some(80)));
-        developer.turn(Turn::of_orientation(6));
+        developer.turn(Transform::of_orientation(6));
         let facts = Facts::of(&format, fps, &developer, &reader);
         assert_eq!(facts.size.unwrap().to_string(), "480x640");
         let huge = Format {

@@ -47,8 +47,8 @@ use crate::picture::jpeg::{Defect, Head};
 use crate::picture::largest;
 use crate::picture::mjpeg::Mjpeg;
 use crate::picture::split::{Event, Found, Splitter};
-use crate::picture::turn::Turn;
-use crate::picture::turn::lossless::Newest;
+use crate::picture::turn::Transform;
+use crate::picture::turn::lossless::NewestTurned;
 
 /// If the pipe is empty for this long, its writer is not waiting for us. ffmpeg was held up for 1.5 s while encoding
 /// 1280x720 in 6.5 ms per frame on a server core: with 10 ms its whole backlog of 45 frames was dropped, with 5 ms
@@ -87,7 +87,7 @@ enum Freshness {
 
 /// The result of one read.
 #[derive(Debug, PartialEq)]
-enum Arrival {
+enum ReadResult {
     Nothing,
     Bytes,
     End,
@@ -121,7 +121,7 @@ pub struct Stdin<F> {
     /// The newest frame, what its head says, and whether it had EOI.
     newest: Vec<u8>,
     about: Option<(Head, bool)>,
-    turned: Newest,
+    turned: NewestTurned,
 }
 
 impl<F: AsFd> Stdin<F> {
@@ -147,14 +147,14 @@ impl<F: AsFd> Stdin<F> {
             mjpeg: Mjpeg::new("stdin".into()),
             newest: Vec::new(),
             about: None,
-            turned: Newest::default(),
+            turned: NewestTurned::default(),
         })
     }
 
     /// The same with every picture turned.
     #[must_use]
-    pub fn turned(mut self, turn: Turn) -> Self {
-        self.turned = Newest::new(turn);
+    pub fn turned(mut self, turn: Transform) -> Self {
+        self.turned = NewestTurned::new(turn);
         self
     }
 
@@ -162,7 +162,7 @@ impl<F: AsFd> Stdin<F> {
     fn advance_pipe(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
         let arrival = self.read_pipe()?;
         self.catch_up(now, &arrival);
-        if arrival == Arrival::End {
+        if arrival == ReadResult::End {
             return Err(self.ended());
         }
         let mut newest = None;
@@ -189,9 +189,9 @@ impl<F: AsFd> Stdin<F> {
             }
             self.remember_begun();
             match self.read(FILE_READ)? {
-                Arrival::End => return Err(self.ended()),
-                Arrival::Bytes => {}
-                Arrival::Nothing => return Ok(None),
+                ReadResult::End => return Err(self.ended()),
+                ReadResult::Bytes => {}
+                ReadResult::Nothing => return Ok(None),
             }
         }
     }
@@ -256,7 +256,7 @@ impl<F: AsFd> Stdin<F> {
     }
 
     /// Decides after a read whether the writer has caught up. What that read returned does not count as new yet.
-    fn catch_up(&mut self, now: Instant, arrival: &Arrival) {
+    fn catch_up(&mut self, now: Instant, arrival: &ReadResult) {
         let Freshness::CatchingUp {
             since,
             last_bytes,
@@ -266,14 +266,14 @@ impl<F: AsFd> Stdin<F> {
             return;
         };
         let position = self.splitter.position();
-        let quiet = *arrival != Arrival::Bytes && now >= last_bytes + QUIET;
+        let quiet = *arrival != ReadResult::Bytes && now >= last_bytes + QUIET;
         let enough = now >= since + CATCH_UP_TIME || position - from >= CATCH_UP_BYTES;
         self.freshness = if quiet || enough {
             Freshness::Live { from: position }
         } else {
             let last_bytes = match arrival {
-                Arrival::Bytes => now,
-                Arrival::Nothing | Arrival::End => last_bytes,
+                ReadResult::Bytes => now,
+                ReadResult::Nothing | ReadResult::End => last_bytes,
             };
             Freshness::CatchingUp {
                 since,
@@ -284,17 +284,17 @@ impl<F: AsFd> Stdin<F> {
     }
 
     /// Reads what is in the pipe, without waiting for more.
-    fn read_pipe(&mut self) -> Result<Arrival, Trouble> {
+    fn read_pipe(&mut self) -> Result<ReadResult, Trouble> {
         let there = ioctl_fionread(&self.fd).unwrap_or(0);
         if there == 0 && !is_ready(self.fd.as_fd(), PollFlags::IN) {
-            return Ok(Arrival::Nothing);
+            return Ok(ReadResult::Nothing);
         }
         // If it is readable with no bytes available, this is the end, or a device that does not report the number of
         // bytes.
         self.read(there.clamp(4096, READ_MOST) as usize)
     }
 
-    fn read(&mut self, most: usize) -> Result<Arrival, Trouble> {
+    fn read(&mut self, most: usize) -> Result<ReadResult, Trouble> {
         let (fd, from) = (self.fd.as_fd(), self.splitter.position());
         let result = self.splitter.read_by(most, |buffer| {
             let before = buffer.len();
@@ -304,9 +304,9 @@ impl<F: AsFd> Stdin<F> {
         });
         self.read_at = (from, SystemTime::now());
         match result {
-            Ok(0) => Ok(Arrival::End),
-            Ok(_) => Ok(Arrival::Bytes),
-            Err(Errno::INTR | Errno::AGAIN) => Ok(Arrival::Nothing),
+            Ok(0) => Ok(ReadResult::End),
+            Ok(_) => Ok(ReadResult::Bytes),
+            Err(Errno::INTR | Errno::AGAIN) => Ok(ReadResult::Nothing),
             // Standard input cannot be opened again, so none of its errors is temporary.
             Err(errno) => Err(Trouble::Ended {
                 message: format!("stdin: cannot read: {errno}"),

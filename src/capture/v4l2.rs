@@ -43,7 +43,7 @@ use log::{info, warn};
 use rustix::io::Errno;
 
 use crate::capture::assignment::Assignment;
-use crate::capture::devices::{self, Watch, video_nodes};
+use crate::capture::devices::{self, DeviceWatch, video_nodes};
 use crate::capture::settings::CameraSettings;
 use crate::capture::source::{
     BUFFERS, Captured, Discarded, Facts, Source, Trouble, Unset, WARM_UP, described, patience,
@@ -51,7 +51,7 @@ use crate::capture::source::{
 };
 use crate::capture::stamps::Stamps;
 use crate::error::{Error, Result};
-use crate::picture::develop::{Developer, Reader};
+use crate::picture::develop::{Developer, FrameReader};
 use crate::picture::format::Format;
 use crate::time::clock::{ago, monotonic};
 use choice::choose;
@@ -60,7 +60,7 @@ use controls::Setting;
 pub use controls::{Control, ControlKind};
 pub use device::{Card, Device};
 pub use format::Interval;
-use held::{Held, is_marked};
+use held::{HeldBuffer, is_marked};
 use ioctl::{Buffers, Filled};
 
 /// With fewer than this, the driver has no buffer while we hold one.
@@ -71,7 +71,7 @@ struct Opened {
     device: Device,
     format: Format,
     fps: Option<f64>,
-    reader: Reader,
+    reader: FrameReader,
     /// What the user has set.
     controls: Vec<Setting>,
     /// What mirrors the pictures.
@@ -86,7 +86,7 @@ pub struct V4l2 {
     path: Option<PathBuf>,
     settings: CameraSettings,
     developer: Developer,
-    watch: Option<Watch>,
+    watch: Option<DeviceWatch>,
     camera: Option<Opened>,
     /// Set while it streams: the time of the start or of the last frame.
     streaming: Option<Instant>,
@@ -95,14 +95,14 @@ pub struct V4l2 {
     /// Whether closing the device is the only remedy.
     failed: bool,
     /// The newest frame, in a buffer that is returned to the driver when the next one has come.
-    held: Held,
+    held: HeldBuffer,
     since_start: u32,
 }
 
 impl V4l2 {
     /// Opens and configures the camera, or waits for one. Anything that will not work later either is an error.
     pub fn new(path: Option<PathBuf>, settings: CameraSettings, quality: u8) -> Result<Self> {
-        let watch = Watch::new(path.as_deref());
+        let watch = DeviceWatch::new(path.as_deref());
         if let Err(error) = &watch {
             warn!("{error}; a camera that is plugged in will be found when somebody asks");
         }
@@ -116,7 +116,7 @@ impl V4l2 {
             streaming: None,
             stamps: Stamps::since(Duration::ZERO),
             failed: false,
-            held: Held::default(),
+            held: HeldBuffer::default(),
             since_start: 0,
         };
         match source.open() {
@@ -142,7 +142,7 @@ impl V4l2 {
         let format = device.format()?;
         // The driver may have changed its mind since it was asked for one that can be read.
         let path = device.path().display().to_string();
-        let reader = Reader::new(&format, path.clone());
+        let reader = FrameReader::new(&format, path.clone());
         let unread = || Error::Input(format!("{path} gave {format}, which lazycam cannot read"));
         let reader = reader.ok_or_else(unread)?;
         self.developer.turn(turn);
@@ -288,7 +288,7 @@ impl Source for V4l2 {
     }
 
     fn stop(&mut self) {
-        self.held = Held::default();
+        self.held = HeldBuffer::default();
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Opened::stream) else {
             return;
         };
@@ -366,7 +366,7 @@ impl Source for V4l2 {
     }
 
     fn look(&mut self) -> bool {
-        if !self.watch.as_mut().is_some_and(Watch::drain) {
+        if !self.watch.as_mut().is_some_and(DeviceWatch::drain) {
             return false;
         }
         match &self.camera {

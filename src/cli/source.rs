@@ -13,7 +13,7 @@ use crate::capture::assignment::Assignment;
 use crate::capture::source::SourceKind;
 use crate::picture::format::Fourcc;
 use crate::picture::jpeg::Size;
-use crate::picture::turn::{Flip, Rotation, Turn};
+use crate::picture::turn::{Flip, Rotation, Transform};
 
 /// What is captured, and how.
 #[derive(Clone, Debug, Args)]
@@ -78,8 +78,8 @@ impl SourceFlags {
     }
 
     /// How the pictures are turned.
-    pub fn turn(&self) -> Turn {
-        Turn::new(self.rotate, self.flip)
+    pub fn turn(&self) -> Transform {
+        Transform::new(self.rotate, self.flip)
     }
 
     /// The settings that were given as flags, under the flags' names without the dashes.

@@ -25,7 +25,7 @@ use crate::logging::Brake;
 
 /// What happened since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct DemandEvents {
     /// Somebody opened `current.jpg`, or may have done so because events were lost.
     pub asked: bool,
     /// The directory was deleted, moved, unmounted or replaced, or may have been: see
@@ -55,8 +55,8 @@ impl Demand {
 
     /// Handles all events so far, without blocking. If the directory has been made again, the new one is watched from
     /// here on.
-    pub fn drain(&mut self, now: Instant) -> io::Result<Seen> {
-        let (mut seen, brake) = (Seen::default(), &mut self.brake);
+    pub fn drain(&mut self, now: Instant) -> io::Result<DemandEvents> {
+        let (mut seen, brake) = (DemandEvents::default(), &mut self.brake);
         let failed = |_, error: Error| complain(brake, now, &error);
         self.follower
             .read(now, |_, happened| seen.note(happened), failed)?;
@@ -66,8 +66,8 @@ impl Demand {
     /// Watches the directory that is at the path now, and reports what that shows: if there was no watch before, or
     /// it was on another directory, anything may have happened. To be called after a new directory has been made
     /// there and before it is announced, so that no request is missed in between.
-    pub fn follow(&mut self, now: Instant) -> Seen {
-        let (mut seen, brake) = (Seen::default(), &mut self.brake);
+    pub fn follow(&mut self, now: Instant) -> DemandEvents {
+        let (mut seen, brake) = (DemandEvents::default(), &mut self.brake);
         let failed = |_, error: Error| complain(brake, now, &error);
         self.follower
             .look_at_all(now, |_, happened| seen.note(happened), failed);
@@ -86,7 +86,7 @@ impl AsFd for Demand {
     }
 }
 
-impl Seen {
+impl DemandEvents {
     fn note(&mut self, happened: Happened) {
         match happened {
             Happened::Current => self.asked = true,

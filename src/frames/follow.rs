@@ -73,12 +73,12 @@ pub(super) struct Follower {
     watches: Watches,
     /// The file name that the wanted events are about; `None` stands for any name.
     name: Option<&'static str>,
-    places: BTreeMap<DirId, Place>,
+    places: BTreeMap<DirId, Followed>,
     next_id: u32,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Followed {
     /// Absolute but not resolved, because what it resolves to may change.
     path: PathBuf,
     /// The watch on the directory itself, while the directory exists.
@@ -109,7 +109,7 @@ impl Follower {
     pub(super) fn add(&mut self, dir: &Path, now: Instant) -> (DirId, Result<bool>) {
         let id = DirId(self.next_id);
         self.next_id += 1;
-        let place = Place {
+        let place = Followed {
             // This fails for an empty path, or without a current directory; the walk then reports the error.
             path: std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()),
             home: None,
@@ -178,7 +178,7 @@ impl Follower {
         told: impl FnMut(DirId, Happened),
         failed: impl FnMut(DirId, Error),
     ) {
-        let due = |place: &Place| place.retry.is_some_and(|retry| retry.at <= now);
+        let due = |place: &Followed| place.retry.is_some_and(|retry| retry.at <= now);
         let places = self.places.iter().filter(|(_, place)| due(place));
         let ids = places.map(|(id, _)| *id).collect();
         self.look_again(ids, false, now, told, failed);

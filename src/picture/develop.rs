@@ -10,22 +10,22 @@ use crate::picture::format::Format;
 use crate::picture::jpeg::{Defect, Size};
 use crate::picture::mjpeg::{Discarded, Mjpeg};
 use crate::picture::pixels::{Pixels, Unpacker};
-use crate::picture::turn::Turn;
-use crate::picture::turn::lossless::Newest;
+use crate::picture::turn::Transform;
+use crate::picture::turn::lossless::NewestTurned;
 use crate::picture::turn::planes::Turned;
 
 /// How the frames of one camera are read, and the count of those without a picture.
-pub(crate) struct Reader {
+pub(crate) struct FrameReader {
     /// Present for raw formats.
     unpacker: Option<Unpacker>,
     mjpeg: Mjpeg,
 }
 
-impl Reader {
+impl FrameReader {
     /// For frames of `format`; `None` if it is one that lazycam cannot read, or if a JPEG cannot have that size.
     /// `name` is the camera's, for the log.
     pub(crate) fn new(format: &Format, name: String) -> Option<Self> {
-        Some(Reader {
+        Some(FrameReader {
             unpacker: match Pixels::of(format.fourcc)? {
                 Pixels::Jpeg => None,
                 _ => Some(Unpacker::new(format)?),
@@ -36,7 +36,7 @@ impl Reader {
 
     /// Whether there is a reader for frames of `format`.
     pub(crate) fn reads(format: &Format) -> bool {
-        Reader::new(format, String::new()).is_some()
+        FrameReader::new(format, String::new()).is_some()
     }
 
     /// Whether the frames have to be encoded.
@@ -61,7 +61,7 @@ impl Reader {
 pub(crate) struct Developer {
     encoder: Encoder,
     /// The newest frame, if it came as a JPEG and is turned.
-    turned: Newest,
+    turned: NewestTurned,
     planes: Turned,
     jpeg: Vec<u8>,
     /// Whether `jpeg` is the newest frame.
@@ -73,7 +73,7 @@ impl Developer {
     pub(crate) fn new(quality: u8) -> Result<Self> {
         Ok(Developer {
             encoder: Encoder::new(quality)?,
-            turned: Newest::default(),
+            turned: NewestTurned::default(),
             planes: Turned::default(),
             jpeg: Vec::new(),
             encoded: false,
@@ -81,8 +81,8 @@ impl Developer {
     }
 
     /// From the next frame on, pictures are turned like this.
-    pub(crate) fn turn(&mut self, turn: Turn) {
-        self.turned = Newest::new(turn);
+    pub(crate) fn turn(&mut self, turn: Transform) {
+        self.turned = NewestTurned::new(turn);
     }
 
     /// The size of what comes out of pictures of this size. When JPEGs are turned, it is known exactly from the first
@@ -93,7 +93,7 @@ impl Developer {
     }
 
     /// The JPEG quality of what comes out, if it is chosen here.
-    pub(crate) fn quality(&self, reader: &Reader) -> Option<u8> {
+    pub(crate) fn quality(&self, reader: &FrameReader) -> Option<u8> {
         reader.encodes().then(|| self.encoder.quality())
     }
 
@@ -107,7 +107,7 @@ impl Developer {
     /// after another if it has several. An error says what is wrong with the frame.
     pub(crate) fn develop<'a>(
         &'a mut self,
-        reader: &'a mut Reader,
+        reader: &'a mut FrameReader,
         planes: &[&'a [u8]],
     ) -> Result<&'a [u8]> {
         if reader.encodes() {
@@ -123,7 +123,7 @@ impl Developer {
         turned.map_err(|defect| Error::Input(defect.to_string()))
     }
 
-    fn encode(&mut self, reader: &mut Reader, planes: &[&[u8]]) -> Result<()> {
+    fn encode(&mut self, reader: &mut FrameReader, planes: &[&[u8]]) -> Result<()> {
         let (Some(unpacker), false) = (&mut reader.unpacker, self.encoded) else {
             return Ok(());
         };
@@ -158,8 +158,8 @@ mod tests {
         }
     }
 
-    fn reader(code: &[u8; 4]) -> Reader {
-        Reader::new(&format(code), "a camera".into()).unwrap()
+    fn reader(code: &[u8; 4]) -> FrameReader {
+        FrameReader::new(&format(code), "a camera".into()).unwrap()
     }
 
     const SIZE: Size = Size {
@@ -198,7 +198,7 @@ mod tests {
         let (mut developer, mut grey) = (Developer::new(80).unwrap(), reader(b"GREY"));
         let pixels: Vec<u8> = (0..16 * 8).map(|n| n * 2).collect();
         let upright = developer.develop(&mut grey, &[&pixels]).unwrap().to_vec();
-        let quarter = Turn::of_orientation(6);
+        let quarter = Transform::of_orientation(6);
         developer.turn(quarter);
         developer.next_frame();
         assert_eq!(developer.size(Some(SIZE)), Some(quarter.size(SIZE)));
@@ -225,7 +225,7 @@ mod tests {
             height,
             ..format(b"GREY")
         };
-        let mut grey = Reader::new(&format, String::new()).unwrap();
+        let mut grey = FrameReader::new(&format, String::new()).unwrap();
         let pixels: Vec<u8> = (0..16 * height).map(|n| (n / 3) as u8).collect();
         let mut developer = Developer::new(80).unwrap();
         developer.develop(&mut grey, &[&pixels]).unwrap().to_vec()
@@ -266,12 +266,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_has_no_reader_and_a_quality_is_only_known_of_what_is_encoded() {
-        assert!(Reader::reads(&format(b"MJPG")) && !Reader::reads(&format(b"H264")));
+        assert!(FrameReader::reads(&format(b"MJPG")) && !FrameReader::reads(&format(b"H264")));
         let wide = Format {
             width: 1 << 16,
             ..format(b"GREY")
         };
-        assert!(!Reader::reads(&wide));
+        assert!(!FrameReader::reads(&wide));
         let developer = Developer::new(70).unwrap();
         assert_eq!(developer.quality(&reader(b"GREY")), Some(70));
         assert_eq!(developer.quality(&reader(b"MJPG")), None);

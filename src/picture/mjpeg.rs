@@ -14,7 +14,7 @@ use log::warn;
 
 use crate::picture::jpeg::{Defect, Head, marker};
 use crate::picture::largest;
-use crate::picture::walk::{Event, Walk};
+use crate::picture::walk::{Walk, Walked};
 
 /// After this many frames without EOI and none with it, the camera is one that does not send it.
 const PROOF: u32 = 5;
@@ -66,9 +66,9 @@ impl Mjpeg {
         let (mut last, mut unended) = (None, None);
         let whole = loop {
             let defect = match walk.next(bytes).or_else(|| walk.end(bytes)) {
-                Some(Event::Frame(whole)) => break Some(whole),
-                Some(Event::Unended(cut)) => unended.replace(cut).map(|_| Defect::NoEnd),
-                Some(Event::Broken(defect)) => Some(defect),
+                Some(Walked::Frame(whole)) => break Some(whole),
+                Some(Walked::Unended(cut)) => unended.replace(cut).map(|_| Defect::NoEnd),
+                Some(Walked::Broken(defect)) => Some(defect),
                 None => break None,
             };
             if let Some(before) = defect.and_then(|defect| last.replace(defect)) {

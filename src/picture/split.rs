@@ -9,7 +9,7 @@ use std::mem;
 use std::ops::Range;
 
 use crate::picture::jpeg::{Defect, Head};
-use crate::picture::walk::{self, Walk, Whole};
+use crate::picture::walk::{Walk, Walked, Whole};
 
 /// What is found in the stream, in the stream's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +68,9 @@ impl Splitter {
     /// The next event in the bytes read so far; `None` when more bytes are needed.
     pub fn next_event(&mut self) -> Option<Event> {
         Some(match self.walk.next(&self.buffer)? {
-            walk::Event::Frame(whole) => Event::Frame(self.found(whole)),
-            walk::Event::Unended(whole) => Event::Unended(self.found(whole)),
-            walk::Event::Broken(defect) => Event::Broken(defect),
+            Walked::Frame(whole) => Event::Frame(self.found(whole)),
+            Walked::Unended(whole) => Event::Unended(self.found(whole)),
+            Walked::Broken(defect) => Event::Broken(defect),
         })
     }
 

@@ -23,7 +23,7 @@ use super::jpeg::Size;
 
 /// What happens to a picture. The default is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
+pub struct Transform {
     /// Whether rows become columns; this comes first.
     pub transposed: bool,
     /// Whether left and right are exchanged.
@@ -32,20 +32,20 @@ pub struct Turn {
     pub vertical: bool,
 }
 
-impl Turn {
+impl Transform {
     /// All eight.
-    pub const ALL: [Turn; 8] = {
-        let mut all = [Turn::of(false, false, false); 8];
+    pub const ALL: [Transform; 8] = {
+        let mut all = [Transform::of(false, false, false); 8];
         let mut n = 0;
         while n < 8 {
-            all[n] = Turn::of(n & 4 != 0, n & 1 != 0, n & 2 != 0);
+            all[n] = Transform::of(n & 4 != 0, n & 1 != 0, n & 2 != 0);
             n += 1;
         }
         all
     };
 
     const fn of(transposed: bool, horizontal: bool, vertical: bool) -> Self {
-        Turn {
+        Transform {
             transposed,
             horizontal,
             vertical,
@@ -54,32 +54,32 @@ impl Turn {
 
     /// The picture is rotated first, and then flipped.
     pub fn new(rotation: Option<Rotation>, flip: Option<Flip>) -> Self {
-        let rotated = rotation.map_or(Turn::default(), Rotation::turn);
-        rotated.then(flip.map_or(Turn::default(), Flip::turn))
+        let rotated = rotation.map_or(Transform::default(), Rotation::turn);
+        rotated.then(flip.map_or(Transform::default(), Flip::turn))
     }
 
     /// What Exif's orientation asks a viewer to do, from 1 to 8 (JEITA CP-3451, tag 0x0112).
     pub fn of_orientation(orientation: u8) -> Self {
         match orientation {
-            2 => Turn::of(false, true, false),
-            3 => Turn::of(false, true, true),
-            4 => Turn::of(false, false, true),
-            5 => Turn::of(true, false, false),
-            6 => Turn::of(true, true, false),
-            7 => Turn::of(true, true, true),
-            8 => Turn::of(true, false, true),
-            _ => Turn::default(),
+            2 => Transform::of(false, true, false),
+            3 => Transform::of(false, true, true),
+            4 => Transform::of(false, false, true),
+            5 => Transform::of(true, false, false),
+            6 => Transform::of(true, true, false),
+            7 => Transform::of(true, true, true),
+            8 => Transform::of(true, false, true),
+            _ => Transform::default(),
         }
     }
 
     /// This one, and then the other.
     #[must_use]
-    pub fn then(self, other: Turn) -> Turn {
+    pub fn then(self, other: Transform) -> Transform {
         let (horizontal, vertical) = match other.transposed {
             true => (self.vertical, self.horizontal),
             false => (self.horizontal, self.vertical),
         };
-        Turn {
+        Transform {
             transposed: self.transposed ^ other.transposed,
             horizontal: horizontal ^ other.horizontal,
             vertical: vertical ^ other.vertical,
@@ -88,7 +88,7 @@ impl Turn {
 
     /// Whether nothing happens.
     pub fn is_none(self) -> bool {
-        self == Turn::default()
+        self == Transform::default()
     }
 
     /// The size of a picture of this size, turned.
@@ -105,7 +105,7 @@ impl Turn {
 }
 
 /// For people, and as part of a sentence: `rotated by 90 degrees`.
-impl fmt::Display for Turn {
+impl fmt::Display for Transform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.transposed, self.horizontal, self.vertical) {
             (false, false, false) => "not turned",
@@ -125,12 +125,12 @@ impl fmt::Display for Turn {
 pub struct Rotation(u16);
 
 impl Rotation {
-    fn turn(self) -> Turn {
+    fn turn(self) -> Transform {
         match self.0 {
-            90 => Turn::of(true, true, false),
-            180 => Turn::of(false, true, true),
-            270 => Turn::of(true, false, true),
-            _ => Turn::default(),
+            90 => Transform::of(true, true, false),
+            180 => Transform::of(false, true, true),
+            270 => Transform::of(true, false, true),
+            _ => Transform::default(),
         }
     }
 }
@@ -162,8 +162,8 @@ pub enum Flip {
 }
 
 impl Flip {
-    fn turn(self) -> Turn {
-        Turn::of(false, self == Flip::Horizontal, self == Flip::Vertical)
+    fn turn(self) -> Transform {
+        Transform::of(false, self == Flip::Horizontal, self == Flip::Vertical)
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     /// Where a turn moves the corners of a picture, clockwise from the top left.
-    fn corners(turn: Turn) -> [u8; 4] {
+    fn corners(turn: Transform) -> [u8; 4] {
         let mut at = [(0, 0), (1, 0), (1, 1), (0, 1)].map(|(x, y)| {
             let (x, y) = if turn.transposed { (y, x) } else { (x, y) };
             (x ^ u8::from(turn.horizontal), y ^ u8::from(turn.vertical))
@@ -211,28 +211,28 @@ mod tests {
 
     #[test]
     fn a_rotation_is_clockwise() {
-        let rotated = |degrees: &str| corners(Turn::new(degrees.parse().ok(), None));
+        let rotated = |degrees: &str| corners(Transform::new(degrees.parse().ok(), None));
         assert_eq!(rotated("0"), [0, 1, 2, 3]);
         assert_eq!(rotated("90"), [3, 0, 1, 2]);
         assert_eq!(rotated("180"), [2, 3, 0, 1]);
         assert_eq!(rotated("270"), [1, 2, 3, 0]);
-        let flipped = |way: &str| corners(Turn::new(None, way.parse().ok()));
+        let flipped = |way: &str| corners(Transform::new(None, way.parse().ok()));
         assert_eq!(flipped("horizontal"), [1, 0, 3, 2]);
         assert_eq!(flipped("vertical"), [3, 2, 1, 0]);
     }
 
     #[test]
     fn turns_follow_one_another() {
-        let quarter = Turn::new("90".parse().ok(), None);
+        let quarter = Transform::new("90".parse().ok(), None);
         let half = quarter.then(quarter);
-        assert_eq!(half, Turn::new("180".parse().ok(), None));
-        assert_eq!(half.then(quarter), Turn::new("270".parse().ok(), None));
+        assert_eq!(half, Transform::new("180".parse().ok(), None));
+        assert_eq!(half.then(quarter), Transform::new("270".parse().ok(), None));
         assert!(half.then(half).is_none());
-        let both = Turn::new("90".parse().ok(), Some(Flip::Horizontal));
-        assert_eq!(both, Turn::of(true, false, false));
+        let both = Transform::new("90".parse().ok(), Some(Flip::Horizontal));
+        assert_eq!(both, Transform::of(true, false, false));
         let moved = |order: [u8; 4], turn| corners(turn).map(|n| order[usize::from(n)]);
-        for first in Turn::ALL {
-            for second in Turn::ALL {
+        for first in Transform::ALL {
+            for second in Transform::ALL {
                 let one_by_one = moved(corners(first), second);
                 assert_eq!(corners(first.then(second)), one_by_one);
             }
@@ -241,11 +241,13 @@ mod tests {
 
     #[test]
     fn an_orientation_says_what_a_viewer_has_to_do() {
-        assert!(Turn::of_orientation(1).is_none());
-        let quarter = Turn::new("90".parse().ok(), None);
-        assert_eq!(Turn::of_orientation(6), quarter);
-        assert!(quarter.then(Turn::of_orientation(8)).is_none());
-        let mut all: Vec<_> = (1..=8).map(|n| corners(Turn::of_orientation(n))).collect();
+        assert!(Transform::of_orientation(1).is_none());
+        let quarter = Transform::new("90".parse().ok(), None);
+        assert_eq!(Transform::of_orientation(6), quarter);
+        assert!(quarter.then(Transform::of_orientation(8)).is_none());
+        let mut all: Vec<_> = (1..=8)
+            .map(|n| corners(Transform::of_orientation(n)))
+            .collect();
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 8);

@@ -24,7 +24,7 @@
 //! frame that lies wholly within such a segment is none. Nothing of this happens in an undamaged stream, where each
 //! byte is examined once, however it is divided into reads.
 //!
-//! A frame whose scan was followed by SOI, or by the end of the buffer, is told apart ([`Event::Unended`]): there are
+//! A frame whose scan was followed by SOI, or by the end of the buffer, is told apart ([`Walked::Unended`]): there are
 //! cameras that never send EOI ([`mjpeg`](super::mjpeg)).
 //!
 //! The search for 0xFF in the entropy-coded data is the only part whose cost depends on the length of a frame. It is
@@ -43,7 +43,7 @@ const BEGINNING: [u8; 3] = [0xFF, marker::SOI, 0xFF];
 
 /// What is found, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum Walked {
     /// A complete JPEG.
     Frame(Whole),
     /// A JPEG that is complete but for EOI, as far as its markers tell.
@@ -117,29 +117,29 @@ impl Walk {
 
     /// Goes on to the next event; `None` when more bytes are needed. `bytes` are those given before, with or without
     /// more behind them.
-    pub(crate) fn next(&mut self, bytes: &[u8]) -> Option<Event> {
+    pub(crate) fn next(&mut self, bytes: &[u8]) -> Option<Walked> {
         let event = match self.walk(bytes) {
             Ok(event) => event?,
             Err(defect) => {
                 self.go_back(defect);
-                Event::Broken(defect)
+                Walked::Broken(defect)
             }
         };
         Some(event)
     }
 
     /// Goes on when [`Walk::next`] needs more bytes and there are no more.
-    pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<Event> {
+    pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<Walked> {
         if self.state == Position::Hunt {
             return None;
         }
         let Some(head) = self.head else {
             self.go_back(Defect::Short);
-            return Some(Event::Broken(Defect::Short));
+            return Some(Walked::Broken(Defect::Short));
         };
         self.at = bytes.len();
         let frame = self.unended(head);
-        Some(frame.map_or(Event::Broken(Defect::NoEnd), Event::Unended))
+        Some(frame.map_or(Walked::Broken(Defect::NoEnd), Walked::Unended))
     }
 
     /// Where a frame begins whose end has not come yet.
@@ -169,7 +169,7 @@ impl Walk {
     }
 
     /// Proceeds until a frame ends.
-    fn walk(&mut self, bytes: &[u8]) -> Result<Option<Event>, Defect> {
+    fn walk(&mut self, bytes: &[u8]) -> Result<Option<Walked>, Defect> {
         loop {
             let went_on = match self.state {
                 Position::Hunt => self.hunt(bytes),
@@ -178,13 +178,13 @@ impl Walk {
                     None => false,
                     Some(marker::EOI) => {
                         if let Some(frame) = self.eoi()? {
-                            return Ok(Some(Event::Frame(frame)));
+                            return Ok(Some(Walked::Frame(frame)));
                         }
                         true
                     }
                     Some(marker::SOI) => {
                         if let Some(frame) = self.soi()? {
-                            return Ok(Some(Event::Unended(frame)));
+                            return Ok(Some(Walked::Unended(frame)));
                         }
                         true
                     }

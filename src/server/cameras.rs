@@ -24,7 +24,7 @@ use crate::frames::root::Root;
 use crate::frames::watch::{Change, DirId, Watcher};
 use crate::logging::Brake;
 use crate::server::cameras::camera::Camera;
-use crate::server::cameras::condition::Phase;
+use crate::server::cameras::condition::CameraPhase;
 use crate::server::client_id::ClientId;
 use crate::server::roster::{Missing, TooMany};
 use crate::server::turn::{Token, Turn};
@@ -248,7 +248,7 @@ impl Cameras {
     /// Looks whether a program captures for this camera, which nothing signals.
     fn notice(&mut self, number: usize, turn: &mut Turn) -> bool {
         let finding = self.list[number].camera.find(turn.now);
-        let is_there = finding.phase != Phase::Absent;
+        let is_there = finding.phase != CameraPhase::Absent;
         turn.roster.notice(number, is_there);
         is_there
     }

@@ -35,7 +35,7 @@ const MOST: usize = 4;
 
 /// What becomes of a request for a report.
 #[derive(Debug)]
-pub(in crate::server) enum Answer {
+pub(in crate::server) enum ReportOutcome {
     /// The media type, and the report as a file.
     Report(&'static str, Shot<Frame>),
     /// It is to be asked for again at this time.
@@ -89,7 +89,7 @@ impl Reports {
         clients: &mut Clients,
         held: u64,
         turn: &Turn,
-    ) -> Answer {
+    ) -> ReportOutcome {
         self.made.retain(|(_, at, _)| turn.now < *at + REST);
         let media_type = match what {
             ReportKind::State { .. } => state::MEDIA_TYPE,
@@ -99,22 +99,22 @@ impl Reports {
         let first = self.made.first().filter(|_| self.made.len() >= MOST);
         match before.or(first) {
             Some((made, _, Some(shot))) if *made == what => {
-                return Answer::Report(media_type, shot.clone());
+                return ReportOutcome::Report(media_type, shot.clone());
             }
-            Some((_, at, _)) => return Answer::Later(*at + REST),
+            Some((_, at, _)) => return ReportOutcome::Later(*at + REST),
             None => {}
         }
         let subjects = Subjects::new(cameras, clients, held, turn.now);
         match kept(&self.make(what, subjects, turn), turn) {
             Ok(shot) => {
                 self.made.push((what, turn.now, Some(shot.clone())));
-                Answer::Report(media_type, shot)
+                ReportOutcome::Report(media_type, shot)
             }
             Err(error) => {
                 if let Some(more) = self.complaint.pass(turn.now) {
                     warn!("cannot make a report: {error} ({more} more like it)");
                 }
-                Answer::Impossible
+                ReportOutcome::Impossible
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::server::delivery::held::Of;
 use crate::server::delivery::{Delivery, Ended, Rounds};
 use crate::server::door::gate::Gate;
 use crate::server::door::{Arrival, Batch, Door};
-use crate::server::reports::{Answer, Reports};
+use crate::server::reports::{ReportOutcome, Reports};
 use crate::server::stats::CloseReason;
 use crate::server::turn::{Timer, Turn};
 use crate::server::want::ReportKind;
@@ -137,9 +137,9 @@ impl Visits {
         let held = self.delivery.held.bytes();
         let (cameras, clients) = (&mut self.cameras, &mut self.clients);
         let report = match self.reports.get(what, cameras, clients, held, turn) {
-            Answer::Later(at) => return Some(at),
-            Answer::Impossible => None,
-            Answer::Report(media_type, shot) => {
+            ReportOutcome::Later(at) => return Some(at),
+            ReportOutcome::Impossible => None,
+            ReportOutcome::Report(media_type, shot) => {
                 self.delivery.held.note(Of::Report, &shot);
                 Some((media_type, shot))
             }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::common::{PATIENCE, Scratch, eventually, jpeg, pending, put, queue_limit, skipped};
 use lazycam::capture::source::{Captured, Source, Trouble};
 use lazycam::capture::{self, CaptureOptions};
-use lazycam::frames::demand::{Demand, Seen};
+use lazycam::frames::demand::{Demand, DemandEvents};
 use lazycam::frames::frame::{self, Frame, Links, NoFrame};
 use lazycam::frames::publish::Publisher;
 use lazycam::frames::state::{Phase, State};
@@ -118,7 +118,10 @@ fn opening_is_demand_and_nothing_else_is() {
     fs::metadata(dir.join("current.jpg")).unwrap();
     fs::read_dir(dir).unwrap().count();
     fs::read(dir.join("lock")).unwrap();
-    assert_eq!(demand.drain(Instant::now()).unwrap(), Seen::default());
+    assert_eq!(
+        demand.drain(Instant::now()).unwrap(),
+        DemandEvents::default()
+    );
     let old = Frame::open(dir).unwrap();
     assert!(demand.drain(Instant::now()).unwrap().asked);
     publisher.publish(&jpeg(2), SystemTime::now()).unwrap();
@@ -147,8 +150,14 @@ fn a_flood_of_requests_counts_as_one_and_may_have_hidden_a_loss() {
         File::open(scratch.join("b")).unwrap();
     }
     let (asked, lost) = (true, true);
-    assert_eq!(demand.drain(Instant::now()).unwrap(), Seen { asked, lost });
-    assert_eq!(demand.drain(Instant::now()).unwrap(), Seen::default());
+    assert_eq!(
+        demand.drain(Instant::now()).unwrap(),
+        DemandEvents { asked, lost }
+    );
+    assert_eq!(
+        demand.drain(Instant::now()).unwrap(),
+        DemandEvents::default()
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the repository says in two places is said alike: recipes, licences, versions, who imports whom, and how prose wraps. These run no server; the crate's package, which has
+//! What the repository says in two places is said alike: recipes, licences, versions, who imports whom, how types are named, and how prose wraps. These run no server; the crate's package, which has
 //! none of the files they read, leaves them out.
 
 #[path = "../common/mod.rs"]
@@ -6,6 +6,7 @@ mod common;
 
 mod imports;
 mod layering;
+mod names;
 mod recipes;
 mod supply_chain;
 mod wrapping;

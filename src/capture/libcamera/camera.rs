@@ -27,9 +27,9 @@ use crate::capture::assignment::Assignment;
 use crate::capture::settings::CameraSettings;
 use crate::capture::source::{CameraName, Facts, described};
 use crate::error::{Context, Error, Result};
-use crate::picture::develop::{Developer, Reader};
+use crate::picture::develop::{Developer, FrameReader};
 use crate::picture::format::Format;
-use crate::picture::turn::Turn;
+use crate::picture::turn::Transform;
 
 type Buffer = MemoryMappedFrameBuffer<FrameBuffer>;
 
@@ -50,8 +50,8 @@ pub(super) struct OpenedCamera {
     pending: VecDeque<(u32, ControlValue)>,
     stream: Stream,
     /// How the pictures have to be turned here.
-    pub(super) turn: Turn,
-    pub(super) reader: Reader,
+    pub(super) turn: Transform,
+    pub(super) reader: FrameReader,
     format: Format,
     fps: Option<f64>,
     description: String,

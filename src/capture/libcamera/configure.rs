@@ -20,9 +20,9 @@ use crate::capture::assignment::Assignment;
 use crate::capture::settings::CameraSettings;
 use crate::capture::source::BUFFERS;
 use crate::error::{Error, Result};
-use crate::picture::develop::Reader;
+use crate::picture::develop::FrameReader;
 use crate::picture::format::{Format, Sizes};
-use crate::picture::turn::Turn;
+use crate::picture::turn::Transform;
 
 /// The purposes for which a stream can be configured. A Raspberry Pi answers the first one with YUV 4:2:0; other
 /// platforms support only some of them.
@@ -74,7 +74,7 @@ pub(super) fn choose(
 pub(super) fn choose_turned(
     camera: &Found<'_>,
     settings: &CameraSettings,
-) -> Result<(CameraConfiguration, Turn)> {
+) -> Result<(CameraConfiguration, Transform)> {
     let (id, turn) = (camera.id(), settings.turn);
     let orientation = match (turn.transposed, turn.horizontal, turn.vertical) {
         (false, true, false) => Some(Orientation::Rotate0Mirror),
@@ -85,7 +85,7 @@ pub(super) fn choose_turned(
     if orientation.is_some() {
         if let Ok(config) = choose(camera, settings, orientation) {
             info!("camera {id} turns its pictures itself: {turn}");
-            return Ok((config, Turn::default()));
+            return Ok((config, Transform::default()));
         }
     }
     let config = choose(camera, settings, None)?;
@@ -140,7 +140,7 @@ fn negotiate(
 
 /// How to read the frames of a configuration. The values are read back because libcamera pads lines.
 /// `id` is that of the camera.
-pub(super) fn reader(config: &CameraConfiguration, id: &str) -> Result<(Format, Reader)> {
+pub(super) fn reader(config: &CameraConfiguration, id: &str) -> Result<(Format, FrameReader)> {
     let unread = || Error::Input("libcamera gave a format that was not asked for".into());
     let stream = config.get(0).ok_or_else(unread)?;
     let Size { width, height } = stream.get_size();
@@ -153,7 +153,7 @@ pub(super) fn reader(config: &CameraConfiguration, id: &str) -> Result<(Format, 
         full_range: space.is_some_and(|space| space.range == Range::Full),
         bt709: space.is_some_and(|space| space.ycbcr_encoding == YcbcrEncoding::Rec709),
     };
-    let reader = Reader::new(&format, id.to_owned()).ok_or_else(unread)?;
+    let reader = FrameReader::new(&format, id.to_owned()).ok_or_else(unread)?;
     Ok((format, reader))
 }
 

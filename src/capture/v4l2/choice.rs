@@ -5,7 +5,7 @@ use super::device::Device;
 use crate::capture::devices::video_nodes;
 use crate::capture::settings::CameraSettings;
 use crate::error::{Error, Result};
-use crate::picture::develop::Reader;
+use crate::picture::develop::FrameReader;
 use crate::picture::format::Fourcc;
 use crate::picture::pixels::{PREFERENCE, Pixels};
 
@@ -93,7 +93,7 @@ pub(super) fn choose(device: &Device, settings: &CameraSettings) -> Result<()> {
 
 fn set(device: &Device, fourcc: Fourcc, size: (u32, u32)) -> Result<()> {
     let given = device.set_format(fourcc, size)?;
-    if given.fourcc == fourcc && Reader::reads(&given) {
+    if given.fourcc == fourcc && FrameReader::reads(&given) {
         return Ok(());
     }
     let path = device.path().display();

@@ -7,9 +7,9 @@ use super::ioctl::Filled;
 
 /// The newest good frame, in a buffer that is ours until the next one has come.
 #[derive(Debug, Default)]
-pub(super) struct Held(Option<Filled>);
+pub(super) struct HeldBuffer(Option<Filled>);
 
-impl Held {
+impl HeldBuffer {
     /// Takes what the driver has returned. Returns the buffer that is to be queued for it, if there is one: of a good frame the buffer held before, of
     /// a marked one its own.
     pub(super) fn take(&mut self, filled: Filled) -> Option<u32> {
@@ -52,7 +52,7 @@ mod tests {
     fn whatever_order_a_driver_returns_its_buffers_in_the_held_one_is_never_given_back() {
         let choices = 2 * BUFFERS;
         for sequence in 0..choices.pow(6) {
-            let mut held = Held::default();
+            let mut held = HeldBuffer::default();
             let (mut digits, mut newest) = (sequence, None);
             for _ in 0..6 {
                 let (index, error) = (digits % BUFFERS, digits / BUFFERS % 2 == 1);
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_buffer_without_bytes_holds_no_frame() {
-        let mut held = Held::default();
+        let mut held = HeldBuffer::default();
         let empty = Filled {
             bytesused: 0,
             ..filled(1, false)

@@ -10,10 +10,10 @@ use super::controls::{ControlKind, Setting};
 use super::device::Device;
 use crate::capture::assignment::Assignment;
 use crate::capture::settings::CameraSettings;
-use crate::picture::turn::Turn;
+use crate::picture::turn::Transform;
 
 /// What the camera does, as settings, and what is left to be done here.
-pub(super) fn divide(device: &Device, settings: &CameraSettings) -> (Vec<Setting>, Turn) {
+pub(super) fn divide(device: &Device, settings: &CameraSettings) -> (Vec<Setting>, Transform) {
     let turn = settings.turn;
     if turn.is_none() {
         return (Vec::new(), turn);
@@ -23,7 +23,7 @@ pub(super) fn divide(device: &Device, settings: &CameraSettings) -> (Vec<Setting
     match mirrored {
         Some(set) => {
             info!("{path} turns its pictures itself: {turn}");
-            (set, Turn::default())
+            (set, Transform::default())
         }
         None => {
             info!("{path} cannot turn its pictures like that, so they are {turn} here");
@@ -34,7 +34,7 @@ pub(super) fn divide(device: &Device, settings: &CameraSettings) -> (Vec<Setting
 
 /// The controls that turn the pictures; `None` if there are none, or if the user has set them.
 fn mirrors(device: &Device, settings: &CameraSettings) -> Option<Vec<Assignment>> {
-    let Turn {
+    let Transform {
         transposed,
         horizontal,
         vertical,

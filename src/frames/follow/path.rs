@@ -27,7 +27,7 @@ pub(super) fn walk(
     uses: &mut Vec<(i32, Use)>,
 ) -> Result<Option<i32>> {
     for _ in 0..MAX_WALKS {
-        let mut walk = Walk {
+        let mut walk = PathWalk {
             watches,
             id,
             uses,
@@ -67,7 +67,7 @@ fn ahead(path: &Path) -> Vec<OsString> {
 }
 
 /// The position of a walk. `at` contains no symlinks, so its parent is the one that its text shows.
-struct Walk<'a> {
+struct PathWalk<'a> {
     watches: &'a mut Watches,
     id: DirId,
     uses: &'a mut Vec<(i32, Use)>,
@@ -76,10 +76,10 @@ struct Walk<'a> {
     links: usize,
 }
 
-type Refused = (PathBuf, Errno);
+type RefusedPath = (PathBuf, Errno);
 
-impl Walk<'_> {
-    fn all_the_way(&mut self) -> Result<Option<i32>, Refused> {
+impl PathWalk<'_> {
+    fn all_the_way(&mut self) -> Result<Option<i32>, RefusedPath> {
         while let Some(name) = self.ahead.pop() {
             if name == ".." {
                 self.at.pop();
@@ -91,7 +91,7 @@ impl Walk<'_> {
     }
 
     /// Goes on by one name; returns false if there is nothing to go on to.
-    fn step(&mut self, name: OsString) -> Result<bool, Refused> {
+    fn step(&mut self, name: OsString) -> Result<bool, RefusedPath> {
         let next = self.at.join(&name);
         let plain = !self.ahead.is_empty() && kind(&next)? == Kind::Directory;
         if plain {
@@ -120,7 +120,11 @@ impl Walk<'_> {
     }
 
     /// Makes sure that the end of a directory in which a name is missing is reported at once, by its parent.
-    fn guard_signpost(&mut self, before: Option<i32>, missing: OsString) -> Result<(), Refused> {
+    fn guard_signpost(
+        &mut self,
+        before: Option<i32>,
+        missing: OsString,
+    ) -> Result<(), RefusedPath> {
         let waiting = self.at.clone();
         let (Some(name), true) = (waiting.file_name(), self.at.pop()) else {
             return Ok(());
@@ -138,7 +142,7 @@ impl Walk<'_> {
     }
 
     /// Goes on where a symlink leads. One that leads back to itself leads nowhere.
-    fn turn_off(&mut self, link: &Path) -> Result<bool, Refused> {
+    fn turn_off(&mut self, link: &Path) -> Result<bool, RefusedPath> {
         self.links += 1;
         if self.links > MAX_LINKS {
             return Ok(false);
@@ -151,7 +155,7 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    fn watch(&mut self, role: Role) -> Result<i32, Refused> {
+    fn watch(&mut self, role: Role) -> Result<i32, RefusedPath> {
         let wd = self.watches.watch(&self.at, &role);
         let wd = wd.map_err(|errno| (self.at.clone(), errno))?;
         self.uses.push((wd, Use { dir: self.id, role }));
@@ -167,7 +171,7 @@ enum Kind {
     Other,
 }
 
-fn kind(path: &Path) -> Result<Kind, Refused> {
+fn kind(path: &Path) -> Result<Kind, RefusedPath> {
     match fs::symlink_metadata(path) {
         Ok(about) if about.is_dir() => Ok(Kind::Directory),
         Ok(about) if about.is_symlink() => Ok(Kind::Link),
@@ -177,7 +181,7 @@ fn kind(path: &Path) -> Result<Kind, Refused> {
     }
 }
 
-fn refused(path: &Path, error: &io::Error) -> Refused {
+fn refused(path: &Path, error: &io::Error) -> RefusedPath {
     let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
     (path.to_owned(), errno)
 }

@@ -72,13 +72,13 @@ pub(crate) struct Header {
     progressive: bool,
     /// A bit for each quantization table that was defined.
     quantization: u8,
-    components: [Component; COMPONENTS],
+    components: [FrameComponent; COMPONENTS],
     count: usize,
 }
 
 /// One component, as the frame header describes it (T.81, B.2.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Component {
+struct FrameComponent {
     id: u8,
     /// Blocks in an interleaved unit: the product of both sampling factors.
     blocks: u32,
@@ -229,13 +229,13 @@ fn codes(counts: &[u8]) -> Option<usize> {
 }
 
 /// What a component of a frame header says: identifier, sampling factors, quantization table.
-fn component(said: &[u8]) -> Option<Component> {
+fn component(said: &[u8]) -> Option<FrameComponent> {
     let &[id, factors, quantization] = said else {
         return None;
     };
     let (horizontal, vertical) = (factors >> 4, factors & 15);
     let valid = (1..=4).contains(&horizontal) && (1..=4).contains(&vertical) && quantization < 4;
-    valid.then_some(Component {
+    valid.then_some(FrameComponent {
         id,
         blocks: u32::from(horizontal * vertical),
         quantization,

@@ -264,7 +264,7 @@ impl Store {
     }
 
     /// Copies `count` bits from `at` on.
-    pub(super) fn copy(&self, mut at: usize, mut count: u32, into: &mut Output<'_>) {
+    pub(super) fn copy(&self, mut at: usize, mut count: u32, into: &mut BitWriter<'_>) {
         while count > 0 {
             let (word, shift) = (at / 64, at as u32 % 64);
             // In two steps, because a shift by 64 is none.
@@ -278,16 +278,16 @@ impl Store {
 }
 
 /// The bits of a scan that is written, with a zero behind each 0xFF.
-pub(super) struct Output<'a> {
+pub(super) struct BitWriter<'a> {
     bytes: &'a mut Vec<u8>,
     window: u64,
     /// How many bits of it are not written yet; always less than 32.
     count: u32,
 }
 
-impl<'a> Output<'a> {
+impl<'a> BitWriter<'a> {
     pub(super) fn new(bytes: &'a mut Vec<u8>) -> Self {
-        Output {
+        BitWriter {
             bytes,
             window: 0,
             count: 0,

@@ -8,7 +8,7 @@
 //! Blocks at the right and bottom edge may be there only in part. They cannot be moved to the other side, so the picture
 //! is trimmed there: by less than one MCU, the group of blocks that belong together, 16x16 pixels in 4:2:0.
 
-use super::Turn;
+use super::Transform;
 use crate::picture::jpeg::Size;
 
 /// Row and column of each coefficient in the order in which they are coded, from the lowest frequency on: row in the
@@ -31,7 +31,7 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    pub(super) fn of(turn: Turn) -> Self {
+    pub(super) fn of(turn: Transform) -> Self {
         let mut moves = Moves {
             to: [0; 64],
             negated: 0,
@@ -55,7 +55,7 @@ impl Moves {
 /// The MCUs of a picture.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid {
-    turn: Turn,
+    turn: Transform,
     /// How many there are, in a row and in a column.
     pub(super) all: (usize, usize),
     /// How many of them are kept.
@@ -66,7 +66,7 @@ pub(super) struct Grid {
 
 impl Grid {
     /// For pictures of this size, with MCUs of this one; `None` if nothing would be kept.
-    pub(super) fn new(turn: Turn, size: Size, mcu: (u16, u16)) -> Option<Self> {
+    pub(super) fn new(turn: Transform, size: Size, mcu: (u16, u16)) -> Option<Self> {
         // The edge that is moved to the other side, in the picture as it was.
         let (right, bottom) = match turn.transposed {
             true => (turn.vertical, turn.horizontal),
@@ -101,7 +101,7 @@ impl Grid {
 
 /// For each block of an MCU of the turned picture, from where in its MCU it comes. There it has this many, in a row and in a
 /// column.
-pub(super) fn order(turn: Turn, blocks: (usize, usize)) -> Vec<usize> {
+pub(super) fn order(turn: Transform, blocks: (usize, usize)) -> Vec<usize> {
     let (across, down) = exchanged(blocks, turn.transposed);
     let places = (0..down).flat_map(|y| (0..across).map(move |x| (x, y)));
     let numbers = places.map(|place| {
@@ -112,7 +112,7 @@ pub(super) fn order(turn: Turn, blocks: (usize, usize)) -> Vec<usize> {
 }
 
 /// From where what is at `place` comes, in something that was so wide and so high before it was turned.
-fn origin(turn: Turn, (x, y): (usize, usize), before: (usize, usize)) -> (usize, usize) {
+fn origin(turn: Transform, (x, y): (usize, usize), before: (usize, usize)) -> (usize, usize) {
     let (wide, high) = exchanged(before, turn.transposed);
     let x = if turn.horizontal { wide - 1 - x } else { x };
     let y = if turn.vertical { high - 1 - y } else { y };
@@ -147,7 +147,7 @@ mod tests {
     fn what_is_moved_to_the_other_side_is_trimmed() {
         let size = |width, height| Size { width, height };
         let grid = |turn, mcu| Grid::new(turn, size(1920, 1080), mcu).map(|grid| grid.size);
-        let turn = |n: u8| Turn::of_orientation(n);
+        let turn = |n: u8| Transform::of_orientation(n);
         let expected = [
             (2, size(1920, 1080)),
             (3, size(1920, 1072)),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Turn;
+use super::Transform;
 use super::entropy::Decoding;
 use super::geometry::{Moves, exchanged};
 use crate::picture::jpeg::marker::{self, Segment, Segments};
@@ -36,7 +36,7 @@ pub(super) struct Picture {
     /// Application data and comments.
     kept: Vec<Range<usize>>,
     /// What Exif asks a viewer to do.
-    pub(super) asked: Turn,
+    pub(super) asked: Transform,
     /// Where the entropy-coded data begins.
     pub(super) scan: usize,
 }
@@ -72,7 +72,7 @@ impl Picture {
                 let range = at..segment.end;
                 match exif::orientation(&bytes[range.clone()]) {
                     Some(orientation) if orientation > 1 => {
-                        self.asked = Turn::of_orientation(orientation);
+                        self.asked = Transform::of_orientation(orientation);
                     }
                     _ => self.kept.push(range),
                 }
@@ -179,7 +179,7 @@ impl Picture {
     pub(super) fn write(
         &self,
         bytes: &[u8],
-        (size, turn): (Size, Turn),
+        (size, turn): (Size, Transform),
         moves: &Moves,
         into: &mut Vec<u8>,
     ) {

@@ -18,8 +18,8 @@
 
 use log::info;
 
-use super::Turn;
-use super::entropy::{Bits, Decoding, Encoding, Output, Store};
+use super::Transform;
+use super::entropy::{BitWriter, Bits, Decoding, Encoding, Store};
 use super::geometry::{Grid, Moves, order};
 use super::head::{Component, Picture, chroma};
 use crate::picture::jpeg::{Defect, Size, marker};
@@ -62,7 +62,12 @@ impl Default for Turner {
 
 impl Turner {
     /// Replaces the contents of `into` by the turned picture, and returns its size. `jpeg` has all its tables.
-    pub fn turn(&mut self, jpeg: &[u8], turn: Turn, into: &mut Vec<u8>) -> Result<Size, Defect> {
+    pub fn turn(
+        &mut self,
+        jpeg: &[u8],
+        turn: Transform,
+        into: &mut Vec<u8>,
+    ) -> Result<Size, Defect> {
         let picture = Picture::read(jpeg)?;
         let turn = picture.asked.then(turn);
         let size = picture.size.ok_or(Defect::NoSize)?;
@@ -88,7 +93,7 @@ impl Turner {
         picture: &Picture,
         scan: &[u8],
         grid: &Grid,
-        (turn, moves): (Turn, &Moves),
+        (turn, moves): (Transform, &Moves),
     ) -> Result<(), Defect> {
         self.kept.clear();
         self.blocks.iter_mut().for_each(Vec::clear);
@@ -136,10 +141,10 @@ impl Turner {
         &self,
         components: &[Component],
         grid: &Grid,
-        turn: Turn,
+        turn: Transform,
         into: &mut Vec<u8>,
     ) -> Result<(), Defect> {
-        let mut output = Output::new(into);
+        let mut output = BitWriter::new(into);
         let mut before = [0_i16; 4];
         let orders = components.iter().map(|one| order(turn, one.blocks));
         let orders: Vec<_> = orders.collect();
@@ -293,8 +298,8 @@ fn transposed(
 
 /// The newest frame of one camera, turned when it is asked for, and only once.
 #[derive(Debug, Default)]
-pub struct Newest {
-    turn: Turn,
+pub struct NewestTurned {
+    turn: Transform,
     turner: Turner,
     jpeg: Vec<u8>,
     /// Whether `jpeg` is the newest frame.
@@ -303,17 +308,17 @@ pub struct Newest {
     size: Option<Size>,
 }
 
-impl Newest {
+impl NewestTurned {
     /// Frames are turned like this.
-    pub fn new(turn: Turn) -> Self {
-        Newest {
+    pub fn new(turn: Transform) -> Self {
+        NewestTurned {
             turn,
-            ..Newest::default()
+            ..NewestTurned::default()
         }
     }
 
     /// How frames are turned.
-    pub fn turn(&self) -> Turn {
+    pub fn turn(&self) -> Transform {
         self.turn
     }
 

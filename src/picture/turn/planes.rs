@@ -3,7 +3,7 @@
 //! In a picture of odd width or height the last chroma sample stands for one pixel only. It is moved like all others,
 //! so colours are shifted by half a pixel then.
 
-use super::Turn;
+use super::Transform;
 use crate::picture::encode::Planes;
 use crate::picture::encode::planes::Plane;
 
@@ -19,7 +19,11 @@ pub(crate) struct Turned {
 
 impl Turned {
     /// The planes, turned; those that need not be turned are returned as they are.
-    pub(crate) fn turn<'a>(&'a mut self, planes: Planes<'a>, turn: Turn) -> Option<Planes<'a>> {
+    pub(crate) fn turn<'a>(
+        &'a mut self,
+        planes: Planes<'a>,
+        turn: Transform,
+    ) -> Option<Planes<'a>> {
         if turn.is_none() {
             return Some(planes);
         }
@@ -40,7 +44,7 @@ impl Turned {
     }
 }
 
-fn turn_plane(plane: Plane<'_>, height: usize, turn: Turn, into: &mut Vec<u8>) {
+fn turn_plane(plane: Plane<'_>, height: usize, turn: Transform, into: &mut Vec<u8>) {
     let width = plane.width;
     into.resize(width * height, 0);
     let from_end = |at: usize, length: usize, is_turned: bool| match is_turned {
@@ -74,7 +78,7 @@ mod tests {
     use super::*;
 
     /// The plane by its definition: where each sample goes, one by one.
-    fn expected(plane: &[u8], (width, height): (usize, usize), turn: Turn) -> Vec<u8> {
+    fn expected(plane: &[u8], (width, height): (usize, usize), turn: Transform) -> Vec<u8> {
         let mut moved = vec![0; plane.len()];
         let across = if turn.transposed { height } else { width };
         let down = plane.len() / across;
@@ -106,7 +110,7 @@ mod tests {
                 .collect();
             let (cb, cr) = (samples(half * lines, 3), samples(half * lines, 5));
             let mut turned = Turned::default();
-            for turn in Turn::ALL {
+            for turn in Transform::ALL {
                 let size = (width, height);
                 let planes = Planes::new(size, (&padded, stride), (&cb, half), (&cr, half));
                 let given = turned.turn(planes.unwrap(), turn).unwrap();

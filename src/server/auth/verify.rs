@@ -168,7 +168,7 @@ pub(in crate::server) enum Ruling {
 
 /// The result of a proof.
 #[derive(Debug)]
-pub(in crate::server) struct Outcome {
+pub(in crate::server) struct ProofResult {
     /// All who have sent this credential from this address.
     pub(in crate::server) clients: Vec<ClientId>,
     pub(in crate::server) remote: Remote,
@@ -314,7 +314,7 @@ impl Checks {
     /// The result of the proof that was running, if it has ended. A right credential is known from now on. The
     /// penalty of a wrong one counts from the beginning of its proof, so that the time of the answer does not reveal
     /// how long the proof took: an existing name may have a slower hash than one that does not exist.
-    pub(in crate::server) fn finished(&mut self) -> Option<Outcome> {
+    pub(in crate::server) fn finished(&mut self) -> Option<ProofResult> {
         let mut count = [0; 8];
         // Resets the counter. It may have been zero, which is not a failure.
         let _ = rustix::io::read(&*self.bell, &mut count);
@@ -327,7 +327,7 @@ impl Checks {
         } else {
             Err(self.accounts.fail(check.remote, began))
         };
-        Some(Outcome {
+        Some(ProofResult {
             clients: check.clients,
             remote: check.remote,
             verdict,

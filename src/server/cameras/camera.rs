@@ -66,7 +66,7 @@ pub struct Camera {
     /// The number at the time of the camera's last loss. A viewer that has had something since then has been told of
     /// the loss.
     lost_at: u64,
-    seen: Option<Seen>,
+    seen: Option<LastOpened>,
     /// The last frame that was opened. It stays open, so that it can be shown again without a request for another,
     /// which opening `current.jpg` is.
     last_taken: Option<Shot<Frame>>,
@@ -84,7 +84,7 @@ struct Last {
 
 /// The last frame that was opened, for reports about it.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::server) struct Seen {
+pub(in crate::server) struct LastOpened {
     /// The moment of capture on the monotonic clock.
     pub(in crate::server) taken: Instant,
     /// The same by the wall clock.
@@ -245,7 +245,7 @@ impl Camera {
     }
 
     /// The last frame that was opened here.
-    pub(in crate::server) fn seen(&self) -> Option<Seen> {
+    pub(in crate::server) fn seen(&self) -> Option<LastOpened> {
         self.seen
     }
 
@@ -310,7 +310,7 @@ impl Camera {
         let taken = taken(captured, self.arrived, (now, wall));
         let (len, picture) = (frame.len(), frame.size());
         self.notices.clear();
-        self.seen = Some(Seen {
+        self.seen = Some(LastOpened {
             taken,
             captured,
             len,

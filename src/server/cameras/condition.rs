@@ -53,32 +53,35 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a camera is doing, as reported to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum Phase {
+pub(in crate::server) enum CameraPhase {
     /// What its producer reports.
     Of(state::Phase),
     /// It has no producer.
     Absent,
 }
 
-impl Phase {
+impl CameraPhase {
     /// The word for it in reports.
     pub(in crate::server) fn word(self) -> &'static str {
         match self {
-            Phase::Of(phase) => phase.word(),
-            Phase::Absent => "absent",
+            CameraPhase::Of(phase) => phase.word(),
+            CameraPhase::Absent => "absent",
         }
     }
 
     /// There is no picture, and not because nobody asked for one.
     pub(in crate::server) fn is_trouble(self) -> bool {
-        matches!(self, Phase::Of(state::Phase::Lost) | Phase::Absent)
+        matches!(
+            self,
+            CameraPhase::Of(state::Phase::Lost) | CameraPhase::Absent
+        )
     }
 }
 
 /// A phase with its details.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::server) struct Finding {
-    pub(in crate::server) phase: Phase,
+    pub(in crate::server) phase: CameraPhase,
     /// By the wall clock. Unknown if nothing was ever observed of the camera.
     pub(in crate::server) since: Option<SystemTime>,
     pub(in crate::server) why: Option<String>,
@@ -320,8 +323,8 @@ impl Condition {
     /// What to say about a camera that has given no frame in time.
     pub(in crate::server) fn silence(finding: &Finding) -> String {
         let why = match finding.phase {
-            Phase::Of(state::Phase::Live) => "no new picture has come in time",
-            Phase::Of(state::Phase::Off | state::Phase::Starting) => {
+            CameraPhase::Of(state::Phase::Live) => "no new picture has come in time",
+            CameraPhase::Of(state::Phase::Off | state::Phase::Starting) => {
                 "the camera has not started in time"
             }
             phase => phase.word(),
@@ -356,7 +359,7 @@ impl Condition {
                 .absent_since
                 .get_or_insert_with(|| seen.unwrap_or_else(SystemTime::now));
             return Finding {
-                phase: Phase::Absent,
+                phase: CameraPhase::Absent,
                 since: Some(*since),
                 why: Some(self.absence.into()),
             };
@@ -367,7 +370,7 @@ impl Condition {
         }
         match &self.told {
             Some(told) => Finding {
-                phase: Phase::Of(told.phase),
+                phase: CameraPhase::Of(told.phase),
                 since: Some(told.since),
                 why: told.why.as_deref().map(public),
             },
@@ -383,7 +386,7 @@ impl Condition {
             _ => (defect.first, defect.since),
         };
         (now.saturating_duration_since(first) >= QUIET).then(|| Finding {
-            phase: Phase::Of(state::Phase::Lost),
+            phase: CameraPhase::Of(state::Phase::Lost),
             since: Some(since),
             why: Some(defect.why.clone()),
         })
@@ -401,7 +404,7 @@ impl Condition {
             None => (state::Phase::Off, seen(self.last_arrival)),
         };
         Finding {
-            phase: Phase::Of(phase),
+            phase: CameraPhase::Of(phase),
             since,
             why: None,
         }

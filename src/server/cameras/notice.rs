@@ -247,11 +247,11 @@ fn wrapped(text: &str, letters: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::frames::state;
-    use crate::server::cameras::condition::Phase;
+    use crate::server::cameras::condition::CameraPhase;
 
     fn finding(why: &str) -> Finding {
         Finding {
-            phase: Phase::Of(state::Phase::Lost),
+            phase: CameraPhase::Of(state::Phase::Lost),
             since: Some(SystemTime::UNIX_EPOCH),
             why: Some(why.into()),
         }

@@ -13,7 +13,7 @@
 use std::time::{Duration, Instant};
 
 use crate::frames::state;
-use crate::server::cameras::condition::Phase;
+use crate::server::cameras::condition::CameraPhase;
 
 /// For a camera that runs, or is in trouble.
 const USUAL: Duration = Duration::from_millis(1500);
@@ -55,7 +55,7 @@ impl Patience {
         &self,
         since: Instant,
         timeout: Option<Duration>,
-        phase: Phase,
+        phase: CameraPhase,
         live_from: Option<Instant>,
     ) -> Instant {
         let wait = self.wait(timeout, phase);
@@ -67,15 +67,15 @@ impl Patience {
         }
     }
 
-    fn wait(&self, timeout: Option<Duration>, phase: Phase) -> Duration {
+    fn wait(&self, timeout: Option<Duration>, phase: CameraPhase) -> Duration {
         match (timeout, phase) {
             (Some(timeout), _) => timeout.min(LONGEST),
-            (None, Phase::Of(state::Phase::Off | state::Phase::Starting)) => STARTING,
-            (None, Phase::Of(state::Phase::Live)) => {
+            (None, CameraPhase::Of(state::Phase::Off | state::Phase::Starting)) => STARTING,
+            (None, CameraPhase::Of(state::Phase::Live)) => {
                 let needed = self.needed.unwrap_or_default();
                 (needed * 3 / 2).clamp(USUAL, STARTING)
             }
-            (None, Phase::Of(state::Phase::Lost) | Phase::Absent) => USUAL,
+            (None, CameraPhase::Of(state::Phase::Lost) | CameraPhase::Absent) => USUAL,
         }
     }
 
@@ -107,21 +107,21 @@ mod tests {
     #[test]
     fn a_cold_camera_is_waited_for_longer_than_a_warm_one() {
         let patience = Patience::default();
-        let wait = |phase| patience.wait(None, Phase::Of(phase));
+        let wait = |phase| patience.wait(None, CameraPhase::Of(phase));
         for cold in [state::Phase::Off, state::Phase::Starting] {
             assert!(wait(cold) > MOONRAKER * 2 && wait(cold) < OCTOPRINT);
         }
         for other in [state::Phase::Live, state::Phase::Lost] {
             assert!(wait(other) < MOONRAKER);
         }
-        assert!(patience.wait(None, Phase::Absent) < MOONRAKER);
+        assert!(patience.wait(None, CameraPhase::Absent) < MOONRAKER);
     }
 
     #[test]
     fn a_camera_that_was_waited_for_is_not_given_up_when_it_becomes_live() {
         let (patience, since) = (Patience::default(), Instant::now());
         let at = |millis| since + Duration::from_millis(millis);
-        let live = Phase::Of(state::Phase::Live);
+        let live = CameraPhase::Of(state::Phase::Live);
         let until = |timeout, from| patience.until(since, timeout, live, Some(from));
         assert_eq!(until(None, since - Duration::from_secs(9)), at(1500));
         assert_eq!(until(None, at(2000)), at(3500));
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn the_wait_grows_with_what_the_camera_has_needed_up_to_what_clients_bear() {
         let mut patience = Patience::default();
-        let live = Phase::Of(state::Phase::Live);
+        let live = CameraPhase::Of(state::Phase::Live);
         for (millis, wait) in [(30, 1500), (1200, 1800), (2000, 3000), (9000, 4500)] {
             patience.learn(Duration::from_millis(millis));
             assert_eq!(patience.wait(None, live), Duration::from_millis(wait));
@@ -140,7 +140,7 @@ mod tests {
         let asked = |secs| Some(Duration::from_secs(secs));
         assert_eq!(patience.wait(asked(0), live), Duration::ZERO);
         assert_eq!(
-            patience.wait(asked(20), Phase::Absent),
+            patience.wait(asked(20), CameraPhase::Absent),
             Duration::from_secs(20)
         );
         assert_eq!(patience.wait(asked(500), live), LONGEST);

@@ -7,7 +7,7 @@ use log::{info, warn};
 use crate::error::{Context, Result};
 use crate::event::Interest;
 use crate::logging::Brake;
-use crate::server::auth::verify::{Checks, Outcome, Ruling, Start};
+use crate::server::auth::verify::{Checks, ProofResult, Ruling, Start};
 use crate::server::auth::{Credential, Guard};
 use crate::server::client::Client;
 use crate::server::client_id::{ClientId, Place};
@@ -86,7 +86,7 @@ impl Gate {
     }
 
     /// The result of a proof that has ended. Its clients are to be told, if they are still there.
-    pub(in crate::server) fn finished(&mut self, turn: &Turn) -> Option<Outcome> {
+    pub(in crate::server) fn finished(&mut self, turn: &Turn) -> Option<ProofResult> {
         let outcome = self.checks.finished()?;
         if outcome.verdict.is_err() {
             if let Some(more) = self.wrong.pass(turn.now) {
@@ -103,7 +103,7 @@ impl Gate {
     }
 }
 
-impl Outcome {
+impl ProofResult {
     /// Tells the client what became of its credential.
     pub(in crate::server) fn tell(&self, client: &mut Client, turn: &mut Turn) {
         match self.verdict {

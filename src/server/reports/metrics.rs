@@ -14,7 +14,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::frames::state;
 use crate::json::number;
-use crate::server::cameras::condition::Phase;
+use crate::server::cameras::condition::CameraPhase;
 use crate::server::http::status::Status;
 use crate::server::reports::subjects::Subjects;
 use crate::server::stats::{Ages, CloseReason, Stats};
@@ -25,12 +25,12 @@ use crate::time::clock::unix_time;
 pub(in crate::server) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The states of a camera. Each one is a series that is 1 or 0.
-const PHASES: [Phase; 5] = [
-    Phase::Of(state::Phase::Off),
-    Phase::Of(state::Phase::Starting),
-    Phase::Of(state::Phase::Live),
-    Phase::Of(state::Phase::Lost),
-    Phase::Absent,
+const PHASES: [CameraPhase; 5] = [
+    CameraPhase::Of(state::Phase::Off),
+    CameraPhase::Of(state::Phase::Starting),
+    CameraPhase::Of(state::Phase::Live),
+    CameraPhase::Of(state::Phase::Lost),
+    CameraPhase::Absent,
 ];
 
 /// All counters as text. The server started at this time.

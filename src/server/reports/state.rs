@@ -11,7 +11,7 @@ use crate::json::{NULL, list, number, object, plain, quoted};
 use crate::picture::jpeg::Size;
 use crate::sandbox::Sandbox;
 use crate::server::cameras::camera::Camera;
-use crate::server::cameras::condition::{Finding, Phase, public};
+use crate::server::cameras::condition::{CameraPhase, Finding, public};
 use crate::server::http::quirks::Quirks;
 use crate::server::reports::subjects::{Subjects, Viewer};
 use crate::server::want::Look;
@@ -135,7 +135,7 @@ impl CameraFacts {
             quality: told.and_then(|told| told.quality),
             desired_fps: told.and_then(|told| told.fps),
             fps: match finding.phase {
-                Phase::Of(state::Phase::Live) => condition.fps(now),
+                CameraPhase::Of(state::Phase::Live) => condition.fps(now),
                 _ => 0.0,
             },
             published: condition.published(),

@@ -30,14 +30,14 @@ impl Scene {
         }
     }
 
-    fn ask(&mut self, what: ReportKind) -> Answer {
+    fn ask(&mut self, what: ReportKind) -> ReportOutcome {
         let (cameras, clients) = (&mut self.cameras, &mut self.clients);
         self.reports.get(what, cameras, clients, 4711, &self.turn)
     }
 
     fn get(&mut self, what: ReportKind) -> (&'static str, String) {
         let answer = self.ask(what);
-        let Answer::Report(media_type, shot) = answer else {
+        let ReportOutcome::Report(media_type, shot) = answer else {
             panic!("{answer:?}");
         };
         let fd = shot.file.as_fd().as_raw_fd();
@@ -54,7 +54,7 @@ impl Scene {
 
     fn waits(&mut self, what: ReportKind) -> u128 {
         match self.ask(what) {
-            Answer::Later(at) => (at - self.turn.now).as_millis(),
+            ReportOutcome::Later(at) => (at - self.turn.now).as_millis(),
             answer => panic!("{answer:?}"),
         }
     }

@@ -100,7 +100,7 @@ fn decoded(jpeg: &[u8]) -> (Size, usize, Vec<u8>) {
     (Size { width, height }, channels, pixels)
 }
 
-fn turned(jpeg: &[u8], turn: Turn) -> Vec<u8> {
+fn turned(jpeg: &[u8], turn: Transform) -> Vec<u8> {
     let mut into = vec![1, 2, 3];
     let size = Turner::default().turn(jpeg, turn, &mut into).unwrap();
     assert_eq!(jpeg::check(&into), Ok(size));
@@ -109,7 +109,7 @@ fn turned(jpeg: &[u8], turn: Turn) -> Vec<u8> {
 
 /// How far the turned picture is from what it should be, sample by sample: the mean and the most. What was trimmed is
 /// left out.
-fn distance(before: &[u8], after: &[u8], turn: Turn) -> (f64, u8) {
+fn distance(before: &[u8], after: &[u8], turn: Transform) -> (f64, u8) {
     let (size, channels, before) = decoded(before);
     let (turned, _, after) = decoded(after);
     let (mut sum, mut most) = (0.0, 0);
@@ -158,7 +158,7 @@ fn every_kind_of_picture_is_turned_in_every_way() {
     for size in &SIZES[1..] {
         for kind in KINDS {
             let before = coded(*size, kind);
-            for turn in Turn::ALL {
+            for turn in Transform::ALL {
                 let after = turned(&before, turn);
                 let (mean, most) = distance(&before, &after, turn);
                 // Decoders round differently at the left and at the right.
@@ -179,15 +179,15 @@ fn a_picture_that_is_turned_on_and_on_comes_back_without_loss() {
     };
     for kind in KINDS {
         let picture = coded(size, kind);
-        let upright = turned(&picture, Turn::default());
-        for first in Turn::ALL {
+        let upright = turned(&picture, Transform::default());
+        for first in Transform::ALL {
             let once = turned(&picture, first);
-            for second in Turn::ALL {
+            for second in Transform::ALL {
                 let twice = turned(&once, second);
                 assert_eq!(twice, turned(&picture, first.then(second)));
             }
         }
-        let quarter = Turn::of_orientation(6);
+        let quarter = Transform::of_orientation(6);
         let around = (0..4).fold(picture, |picture, _| turned(&picture, quarter));
         assert_eq!(around, upright);
     }
@@ -209,7 +209,7 @@ fn the_size_is_that_of_whole_mcus_where_an_edge_changes_sides() {
         (7, "1072x1920"),
         (8, "1080x1920"),
     ] {
-        let after = turned(&picture, Turn::of_orientation(turn));
+        let after = turned(&picture, Transform::of_orientation(turn));
         assert_eq!(jpeg::check(&after).unwrap().to_string(), expected);
     }
 }
@@ -219,9 +219,9 @@ fn what_exif_asks_for_is_done_once() {
     let plain = coded(SIZES[0], USUAL);
     for asked in 1..=8 {
         let frame = [&plain[..2], &exif::segment(asked), &plain[2..]].concat();
-        for turn in Turn::ALL {
+        for turn in Transform::ALL {
             let after = turned(&frame, turn);
-            let both = Turn::of_orientation(asked).then(turn);
+            let both = Transform::of_orientation(asked).then(turn);
             let expected = turned(&plain, both);
             if asked == 1 {
                 assert_eq!(after.len(), expected.len() + exif::segment(1).len());
@@ -241,7 +241,7 @@ fn comments_stay_and_restart_markers_go() {
         &plain[2..],
     ]
     .concat();
-    let after = turned(&frame, Turn::of_orientation(3));
+    let after = turned(&frame, Transform::of_orientation(3));
     assert_eq!(jpeg::comments(&after).collect::<Vec<_>>(), [b"hi"]);
     let scan = jpeg::head(&after).unwrap().scan;
     let is_restart = |two: &[u8]| two[0] == 0xFF && matches!(two[1], marker::RST0..=marker::RST7);
@@ -262,7 +262,7 @@ fn damage_is_found() {
         let scan = jpeg::head(&whole).unwrap().scan;
         let mut turner = Turner::default();
         let mut into = Vec::new();
-        let turn = Turn::of_orientation(3);
+        let turn = Transform::of_orientation(3);
         let end = whole.len() - 2;
         for cut in [scan, scan + 1, scan + (end - scan) / 2, end - 8] {
             let frame = [&whole[..cut], &[0xFF, marker::EOI]].concat();
@@ -298,7 +298,7 @@ fn any_damage_is_an_error_or_a_picture() {
                 damaged[at] ^= 1 << bit;
                 let is_picture = jpeg::head(&damaged).is_ok();
                 for orientation in [3, 5] {
-                    let turn = Turn::of_orientation(orientation);
+                    let turn = Transform::of_orientation(orientation);
                     let told = turner.turn(&damaged, turn, &mut into);
                     if let (Ok(size), true) = (told, is_picture) {
                         assert_eq!(jpeg::check(&into), Ok(size));
@@ -318,7 +318,9 @@ fn what_cameras_do_not_send_is_refused_in_words() {
         .encode(&[100; 32 * 32], 32, 32, ColorType::Luma)
         .unwrap();
     let (mut turner, mut into) = (Turner::default(), Vec::new());
-    let told = turner.turn(&jpeg, Turn::default(), &mut into).unwrap_err();
+    let told = turner
+        .turn(&jpeg, Transform::default(), &mut into)
+        .unwrap_err();
     assert_eq!(
         told.to_string(),
         "a progressive picture, which cannot be turned"
@@ -327,7 +329,7 @@ fn what_cameras_do_not_send_is_refused_in_words() {
         width: 15,
         height: 40,
     };
-    let mirror = Turn::of_orientation(2);
+    let mirror = Transform::of_orientation(2);
     let told = turner.turn(&coded(small, USUAL), mirror, &mut into);
     let told = told.unwrap_err().to_string();
     assert_eq!(
@@ -338,7 +340,7 @@ fn what_cameras_do_not_send_is_refused_in_words() {
 
 /// libjpeg-turbo's own transformer, to which this one is held.
 #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
-fn by_libjpeg_turbo(picture: &[u8], turn: Turn, optimize: bool) -> Vec<u8> {
+fn by_libjpeg_turbo(picture: &[u8], turn: Transform, optimize: bool) -> Vec<u8> {
     use turbojpeg::{Transform, TransformOp, Transformer};
     let op = match (turn.transposed, turn.horizontal, turn.vertical) {
         (false, false, false) => TransformOp::None,
@@ -367,7 +369,7 @@ fn libjpeg_turbo_gives_the_same_bytes() {
     for size in SIZES {
         for kind in KINDS {
             let picture = coded(size, kind);
-            for turn in Turn::ALL {
+            for turn in Transform::ALL {
                 let theirs = by_libjpeg_turbo(&picture, turn, false);
                 let ours = turned(&picture, turn);
                 let case = format!("{size} {kind:?} {turn}");
@@ -377,11 +379,11 @@ fn libjpeg_turbo_gives_the_same_bytes() {
                     false => assert!(decoded(&theirs) == decoded(&ours), "{case}"),
                 }
                 // With Huffman tables of its own, as few cameras have them.
-                let optimized = by_libjpeg_turbo(&picture, Turn::default(), true);
+                let optimized = by_libjpeg_turbo(&picture, Transform::default(), true);
                 assert!(optimized.len() < theirs.len() || kind.grey);
                 assert!(
                     scan(&turned(&optimized, turn))
-                        == scan(&turned(&turned(&picture, Turn::default()), turn))
+                        == scan(&turned(&turned(&picture, Transform::default()), turn))
                         || size != SIZES[0],
                     "{case}"
                 );

@@ -67,7 +67,7 @@ impl Checks {
     }
 
     /// Waits for the end of the proof that runs.
-    fn outcome(&mut self) -> Outcome {
+    fn outcome(&mut self) -> ProofResult {
         loop {
             if let Some(outcome) = self.finished() {
                 return outcome;

@@ -1,6 +1,6 @@
 use super::*;
 
-fn phase(condition: &mut Condition, at: Instant) -> Phase {
+fn phase(condition: &mut Condition, at: Instant) -> CameraPhase {
     // There is no directory and no lock, so only what was observed counts.
     condition.find(Path::new("/nonexistent"), at).phase
 }
@@ -9,20 +9,29 @@ fn phase(condition: &mut Condition, at: Instant) -> Phase {
 fn a_producer_that_says_nothing_shows_by_its_frames() {
     let start = Instant::now();
     let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
-    assert_eq!(phase(&mut condition, start), Phase::Absent);
+    assert_eq!(phase(&mut condition, start), CameraPhase::Absent);
     condition.arrived(start);
-    assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
+    assert_eq!(
+        phase(&mut condition, start),
+        CameraPhase::Of(state::Phase::Live)
+    );
     let later = start + QUIET + Duration::from_millis(1);
-    assert_eq!(phase(&mut condition, later), Phase::Absent);
+    assert_eq!(phase(&mut condition, later), CameraPhase::Absent);
     assert_eq!(condition.published(), 1);
-    assert_eq!(condition.guess(later).phase, Phase::Of(state::Phase::Off));
+    assert_eq!(
+        condition.guess(later).phase,
+        CameraPhase::Of(state::Phase::Off)
+    );
     condition.asked(later);
     assert_eq!(
         condition.guess(later).phase,
-        Phase::Of(state::Phase::Starting)
+        CameraPhase::Of(state::Phase::Starting)
     );
     let tired = later + START_LIMIT + Duration::from_millis(1);
-    assert_eq!(condition.guess(tired).phase, Phase::Of(state::Phase::Off));
+    assert_eq!(
+        condition.guess(tired).phase,
+        CameraPhase::Of(state::Phase::Off)
+    );
 }
 
 #[test]
@@ -31,9 +40,12 @@ fn a_camera_whose_directory_is_gone_is_absent_at_once() {
     let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
     condition.arrived(start);
     condition.gone();
-    assert_eq!(phase(&mut condition, start), Phase::Absent);
+    assert_eq!(phase(&mut condition, start), CameraPhase::Absent);
     condition.arrived(start);
-    assert_eq!(phase(&mut condition, start), Phase::Of(state::Phase::Live));
+    assert_eq!(
+        phase(&mut condition, start),
+        CameraPhase::Of(state::Phase::Live)
+    );
 }
 
 #[test]
@@ -58,7 +70,7 @@ fn the_empty_file_is_no_frame() {
     condition.arrived(start);
     condition.was_empty();
     assert_eq!(condition.published(), 0);
-    assert_eq!(phase(&mut condition, start), Phase::Absent);
+    assert_eq!(phase(&mut condition, start), CameraPhase::Absent);
 }
 
 #[test]
@@ -95,9 +107,9 @@ fn a_camera_of_which_nothing_is_usable_is_lost_after_a_while_until_something_is(
     assert_eq!((condition.published(), condition.broken()), (1, 3));
     // Counted from the request that was not answered.
     let starting = phase(&mut condition, at(4999));
-    assert_eq!(starting, Phase::Of(state::Phase::Starting));
+    assert_eq!(starting, CameraPhase::Of(state::Phase::Starting));
     let found = condition.find(Path::new("/nonexistent"), at(5000));
-    assert_eq!(found.phase, Phase::Of(state::Phase::Lost));
+    assert_eq!(found.phase, CameraPhase::Of(state::Phase::Lost));
     assert_eq!(found.why.as_deref(), Some("no EOI"));
     // What nobody has opened is not known to be any better.
     condition.arrived(at(5033));
@@ -106,7 +118,7 @@ fn a_camera_of_which_nothing_is_usable_is_lost_after_a_while_until_something_is(
     assert_eq!(condition.published(), 2);
     assert_eq!(
         phase(&mut condition, at(5033)),
-        Phase::Of(state::Phase::Live)
+        CameraPhase::Of(state::Phase::Live)
     );
 }
 
