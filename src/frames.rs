@@ -10,6 +10,8 @@
 //! | [`demand`] | producer | reports that somebody opened the current frame |
 //! | [`watch`] | reader | reports that a frame arrived, in any of several directories |
 //! | [`frame`] | reader | opens the current frame and checks that it is one |
+//! | [`copy`] | reader | a frame in memory, for as long as it is the last that was opened |
+//! | [`file_id`] | reader | tells one published file from another |
 //! | [`filesystem`] | reader | whether a file system reports every change, and whether it is a disk |
 //! | `follow` | both | follows a directory by its path, through deletion and replacement |
 //! | [`root`] | reader | finds the cameras whose directories are in one common directory |
@@ -18,7 +20,9 @@
 //! | [`state`] | both | what the producer says about itself, and whether there is a producer |
 
 pub mod controls;
+pub mod copy;
 pub mod demand;
+pub mod file_id;
 pub mod filesystem;
 mod follow;
 pub mod frame;

@@ -132,8 +132,9 @@ fn what_passes_costs_no_viewer() {
         "accept4:error=EINTR:when=1..5",
         "sendto:error=ENOBUFS:when=1..3",
         "sendto:error=EINTR:when=1..3",
-        "sendfile:error=ENOMEM:when=1..3",
-        "sendfile:error=EINTR:when=1..3",
+        // Which of them sends a frame is measured on the machine.
+        "sendfile,sendmsg:error=ENOMEM:when=1..3",
+        "sendfile,sendmsg:error=EINTR:when=1..3",
         "recvfrom:error=ENOMEM:when=1..2",
         "recvfrom:error=EINTR:when=1..3",
         "setsockopt:error=EINVAL",
@@ -212,8 +213,14 @@ fn what_concerns_one_client_costs_that_one_alone() {
         ("recvfrom:error=ECONNRESET:when=1", "/favicon.ico"),
         ("recvfrom:error=ETIMEDOUT:when=1", "/favicon.ico"),
         ("epoll_ctl:error=ENOMEM:when=1", "/favicon.ico"),
-        ("sendfile:error=EIO:when=1", "/snapshot?max_age=1000"),
-        ("sendfile:error=EPIPE:when=1", "/snapshot?max_age=1000"),
+        (
+            "sendfile,sendmsg:error=EIO:when=1",
+            "/snapshot?max_age=1000",
+        ),
+        (
+            "sendfile,sendmsg:error=EPIPE:when=1",
+            "/snapshot?max_age=1000",
+        ),
     ];
     each(&cases, |(what, target)| {
         let scratch = Scratch::new();

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lazycam::picture::jpeg::Size;
 use lazycam::server::connection::Connection;
-use lazycam::server::connection::outbox::Output;
 use lazycam::server::lent::{Ids, Lent};
 use lazycam::server::remarks::Remarks;
 use lazycam::server::roster::Roster;
@@ -271,16 +270,15 @@ impl Scene {
         let before = self.connection.unsent();
         let n = match self.connection.output() {
             None => return,
-            Some(Output::Bytes { bytes, .. }) => {
-                assert!(!bytes.is_empty(), "nothing is no output");
-                if std::mem::take(&mut self.fresh) {
-                    check_head(bytes);
-                }
-                bytes.len().min(limit)
-            }
-            Some(Output::File { len, .. }) => {
+            Some(output) => {
+                let file = output.file.as_ref().map_or(0, |part| part.len as usize);
+                let len = output.head.len() + file + output.tail.len();
+                assert_eq!(len as u64, before, "all that is unsent is put out");
                 assert!(len > 0, "nothing is no output");
-                (len as usize).min(limit)
+                if !output.head.is_empty() && std::mem::take(&mut self.fresh) {
+                    check_head(output.head);
+                }
+                len.min(limit)
             }
         };
         assert!(n as u64 <= before);

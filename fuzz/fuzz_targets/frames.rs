@@ -27,10 +27,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use disk::{contents, identity, inode, jpeg, make_another_kind, move_parent, number_in, remove};
 use lazycam::frames::CURRENT;
+use lazycam::frames::copy::{CLASSES, FrameCopy};
 use lazycam::frames::frame::{Frame, Links};
 use lazycam::picture::jpeg::Size;
 use lazycam::frames::watch::{Change, DirId, Watcher};
-use lazycam::server::cameras::camera::Camera;
+use lazycam::server::cameras::camera::{Camera, Opening};
 use lazycam::server::cameras::camera::choice::Choice;
 use lazycam::server::pacing;
 use lazycam::server::shot::Shot;
@@ -99,6 +100,8 @@ struct Scene<'a> {
     dir: PathBuf,
     camera: Camera,
     stats: Stats,
+    /// Frames are copied and not, by turns.
+    copy: FrameCopy,
     now: Instant,
     frames: Vec<Published>,
     viewers: [Viewer; 2],
@@ -125,6 +128,7 @@ impl<'a> Scene<'a> {
             id,
             camera: Camera::new(name, dir.clone(), Links::Follow, watched, now),
             stats: Stats::default(),
+            copy: FrameCopy::default(),
             now,
             frames: Vec::new(),
             viewers: Default::default(),
@@ -396,7 +400,12 @@ impl<'a> Scene<'a> {
 
     fn choose(&mut self, want: &Want) -> Choice {
         let path = || pacing::Path::IDLE;
-        self.camera.choose(want, path, self.now, &mut self.stats)
+        self.copy.wanted = [!self.copy.wanted[0]; CLASSES];
+        let opening = &mut Opening {
+            stats: &mut self.stats,
+            copy: &mut self.copy,
+        };
+        self.camera.choose(want, path, self.now, opening)
     }
 
     /// The number of the frame that is given, unless its file was written over.

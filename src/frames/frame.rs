@@ -19,6 +19,8 @@ use rustix::io::{Errno, pread};
 
 use crate::error::{Context, Error, Result};
 use crate::frames::CURRENT;
+use crate::frames::copy::FrameCopy;
+pub use crate::frames::file_id::FileId;
 use crate::picture::jpeg::{self, Defect, Size};
 use crate::picture::largest;
 
@@ -27,16 +29,6 @@ const PREFIX: usize = 2 << 10;
 
 /// The number of bytes read if they do not fit, for a frame with a thumbnail or a colour profile.
 const LONG_PREFIX: usize = 128 << 10;
-
-/// Distinguishes one published file from another, without opening both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileId {
-    device: u64,
-    inode: u64,
-    /// The inode number can be reused once its file is gone. The time of the last change of the inode, which the rename
-    /// sets, is not: unlike the time of capture, no producer can choose it.
-    changed: (i64, i64),
-}
 
 /// Whether a frame directory's path may end in a symlink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +76,11 @@ impl Frame {
 
     /// Like [`Frame::open`]; `links` says whether the path of the directory may end in a symlink.
     pub fn open_with(dir: &Path, links: Links) -> Result<Frame, NoFrame> {
+        Frame::open_into(dir, links, &mut FrameCopy::default())
+    }
+
+    /// The same. A frame of which a copy is wanted is read as a whole, in one call in place of two.
+    pub fn open_into(dir: &Path, links: Links, copy: &mut FrameCopy) -> Result<Frame, NoFrame> {
         let file = open(dir, links)?;
         let about = sys::fstat(&file)?;
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
@@ -93,13 +90,20 @@ impl Frame {
         match len {
             0 => Err(NoFrame::NotYet),
             _ if len > largest() as u64 => Err(NoFrame::TooLarge(len)),
-            _ => Ok(Frame {
-                size: check(&file, len)?,
-                captured: modified(&about),
-                id: id(&about),
-                file,
-                len,
-            }),
+            _ => {
+                let id = FileId::of(&about);
+                let size = match copy.read(&file, id, len)? {
+                    Some(whole) => check_whole(whole)?,
+                    None => check(&file, len)?,
+                };
+                Ok(Frame {
+                    size,
+                    captured: modified(&about),
+                    id,
+                    file,
+                    len,
+                })
+            }
         }
     }
 
@@ -120,7 +124,7 @@ impl Frame {
         let file = OwnedFd::from(file);
         let about = sys::fstat(&file).doing(what)?;
         Ok(Frame {
-            id: id(&about),
+            id: FileId::of(&about),
             file,
             len: text.len() as u64,
             size: Size {
@@ -178,7 +182,7 @@ pub fn ask_with(dir: &Path, links: Links) -> Result<(), NoFrame> {
 /// Which file of `dir` has this name. Finding out asks for nothing.
 pub fn id_of(dir: &Path, name: &str) -> Option<FileId> {
     let about = sys::statat(CWD, dir.join(name), AtFlags::SYMLINK_NOFOLLOW);
-    about.ok().map(|about| id(&about))
+    about.ok().map(|about| FileId::of(&about))
 }
 
 /// Whether the current file of `dir` has no content. Finding out asks for nothing.
@@ -236,18 +240,19 @@ fn check(file: &OwnedFd, len: u64) -> Result<Size, NoFrame> {
     Ok(head.size)
 }
 
+/// The same of one that is in memory.
+fn check_whole(bytes: &[u8]) -> Result<Size, NoFrame> {
+    let head = jpeg::head(&bytes[..bytes.len().min(LONG_PREFIX)]).map_err(NoFrame::Broken)?;
+    if jpeg::ends(bytes) {
+        Ok(head.size)
+    } else {
+        Err(NoFrame::Broken(Defect::NoEnd))
+    }
+}
+
 fn head_within(file: &OwnedFd, buffer: &mut [u8]) -> Result<jpeg::Head, NoFrame> {
     let read = pread(file, &mut *buffer, 0)?;
     jpeg::head(&buffer[..read]).map_err(NoFrame::Broken)
-}
-
-#[allow(clippy::unnecessary_cast, reason = "32 bits wide on some machines")]
-fn id(about: &Stat) -> FileId {
-    FileId {
-        device: about.st_dev as u64,
-        inode: about.st_ino as u64,
-        changed: (about.st_ctime as i64, about.st_ctime_nsec as i64),
-    }
 }
 
 /// The modification time, also before 1970.

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use crate::event::{Readiness, Registration};
+use crate::frames::copy::FrameCopy;
 use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
@@ -159,8 +160,9 @@ impl<W: Wire> Client<W> {
         }
     }
 
-    /// Writes once, or shuts down the sending side. Returns whether anything was done.
-    pub(in crate::server) fn write(&mut self, lent: &mut Lent<'_>) -> bool {
+    /// Writes once, or shuts down the sending side. Returns whether anything was done. What is sent of a frame is taken from
+    /// its `copy` if there is one.
+    pub(in crate::server) fn write(&mut self, copy: &FrameCopy, lent: &mut Lent<'_>) -> bool {
         if self.connection.take_shutdown() {
             self.socket.shut_down();
             return true;
@@ -171,7 +173,11 @@ impl<W: Wire> Client<W> {
         let Some(output) = self.connection.output() else {
             return false;
         };
-        match self.socket.send(output) {
+        let copied = output
+            .file
+            .as_ref()
+            .and_then(|part| copy.of(part.file.id()));
+        match self.socket.send(output, copied) {
             Ok(n) => {
                 self.written += n as u64;
                 self.progress.wrote(lent.now);
@@ -256,11 +262,8 @@ impl<W: Wire> Client<W> {
             }
             Step::Look(again) => Some(again),
             Step::Ask(again) => {
-                let byte = Output::Bytes {
-                    bytes: &AHEAD[ahead..=ahead],
-                    more: false,
-                };
-                if self.socket.send(byte) == Ok(1) {
+                let byte = Output::bytes(&AHEAD[ahead..=ahead]);
+                if self.socket.send(byte, None) == Ok(1) {
                     self.written += 1;
                     self.connection.sent_ahead();
                 }

@@ -30,7 +30,7 @@
 //!
 //! use lazycam::picture::jpeg::Size;
 //! use lazycam::server::connection::Connection;
-//! use lazycam::server::connection::outbox::Output;
+//! use lazycam::server::connection::outbox::FilePart;
 //! use lazycam::server::lent::{Ids, Lent};
 //! use lazycam::server::remarks::Remarks;
 //! use lazycam::server::roster::Roster;
@@ -66,17 +66,19 @@
 //! let file = Rc::new(());
 //! let shot = Shot { file, len: 5000, captured: wall, taken, picture: size, number: 1 };
 //! connection.give(shot, want.frame(1), lent);
-//! let Some(Output::Bytes { bytes, more: true }) = connection.output() else { panic!() };
-//! let head = String::from_utf8(bytes.to_vec()).unwrap();
+//! let output = connection.output().unwrap();
+//! assert!(matches!(output.file, Some(FilePart { offset: 0, len: 5000, .. })));
+//! let head = String::from_utf8(output.head.to_vec()).unwrap();
 //! assert!(head.starts_with("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n"));
 //! assert!(head.contains("\r\nDate: Sun, 22 Nov 2026 22:22:59 GMT\r\n"));
 //! assert!(head.contains("\r\nContent-Length: 5000\r\n"));
 //! assert!(head.contains("\r\nX-Frame-Age: 0.020000\r\n"));
 //!
-//! // Then the file, here in two calls.
-//! connection.sent(head.len(), lent);
-//! connection.sent(3000, lent);
-//! let Some(Output::File { offset: 3000, len: 2000, .. }) = connection.output() else { panic!() };
+//! // The system takes the head and some of the file, and the rest later.
+//! connection.sent(head.len() + 3000, lent);
+//! let output = connection.output().unwrap();
+//! assert!(output.head.is_empty());
+//! assert!(matches!(output.file, Some(FilePart { offset: 3000, len: 2000, .. })));
 //! connection.sent(2000, lent);
 //!
 //! // `Request` again: the next request may come, for which there is a time-out.

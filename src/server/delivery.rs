@@ -4,24 +4,28 @@
 //! with is returned, and the loop acts on it: the visit itself knows neither the other clients nor the door.
 
 pub(in crate::server) mod held;
+mod ways;
 
 use std::time::{Duration, Instant};
 
+use crate::frames::copy::FrameCopy;
 use crate::frames::frame::Frame;
 use crate::server::auth::Credential;
 use crate::server::cameras::Cameras;
+use crate::server::cameras::camera::Opening;
 use crate::server::cameras::camera::choice::Choice;
 use crate::server::client::{Client, Wire};
 use crate::server::client_id::ClientId;
 use crate::server::delivery::held::{Held, Of};
+use crate::server::delivery::ways::{Sending, Ways};
 use crate::server::shot::Shot;
 use crate::server::stats::CloseReason;
 use crate::server::turn::Turn;
-use crate::server::want::{Given, ReportKind};
+use crate::server::want::{Given, Look, ReportKind};
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
-/// in the next turn of the loop. A frame takes three or four rounds, and each request of several that came at once
-/// takes one.
+/// in the next turn of the loop. A frame takes one or two rounds, and each request of several that came at once takes
+/// one.
 const FAIR_ROUNDS: usize = 8;
 
 /// How long a client rests when the system had no memory for it.
@@ -57,6 +61,9 @@ impl Rounds {
 pub(in crate::server) struct Delivery {
     /// The frames that are being sent.
     pub(in crate::server) held: Held,
+    /// The frame that was opened last, if frames like it are sent from a copy.
+    copy: FrameCopy,
+    ways: Ways,
     stall_timeout: Duration,
 }
 
@@ -66,8 +73,15 @@ impl Delivery {
     pub(in crate::server) fn new(max_held: u64, stall_timeout: Duration) -> Self {
         Delivery {
             held: Held::new(max_held),
+            copy: FrameCopy::default(),
+            ways: Ways::default(),
             stall_timeout,
         }
+    }
+
+    /// Nobody is here: gives back what is kept for the next frame.
+    pub(in crate::server) fn rest(&mut self) {
+        self.copy.clear();
     }
 
     /// Brings a client as far as it can get now.
@@ -110,12 +124,32 @@ impl Delivery {
         if let Some(credential) = client.connection.take_credential() {
             return Round::Asks(Ended::Credential(credential));
         }
-        let given = self.deliver((id, client), cameras, turn);
+        let camera = match client.connection.looks_at() {
+            Some(Look::Stream(camera) | Look::Snapshot(camera)) => Some(camera),
+            None => None,
+        };
+        let is_tried = camera.is_some_and(|camera| self.ways.is_tried(camera));
+        let before = is_tried.then(|| client.socket().spent());
+        let (given, sending) = match self.deliver((id, client), cameras, turn) {
+            Delivered::Frame(sending) => (true, sending),
+            Delivered::Other => (true, None),
+            Delivered::Nothing => (false, None),
+        };
         if let Some(what) = client.connection.wants_report() {
             return Round::Asks(Ended::Report(what));
         }
         let expired = !given && client.connection.expire(&mut turn.lend());
-        let wrote = client.write(&mut turn.lend());
+        let is_copied = client
+            .connection
+            .holds()
+            .is_some_and(|file| self.copy.of(file.id()).is_some());
+        let wrote = client.write(&self.copy, &mut turn.lend());
+        if let (Some(before), Some(sending)) = (before, sending) {
+            if client.connection.unsent() == 0 {
+                let took = client.socket().spent() - before;
+                self.ways.sent(sending, is_copied, took);
+            }
+        }
         if (read || given || expired || wrote) && client.connection.closed().is_none() {
             Round::Moved
         } else {
@@ -129,15 +163,23 @@ impl Delivery {
         (id, client): (ClientId, &mut Client<W>),
         cameras: &mut Cameras,
         turn: &mut Turn,
-    ) -> bool {
+    ) -> Delivered {
         let now = turn.now;
         let Some(want) = client.connection.want(now) else {
-            return false;
+            return Delivered::Nothing;
         };
         let index = want.camera();
         let camera = cameras.camera(index);
-        match camera.choose(&want, || client.path(now), now, &mut turn.stats) {
+        if !camera.has_opened() {
+            self.copy.wanted = self.ways.copied(index);
+        }
+        let opening = &mut Opening {
+            stats: &mut turn.stats,
+            copy: &mut self.copy,
+        };
+        match camera.choose(&want, || client.path(now), now, opening) {
             Choice::Give(shot) => {
+                let sending = self.ways.begin(index, shot.number, shot.len);
                 self.held.note(Of::Camera(index), &shot);
                 let given = want.frame(shot.number);
                 if !given.is_repeat() {
@@ -145,14 +187,14 @@ impl Delivery {
                     turn.stats.hand_over(age);
                 }
                 begin(client, shot, given, turn);
-                true
+                Delivered::Frame(sending)
             }
             Choice::Notice(shot) => {
                 turn.stats.notices += 1;
                 self.held.note(Of::Notice(index, shot.picture), &shot);
                 let given = want.notice(shot.number);
                 begin(client, shot, given, turn);
-                true
+                Delivered::Other
             }
             Choice::Refuse(why, picture) => {
                 client.decide_at = None;
@@ -161,7 +203,7 @@ impl Delivery {
                 }
                 let lent = &mut turn.lend();
                 client.connection.give_refusal(&why, picture, lent);
-                true
+                Delivered::Other
             }
             Choice::Later(at) => {
                 client.connection.give_nothing(at, &turn.lend());
@@ -174,7 +216,7 @@ impl Delivery {
                         cameras.end_waiting(id, other);
                     }
                 }
-                false
+                Delivered::Nothing
             }
         }
     }
@@ -205,6 +247,16 @@ enum Round {
     Still,
     /// Only the owner of the visit can go on.
     Asks(Ended),
+}
+
+/// What a client was given.
+enum Delivered {
+    /// A frame, which is sent in one of the ways if it is not too long.
+    Frame(Option<Sending>),
+    /// What takes the place of a frame.
+    Other,
+    /// There is nothing for it now.
+    Nothing,
 }
 
 /// Begins to send a client a frame, or a picture in its place.

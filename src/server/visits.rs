@@ -11,6 +11,7 @@ use log::debug;
 
 use crate::error::Result;
 use crate::event::Readiness;
+use crate::frames::copy::FrameCopy;
 use crate::frames::watch::{Change, DirId};
 use crate::server::cameras::Cameras;
 use crate::server::client::Client;
@@ -248,7 +249,7 @@ impl Visits {
         };
         let mut client = Client::new(socket, connection, remote, place, turn.now);
         if !self.door.enter(place) {
-            client.write(&mut turn.lend());
+            client.write(&FrameCopy::default(), &mut turn.lend());
             turn.stats.close(CloseReason::Done);
             return None;
         }
@@ -290,6 +291,7 @@ impl Visits {
     /// If there is no client, starts the time until `--exit-idle` applies.
     fn note_idleness(&mut self, turn: &mut Turn) {
         if self.clients.is_empty() {
+            self.delivery.rest();
             let at = self.exit_idle.map(|after| turn.now + after);
             turn.timers.set(Timer::Idle, at);
         }

@@ -42,6 +42,11 @@ pub fn boottime() -> Duration {
     since_start_of(ClockId::Boottime)
 }
 
+/// CLOCK_THREAD_CPUTIME_ID: how long this thread has been on a processor. This one always takes a system call.
+pub fn spent() -> Duration {
+    since_start_of(ClockId::ThreadCPUTime)
+}
+
 /// The wall clock's time `age` ago.
 pub fn ago(age: Duration) -> SystemTime {
     let now = realtime();

@@ -1,12 +1,13 @@
 //! Streams: who gets which frames, with whom else, and until when.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::frames::{Maker, decode};
 use crate::common::heartbeat::Heartbeat;
 use crate::common::http::{Client, Stream};
-use crate::common::process::{serve, sockets};
+use crate::common::process::{Process, serve, sockets};
 use crate::common::producer::{Camera, Hand};
 use crate::common::{PATIENCE, Scratch, eventually};
 use lazycam::time::clock::monotonic;
@@ -73,6 +74,51 @@ fn many_viewers_are_all_given_every_frame() {
         .collect();
     for viewer in viewers {
         viewer.join().unwrap();
+    }
+}
+
+/// Memory of the server that is in no file, in KiB.
+fn anonymous_memory(server: &Process) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.unwrap().parse().unwrap()
+}
+
+#[test]
+fn slow_viewers_beside_fast_ones_keep_no_copies_of_frames() {
+    const SLOW: usize = 20;
+    let scratch = Scratch::new();
+    let maker = Maker::new(200_000);
+    let _camera = Camera::start(scratch.path(), 30.0, maker.clone());
+    let server = serve(scratch.path(), &[]);
+    let mut fast = [0, 1].map(|_| Client::connect(server.address()).stream("/stream"));
+    for stream in &mut fast {
+        // Enough for both ways to be tried.
+        expect_every_frame(stream, &maker, 20);
+    }
+    let before = anonymous_memory(&server);
+    let slow: Vec<_> = (0..SLOW)
+        .map(|_| {
+            let mut stuck = Client::connect_narrow(server.address());
+            stuck.request("GET", "/stream");
+            stuck.take(10_000);
+            // Another frame for each.
+            expect_every_frame(&mut fast[0], &maker, 1);
+            stuck
+        })
+        .collect();
+    for stream in &mut fast {
+        expect_every_frame(stream, &maker, 20);
+    }
+    let held = anonymous_memory(&server).saturating_sub(before);
+    assert!(held < SLOW as u64 * 50, "{held} KiB for {SLOW} viewers");
+    for mut viewer in slow {
+        // What was begun is whole, whichever way its pieces came.
+        let mut rest = viewer.take(500_000);
+        let at = rest.windows(2).position(|at| at == [0xFF, 0xD9]).unwrap();
+        rest.drain(..at + 2);
+        assert!(rest.starts_with(b"\r\n--boundarydonotcross\r\n"));
     }
 }
 

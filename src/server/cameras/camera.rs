@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::warn;
 
 use crate::frames::CURRENT;
+use crate::frames::copy::FrameCopy;
 use crate::frames::filesystem::{self, FilesystemKind};
 use crate::frames::frame::{self, FileId, Frame, Links, NoFrame};
 use crate::frames::name::Name;
@@ -70,6 +71,15 @@ pub struct Camera {
     /// The last frame that was opened. It stays open, so that it can be shown again without a request for another,
     /// which opening `current.jpg` is.
     last_taken: Option<Shot<Frame>>,
+}
+
+/// What opening a frame takes: where failures are counted, and where a copy goes.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    /// What is counted.
+    pub stats: &'a mut Stats,
+    /// Where frames go that are read as a whole.
+    pub copy: &'a mut FrameCopy,
 }
 
 /// What is remembered of a file that was opened.
@@ -257,19 +267,24 @@ impl Camera {
         self.asked = None;
     }
 
+    /// Whether the newest frame was opened.
+    pub(in crate::server) fn has_opened(&self) -> bool {
+        self.opened.is_some()
+    }
+
     /// Whether somebody has asked for the frame after the newest one.
     pub(in crate::server) fn was_asked(&self) -> bool {
         self.asked.is_some()
     }
 
     /// The newest frame, which is opened if it was not yet.
-    fn open(&mut self, now: Instant, stats: &mut Stats) -> Option<Shot<Frame>> {
+    fn open(&mut self, now: Instant, opening: &mut Opening<'_>) -> Option<Shot<Frame>> {
         if let Some(opened) = &self.opened {
             return opened.clone();
         }
         self.asked.get_or_insert(now);
         self.condition.asked(now);
-        let shot = match Frame::open_with(&self.dir, self.links) {
+        let shot = match Frame::open_into(&self.dir, self.links, opening.copy) {
             Ok(frame) => {
                 self.condition.was_usable();
                 Some(self.shot(frame, now))
@@ -280,6 +295,7 @@ impl Camera {
             }
             Err(problem) => {
                 let unreadable = matches!(problem, NoFrame::Io(_));
+                let stats = &mut opening.stats;
                 stats.unreadable_frames += u64::from(unreadable);
                 stats.broken_frames += u64::from(!unreadable);
                 self.condition

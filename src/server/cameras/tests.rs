@@ -4,8 +4,10 @@ use std::fs;
 use std::time::SystemTime;
 
 use super::*;
+use crate::frames::copy::FrameCopy;
 use crate::frames::publish::Publisher;
 use crate::frames::state::{self, State};
+use crate::server::cameras::camera::Opening;
 use crate::server::cameras::camera::choice::Choice;
 use crate::server::fixture::{Directory, JPEG};
 use crate::server::pacing::Path as Line;
@@ -79,9 +81,13 @@ impl Scene {
             repeat,
             picture: None,
         };
-        let (now, stats) = (self.turn.now, &mut self.turn.stats);
+        let now = self.turn.now;
+        let opening = &mut Opening {
+            stats: &mut self.turn.stats,
+            copy: &mut FrameCopy::default(),
+        };
         let camera = self.cameras.camera(0);
-        camera.choose(&want, || Line::IDLE, now, stats)
+        camera.choose(&want, || Line::IDLE, now, opening)
     }
 }
 

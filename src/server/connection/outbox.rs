@@ -11,26 +11,37 @@ use crate::server::shot::Shot;
 /// A buffer of at most this size is kept for the next frame; the head of a part fits into it.
 const KEPT: usize = 128;
 
-/// The next thing to send.
+/// What there is to send, in this order. Any of the three may be empty, but not all.
 #[derive(Debug)]
-pub enum Output<'a, F> {
-    /// These bytes. `more` says that something else follows at once, so that the kernel need not send a small segment
-    /// for them alone.
-    Bytes {
-        /// What to send.
-        bytes: &'a [u8],
-        /// Whether more follows.
-        more: bool,
-    },
-    /// This much of the file, from this offset on.
-    File {
-        /// The frame's file.
-        file: &'a F,
-        /// The offset from which to send.
-        offset: u64,
-        /// How many bytes are left.
-        len: u64,
-    },
+pub struct Output<'a, F> {
+    /// These bytes first.
+    pub head: &'a [u8],
+    /// Then this much of a file.
+    pub file: Option<FilePart<'a, F>>,
+    /// Then these bytes.
+    pub tail: &'a [u8],
+}
+
+impl<'a, F> Output<'a, F> {
+    /// These bytes and nothing else.
+    pub fn bytes(head: &'a [u8]) -> Self {
+        Output {
+            head,
+            file: None,
+            tail: &[],
+        }
+    }
+}
+
+/// What is left of a file.
+#[derive(Debug)]
+pub struct FilePart<'a, F> {
+    /// The frame's file.
+    pub file: &'a F,
+    /// The offset from which to send.
+    pub offset: u64,
+    /// How many bytes are left.
+    pub len: u64,
 }
 
 /// The queue of one connection, which is never longer than one frame.
@@ -104,48 +115,57 @@ impl<F> Outbox<F> {
         bytes as u64 + shot - self.shot_sent
     }
 
-    /// What to send next.
+    /// What is to be sent.
     pub fn output(&self) -> Option<Output<'_, F>> {
-        if !self.head.is_empty() {
-            return Some(Output::Bytes {
-                bytes: &self.head[self.bytes_sent..],
-                more: self.shot.is_some(),
-            });
+        if self.is_empty() {
+            return None;
         }
-        if let Some(shot) = &self.shot {
-            return Some(Output::File {
-                file: &shot.file,
-                offset: self.shot_sent,
-                len: shot.len - self.shot_sent,
-            });
-        }
-        let tail = self.tail.as_ref()?;
-        Some(Output::Bytes {
-            bytes: &tail[self.bytes_sent..],
-            more: false,
+        let (head, tail) = (&self.head[..], self.tail.as_deref().unwrap_or_default());
+        let (in_head, in_tail) = match head.is_empty() && self.shot.is_none() {
+            true => (0, self.bytes_sent),
+            false => (self.bytes_sent, 0),
+        };
+        let file = self.shot.as_ref().map(|shot| FilePart {
+            file: &*shot.file,
+            offset: self.shot_sent,
+            len: shot.len - self.shot_sent,
+        });
+        Some(Output {
+            head: &head[in_head..],
+            file,
+            tail: &tail[in_tail..],
         })
     }
 
-    /// Records that `n` bytes of the last [`Outbox::output`] were sent.
+    /// Records that the first `n` bytes of the last [`Outbox::output`] were sent.
     pub fn sent(&mut self, n: usize) {
+        let mut n = n as u64;
         if !self.head.is_empty() {
-            self.bytes_sent += n;
-            if self.bytes_sent >= self.head.len() {
-                self.bytes_sent = 0;
-                self.head.clear();
-                if self.head.capacity() > KEPT {
-                    // A larger buffer is given back, so that a viewer that waits costs little memory.
-                    self.head = Vec::new();
-                }
+            let left = (self.head.len() - self.bytes_sent) as u64;
+            if n < left {
+                self.bytes_sent += n as usize;
+                return;
             }
-        } else if let Some(shot) = &self.shot {
-            self.shot_sent += n as u64;
-            if self.shot_sent >= shot.len {
-                self.shot = None;
-                self.shot_sent = 0;
+            n -= left;
+            self.bytes_sent = 0;
+            self.head.clear();
+            if self.head.capacity() > KEPT {
+                // A larger buffer is given back, so that a viewer that waits costs little memory.
+                self.head = Vec::new();
             }
-        } else if let Some(tail) = &self.tail {
-            self.bytes_sent += n;
+        }
+        if let Some(shot) = &self.shot {
+            let left = shot.len - self.shot_sent;
+            if n < left {
+                self.shot_sent += n;
+                return;
+            }
+            n -= left;
+            self.shot = None;
+            self.shot_sent = 0;
+        }
+        if let Some(tail) = &self.tail {
+            self.bytes_sent += n as usize;
             if self.bytes_sent >= tail.len() {
                 self.tail = None;
                 self.bytes_sent = 0;

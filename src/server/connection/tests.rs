@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use super::outbox::FilePart;
 use super::*;
 use crate::picture::jpeg::Size;
 use crate::server::lent::Ids;
@@ -123,19 +124,17 @@ impl Scene {
     fn take(&mut self, step: usize) -> String {
         let mut taken = String::new();
         while let Some(output) = self.connection.output() {
-            let n = match output {
-                Output::Bytes { bytes, .. } => {
-                    let n = bytes.len().min(step);
-                    taken.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
-                    n
+            let mut n = output.head.len().min(step);
+            taken.push_str(std::str::from_utf8(&output.head[..n]).unwrap());
+            if let Some(FilePart { offset, len, .. }) = output.file {
+                if offset == 0 && n < step {
+                    taken.push_str(&format!("<frame of {len}>"));
                 }
-                Output::File { offset, len, .. } => {
-                    if offset == 0 {
-                        taken.push_str(&format!("<frame of {len}>"));
-                    }
-                    (len as usize).min(step)
-                }
-            };
+                n += (step - n).min(len as usize);
+            }
+            let of_tail = output.tail.len().min(step - n);
+            taken.push_str(std::str::from_utf8(&output.tail[..of_tail]).unwrap());
+            n += of_tail;
             self.connection.sent(n, &mut self.owner.lend());
         }
         taken

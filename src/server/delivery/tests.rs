@@ -12,6 +12,7 @@ use crate::server::client_id::{Place, Remote};
 use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
 use crate::server::fixture::{Directory, JPEG};
+use crate::server::http::part::DELIMITER;
 
 const STALL: Duration = Duration::from_secs(20);
 const STREAM: &str = "GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -26,9 +27,10 @@ struct Line {
     fails: Option<Errno>,
     /// Bytes that are on their way.
     queued: u64,
-    text: Vec<u8>,
-    /// By their lengths, the frames that were begun.
+    taken: Vec<u8>,
+    /// By their lengths, the frames that were begun, and which of them from a copy.
     frames: Vec<u64>,
+    copied: Vec<bool>,
 }
 
 /// Both ends of it.
@@ -47,25 +49,35 @@ impl Wire for Ends {
         Ok(len)
     }
 
-    fn send(&self, output: Output<'_, Frame>) -> rustix::io::Result<usize> {
+    fn send(&self, output: Output<'_, Frame>, copy: Option<&[u8]>) -> rustix::io::Result<usize> {
         let line = &mut *self.0.borrow_mut();
         if let Some(errno) = line.fails {
             return Err(errno);
         }
-        let len = match &output {
-            Output::Bytes { bytes, .. } => bytes.len() as u64,
-            Output::File { len, .. } => *len,
-        };
-        let taken = len.min(line.room);
-        if taken == 0 {
+        if line.room == 0 {
             return Err(Errno::AGAIN);
         }
-        line.room -= taken;
-        match output {
-            Output::Bytes { bytes, .. } => line.text.extend(&bytes[..taken as usize]),
-            Output::File { offset: 0, len, .. } => line.frames.push(len),
-            Output::File { .. } => {}
+        let mut picture = Vec::new();
+        if let Some(part) = &output.file {
+            if part.offset == 0 {
+                line.frames.push(part.len);
+                line.copied.push(copy.is_some());
+            }
+            let end = (part.offset + part.len) as usize;
+            picture = match copy {
+                Some(copy) => copy[..end].to_vec(),
+                None => {
+                    let mut bytes = vec![0; end];
+                    assert_eq!(rustix::io::pread(part.file, &mut bytes, 0)?, end);
+                    bytes
+                }
+            };
+            picture.drain(..part.offset as usize);
         }
+        let all = [output.head, &picture, output.tail].concat();
+        let taken = (all.len() as u64).min(line.room);
+        line.room -= taken;
+        line.taken.extend(&all[..taken as usize]);
         Ok(taken as usize)
     }
 
@@ -181,7 +193,7 @@ fn of_many_requests_at_once_only_some_are_answered_before_the_others_come() {
     let request = "GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let viewer = scene.comes(&request.repeat(3 * FAIR_ROUNDS), u64::MAX);
     let answers = |scene: &Scene| {
-        let text = String::from_utf8(scene.line(viewer).text.clone()).unwrap();
+        let text = String::from_utf8(scene.line(viewer).taken.clone()).unwrap();
         text.matches("HTTP/1.1 404").count()
     };
     let mut visits = 1;
@@ -211,6 +223,55 @@ fn every_viewer_gets_the_newest_frame_that_its_own_line_takes() {
     assert_eq!(scene.line(slow).frames, [1, 2, 4].map(length));
 }
 
+/// The pictures of a stream, as its viewer has them; the last may be cut.
+fn pictures(taken: &[u8]) -> Vec<Vec<u8>> {
+    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|at| at == what);
+    let (mut rest, mut all) = (taken, Vec::new());
+    while let Some(at) = find(rest, b"\r\n\r\n") {
+        let head = std::str::from_utf8(&rest[..at]).unwrap();
+        rest = &rest[at + 4..];
+        let Some((_, len)) = head.split_once("Content-Length: ") else {
+            continue;
+        };
+        let len: usize = len.split("\r\n").next().unwrap().parse().unwrap();
+        all.push(rest[..len.min(rest.len())].to_vec());
+        rest = rest.get(len..).unwrap_or_default();
+        assert!(DELIMITER.starts_with(&rest[..rest.len().min(DELIMITER.len())]));
+    }
+    all
+}
+
+#[test]
+fn frames_are_the_same_by_either_way_to_fast_viewers_and_to_one_that_takes_them_in_pieces() {
+    let mut scene = Scene::new("ways");
+    let fast = [0, 1].map(|_| scene.comes(STREAM, u64::MAX));
+    let slow = scene.comes(STREAM, 30_000);
+    for number in 1..=40 {
+        scene.publish(number);
+        for viewer in fast {
+            let taken = std::mem::take(&mut scene.line(viewer).taken);
+            assert_eq!(pictures(&taken), [picture(number)]);
+        }
+        scene.opens(slow);
+        scene.line(slow).room = 30_000;
+        scene.serve(slow).unwrap();
+    }
+    let begun = scene.line(slow).frames.clone();
+    let taken = scene.line(slow).taken.clone();
+    assert!((10..40).contains(&begun.len()), "{begun:?}");
+    let number = |len: u64| len - length(0);
+    for (len, picture_taken) in begun.iter().zip(pictures(&taken)) {
+        assert!(picture(number(*len)).starts_with(&picture_taken));
+    }
+    for viewer in [fast[0], slow] {
+        let copied = scene.line(viewer).copied.clone();
+        assert!(
+            copied.contains(&true) && copied.contains(&false),
+            "{copied:?}"
+        );
+    }
+}
+
 #[test]
 fn a_frame_is_not_begun_while_the_last_one_is_on_its_way() {
     let mut scene = Scene::new("queued");
@@ -235,7 +296,7 @@ fn a_client_for_which_the_system_has_no_memory_is_tried_again_soon() {
     scene.line(viewer).fails = None;
     scene.turn.pass(100);
     scene.serve(viewer).unwrap();
-    assert!(!scene.line(viewer).text.is_empty());
+    assert!(!scene.line(viewer).taken.is_empty());
 }
 
 #[test]

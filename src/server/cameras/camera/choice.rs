@@ -6,13 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::Camera;
+use super::{Camera, Opening};
 use crate::frames::frame::Frame;
 use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::{Condition, Finding};
 use crate::server::pacing::{self, Decision, Newest, Path};
 use crate::server::shot::Shot;
-use crate::server::stats::Stats;
 use crate::server::want::{Terms, Want};
 use crate::time::clock::{realtime, unix_time};
 
@@ -56,10 +55,10 @@ impl Camera {
         want: &Want,
         path: impl FnOnce() -> Path,
         now: Instant,
-        stats: &mut Stats,
+        opening: &mut Opening<'_>,
     ) -> Choice {
         let look_again = self.look(now);
-        match self.choose_now(want, path, now, stats) {
+        match self.choose_now(want, path, now, opening) {
             Choice::Later(at) => Choice::Later(at.into_iter().chain(look_again).min()),
             choice => choice,
         }
@@ -70,7 +69,7 @@ impl Camera {
         want: &Want,
         path: impl FnOnce() -> Path,
         now: Instant,
-        stats: &mut Stats,
+        opening: &mut Opening<'_>,
     ) -> Choice {
         let Want::Stream {
             have,
@@ -80,16 +79,16 @@ impl Camera {
             ..
         } = want
         else {
-            return self.choose_frame(want, path, now, stats);
+            return self.choose_frame(want, path, now, opening);
         };
         let Some(trouble) = self.trouble(*repeat, picture.is_some(), now) else {
-            return self.choose_frame(want, path, now, stats);
+            return self.choose_frame(want, path, now, opening);
         };
         if *repeat {
             // A lost camera is tried again while somebody asks.
             self.ask(now);
         }
-        let choice = self.choose_frame(&want.without_repeat(), path, now, stats);
+        let choice = self.choose_frame(&want.without_repeat(), path, now, opening);
         let due = *repeat || (have.is_none_or(|have| have < self.lost_at) && *not_before <= now);
         match choice {
             Choice::Later(at) if due => match self.notice(trouble, *picture, now) {
@@ -139,7 +138,7 @@ impl Camera {
         want: &Want,
         path: impl FnOnce() -> Path,
         now: Instant,
-        stats: &mut Stats,
+        opening: &mut Opening<'_>,
     ) -> Choice {
         match want {
             Want::Stream {
@@ -162,11 +161,11 @@ impl Camera {
                     Choice::Later((line_free > now).then_some(line_free))
                 } else {
                     let free = drains_in.map(|_| line_free.max(*not_before));
-                    self.next_for_stream(*have, (free, takes), now, stats)
+                    self.next_for_stream(*have, (free, takes), now, opening)
                 };
                 match (choice, have) {
                     (Choice::Later(at), Some(have)) if *repeat && line_free <= now => {
-                        self.repeat(*have, at, now, stats)
+                        self.repeat(*have, at, now, opening)
                     }
                     (choice, _) => choice,
                 }
@@ -183,7 +182,7 @@ impl Camera {
                     have: *have,
                     slack: *slack,
                 };
-                match self.snapshot(&asked, terms, now, stats) {
+                match self.snapshot(&asked, terms, now, opening) {
                     Choice::Later(at) => self.refuse_in_time(*since, terms, at, now),
                     choice => {
                         if !terms.last_taken {
@@ -227,7 +226,7 @@ impl Camera {
         have: Option<u64>,
         (free, takes): (Option<Instant>, Duration),
         now: Instant,
-        stats: &mut Stats,
+        opening: &mut Opening<'_>,
     ) -> Choice {
         let newest = self.newest(have, now);
         let turn = match (have, newest) {
@@ -236,7 +235,7 @@ impl Camera {
             _ => pacing::decide(now, free, takes, self.interval(), newest),
         };
         match turn {
-            Decision::Begin => match self.open(now, stats) {
+            Decision::Begin => match self.open(now, opening) {
                 // The number reveals a file that was already seen under an earlier arrival.
                 Some(shot) if have.is_none_or(|have| have < shot.number) => Choice::Give(shot),
                 _ => Choice::Later(None),
@@ -257,7 +256,7 @@ impl Camera {
         have: u64,
         later: Option<Instant>,
         now: Instant,
-        stats: &mut Stats,
+        opening: &mut Opening<'_>,
     ) -> Choice {
         if have < self.number {
             let asked = self.condition.asked_since().unwrap_or(now);
@@ -267,7 +266,7 @@ impl Camera {
             }
         }
         self.opened = None;
-        match self.open(now, stats) {
+        match self.open(now, opening) {
             Some(shot) => Choice::Give(shot),
             None => Choice::Later(None),
         }
@@ -278,7 +277,7 @@ impl Camera {
         asked: &AskedFor,
         terms: &Terms,
         now: Instant,
-        stats: &mut Stats,
+        opening: &mut Opening<'_>,
     ) -> Choice {
         // A client that asks again at once has to wait for another frame, but not for longer than one may take.
         let interval = self.intervals.median();
@@ -305,7 +304,11 @@ impl Camera {
                     None => self.is_fresh(asked.since.min(now)) || self.patience.owes(arrived, now),
                 }
         });
-        let shot = if allowed { self.open(now, stats) } else { None };
+        let shot = if allowed {
+            self.open(now, opening)
+        } else {
+            None
+        };
         match shot.filter(|shot| self.meets(shot, terms)) {
             Some(shot) if again(&shot) => {
                 self.ask(now);

@@ -68,10 +68,11 @@ impl Scene {
             repeat,
             picture: have.map(|_| PICTURE),
         };
-        match self
-            .camera
-            .choose(&want, || path, self.now, &mut self.stats)
-        {
+        let opening = &mut Opening {
+            stats: &mut self.stats,
+            copy: &mut FrameCopy::default(),
+        };
+        match self.camera.choose(&want, || path, self.now, opening) {
             Choice::Give(shot) => Ok(shot.number),
             Choice::Later(at) => Err(at),
             Choice::Notice(_) | Choice::Refuse(..) => panic!("nothing is wrong with it"),
@@ -159,10 +160,11 @@ impl Scene {
             have,
             slack: Duration::from_secs(1),
         };
-        match self
-            .camera
-            .choose(&want, || Path::IDLE, self.now, &mut self.stats)
-        {
+        let opening = &mut Opening {
+            stats: &mut self.stats,
+            copy: &mut FrameCopy::default(),
+        };
+        match self.camera.choose(&want, || Path::IDLE, self.now, opening) {
             Choice::Give(shot) => Ok(shot.number),
             Choice::Later(at) => Err(at),
             choice => panic!("{choice:?}"),

@@ -31,12 +31,10 @@ fn a_frame_that_is_there_goes_out_with_the_head() {
         Some(Want::Stream { have: None, .. })
     ));
     scene.give(1, SIZE);
-    let Some(Output::Bytes { bytes, more }) = scene.connection.output() else {
-        panic!("no output");
-    };
-    assert!(more, "the frame follows at once");
-    assert!(bytes.starts_with(b"HTTP/1.0 200"));
-    assert!(bytes.ends_with(b"X-Timestamp: 0.000000\r\n\r\n"));
+    let output = scene.connection.output().unwrap();
+    assert!(output.file.is_some(), "the frame follows at once");
+    assert!(output.head.starts_with(b"HTTP/1.0 200"));
+    assert!(output.head.ends_with(b"X-Timestamp: 0.000000\r\n\r\n"));
 }
 
 #[test]
