@@ -1,17 +1,7 @@
 //! Restrictions that a process puts on itself, permanently, before it hears from strangers, whoever started it.
 //!
-//! | | `serve` | `capture`, `run` |
-//! | --- | --- | --- |
-//! | no new privileges: setuid files and file capabilities have no effect (prctl(2), `PR_SET_NO_NEW_PRIVS`) | yes | yes, as in every other command |
-//! | no core dumps, which would contain pictures | yes | yes, as in every other command |
-//! | no new processes and threads (`RLIMIT_NPROC` 0; does not bind root or processes with `CAP_SYS_ADMIN` or `CAP_SYS_RESOURCE`, fork(2)) | without `--auth`, whose checks run on threads | |
-//! | reading files (landlock(7)) | only below the directories that contain frames | |
-//! | changing files | not at all | only below the directories that contain frames; with V4L2 also in `/dev` |
-//! | TCP connections of its own and new TCP listeners, UDP, signals to other processes, unix sockets of other processes (as far as the kernel's ABI supports it) | only the service manager's socket | only the service manager's socket; for a camera on the network also TCP to its port (at any address: Landlock knows no addresses), or its socket's directory, and with a name DNS |
-//!
-//! `run` starts the capture processes, and they inherit its restrictions, so it is not restricted more than they are.
-//! With libcamera neither uses Landlock at all, because libcamera unpacks files and starts processes wherever it
-//! likes.
+//! What each command gives up, why so, and what is deliberately left alone is written down for users, in
+//! docs/services.md (What each process gives up): `basic` is for every command, `serve` and `capture` are for theirs.
 //!
 //! All of this is best effort: what the kernel does not support is left out, reported once in the log and in
 //! `/state`, and is not an error. Landlock applies to a thread and to those that it starts later, so it is set up
@@ -19,18 +9,9 @@
 //!
 //! On which directories rules are put, and why not on what is meant: `sandbox/grants.rs`.
 //!
-//! `RLIMIT_CORE` is 1, not 0. If the kernel pipes core dumps into a program, that program learns of a limit of 0 and
-//! may or may not respect it; with 1 the kernel does not even start it (fs/coredump.c), and for a file 1 is too small
-//! as well. `PR_SET_DUMPABLE` would also prevent dumps, but it makes root the owner of /proc/PID: htop and BusyBox's
-//! ps would show the process as root's, and its own user could not inspect it.
-//!
-//! What is deliberately not used:
-//!
-//! - `RLIMIT_FSIZE` 0: standard error may be a file, and the picture of a lost camera is one (memfd_create(2)).
-//! - `RLIMIT_AS`: a failed allocation ends the process, for all viewers at once; what a client can occupy is limited
-//!   where it is allocated.
-//! - `RLIMIT_NOFILE`: it is handled in `server/door/places.rs`.
-//! - A seccomp filter: SECURITY.md gives the reason.
+//! `RLIMIT_CORE` is 1, not 0: with 0 a program that collects core dumps is told of the limit, and may or may not
+//! respect it; with 1 the kernel does not even start it (fs/coredump.c), and for a file 1 is too small as well. How many
+//! descriptors a server may have is handled in `server/door/places.rs`.
 
 mod grants;
 

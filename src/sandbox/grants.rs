@@ -1,11 +1,7 @@
 //! On which directories rules are put.
 //!
-//! A Landlock rule is tied to a directory, not to its path, but frame directories can be removed and made again. The
-//! rule is therefore set on the directory that contains them ([`holder`]).
-//!
-//! A device gets a new inode each time it is plugged in, so a rule on `/dev/video0` would no longer match the camera
-//! after it has been unplugged and plugged in again. Hence the rule covers all of `/dev`; which devices can be opened
-//! is decided by the user's groups and, in a unit, by `DeviceAllow=`.
+//! A Landlock rule is tied to an inode, not to a path. What is removed and made again, as frame directories and the nodes
+//! of devices are, would not be covered any more, so the rule is set on the directory that contains it ([`holder`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};
