@@ -72,7 +72,7 @@ const NOT_FOR_USERS: &[&str] = &[
     "lazycam notice:",
 ];
 
-/// Files of tests, and of what metrics are called.
+/// Files and folders of tests, and the file of what metrics are called.
 const NO_SOURCES: &[&str] = &["tests", "metrics"];
 
 /// Ends of the code before literals that are no warnings and no errors: what is told for information, what was tried (it becomes
@@ -165,9 +165,12 @@ fn sources(dir: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
+        if NO_SOURCES.contains(&name) {
+            continue;
+        }
         if path.is_dir() {
             sources(&path, found);
-        } else if path.extension().is_some_and(|e| e == "rs") && !NO_SOURCES.contains(&name) {
+        } else if path.extension().is_some_and(|e| e == "rs") {
             found.push(fs::read_to_string(&path).unwrap());
         }
     }
