@@ -63,7 +63,7 @@ impl Reports {
             made: Vec::new(),
             complaint: Brake::new(Duration::from_secs(10)),
             started: turn.now,
-            started_at: SystemTime::now(),
+            started_at: turn.wall,
             sandbox: Sandbox::default(),
         }
     }
@@ -124,7 +124,7 @@ impl Reports {
             ReportKind::State { camera, details } => {
                 let uptime = turn.now.saturating_duration_since(self.started);
                 let facts = (uptime, &self.sandbox, details);
-                state::report(camera, subjects, facts, turn.now)
+                state::report(camera, subjects, facts, (turn.now, turn.wall))
             }
             ReportKind::Metrics => {
                 metrics::report(subjects, self.started_at, &turn.stats, turn.now)

@@ -26,7 +26,7 @@ pub(in crate::server) fn report(
     camera: Option<usize>,
     subjects: Subjects<'_>,
     (uptime, sandbox, details): (Duration, &Sandbox, bool),
-    now: Instant,
+    (now, wall): (Instant, SystemTime),
 ) -> String {
     let viewers = &subjects.viewers;
     let cameras = subjects.cameras.iter_mut().enumerate();
@@ -38,7 +38,7 @@ pub(in crate::server) fn report(
         ("version", quoted(env!("CARGO_PKG_VERSION"))),
         ("uptime", seconds(uptime)),
         // For clients whose clock differs: all times in the report are by this clock.
-        ("time", timestamp(SystemTime::now())),
+        ("time", timestamp(wall)),
         (
             "camera",
             asked_for.map_or(NULL.into(), |one| quoted(&one.name)),
