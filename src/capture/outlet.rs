@@ -13,6 +13,7 @@ use log::{info, warn};
 
 use crate::error::{Context, Error, Result};
 use crate::frames::demand::Demand;
+use crate::frames::filesystem;
 use crate::frames::publish::Publisher;
 use crate::frames::state::State;
 use crate::logging::Brake;
@@ -54,6 +55,9 @@ impl Outlet {
         };
         let announced = outlet.publisher.announce();
         announced.doing(|| format!("publish to {}", outlet.dir.display()))?;
+        if let Some(what) = filesystem::described(&outlet.dir) {
+            info!("frames lie on {what}: {}", outlet.dir.display());
+        }
         Ok(outlet)
     }
 

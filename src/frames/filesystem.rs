@@ -6,9 +6,10 @@
 //! no event here. The kernel does not say which file systems these are, so they are recognised by their type
 //! (statfs(2), linux/magic.h).
 
+use std::fs;
 use std::path::Path;
 
-use rustix::fs::statfs;
+use rustix::fs::{major, minor, stat, statfs};
 
 /// What is to be known about a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub enum FilesystemKind {
 }
 
 const OVERLAY: u32 = 0x794C_7630;
+
+const TMPFS: u32 = 0x0102_1994;
+
+const IN_MEMORY: &[(u32, &str)] = &[(TMPFS, "tmpfs"), (0x8584_58F6, "ramfs")];
 
 const SILENT: &[(u32, &str)] = &[
     (0x6969, "NFS"),
@@ -65,6 +70,47 @@ pub fn kind(dir: &Path) -> FilesystemKind {
     statfs(dir).map_or(FilesystemKind::Usual, |about| kind_of(about.f_type as u32))
 }
 
+/// What frames in `dir` lie on, in words: the type, for one in memory its size limit, and whether it has large folios, which is asked of
+/// proc_pid_mountinfo(5). `None` if there is no such directory yet.
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "another width on each architecture"
+)]
+pub fn described(dir: &Path) -> Option<String> {
+    let about = statfs(dir).ok()?;
+    let number = about.f_type as u32;
+    let known = [IN_MEMORY, SILENT, DISKS, &[(OVERLAY, "overlay")]].concat();
+    let found = known.iter().find(|(known, _)| *known == number);
+    let name = found.map_or_else(|| format!("type {number:#x}"), |(_, name)| (*name).into());
+    if number != TMPFS {
+        return Some(name);
+    }
+    let mib = (about.f_blocks as u64 * about.f_bsize as u64) >> 20;
+    let limit = match mib {
+        0 => "without a limit".into(),
+        mib => format!("of at most {mib} MiB"),
+    };
+    let folios = match huge(dir).as_deref() {
+        None | Some("never") => "without large folios".into(),
+        Some(huge) => format!("with large folios (huge={huge})"),
+    };
+    Some(format!("{name} {limit}, {folios}"))
+}
+
+/// What the mount option `huge` of the file system below `dir` is set to (tmpfs(5)), if it is.
+fn huge(dir: &Path) -> Option<String> {
+    let device = stat(dir).ok()?.st_dev;
+    let device = format!("{}:{}", major(device), minor(device));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mut mounts = mounts.lines();
+    let ours = mounts.find(|line| line.split(' ').nth(2) == Some(&device))?;
+    let options = ours.rsplit(' ').next()?;
+    let huge = options
+        .split(',')
+        .find_map(|option| option.strip_prefix("huge="));
+    huge.map(str::to_owned)
+}
+
 fn kind_of(number: u32) -> FilesystemKind {
     let name = |list: &[(u32, &'static str)]| {
         let found = list.iter().find(|(known, _)| *known == number);
@@ -88,9 +134,9 @@ mod tests {
         assert_eq!(kind_of(0xFE53_4D42), FilesystemKind::Silent("SMB"));
         assert_eq!(kind_of(0x794C_7630), FilesystemKind::Overlay);
         assert_eq!(kind_of(0xEF53), FilesystemKind::Disk("ext4"));
-        // tmpfs and ramfs.
-        assert_eq!(kind_of(0x0102_1994), FilesystemKind::Usual);
-        assert_eq!(kind_of(0x8584_58F6), FilesystemKind::Usual);
+        for (number, _) in IN_MEMORY {
+            assert_eq!(kind_of(*number), FilesystemKind::Usual);
+        }
         assert_eq!(kind(Path::new("/proc")), FilesystemKind::Usual);
         assert_eq!(kind(Path::new("/nonexistent")), FilesystemKind::Usual);
     }

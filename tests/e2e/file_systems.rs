@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::common::frames::Maker;
 use crate::common::http::Client;
-use crate::common::process::{Process, clean, serve, serve_arguments, words};
+use crate::common::process::{Process, capture, clean, serve, serve_arguments, words};
 use crate::common::producer::Camera;
 use crate::common::{Scratch, skipped};
 use serde_json::Value;
@@ -14,6 +14,14 @@ use serde_json::Value;
 /// A server in a mount namespace of its own, in which `mount` has been run with the paths `below` and `dir`; `None`,
 /// said loudly, if that cannot be done.
 fn serve_on(mount: &str, below: &Path, dir: &Path, need: &str) -> Option<Process> {
+    let mut command = in_a_namespace(mount, below, dir, need)?;
+    command.args(words(&serve_arguments(dir, &[])));
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    Some(Process::start(command))
+}
+
+/// The same for the command that is appended.
+fn in_a_namespace(mount: &str, below: &Path, dir: &Path, need: &str) -> Option<Command> {
     let script = format!("{mount} && shift 2 && exec \"$@\"");
     let start = |arguments: &[&str]| {
         let mut command = clean("unshare");
@@ -26,10 +34,7 @@ fn serve_on(mount: &str, below: &Path, dir: &Path, need: &str) -> Option<Process
         skipped(&format!("{mount} cannot be done here ({need}, root)"));
         return None;
     }
-    let mut command = start(&[]);
-    command.args(words(&serve_arguments(dir, &[])));
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    Some(Process::start(command))
+    Some(start(&[]))
 }
 
 /// The only camera, as `/state` shows it.
@@ -101,6 +106,34 @@ fn a_frame_directory_on_a_disk_is_told() {
         return;
     };
     server.line("is on ext4: each frame is written to the disk");
+}
+
+#[test]
+fn capture_tells_on_what_its_frames_lie() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("frames");
+    fs::create_dir(&dir).unwrap();
+    let plain = Process::start(capture(&dir, &["--source", "pattern"]));
+    let line = plain.line("frames lie on ");
+    assert!(line.ends_with(&format!(": {}", dir.display())), "{line}");
+    for (options, told) in [
+        ("size=16M", "tmpfs of at most 16 MiB, without large folios"),
+        (
+            "size=16M,huge=within_size",
+            "tmpfs of at most 16 MiB, with large folios (huge=within_size)",
+        ),
+        ("size=0", "tmpfs without a limit"),
+    ] {
+        let mount = format!("mount -t tmpfs -o {options} lazycam-test \"$2\"");
+        let Some(mut command) = in_a_namespace(&mount, scratch.path(), &dir, "tmpfs") else {
+            continue;
+        };
+        let flags = ["capture", "--frames", dir.to_str().unwrap()];
+        command.args(words(&[&flags[..], &["--source", "pattern"]].concat()));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let line = Process::start(command).line("frames lie on ");
+        assert!(line.contains(told), "{line}");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn units(scratch: &Scratch) -> PathBuf {
         let path = entry.unwrap().path();
         if path
             .extension()
-            .is_some_and(|kind| kind == "service" || kind == "socket")
+            .is_some_and(|kind| kind == "service" || kind == "socket" || kind == "mount")
         {
             let text = fs::read_to_string(&path).unwrap();
             let text = text.replace("ExecStart=/usr/bin/lazycam ", "ExecStart=/bin/true ");
@@ -64,6 +64,7 @@ fn systemd_finds_no_fault_in_the_units() {
         "lazycam-local.socket",
         "lazycam.service",
         "lazycam-capture@front.service",
+        "run-lazycam.mount",
     ];
     if let Some(said) = faults(&dir, &names) {
         assert_eq!(said, "");

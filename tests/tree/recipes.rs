@@ -222,6 +222,29 @@ fn bbr_is_there_and_allowed_however_the_server_is_started() {
 }
 
 #[test]
+fn frames_have_a_tmpfs_of_their_own_however_the_server_is_started() {
+    let size = "mode=0755,nosuid,nodev,noexec,size=96M";
+    let unit = fs::read_to_string("systemd/run-lazycam.mount").unwrap();
+    assert!(unit.contains(&format!("\nOptions={size}\n")));
+    for (start, step) in [
+        ("systemd/lazycam.socket", "\nAfter=run-lazycam.mount\n"),
+        ("systemd/lazycam.socket", "remount,huge=within_size"),
+        (
+            "systemd/lazycam-capture@.service",
+            "\nAfter=run-lazycam.mount\n",
+        ),
+        ("buildroot/package/lazycam/S50lazycam", size),
+        (&format!("{YOCTO}/files/lazycam.init"), size),
+        ("buildroot/package/lazycam/S50lazycam", "huge=within_size"),
+        (&format!("{YOCTO}/files/lazycam.init"), "huge=within_size"),
+        ("docs/images.md", size),
+    ] {
+        let text = fs::read_to_string(start).unwrap();
+        assert!(text.contains(step), "{start}: no '{step}'");
+    }
+}
+
+#[test]
 fn both_ways_to_cross_build_have_the_same_features() {
     let (_, container) = CONTAINER.split_once("\nFEATURES=").unwrap();
     let container = container.split_whitespace().next().unwrap();

@@ -84,7 +84,8 @@ define LAZYCAM_INSTALL_INIT_SYSTEMD
 		$(@D)/systemd/lazycam-local.socket \
 		$(@D)/systemd/lazycam.service \
 		$(@D)/systemd/lazycam@.service \
-		$(@D)/systemd/lazycam-capture@.service
+		$(@D)/systemd/lazycam-capture@.service \
+		$(@D)/systemd/run-lazycam.mount
 endef
 
 define LAZYCAM_INSTALL_INIT_SYSV

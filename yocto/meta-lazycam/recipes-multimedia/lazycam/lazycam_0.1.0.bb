@@ -40,7 +40,7 @@ USERADD_PARAM:${PN} = "--system --no-create-home --home-dir /run/lazycam --shell
 
 do_install:append() {
     install -d ${D}${systemd_system_unitdir}
-    install -m 0644 ${S}/systemd/*.socket ${S}/systemd/*.service ${D}${systemd_system_unitdir}/
+    install -m 0644 ${S}/systemd/*.socket ${S}/systemd/*.service ${S}/systemd/*.mount ${D}${systemd_system_unitdir}/
     # The first camera there is, started and stopped by the server, or by those for a connection each.
     for server in lazycam lazycam@; do
         install -d ${D}${systemd_system_unitdir}/$server.service.wants
