@@ -9,17 +9,23 @@
 //!   the tables are added once, here, instead of by each viewer.
 //! - **EOI.** There are cameras that never send it. If the first five frames all lack it, it is added to those that
 //!   follow. With a camera that has sent it even once, a frame without it was cut short.
+//!
+//! A camera whose buffers have all been right for a while is looked at less closely (`trust`).
+
+mod trust;
 
 use log::warn;
 
 use crate::picture::jpeg::{Defect, Head, marker};
 use crate::picture::largest;
 use crate::picture::walk::{Walk, Walked};
+use trust::Trust;
 
 /// After this many frames without EOI and none with it, the camera is one that does not send it.
 const PROOF: u32 = 5;
 
 /// One camera's MJPEG: what is known about it, and the memory for frames that have to be completed.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub struct Mjpeg {
     /// Who sends it, for the log.
@@ -27,6 +33,7 @@ pub struct Mjpeg {
     endings: Endings,
     /// How many pictures were thrown away, and what was wrong with the last one.
     discarded: Option<(u64, Defect)>,
+    trust: Trust,
     completed: Vec<u8>,
 }
 
@@ -55,6 +62,7 @@ impl Mjpeg {
             name,
             endings: Endings::Missing(0),
             discarded: None,
+            trust: Trust::default(),
             completed: Vec::new(),
         }
     }
@@ -62,6 +70,9 @@ impl Mjpeg {
     /// The first whole JPEG in a buffer. If there is none, the error says what was wrong with the last thing that
     /// looked like one; it is not counted in [`Mjpeg::discarded`].
     pub fn frame<'a>(&'a mut self, bytes: &'a [u8]) -> Result<&'a [u8], Defect> {
+        if let Some(head) = self.trust.head(bytes) {
+            return Ok(self.complete(bytes, &head, true));
+        }
         let mut walk = Walk::new(largest());
         let (mut last, mut unended) = (None, None);
         let whole = loop {
@@ -78,6 +89,7 @@ impl Mjpeg {
         if let (Some(_), Some(_)) = (&whole, &unended) {
             self.discard(Defect::NoEnd);
         }
+        self.trust.learn(bytes, whole.as_ref());
         let ended = whole.is_some();
         let Some(found) = whole.or(unended) else {
             return Err(last.unwrap_or(Defect::NoStart));
@@ -135,6 +147,7 @@ impl Mjpeg {
 
     /// Counts a picture that was thrown away.
     pub fn discard(&mut self, last: Defect) {
+        self.trust.lose();
         let so_far = self.discarded.map_or(0, |(count, _)| count);
         self.discarded = Some((so_far + 1, last));
     }

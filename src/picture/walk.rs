@@ -28,7 +28,8 @@
 //! cameras that never send EOI ([`mjpeg`](super::mjpeg)).
 //!
 //! The search for 0xFF in the entropy-coded data is the only part whose cost depends on the length of a frame. It is
-//! done by the crate memchr, with SIMD on x86_64 and aarch64.
+//! done by the crate memchr, with SIMD on x86_64 and aarch64. Cameras whose buffers need no such search are known to
+//! [`mjpeg`](super::mjpeg).
 
 use std::ops::Range;
 
@@ -113,6 +114,22 @@ impl Walk {
             shadow: 0,
             between: 0,
         }
+    }
+
+    /// The head of a frame that begins with the first byte and is one scan, if it is all there and nothing is odd.
+    pub(crate) fn plain_head(bytes: &[u8]) -> Option<Head> {
+        let mut walk = Walk::new(bytes.len());
+        if !bytes.starts_with(&BEGINNING) || !walk.hunt(bytes) {
+            return None;
+        }
+        while walk.state == Position::Head {
+            let code = walk.code(bytes).ok()??;
+            let is_segment = !marker::stands_alone(code);
+            if !is_segment || !walk.segment(bytes, code).ok()? {
+                return None;
+            }
+        }
+        walk.head.filter(|_| walk.header.in_one_scan)
     }
 
     /// Goes on to the next event; `None` when more bytes are needed. `bytes` are those given before, with or without

@@ -9,7 +9,8 @@
 //! Its pictures are those of the source `pattern`, so each tells its number and time. Every second one has its Huffman
 //! tables taken out and padding behind its end, as cheap cameras do.
 //!
-//! `usb_camera FPS BYTES` is for benchmarks: one and the same picture of noise, of that size and at that rate, whatever was agreed upon.
+//! `usb_camera FPS BYTES [SPREAD]` is for benchmarks: one picture of noise, of that size and at that rate, whatever was agreed upon. Each is
+//! longer than the one before by a byte, up to SPREAD bytes, since those of cameras are hardly ever alike in length.
 //!
 //! Standard output tells what happens to it: `plugged in`, `stream on at SECONDS`, `stream off at SECONDS`, `control N is V`.
 //! Killing the program is pulling the plug.
@@ -62,8 +63,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     say("plugged in");
     let mut camera = Camera::new(ours);
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, fps, bytes] = &arguments[..] {
+    if let [_, fps, bytes, spread @ ..] = &arguments[..] {
         camera.still = Some((fps.parse()?, noise(bytes.parse()?)?));
+        camera.spread = spread.first().map_or(Ok(1), |spread| spread.parse())?;
     }
     loop {
         camera.turn()?;
@@ -103,6 +105,12 @@ fn noise(bytes: usize) -> Result<Vec<u8>, Box<dyn Error>> {
     Err(format!("no picture has {bytes} bytes").into())
 }
 
+/// The same with so many more bytes of entropy-coded data.
+fn longer(jpeg: &[u8], by: usize) -> Vec<u8> {
+    let (picture, end) = jpeg.split_at(jpeg.len() - 2);
+    [picture, &vec![0x55; by], end].concat()
+}
+
 /// A picture whose first Huffman table, if it has one, has more codes of one bit than there can be.
 fn without_sense(mut jpeg: Vec<u8>) -> Vec<u8> {
     if let Some(at) = jpeg.windows(2).position(|two| two == [0xFF, 0xC4]) {
@@ -127,6 +135,9 @@ struct Camera {
     taken_back: Option<Instant>,
     /// A rate, and the picture to send at it instead of the pattern's.
     still: Option<(f64, Vec<u8>)>,
+    /// How many lengths it is sent in, and how often it was sent.
+    spread: usize,
+    sent: usize,
     frame_id: u8,
 }
 
@@ -143,6 +154,8 @@ impl Camera {
             pattern: None,
             taken_back: None,
             still: None,
+            spread: 1,
+            sent: 0,
             frame_id: 0,
         }
     }
@@ -190,8 +203,9 @@ impl Camera {
             return Ok(());
         }
         self.frame_id ^= 1;
+        self.sent += 1;
         let picture = match (&self.still, self.frame_id) {
-            (Some((_, jpeg)), _) => jpeg.clone(),
+            (Some((_, jpeg)), _) => longer(jpeg, self.sent % self.spread),
             (None, even) => {
                 let jpeg = pattern.jpeg().map_err(|trouble| format!("{trouble:?}"))?;
                 let jpeg = match even {

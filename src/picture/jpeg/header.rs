@@ -70,6 +70,8 @@ pub(crate) struct Header {
     /// Whether there were any Huffman tables.
     pub(crate) tables: bool,
     progressive: bool,
+    /// Whether the last scan has all of the picture in it.
+    pub(crate) in_one_scan: bool,
     /// A bit for each quantization table that was defined.
     quantization: u8,
     components: [FrameComponent; COMPONENTS],
@@ -176,7 +178,7 @@ impl Header {
     }
 
     /// A scan header (B.2.3): components with their Huffman tables, spectral selection, successive approximation.
-    fn scan(&self, body: &[u8], at: usize) -> Result<(), Defect> {
+    fn scan(&mut self, body: &[u8], at: usize) -> Result<(), Defect> {
         if self.size.is_none() {
             return Err(Defect::NoSize);
         }
@@ -210,6 +212,7 @@ impl Header {
         if !fits || (self.progressive && !is_progressive_scan(count, first, last, approximation)) {
             return Err(bad);
         }
+        self.in_one_scan = count == self.count && !self.progressive;
         Ok(())
     }
 }
