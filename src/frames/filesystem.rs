@@ -60,6 +60,9 @@ const DISKS: &[(u32, &str)] = &[
     (0x2405_1905, "UBIFS"),
 ];
 
+/// Those of these that have no block device as theirs although they are on this system's disks (stat(2), `st_dev`).
+const WITHOUT_DEVICE: [&str; 5] = ["Btrfs", "bcachefs", "ZFS", "JFFS2", "UBIFS"];
+
 /// What the file system of `dir` is; `Usual` also if it cannot be found out.
 pub fn kind(dir: &Path) -> FilesystemKind {
     // The type has another width on each architecture; all numbers fit into 32 bits.
@@ -67,7 +70,9 @@ pub fn kind(dir: &Path) -> FilesystemKind {
         clippy::unnecessary_cast,
         reason = "another width on each architecture"
     )]
-    statfs(dir).map_or(FilesystemKind::Usual, |about| kind_of(about.f_type as u32))
+    let number = statfs(dir).map_or(0, |about| about.f_type as u32);
+    let has_device = stat(dir).is_ok_and(|about| major(about.st_dev) != 0);
+    kind_of(number, has_device)
 }
 
 /// What frames in `dir` lie on, in words: the type, for one in memory its size limit, and whether it has large folios, which is asked of
@@ -111,7 +116,8 @@ fn huge(dir: &Path) -> Option<String> {
     huge.map(str::to_owned)
 }
 
-fn kind_of(number: u32) -> FilesystemKind {
+/// `has_device` says whether it is on a block device of this system.
+fn kind_of(number: u32, has_device: bool) -> FilesystemKind {
     let name = |list: &[(u32, &'static str)]| {
         let found = list.iter().find(|(known, _)| *known == number);
         found.map(|(_, name)| *name)
@@ -119,6 +125,11 @@ fn kind_of(number: u32) -> FilesystemKind {
     match (name(SILENT), name(DISKS)) {
         _ if number == OVERLAY => FilesystemKind::Overlay,
         (Some(name), _) => FilesystemKind::Silent(name),
+        // 9p says the type of the file system that its server has (fs/9p/vfs_super.c, v9fs_statfs; seen on Linux 6.12). If that is
+        // one in memory, it cannot be told from one of ours.
+        (None, Some(name)) if !has_device && !WITHOUT_DEVICE.contains(&name) => {
+            FilesystemKind::Silent("9p")
+        }
         (None, Some(name)) => FilesystemKind::Disk(name),
         (None, None) => FilesystemKind::Usual,
     }
@@ -130,12 +141,14 @@ mod tests {
 
     #[test]
     fn file_systems_are_known_by_their_numbers() {
-        assert_eq!(kind_of(0x6969), FilesystemKind::Silent("NFS"));
-        assert_eq!(kind_of(0xFE53_4D42), FilesystemKind::Silent("SMB"));
-        assert_eq!(kind_of(0x794C_7630), FilesystemKind::Overlay);
-        assert_eq!(kind_of(0xEF53), FilesystemKind::Disk("ext4"));
+        assert_eq!(kind_of(0x6969, true), FilesystemKind::Silent("NFS"));
+        assert_eq!(kind_of(0xFE53_4D42, true), FilesystemKind::Silent("SMB"));
+        assert_eq!(kind_of(0x794C_7630, true), FilesystemKind::Overlay);
+        assert_eq!(kind_of(0xEF53, true), FilesystemKind::Disk("ext4"));
+        assert_eq!(kind_of(0xEF53, false), FilesystemKind::Silent("9p"));
+        assert_eq!(kind_of(0x9123_683E, false), FilesystemKind::Disk("Btrfs"));
         for (number, _) in IN_MEMORY {
-            assert_eq!(kind_of(*number), FilesystemKind::Usual);
+            assert_eq!(kind_of(*number, true), FilesystemKind::Usual);
         }
         assert_eq!(kind(Path::new("/proc")), FilesystemKind::Usual);
         assert_eq!(kind(Path::new("/nonexistent")), FilesystemKind::Usual);
