@@ -28,6 +28,7 @@ mod pace;
 pub mod pattern;
 mod report;
 pub mod settings;
+mod settling;
 pub mod source;
 mod stamps;
 pub mod stdin;
@@ -188,6 +189,9 @@ impl<'a> Capture<'a> {
                 WokenBy::Wishes => wishes = true,
             }
         }
+        if !self.started && due(self.source.rest_at()) {
+            self.source.rest();
+        }
         let mut done = None;
         if let (Some(live), true) = (&mut self.live, wishes) {
             live.look(self.source, now);
@@ -213,7 +217,8 @@ impl<'a> Capture<'a> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let source = self.started.then(|| self.source.deadline()).flatten();
+        let started = self.started.then(|| self.source.deadline());
+        let source = started.unwrap_or_else(|| self.source.rest_at());
         let others = [self.lifecycle.deadline(), self.outlet.deadline()];
         let others = others.into_iter().chain([self.live_deadline()]);
         others.chain([source]).flatten().min()
@@ -287,7 +292,7 @@ impl<'a> Capture<'a> {
         };
         self.lifecycle.limit(now, pace);
         if let Some(fd) = self.source.fd() {
-            let frames = self.poll.add(fd, Interest::Readable, WokenBy::Source);
+            let frames = self.poll.add(fd, self.source.interest(), WokenBy::Source);
             let frames = frames.doing(|| format!("wait for frames of {}", self.source.describe()));
             self.frames = Some(frames?);
         }
@@ -346,6 +351,11 @@ impl<'a> Capture<'a> {
         match trouble {
             Trouble::Broken(why) => self.cope_with_broken(&Discarded { count: 1, why }, now),
             Trouble::Lost(message) => self.lose(&message, now),
+            Trouble::Changed(message) => {
+                self.stop();
+                self.log.changed(&message, now);
+                return self.start(now);
+            }
             Trouble::Failed(message) => {
                 self.stop();
                 self.tell_lost(&message, now);
@@ -387,7 +397,8 @@ impl<'a> Capture<'a> {
     fn lose(&mut self, message: &str, now: Instant) {
         self.stop();
         let announced = self.tell_lost(message, now);
-        let wait = self.lifecycle.lost(now, announced);
+        let longest = self.source.longest_retry();
+        let wait = self.lifecycle.lost(now, announced, longest);
         self.log.lost(&self.source.describe(), message, wait, now);
     }
 

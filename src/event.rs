@@ -47,6 +47,8 @@ pub enum Interest {
     /// Input and room for output, each reported once when it becomes available (edge-triggered). The owner must
     /// continue until the call would block before it waits again. Once set, this needs no further system calls.
     Edges,
+    /// Input, and what is urgent (EPOLLPRI), such as an event of a video device; both reported until they have been read.
+    ReadableOrUrgent,
     /// Only errors: the descriptor stays registered, but its input and output are not watched.
     Nothing,
 }
@@ -56,6 +58,7 @@ impl Interest {
         use epoll::EventFlags as F;
         match self {
             Interest::Readable => F::IN,
+            Interest::ReadableOrUrgent => F::IN | F::PRI,
             Interest::Edges => F::IN | F::OUT | F::RDHUP | F::ET,
             Interest::Nothing => F::empty(),
         }
@@ -65,7 +68,7 @@ impl Interest {
 /// What a descriptor is ready for. Errors and hang-ups count as both; the next read or write shows which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// A read would not block.
+    /// A read would not block, or there is something urgent.
     pub readable: bool,
     /// A write would not block.
     pub writable: bool,
@@ -158,7 +161,7 @@ impl<T: Copy> Poll<T> {
             use epoll::EventFlags as F;
             let broken = flags.intersects(F::ERR | F::HUP);
             let readiness = Readiness {
-                readable: broken || flags.intersects(F::IN | F::RDHUP),
+                readable: broken || flags.intersects(F::IN | F::PRI | F::RDHUP),
                 writable: broken || flags.contains(F::OUT),
             };
             return Some((*token, readiness));

@@ -53,6 +53,13 @@ impl CameraLog {
         }
     }
 
+    /// What the camera's pictures come from has changed.
+    pub(super) fn changed(&mut self, what: &str, now: Instant) {
+        if self.lost.pass(now).is_some() {
+            info!("{what}: its source has changed");
+        }
+    }
+
     /// What the camera does now. Lingering begins and ends with every frame that nobody opened, so it is logged only at
     /// a detailed level.
     pub(super) fn activity(&mut self, activity: Activity, now: Instant) {

@@ -45,8 +45,9 @@ use log::{info, warn};
 use crate::capture::assignment::Assignment;
 use crate::capture::devices::DeviceWatch;
 use crate::capture::settings::CameraSettings;
+use crate::capture::settling::Settling;
 use crate::capture::source::{
-    CameraName, Captured, Discarded, Facts, Source, Trouble, Unset, WARM_UP, patience, silent,
+    CameraName, Captured, Discarded, Facts, Source, Trouble, Unset, patience, silent,
 };
 use crate::error::{Error, Result};
 use crate::picture::develop::Developer;
@@ -67,7 +68,7 @@ pub struct Libcamera {
     streaming: Option<Instant>,
     /// Whether ending the process is the only remedy.
     failed: bool,
-    since_start: u32,
+    settling: Settling,
 }
 
 impl Libcamera {
@@ -85,7 +86,7 @@ impl Libcamera {
             camera: None,
             streaming: None,
             failed: false,
-            since_start: 0,
+            settling: Settling::default(),
         };
         match OpenedCamera::open(source.name.as_ref(), &source.settings) {
             Ok(camera) => {
@@ -110,7 +111,7 @@ impl Libcamera {
         };
         camera.start()?;
         self.streaming = Some(now);
-        self.since_start = 0;
+        self.settling = Settling::new(false);
         Ok(())
     }
 
@@ -190,14 +191,15 @@ impl Source for Libcamera {
             let what = self.describe();
             return Err(Trouble::Failed(format!("{what} {why}")));
         }
-        self.since_start = self.since_start.saturating_add(frames);
+        let exposure = newest.as_ref().and_then(|newest| newest.exposure);
+        let settled = self.settling.frames(frames, || exposure);
         camera.reader.discard_marked(broken);
         match newest {
             Some(newest) => {
                 self.developer.next_frame();
                 Ok(Some(Captured {
                     at: newest.stamp.map_or_else(SystemTime::now, wall_clock),
-                    settled: newest.settled.unwrap_or(self.since_start > WARM_UP),
+                    settled: newest.settled.unwrap_or(settled),
                 }))
             }
             None => Ok(None),

@@ -194,9 +194,10 @@ impl Lifecycle {
     }
 
     /// Reports that the camera was lost, or did not start. `announced` says that the empty file is in place, so that
-    /// earlier requests will be repeated by those who are still waiting. Returns the time until the retry.
-    pub fn lost(&mut self, now: Instant, announced: bool) -> Duration {
-        let wait = self.backoff.fail();
+    /// earlier requests will be repeated by those who are still waiting. Returns the time until the retry, which is at
+    /// most `longest`.
+    pub fn lost(&mut self, now: Instant, announced: bool, longest: Duration) -> Duration {
+        let wait = self.backoff.fail().min(longest);
         self.asked &= !announced;
         self.state = Stage::Lost {
             retry_at: now + wait,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::assignment::Assignment;
 use super::url::Url;
+use crate::event::Interest;
 use crate::picture::develop::{Developer, FrameReader};
 use crate::picture::format::Format;
 use crate::picture::jpeg::{Defect, Size};
@@ -163,11 +164,6 @@ pub(super) fn turned(turn: Transform) -> String {
 /// the loop time while it works on the first, and make sure that the driver always has a buffer.
 pub(super) const BUFFERS: u32 = 4;
 
-/// The number of frames after a start that are not yet settled, for cameras that do not report when automatic exposure
-/// has settled; at low rates the deadline of the capture loop limits the wait. The number is a choice, not a
-/// measurement: no camera was available.
-pub(super) const WARM_UP: u32 = 8;
-
 /// How long to wait for the next frame of a streaming camera before it is given up: 5 s and the time of three frames.
 /// With a bad cable or a saturated bus, a camera may be streaming without delivering anything.
 pub(super) fn patience(frame: Option<Duration>) -> Duration {
@@ -187,6 +183,8 @@ pub enum Trouble {
     Broken(String),
     /// The device is gone or has failed: stop, and try again after a while.
     Lost(String),
+    /// What its pictures come from has changed, so it has to be stopped and started at once.
+    Changed(String),
     /// The device has failed in a way from which only a new process can recover.
     Failed(String),
     /// There will never be another frame (end of input). `clean` says whether the input ended between frames.
@@ -226,6 +224,24 @@ pub trait Source {
     /// The descriptor that becomes readable when there may be a frame. It is asked for after each start and stays the
     /// same until the next stop. It is watched only while the source is started.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// What its descriptor is watched for.
+    fn interest(&self) -> Interest {
+        Interest::Readable
+    }
+
+    /// When to call [`Source::rest`], if it is stopped then.
+    fn rest_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Gives up what keeps the device awake, as far as the next start can do without it.
+    fn rest(&mut self) {}
+
+    /// The longest wait before another attempt at it, once it was lost.
+    fn longest_retry(&self) -> Duration {
+        Duration::MAX
+    }
 
     /// When to call [`Source::advance`] next even if the descriptor has not become readable.
     fn deadline(&self) -> Option<Instant>;
@@ -284,6 +300,7 @@ mod tests {
             width: 640,
             height: 480,
             stride: 1280,
+            chroma_strides: [0; 2],
             full_range: false,
             bt709: false,
         };

@@ -14,70 +14,74 @@
 //! once. The last one stays with us until a newer one has come. It is encoded, or passed on from where it is, only
 //! when it is asked for.
 //!
+//! **On a bus that could suspend it** the device is closed after half a minute, because most kernels do not suspend a USB camera
+//! that is open. It is opened again, with all that is set, by the next start.
+//!
 //! **Unplugged**, the device returns ENODEV. It is then closed, even while stopped, because the number of its node
 //! becomes available for its return only after the last descriptor is closed. inotify on /dev reports when it is
 //! back.
 //!
-//! Not supported: hardware encoders (memory-to-memory devices), the multi-planar API, and cameras whose frames are
-//! raw Bayer data, which need libcamera.
+//! **An input whose source has a say**, such as HDMI, is set up anew when its source has changed: see `signal`.
 //!
-//! The ioctls are our own, in `v4l2/ioctl.rs`. The crates `v4l` and `v4l2r` generate theirs with bindgen, which needs
+//! Not supported: hardware encoders (memory-to-memory devices), and cameras whose frames are raw Bayer data, which need
+//! libcamera.
+//!
+//! The ioctls are our own, in `v4l2/ioctl.rs` and `v4l2/buffers.rs`. The crates `v4l` and `v4l2r` generate theirs with bindgen, which needs
 //! libclang and the target's kernel headers on the build machine. `rscam` and `linux-video` have hand-written
 //! structures as well, but do not check their layout, and the former uses the C library's `timeval`, whose width
 //! differs from the kernel's.
 
 mod advice;
+mod buffers;
 mod choice;
 mod controls;
 mod device;
 mod format;
 mod held;
 mod ioctl;
+mod opened;
+mod reported;
+mod signal;
 mod turning;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
+use log::{Level, debug, info, log, warn};
 use rustix::io::Errno;
 
 use crate::capture::assignment::Assignment;
 use crate::capture::devices::{self, DeviceWatch, video_nodes};
 use crate::capture::settings::CameraSettings;
+use crate::capture::settling::{Settling, usable};
 use crate::capture::source::{
-    BUFFERS, Captured, Discarded, Facts, Source, Trouble, Unset, WARM_UP, described, patience,
-    silent,
+    Captured, Discarded, Facts, Source, Trouble, Unset, patience, silent,
 };
 use crate::capture::stamps::Stamps;
 use crate::error::{Error, Result};
-use crate::picture::develop::{Developer, FrameReader};
-use crate::picture::format::Format;
+use crate::event::Interest;
+use crate::picture::develop::Developer;
 use crate::time::clock::{ago, monotonic};
-use choice::choose;
+use buffers::Filled;
 pub use choice::{first_camera, readable_formats};
-use controls::Setting;
 pub use controls::{Control, ControlKind};
 pub use device::{Card, Device};
 pub use format::Interval;
 use held::{HeldBuffer, is_marked};
-use ioctl::{Buffers, Filled};
+use opened::Opened;
 
-/// With fewer than this, the driver has no buffer while we hold one.
-const FEWEST_BUFFERS: usize = 2;
+/// The longest wait before an input is asked again whether its source sends anything.
+const ASK_FOR_SIGNAL: Duration = Duration::from_secs(1);
 
-/// A camera that is open and configured.
-struct Opened {
-    device: Device,
-    format: Format,
-    fps: Option<f64>,
-    reader: FrameReader,
-    /// What the user has set.
-    controls: Vec<Setting>,
-    /// What mirrors the pictures.
-    mirrors: Vec<Setting>,
-    /// Present from the first start on.
-    buffers: Option<Buffers>,
+/// How long after a stop, or after it was opened, a device is closed that its bus could suspend.
+const REST_AFTER: Duration = Duration::from_secs(30);
+
+/// A device that was closed, so that its bus suspends it.
+struct Resting {
+    path: PathBuf,
+    description: String,
+    facts: Facts,
 }
 
 /// A camera behind a video device.
@@ -88,15 +92,23 @@ pub struct V4l2 {
     developer: Developer,
     watch: Option<DeviceWatch>,
     camera: Option<Opened>,
+    /// Present while it is closed on purpose.
+    resting: Option<Resting>,
+    /// When it may be closed.
+    rest_at: Option<Instant>,
     /// Set while it streams: the time of the start or of the last frame.
     streaming: Option<Instant>,
     /// What the driver's stamps since the last start are worth.
     stamps: Stamps,
     /// Whether closing the device is the only remedy.
     failed: bool,
+    /// Whether the device is there, but no signal that it can take.
+    has_no_signal: bool,
     /// The newest frame, in a buffer that is returned to the driver when the next one has come.
     held: HeldBuffer,
-    since_start: u32,
+    /// How many have come since it was last told.
+    came: u32,
+    settling: Settling,
 }
 
 impl V4l2 {
@@ -113,11 +125,15 @@ impl V4l2 {
             // Before the camera is looked for, so that it cannot appear unnoticed in between.
             watch: watch.ok(),
             camera: None,
+            resting: None,
+            rest_at: None,
             streaming: None,
             stamps: Stamps::since(Duration::ZERO),
             failed: false,
+            has_no_signal: false,
             held: HeldBuffer::default(),
-            since_start: 0,
+            came: 0,
+            settling: Settling::default(),
         };
         match source.open() {
             Ok(()) => Ok(source),
@@ -129,39 +145,28 @@ impl V4l2 {
         }
     }
 
+    /// A device that rests is found where it was, also if there are others now.
     fn open(&mut self) -> Result<()> {
-        let device = match &self.path {
-            Some(path) => Device::open(path)?,
-            None => first_camera()?,
-        };
-        choose(&device, &self.settings)?;
-        let fps = device.set_rate(self.settings.fps);
-        self.settings.tell_rate(&device.path().display(), fps);
-        let controls = device.set_controls(&self.settings.controls)?;
-        let (mirrors, turn) = turning::divide(&device, &self.settings);
-        let format = device.format()?;
-        // The driver may have changed its mind since it was asked for one that can be read.
-        let path = device.path().display().to_string();
-        let reader = FrameReader::new(&format, path.clone());
-        let unread = || Error::Input(format!("{path} gave {format}, which lazycam cannot read"));
-        let reader = reader.ok_or_else(unread)?;
+        let resting = self.resting.take().map(|resting| resting.path);
+        let path = resting.as_deref().or(self.path.as_deref());
+        let (camera, turn) = Opened::open(path, &self.settings, &mut self.has_no_signal)?;
         self.developer.turn(turn);
-        self.camera = Some(Opened {
-            device,
-            format,
-            fps,
-            reader,
-            controls,
-            mirrors,
-            buffers: None,
-        });
+        self.camera = Some(camera);
+        self.rest_at = Some(Instant::now() + REST_AFTER);
         Ok(())
     }
 
     fn begin(&mut self, now: Instant) -> Result<()> {
+        if self.camera.as_ref().is_some_and(Opened::is_outdated) {
+            self.camera = None;
+        }
         if self.camera.is_none() {
+            let level = match self.resting {
+                Some(_) => Level::Debug,
+                None => Level::Info,
+            };
             self.open()?;
-            info!("opened {}", self.describe());
+            log!(level, "opened {}", self.describe());
         }
         let Some(camera) = &mut self.camera else {
             return Ok(());
@@ -171,8 +176,32 @@ impl V4l2 {
         camera.device.set_again(&camera.controls);
         camera.device.set_again(&camera.mirrors);
         self.streaming = Some(now);
-        self.since_start = 0;
+        self.rest_at = None;
+        self.came = 0;
+        let is_fixed = camera.signal.is_some() || camera.device.has_fixed_exposure();
+        self.settling = Settling::new(is_fixed);
         Ok(())
+    }
+
+    /// To be called when there was something to read, but no frame: whether the source has changed.
+    fn look_at_signal(&mut self) -> Result<(), Trouble> {
+        let Some(camera) = &self.camera else {
+            return Ok(());
+        };
+        if camera.signal.is_none() || !signal::drain(&camera.device) || !camera.is_outdated() {
+            return Ok(());
+        }
+        self.failed = true;
+        Err(Trouble::Changed(self.describe()))
+    }
+
+    fn is_settled(&mut self, frame: Filled) -> bool {
+        let camera = &mut self.camera;
+        self.settling.frames(std::mem::take(&mut self.came), || {
+            let camera = camera.as_mut()?;
+            let (bytes, count) = camera.buffers.as_ref()?.bytes(frame);
+            camera.reader.brightness(&bytes[..count]).and_then(usable)
+        })
     }
 
     /// How long to wait for the next frame.
@@ -196,7 +225,7 @@ impl V4l2 {
             let Some(filled) = buffers.dequeue(fd)? else {
                 break;
             };
-            self.since_start = self.since_start.saturating_add(1);
+            self.came += 1;
             if let Some(index) = self.held.take(filled) {
                 buffers.queue(fd, index)?;
             }
@@ -217,65 +246,20 @@ impl V4l2 {
     }
 }
 
-impl Opened {
-    /// The descriptor and the buffers, once the buffers exist.
-    fn stream(&mut self) -> Option<(BorrowedFd<'_>, &mut Buffers)> {
-        Some((self.device.as_fd(), self.buffers.as_mut()?))
-    }
-
-    fn stream_on(&mut self) -> Result<()> {
-        let Opened {
-            device, buffers, ..
-        } = self;
-        let fd = device.as_fd();
-        let ours = match buffers {
-            Some(buffers) => buffers,
-            None => {
-                let given = Buffers::request(fd, BUFFERS);
-                let given = given.map_err(|errno| device.refused("get buffers of", errno))?;
-                if given.count() < FEWEST_BUFFERS {
-                    let (path, count) = (device.path().display(), given.count());
-                    let message =
-                        format!("{path} gave {count} buffers, and it takes two to stream");
-                    return Err(Error::Input(message));
-                }
-                buffers.insert(given)
-            }
-        };
-        let started = ours.stream_on(fd);
-        started.map_err(|errno| device.refused("start", errno))
-    }
-
-    /// The time from one frame to the next, if the driver reports it.
-    fn interval(&self) -> Option<Duration> {
-        Duration::try_from_secs_f64(1.0 / self.fps?).ok()
-    }
-
-    fn describe(&self) -> String {
-        let (path, card) = (self.device.path().display(), &self.device.card().card);
-        let set = described(&self.format, self.fps);
-        format!("v4l2 {path} ({card}), {set}")
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        turning::undo(&self.device, &self.mirrors);
-    }
-}
-
 impl Source for V4l2 {
     fn describe(&self) -> String {
-        match (&self.camera, &self.path) {
-            (Some(camera), _) => camera.describe(),
-            (None, Some(path)) => format!("v4l2 {}", path.display()),
-            (None, None) => "v4l2, the first camera".into(),
+        match (&self.camera, &self.resting, &self.path) {
+            (Some(camera), ..) => camera.describe(),
+            (None, Some(resting), _) => resting.description.clone(),
+            (None, None, Some(path)) => format!("v4l2 {}", path.display()),
+            (None, None, None) => "v4l2, the first camera".into(),
         }
     }
 
     fn facts(&self) -> Facts {
         let Some(camera) = &self.camera else {
-            return self.settings.facts();
+            let resting = self.resting.as_ref().map(|resting| resting.facts);
+            return resting.unwrap_or_else(|| self.settings.facts());
         };
         Facts::of(&camera.format, camera.fps, &self.developer, &camera.reader)
     }
@@ -292,6 +276,7 @@ impl Source for V4l2 {
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Opened::stream) else {
             return;
         };
+        self.rest_at = Some(Instant::now() + REST_AFTER);
         let stopped = self.streaming.take().is_none() || buffers.stream_off(fd).is_ok();
         if self.failed || !stopped {
             self.camera = None;
@@ -301,6 +286,45 @@ impl Source for V4l2 {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.camera.as_ref().map(|camera| camera.device.as_fd())
+    }
+
+    fn interest(&self) -> Interest {
+        let signal = self
+            .camera
+            .as_ref()
+            .and_then(|camera| camera.signal.as_ref());
+        match signal {
+            Some(_) => Interest::ReadableOrUrgent,
+            None => Interest::Readable,
+        }
+    }
+
+    fn rest_at(&self) -> Option<Instant> {
+        self.rest_at.filter(|_| self.camera.is_some())
+    }
+
+    fn rest(&mut self) {
+        self.rest_at = None;
+        if self
+            .camera
+            .as_ref()
+            .is_some_and(|camera| camera.device.keeps_awake())
+        {
+            let (description, facts) = (self.describe(), self.facts());
+            debug!("closed {description}, so that it is suspended");
+            self.resting = self.camera.take().map(|camera| Resting {
+                path: camera.device.path().to_owned(),
+                description,
+                facts,
+            });
+        }
+    }
+
+    fn longest_retry(&self) -> Duration {
+        match self.has_no_signal {
+            true => ASK_FOR_SIGNAL,
+            false => Duration::MAX,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -313,7 +337,7 @@ impl Source for V4l2 {
                 self.streaming = self.streaming.and(Some(now));
                 Ok(Some(Captured {
                     at: ago(self.stamps.age(frame.monotonic, monotonic())),
-                    settled: self.since_start > WARM_UP,
+                    settled: self.is_settled(frame),
                 }))
             }
             Ok(None) if self.deadline().is_some_and(|at| at <= now) => {
@@ -321,8 +345,9 @@ impl Source for V4l2 {
                 let (what, why) = (self.describe(), silent(self.patience()));
                 Err(Trouble::Lost(format!("{what} {why}")))
             }
-            Ok(None) => Ok(None),
+            Ok(None) => self.look_at_signal().map(|()| None),
             Err(errno) => {
+                self.look_at_signal()?;
                 self.failed = true;
                 let camera = self.camera.as_ref();
                 let told = camera.map(|camera| camera.device.refused("read", errno).to_string());
@@ -344,12 +369,16 @@ impl Source for V4l2 {
         let Some(buffers) = &camera.buffers else {
             return Err(broken("no buffers"));
         };
-        let bytes = buffers.bytes(held);
-        let developed = self.developer.develop(&mut camera.reader, &[bytes]);
+        let (bytes, count) = buffers.bytes(held);
+        let developed = self.developer.develop(&mut camera.reader, &bytes[..count]);
         developed.map_err(|error| broken(&error.to_string()))
     }
 
     fn set_control(&mut self, wanted: &Assignment) -> Result<(), Unset> {
+        if self.resting.is_some() {
+            let opened = self.open();
+            opened.map_err(|error| Unset::Refused(error.to_string()))?;
+        }
         let camera = self.camera.as_mut().ok_or(Unset::Later)?;
         let set = camera.device.set_controls(std::slice::from_ref(wanted));
         let set = set.map_err(|error| Unset::Refused(error.to_string()))?;
@@ -378,7 +407,17 @@ impl Source for V4l2 {
                 self.camera = None;
                 self.may_be_there()
             }
-            None => self.may_be_there(),
+            None => {
+                if self
+                    .resting
+                    .as_ref()
+                    .is_some_and(|resting| !resting.path.exists())
+                {
+                    info!("{} was unplugged", self.describe());
+                    self.resting = None;
+                }
+                self.may_be_there()
+            }
         }
     }
 }

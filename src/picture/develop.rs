@@ -10,9 +10,9 @@ use crate::picture::format::Format;
 use crate::picture::jpeg::{Defect, Size};
 use crate::picture::mjpeg::{Discarded, Mjpeg};
 use crate::picture::pixels::{Pixels, Unpacker};
-use crate::picture::turn::Transform;
 use crate::picture::turn::lossless::NewestTurned;
 use crate::picture::turn::planes::Turned;
+use crate::picture::turn::{Transform, brightness};
 
 /// How the frames of one camera are read, and the count of those without a picture.
 pub(crate) struct FrameReader {
@@ -42,6 +42,19 @@ impl FrameReader {
     /// Whether the frames have to be encoded.
     pub(crate) fn encodes(&self) -> bool {
         self.unpacker.is_some()
+    }
+
+    /// How bright the newest frame is, from 0 to 255; `None` if it cannot be read. `planes` are those of [`Developer::develop`].
+    pub(crate) fn brightness(&mut self, planes: &[&[u8]]) -> Option<f32> {
+        let Some(unpacker) = &mut self.unpacker else {
+            return brightness::of(planes.first()?);
+        };
+        let unpacked = unpacker.unpack_all(planes)?;
+        // Every fourth line is enough.
+        let lines = || (0..usize::from(unpacked.height)).step_by(4);
+        let sums = lines().map(|y| unpacked.luma.row(y).iter().map(|&it| u32::from(it)).sum());
+        let sum: f32 = sums.map(|sum: u32| sum as f32).sum();
+        Some(sum / (lines().count() * usize::from(unpacked.width)) as f32)
     }
 
     /// Counts frames that the driver has marked as broken.
@@ -127,10 +140,7 @@ impl Developer {
         let (Some(unpacker), false) = (&mut reader.unpacker, self.encoded) else {
             return Ok(());
         };
-        let unpacked = match *planes {
-            [bytes] => unpacker.unpack(bytes),
-            _ => unpacker.unpack_planes(planes),
-        };
+        let unpacked = unpacker.unpack_all(planes);
         let turn = self.turned.turn();
         let turned = unpacked.and_then(|planes| self.planes.turn(planes, turn));
         let short = || Error::Input("a raw frame was cut short".into());
@@ -153,6 +163,7 @@ mod tests {
             width: 16,
             height: 8,
             stride: 16,
+            chroma_strides: [0; 2],
             full_range: true,
             bt709: false,
         }
@@ -176,6 +187,20 @@ mod tests {
         let mut jpegs = reader(b"MJPG");
         let jpeg = developer.develop(&mut jpegs, &[&buffer]).unwrap();
         assert_eq!(jpeg.as_ptr_range(), buffer[..whole.len()].as_ptr_range());
+    }
+
+    #[test]
+    fn how_bright_a_frame_is_can_be_told_before_it_is_encoded_and_afterwards() {
+        let (mut developer, mut grey) = (Developer::new(95).unwrap(), reader(b"GREY"));
+        let pixels: Vec<u8> = (0..16 * 8).map(|n| 2 * (n / 16) + 90).collect();
+        let raw = grey.brightness(&[&pixels]).unwrap();
+        // The first and the fifth line.
+        assert_eq!(raw, 94.0);
+        assert_eq!(grey.brightness(&[&pixels[1..]]), None);
+        let jpeg = developer.develop(&mut grey, &[&pixels]).unwrap();
+        let coded = reader(b"MJPG").brightness(&[jpeg]).unwrap();
+        // The lower half of its MCUs repeats the last line.
+        assert!((coded - (97.0 + 104.0) / 2.0).abs() < 1.0, "{coded}");
     }
 
     #[test]

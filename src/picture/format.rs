@@ -115,9 +115,12 @@ pub struct Format {
     pub height: u32,
     /// The distance in bytes from one line to the next, in the first plane. 0 if the format has no lines.
     pub stride: u32,
+    /// The same in the second and the third plane, if each plane has memory of its own. 0 where they follow the first:
+    /// it is then the same for as many samples.
+    pub chroma_strides: [u32; 2],
     /// Whether samples go from 0 to 255 instead of from 16 to 235. If the driver leaves this open, it is decided in
-    /// the same way as by the kernel's V4L2_MAP_QUANTIZATION_DEFAULT for YUV; grey counts as full range, as the
-    /// kernel's vivid produces it.
+    /// the same way as by the kernel's V4L2_MAP_QUANTIZATION_DEFAULT; grey counts as full range, as the kernel's
+    /// vivid produces it.
     pub full_range: bool,
     /// Whether YUV uses the matrix of BT.709 instead of that of BT.601. If the driver leaves this open, it is decided
     /// as by V4L2_MAP_YCBCR_ENC_DEFAULT.

@@ -10,6 +10,7 @@
 //! All turns are one of eight: as it is, or transposed (mirrored at the diagonal from the top left), and then mirrored in
 //! one direction, in the other, or in both.
 
+pub(crate) mod brightness;
 pub mod entropy;
 mod geometry;
 mod head;

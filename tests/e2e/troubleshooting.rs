@@ -31,10 +31,13 @@ const NOT_FOR_USERS: &[&str] = &[
     "queue a request of",
     "read the events of",
     "set the format of",
+    "set the standard of",
+    "set the timings of",
     "unpack tuning files into",
     "wait for a frame in",
     "wait for an answer in",
     "wait for signals and requests",
+    "watch the source of",
     "watch /dev for cameras",
     // To those who build it.
     "the feature libcamera-static is for",

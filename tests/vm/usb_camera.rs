@@ -43,6 +43,8 @@ const STILL: Duration = Duration::from_millis(200);
 const SILENT: &str = "/run/silent";
 /// What is in this file makes a camera of it that sends odd buffers ([`Camera::tricked`]) or forgets its controls.
 const TRICK: &str = "/run/trick";
+/// The number of pictures after a start by which a camera that adjusts its exposure has done so.
+const ADJUSTING: u8 = 5;
 /// An upper bound of a picture, for the host's buffers.
 const LARGEST: u32 = 200_000;
 
@@ -131,6 +133,8 @@ struct Camera {
     /// Payloads of the frame on its way.
     leaving: VecDeque<Vec<u8>>,
     pattern: Option<Pattern>,
+    /// The number of pictures since then.
+    since_start: u8,
     /// When the driver took a transfer back, if it gave none since.
     taken_back: Option<Instant>,
     /// A rate, and the picture to send at it instead of the pattern's.
@@ -153,6 +157,7 @@ impl Camera {
             leaving: VecDeque::new(),
             pattern: None,
             taken_back: None,
+            since_start: 0,
             still: None,
             spread: 1,
             sent: 0,
@@ -228,6 +233,7 @@ impl Camera {
     /// The buffer in which the picture is sent.
     fn tricked(&mut self, jpeg: Vec<u8>) -> Vec<u8> {
         let trick = std::fs::read_to_string(TRICK).unwrap_or_default();
+        self.since_start = self.since_start.saturating_add(1);
         let half = jpeg.len() / 2;
         match trick.trim() {
             "merged" => [&jpeg[..half], &jpeg].concat(),
@@ -237,6 +243,8 @@ impl Camera {
             "old-tail" => [&jpeg, &jpeg[half..]].concat(),
             "two-pictures" => [&jpeg[..], &jpeg].concat(),
             "bad-table" => without_sense(jpeg),
+            // Brighter and brighter, before the picture comes.
+            "adjusting" if self.since_start <= ADJUSTING => flat(40 * self.since_start),
             _ => [&jpeg[..], &[0; 100]].concat(),
         }
     }
@@ -340,6 +348,7 @@ impl Camera {
             pattern.describe()
         ));
         self.pattern = Some(pattern);
+        self.since_start = 0;
         if std::fs::read_to_string(TRICK).is_ok_and(|trick| trick.trim() == "forgetful") {
             self.brightness = 0;
             say("brightness was forgotten");
@@ -481,6 +490,17 @@ fn configuration() -> Vec<u8> {
     let total = (all.len() as u16).to_le_bytes();
     all[2..4].copy_from_slice(&total);
     all
+}
+
+/// A picture that is grey all over.
+fn flat(luma: u8) -> Vec<u8> {
+    let (luma, grey, mut jpeg) = (vec![luma; 640 * 480], vec![128; 320 * 240], Vec::new());
+    let chroma = (&grey[..], 320);
+    let planes = Planes::new((640, 480), (&luma, 640), chroma, chroma);
+    let encoder = Encoder::new(60).ok().zip(planes);
+    let encoded = encoder.map(|(mut encoder, planes)| encoder.encode(planes, None, &mut jpeg));
+    assert!(matches!(encoded, Some(Ok(()))), "a flat picture");
+    jpeg
 }
 
 fn frame(index: u8, (width, height): (u16, u16)) -> Vec<u8> {

@@ -11,7 +11,7 @@ use libcamera::camera::{ActiveCamera, Camera as Found};
 use libcamera::camera_manager::CameraManager;
 use libcamera::control::ControlList;
 use libcamera::control_value::ControlValue;
-use libcamera::controls::{AeState, SensorTimestamp};
+use libcamera::controls::{AeState, AnalogueGain, ExposureTime, SensorTimestamp};
 use libcamera::framebuffer::{AsFrameBuffer, FrameMetadataStatus};
 use libcamera::framebuffer_allocator::{FrameBuffer, FrameBufferAllocator};
 use libcamera::framebuffer_map::MemoryMappedFrameBuffer;
@@ -80,6 +80,8 @@ pub(super) struct NewestFrame {
     pub(super) stamp: Option<Duration>,
     /// Whether exposure has settled; `None` if the camera does not report it.
     pub(super) settled: Option<bool>,
+    /// Its exposure times its gain, which say it too when they no longer change.
+    pub(super) exposure: Option<f32>,
 }
 
 impl OpenedCamera {
@@ -294,7 +296,12 @@ fn newest(request: &Request, stream: &Stream) -> Option<NewestFrame> {
         (_, Ok(state)) => Some(state != AeState::Searching),
         (_, Err(_)) => None,
     };
+    let exposure = told.get::<ExposureTime>().ok().map(|time| {
+        let gain = told.get::<AnalogueGain>();
+        time.0 as f32 * gain.map_or(1.0, |gain| gain.0)
+    });
     Some(NewestFrame {
+        exposure,
         stamp: stamp.filter(|&nanos| nanos > 0).map(Duration::from_nanos),
         settled,
     })

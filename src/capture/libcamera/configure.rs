@@ -22,6 +22,7 @@ use crate::capture::source::BUFFERS;
 use crate::error::{Error, Result};
 use crate::picture::develop::FrameReader;
 use crate::picture::format::{Format, Sizes};
+use crate::picture::pixels::Pixels;
 use crate::picture::turn::Transform;
 
 /// The purposes for which a stream can be configured. A Raspberry Pi answers the first one with YUV 4:2:0; other
@@ -145,12 +146,16 @@ pub(super) fn reader(config: &CameraConfiguration, id: &str) -> Result<(Format, 
     let stream = config.get(0).ok_or_else(unread)?;
     let Size { width, height } = stream.get_size();
     let space = stream.get_color_space();
+    let fourcc = formats::ours(stream.get_pixel_format()).ok_or_else(unread)?;
+    let is_rgb = Pixels::of(fourcc).is_some_and(Pixels::is_rgb);
     let format = Format {
-        fourcc: formats::ours(stream.get_pixel_format()).ok_or_else(unread)?,
+        fourcc,
         width,
         height,
         stride: stream.get_stride(),
-        full_range: space.is_some_and(|space| space.range == Range::Full),
+        // libcamera names one stride for all planes.
+        chroma_strides: [0; 2],
+        full_range: is_rgb || space.is_some_and(|space| space.range == Range::Full),
         bt709: space.is_some_and(|space| space.ycbcr_encoding == YcbcrEncoding::Rec709),
     };
     let reader = FrameReader::new(&format, id.to_owned()).ok_or_else(unread)?;

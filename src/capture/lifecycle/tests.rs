@@ -160,7 +160,7 @@ fn a_frame_that_could_not_be_published_leaves_the_request_standing() {
 fn a_lost_camera_is_tried_again_only_while_somebody_asks() {
     let (mut camera, now) = live();
     camera.asked(now);
-    assert_eq!(camera.lost(now, true), FIRST_RETRY);
+    assert_eq!(camera.lost(now, true, Duration::MAX), FIRST_RETRY);
     assert_eq!(camera.deadline(), None);
     assert_eq!(camera.asked(now + millis(10)), Action::Nothing);
     assert_eq!(camera.deadline(), Some(now + FIRST_RETRY));
@@ -170,17 +170,17 @@ fn a_lost_camera_is_tried_again_only_while_somebody_asks() {
 #[test]
 fn a_request_long_after_the_loss_is_tried_at_once() {
     let (mut camera, now) = live();
-    camera.lost(now, true);
+    camera.lost(now, true, Duration::MAX);
     assert_eq!(camera.asked(now + LAST_RETRY), Action::Start);
 }
 
 #[test]
 fn a_device_that_came_back_is_tried_at_once_if_somebody_asks() {
     let (mut camera, now) = live();
-    camera.lost(now, true);
+    camera.lost(now, true, Duration::MAX);
     camera.asked(now);
     assert_eq!(camera.returned(now), Action::Start);
-    assert_eq!(camera.lost(now, true), FIRST_RETRY);
+    assert_eq!(camera.lost(now, true, Duration::MAX), FIRST_RETRY);
     assert_eq!(camera.returned(now), Action::Nothing);
     assert_eq!(camera.deadline(), None);
     assert_eq!(camera.asked(now), Action::Start);
@@ -198,17 +198,30 @@ fn a_device_that_comes_while_nothing_is_lost_changes_nothing() {
 #[test]
 fn a_request_that_could_not_be_renewed_is_not_forgotten() {
     let (mut camera, now) = starting();
-    camera.lost(now, false);
+    camera.lost(now, false, Duration::MAX);
     assert_eq!(camera.deadline(), Some(now + FIRST_RETRY));
 }
 
 #[test]
 fn waits_double_up_to_half_a_minute_and_start_over_with_a_usable_frame() {
     let (mut camera, now) = starting();
-    let waits: Vec<_> = (0..8).map(|_| camera.lost(now, false)).collect();
+    let waits: Vec<_> = (0..8)
+        .map(|_| camera.lost(now, false, Duration::MAX))
+        .collect();
     let secs = [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000].map(millis);
     assert_eq!(waits, secs);
     assert_eq!(camera.tick(now + LAST_RETRY), Action::Start);
     assert_eq!(camera.frame(now + LAST_RETRY, true), Action::Publish);
-    assert_eq!(camera.lost(now + LAST_RETRY, true), FIRST_RETRY);
+    assert_eq!(
+        camera.lost(now + LAST_RETRY, true, Duration::MAX),
+        FIRST_RETRY
+    );
+}
+
+#[test]
+fn who_waits_for_a_signal_waits_no_longer_than_it_says() {
+    let (mut camera, now) = off();
+    let second = Duration::from_secs(1);
+    let waits: Vec<_> = (0..4).map(|_| camera.lost(now, false, second)).collect();
+    assert_eq!(waits, [FIRST_RETRY, second, second, second]);
 }

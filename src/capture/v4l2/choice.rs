@@ -6,7 +6,7 @@ use crate::capture::devices::video_nodes;
 use crate::capture::settings::CameraSettings;
 use crate::error::{Error, Result};
 use crate::picture::develop::FrameReader;
-use crate::picture::format::Fourcc;
+use crate::picture::format::{Fourcc, Sizes};
 use crate::picture::pixels::{PREFERENCE, Pixels};
 
 /// The first camera that can be used. Those on USB come first, because on boards with a camera port, that port's
@@ -87,7 +87,12 @@ pub(super) fn choose(device: &Device, settings: &CameraSettings) -> Result<()> {
         }
     }
     let formats = candidates.into_iter();
-    let formats = formats.map(|fourcc| (fourcc, device.sizes(fourcc)));
+    // Where the source decides, there are no sizes to choose from, but the one that it has.
+    let only = |fourcc| {
+        let given = device.try_format(fourcc, size).ok()?;
+        Some(Sizes::Discrete(vec![(given.width, given.height)]))
+    };
+    let formats = formats.map(|fourcc| (fourcc, device.sizes(fourcc).or_else(|| only(fourcc))));
     Err(Error::Input(settings.no_size(&path, formats)))
 }
 

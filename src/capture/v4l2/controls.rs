@@ -23,7 +23,7 @@ const NEXT_CTRL: u32 = 0x8000_0000;
 /// V4L2_CTRL_FLAG_DISABLED
 const DISABLED: u32 = 0x1;
 /// V4L2_CTRL_FLAG_READ_ONLY
-const READ_ONLY: u32 = 0x4;
+pub(super) const READ_ONLY: u32 = 0x4;
 /// V4L2_CTRL_FLAG_INACTIVE: has no effect now, because of another control.
 const INACTIVE: u32 = 0x10;
 /// V4L2_CTRL_FLAG_WRITE_ONLY
@@ -179,6 +179,13 @@ impl Device {
         known.collect()
     }
 
+    /// The present value of a control. (VIDIOC_G_CTRL)
+    pub(super) fn value(&self, id: u32) -> Option<i32> {
+        let mut control = ioctl::ControlValue { id, value: 0 };
+        ioctl::g_ctrl(self.as_fd(), &mut control).ok()?;
+        Some(control.value)
+    }
+
     fn control(&self, query: &ioctl::QueryCtrl) -> Option<Control> {
         let kind = match query.kind {
             1 => ControlKind::Integer,
@@ -192,12 +199,7 @@ impl Device {
             return None;
         }
         let readable = kind != ControlKind::Button && query.flags & WRITE_ONLY == 0;
-        let value = readable.then(|| {
-            let (id, value) = (query.id, 0);
-            let mut control = ioctl::ControlValue { id, value };
-            let got = ioctl::g_ctrl(self.as_fd(), &mut control);
-            got.ok().map(|()| control.value)
-        });
+        let value = readable.then(|| self.value(query.id));
         let items = match kind {
             ControlKind::Menu => self.items(query),
             _ => Vec::new(),

@@ -1,8 +1,7 @@
 //! One video device: what it is, what it can do, and what it is set to.
 //!
-//! Only the single-planar API is used (V4L2_BUF_TYPE_VIDEO_CAPTURE), which is that of USB cameras. Nodes of media
-//! pipelines that support only the multi-planar API are not cameras by themselves either; libcamera is the way to use
-//! those.
+//! The single-planar API (V4L2_BUF_TYPE_VIDEO_CAPTURE), which is that of USB cameras, comes first. A node that has only the
+//! multi-planar one, as HDMI inputs of some boards, is used through that.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -10,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
-use super::format::{Interval, given, has_frames, wanted};
+use super::buffers::Buffers;
+use super::format::{FormatAnswer, Interval, given, wanted};
 use super::ioctl::{self, Plain};
 use crate::error::{Error, Result};
 use crate::picture::format::{Format, Fourcc, Sizes};
@@ -19,6 +19,10 @@ use crate::picture::format::{Format, Fourcc, Sizes};
 const CAP_VIDEO_OUTPUT: u32 = 0x2;
 /// V4L2_CAP_VIDEO_CAPTURE
 const CAP_VIDEO_CAPTURE: u32 = 0x1;
+/// V4L2_CAP_VIDEO_CAPTURE_MPLANE
+const CAP_VIDEO_CAPTURE_MPLANE: u32 = 0x1000;
+/// V4L2_CAP_VIDEO_OUTPUT_MPLANE
+const CAP_VIDEO_OUTPUT_MPLANE: u32 = 0x2000;
 /// V4L2_CAP_STREAMING
 const CAP_STREAMING: u32 = 0x0400_0000;
 /// V4L2_CAP_DEVICE_CAPS: device_caps describes this node, while capabilities describes all nodes of the device
@@ -63,6 +67,8 @@ pub struct Device {
     path: PathBuf,
     fd: OwnedFd,
     card: Card,
+    /// Which of its two interfaces is used: V4L2_BUF_TYPE_VIDEO_CAPTURE or its multi-planar form.
+    kind: u32,
 }
 
 impl Device {
@@ -95,19 +101,24 @@ impl Device {
             _ => caps.device_caps,
         };
         let input = ioctl::enuminput(fd.as_fd(), &mut ioctl::Input::zeroed());
-        let needed = CAP_VIDEO_CAPTURE | CAP_STREAMING;
+        let takes = CAP_VIDEO_OUTPUT | CAP_VIDEO_OUTPUT_MPLANE;
+        let captures = CAP_VIDEO_CAPTURE | CAP_VIDEO_CAPTURE_MPLANE;
         let card = Card {
             driver: text(&caps.driver),
             card: text(&caps.card),
             bus: text(&caps.bus_info),
-            captures: own & needed == needed,
-            takes: own & (CAP_VIDEO_OUTPUT | CAP_VIDEO_CAPTURE) == CAP_VIDEO_OUTPUT,
+            captures: own & captures != 0 && own & CAP_STREAMING != 0,
+            takes: own & takes != 0 && own & captures == 0,
             is_part: is_part(own, input),
         };
         Ok(Device {
             path: path.to_owned(),
             fd,
             card,
+            kind: match own & CAP_VIDEO_CAPTURE {
+                0 => ioctl::CAPTURE_MPLANE,
+                _ => ioctl::CAPTURE,
+            },
         })
     }
 
@@ -126,12 +137,26 @@ impl Device {
         ioctl::querycap(self.as_fd(), &mut ioctl::Capability::zeroed()).is_ok()
     }
 
+    /// Whether its bus would suspend the device if it were closed: on USB, if it may be suspended and is not. (The kernel's
+    /// power/runtime-pm.rst; below the node's `device` is the interface, and above that the device.)
+    pub(super) fn keeps_awake(&self) -> bool {
+        let power = |name: &str| {
+            let node = rustix::fs::fstat(&self.fd).ok()?.st_rdev;
+            let (major, minor) = (rustix::fs::major(node), rustix::fs::minor(node));
+            let path = format!("/sys/dev/char/{major}:{minor}/device/../power/{name}");
+            std::fs::read(path).ok()
+        };
+        self.card.bus.starts_with("usb-")
+            && power("control").is_some_and(|it| it.starts_with(b"auto"))
+            && power("runtime_status").is_some_and(|it| it.starts_with(b"active"))
+    }
+
     /// The pixel formats, in the driver's order. (VIDIOC_ENUM_FMT)
     pub fn formats(&self) -> Vec<Fourcc> {
         let mut formats = Vec::new();
         for index in 0..MOST {
             let mut desc = ioctl::FmtDesc::zeroed();
-            (desc.index, desc.kind) = (index, ioctl::CAPTURE);
+            (desc.index, desc.kind) = (index, self.kind);
             if ioctl::enum_fmt(self.as_fd(), &mut desc).is_err() {
                 break;
             }
@@ -182,40 +207,48 @@ impl Device {
 
     /// What [`Device::set_format`] would result in. (VIDIOC_TRY_FMT)
     pub fn try_format(&self, fourcc: Fourcc, size: (u32, u32)) -> Result<Format> {
-        let mut format = wanted(fourcc, size);
+        let mut format = wanted(self.kind, fourcc, size);
         let tried = ioctl::try_fmt(self.as_fd(), &mut format);
         tried.map_err(|errno| self.refused("ask for a format of", errno))?;
-        Ok(given(&format.fmt.pix))
+        Ok(given(format, false).format)
     }
 
     /// Sets format and size, as closely as the driver can. (VIDIOC_S_FMT)
     pub fn set_format(&self, fourcc: Fourcc, size: (u32, u32)) -> Result<Format> {
-        let mut format = wanted(fourcc, size);
+        let mut format = wanted(self.kind, fourcc, size);
         let set = ioctl::s_fmt(self.as_fd(), &mut format);
         set.map_err(|errno| self.refused("set the format of", errno))?;
-        if !has_frames(&format.fmt.pix) {
-            return Err(Error::Usage(format!(
+        let FormatAnswer { format, has_frames } = given(format, false);
+        if !has_frames {
+            // A source may change that.
+            return Err(Error::Input(format!(
                 "{} gives every other line at a time, and lazycam does not put such half pictures together",
                 self.path.display()
             )));
         }
-        Ok(given(&format.fmt.pix))
+        Ok(format)
     }
 
     /// What is set now: some controls change it (V4L2_CTRL_FLAG_MODIFY_LAYOUT), for example by rotating the picture.
     /// (VIDIOC_G_FMT)
     pub fn format(&self) -> Result<Format> {
-        let mut format = wanted(Fourcc([0; 4]), (0, 0));
+        let mut format = wanted(self.kind, Fourcc([0; 4]), (0, 0));
         let got = ioctl::g_fmt(self.as_fd(), &mut format);
         got.map_err(|errno| self.refused("ask for the format of", errno))?;
-        Ok(given(&format.fmt.pix))
+        Ok(given(format, self.gets_limited_rgb()).format)
+    }
+
+    /// Asks for buffers of either interface.
+    pub(super) fn buffers(&self, count: u32) -> Result<Buffers> {
+        let given = Buffers::request(self.as_fd(), self.kind, count);
+        given.map_err(|errno| self.refused("get buffers of", errno))
     }
 
     /// Sets the rate, as closely as the driver can, or with `None` only reads it. Returns the present rate if the
     /// driver reports it. (VIDIOC_S_PARM, VIDIOC_G_PARM)
     pub fn set_rate(&self, fps: Option<f64>) -> Option<f64> {
         let mut parm = ioctl::StreamParm::zeroed();
-        parm.kind = ioctl::CAPTURE;
+        parm.kind = self.kind;
         ioctl::g_parm(self.as_fd(), &mut parm).ok()?;
         if parm.capability & CAP_TIMEPERFRAME != 0 {
             if let Some(fps) = fps {

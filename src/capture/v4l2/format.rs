@@ -2,6 +2,7 @@
 
 use super::ioctl::{self, Plain};
 use crate::picture::format::{Format, Fourcc};
+use crate::picture::pixels::Pixels;
 
 /// V4L2_FIELD_NONE: whole frames.
 const FIELD_NONE: u32 = 1;
@@ -47,40 +48,64 @@ impl Interval {
 }
 
 /// The request for VIDIOC_TRY_FMT and VIDIOC_S_FMT.
-pub(super) fn wanted(fourcc: Fourcc, (width, height): (u32, u32)) -> ioctl::AnyFormat {
+pub(super) fn wanted(kind: u32, fourcc: Fourcc, (width, height): (u32, u32)) -> ioctl::AnyFormat {
     let mut format = ioctl::AnyFormat::zeroed();
-    format.kind = ioctl::CAPTURE;
+    format.kind = kind;
+    if kind == ioctl::CAPTURE_MPLANE {
+        let pix = format.fmt.mplane();
+        (pix.width, pix.height, pix.pixelformat) = (width, height, fourcc.number());
+        pix.field = FIELD_NONE;
+        return format;
+    }
     let pix = &mut format.fmt.pix;
     (pix.width, pix.height, pix.pixelformat) = (width, height, fourcc.number());
     (pix.field, pix.private) = (FIELD_NONE, PRIV_MAGIC);
     format
 }
 
-/// The format that an answer describes.
-pub(super) fn given(pix: &ioctl::PixFormat) -> Format {
-    Format {
-        fourcc: Fourcc(pix.pixelformat.to_le_bytes()),
+/// What an answer describes.
+pub(super) struct FormatAnswer {
+    pub(super) format: Format,
+    /// Whether buffers contain frames, and not the individual fields of interlaced video.
+    pub(super) has_frames: bool,
+}
+
+/// The format that an answer describes. `limited_rgb` says whether R, G and B go from 16 to 235 where the answer leaves it open.
+pub(super) fn given(mut answer: ioctl::AnyFormat, limited_rgb: bool) -> FormatAnswer {
+    let mut chroma_strides = [0; 2];
+    let mut pix = answer.fmt.pix;
+    if answer.kind == ioctl::CAPTURE_MPLANE {
+        let many = answer.fmt.mplane();
+        (pix.field, pix.colorspace) = (many.field, many.colorspace);
+        pix.ycbcr_enc = many.ycbcr_enc.into();
+        pix.quantization = many.quantization.into();
+        let [first, second, third, ..] = many.planes.map(|[_, stride, ..]| stride);
+        pix.bytesperline = first;
+        // What is behind the last plane means nothing.
+        let told = |plane: u8, stride| if plane < many.num_planes { stride } else { 0 };
+        chroma_strides = [told(1, second), told(2, third)];
+    }
+    let fourcc = Fourcc(pix.pixelformat.to_le_bytes());
+    let pixels = Pixels::of(fourcc);
+    let format = Format {
+        fourcc,
         width: pix.width,
         height: pix.height,
         stride: pix.bytesperline,
-        full_range: match pix.quantization {
-            FULL_RANGE => true,
-            LIM_RANGE => false,
-            _ => {
-                let grey = u32::from_le_bytes(*b"GREY");
-                pix.colorspace == COLORSPACE_JPEG || pix.pixelformat == grey
-            }
+        chroma_strides,
+        full_range: match (pix.quantization, pixels) {
+            (FULL_RANGE, _) => true,
+            (LIM_RANGE, _) => false,
+            (_, Some(pixels)) if pixels.is_rgb() => !limited_rgb,
+            _ => pix.colorspace == COLORSPACE_JPEG || pixels == Some(Pixels::Grey),
         },
         bt709: match pix.ycbcr_enc {
             0 => matches!(pix.colorspace, COLORSPACE_REC709 | COLORSPACE_DCI_P3),
             matrix => matches!(matrix, YCBCR_ENC_709 | YCBCR_ENC_XV709),
         },
-    }
-}
-
-/// Whether buffers contain frames, and not the individual fields of interlaced video.
-pub(super) fn has_frames(pix: &ioctl::PixFormat) -> bool {
-    !HALVES.contains(&pix.field)
+    };
+    let has_frames = !HALVES.contains(&pix.field);
+    FormatAnswer { format, has_frames }
 }
 
 #[cfg(test)]
@@ -97,13 +122,47 @@ mod tests {
 
     #[test]
     fn fields_one_by_one_are_no_frames() {
-        let mut pix = ioctl::PixFormat::zeroed();
-        pix.field = FIELD_NONE;
-        assert!(has_frames(&pix));
+        let mut answer = ioctl::AnyFormat::zeroed();
+        answer.kind = ioctl::CAPTURE;
+        answer.fmt.pix.field = FIELD_NONE;
+        assert!(given(answer, false).has_frames);
         // V4L2_FIELD_INTERLACED, V4L2_FIELD_ALTERNATE
         for (field, frames) in [(4, true), (7, false)] {
-            pix.field = field;
-            assert_eq!(has_frames(&pix), frames, "{field}");
+            answer.fmt.pix.field = field;
+            assert_eq!(given(answer, false).has_frames, frames, "{field}");
         }
+    }
+
+    #[test]
+    fn the_range_of_rgb_is_what_the_driver_says_and_otherwise_full() {
+        for kind in [ioctl::CAPTURE, ioctl::CAPTURE_MPLANE] {
+            let full = |code: &[u8; 4], quantization: u8, limited| {
+                let mut answer = wanted(kind, Fourcc(*code), (64, 48));
+                match kind {
+                    ioctl::CAPTURE => answer.fmt.pix.quantization = quantization.into(),
+                    _ => answer.fmt.mplane().quantization = quantization,
+                }
+                given(answer, limited).format.full_range
+            };
+            for code in [b"BGR3", b"XR24", b"RGBP"] {
+                assert!(full(code, 0, false) && !full(code, 0, true));
+                assert!(full(code, 1, true) && !full(code, 2, false));
+            }
+            assert!(!full(b"NV12", 0, false) && full(b"GREY", 0, true));
+        }
+    }
+
+    #[test]
+    fn each_plane_has_the_stride_that_the_driver_says() {
+        let mut answer = wanted(ioctl::CAPTURE_MPLANE, Fourcc(*b"NM12"), (640, 360));
+        let pix = answer.fmt.mplane();
+        (pix.num_planes, pix.ycbcr_enc, pix.field) = (2, 2, FIELD_NONE);
+        for (plane, stride) in [1280, 704, 99].into_iter().enumerate() {
+            pix.planes[plane][1] = stride;
+        }
+        let FormatAnswer { format, has_frames } = given(answer, false);
+        assert_eq!(format.to_string(), "640x360 NM12");
+        assert_eq!((format.stride, format.chroma_strides), (1280, [704, 0]));
+        assert!(has_frames && format.bt709 && !format.full_range);
     }
 }

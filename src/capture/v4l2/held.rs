@@ -3,7 +3,7 @@
 //! A driver is not bound to hand its buffers out in turn: v4l2loopback returns the very buffer that is still held, with a new frame in it. Given
 //! back then, the frame would be written to while it is read.
 
-use super::ioctl::Filled;
+use super::buffers::Filled;
 
 /// The newest good frame, in a buffer that is ours until the next one has come.
 #[derive(Debug, Default)]

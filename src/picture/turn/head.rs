@@ -7,7 +7,7 @@ use super::entropy::Decoding;
 use super::geometry::{Moves, exchanged};
 use crate::picture::jpeg::marker::{self, Segment, Segments};
 use crate::picture::jpeg::{Defect, Size, exif};
-use crate::picture::mjpeg::write_tables;
+use crate::picture::mjpeg::{TABLES, write_tables};
 
 /// One component, as the frame header describes it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,6 +54,25 @@ impl Picture {
             }
         }
         Err(Defect::Short)
+    }
+
+    /// Of a picture without Huffman tables (MJPEG of AVI files) the typical ones are meant.
+    pub(super) fn add_usual_tables(&mut self) {
+        if self.huffman.is_empty() {
+            let usual = |(name, counts, values): (u8, [u8; 16], &[u8])| {
+                Some((name, Decoding::new(&counts, values)?))
+            };
+            self.huffman.extend(TABLES.into_iter().filter_map(usual));
+        }
+    }
+
+    /// What the first coefficient of the first component is counted in.
+    pub(super) fn first_step(&self) -> Option<u16> {
+        let table = &self.quantization[usize::from(self.components.first()?.quantization)];
+        match table.len() {
+            128 => Some(u16::from_be_bytes([table[0], table[1]])),
+            _ => table.first().map(|step| u16::from(*step)),
+        }
     }
 
     fn segment(&mut self, bytes: &[u8], segment: &Segment<'_>) -> Result<(), Defect> {

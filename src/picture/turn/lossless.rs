@@ -170,7 +170,7 @@ impl Turner {
 }
 
 /// Reads a block's first coefficient (T.81, F.2.2.1).
-fn mean(bits: &mut Bits<'_>, table: &Decoding, before: i16) -> Result<i16, Defect> {
+pub(super) fn mean(bits: &mut Bits<'_>, table: &Decoding, before: i16) -> Result<i16, Defect> {
     let (size, bits) = bits.value(table)?;
     // In pictures of 8 bits differences have at most 11.
     if size > 11 {
@@ -199,7 +199,7 @@ fn difference(table: &Encoding, before: i16, mean: i16) -> Result<(u64, u32), De
 /// Reads a block's other coefficients (T.81, F.2.2.2), and gives `take` each value, the place of its coefficient, and
 /// the bits behind it. At an end of block and a run of 16 zeros the place is none of a coefficient.
 #[inline(always)]
-fn others(
+pub(super) fn others(
     bits: &mut Bits<'_>,
     table: &Decoding,
     mut take: impl FnMut(u8, usize, u32) -> Result<(), Defect>,
