@@ -115,6 +115,30 @@ fn headers_come_in_advance_by_themselves_for_what_blink_and_webkit_display() {
 }
 
 #[test]
+fn what_blink_and_gecko_display_goes_on_in_another_size() {
+    let scratch = Scratch::new();
+    let mut hand = Hand::new(scratch.path(), Maker::new(5000));
+    let server = serve(scratch.path(), &[]);
+    let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    let of = |agent: &str, accept: &str| format!("User-Agent: {agent}\r\nAccept: {accept}\r\n");
+    for (number, fields) in (1..).zip([of(BLINK, IMAGE), of(firefox, IMAGE)]) {
+        let mut client = ask(&server, "/stream", &fields);
+        client.head();
+        for (width, again) in [(64, 0), (80, 1), (64, 2)] {
+            hand.wait_until_asked();
+            let stamp = Stamp::now(10 * number + again);
+            let frame = Maker::sized(width, 48, 5000).make(&stamp);
+            hand.publish_bytes(&frame);
+            let mut taken = Vec::new();
+            // A stream that ends fails here.
+            while !taken.ends_with(&frame) {
+                taken.extend(client.take(1));
+            }
+        }
+    }
+}
+
+#[test]
 fn extra_headers_tell_what_is_known_of_a_frame_when_they_are_asked_for() {
     let scratch = Scratch::new();
     let _camera = Camera::start(scratch.path(), 25.0, Maker::new(5000));

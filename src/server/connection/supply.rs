@@ -48,6 +48,9 @@ impl<F> Connection<F> {
     pub fn give(&mut self, shot: Shot<F>, given: Given, lent: &mut Lent<'_>) {
         match &mut self.state {
             ConnectionState::Stream(stream) => {
+                if stream.quirks.any_size && !given.is_notice {
+                    stream.picture = Some(shot.picture);
+                }
                 if given.is_notice || *stream.picture.get_or_insert(shot.picture) == shot.picture {
                     self.give_part(shot, given, lent);
                 } else {

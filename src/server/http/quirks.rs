@@ -6,6 +6,9 @@
 //! This breaks the rule that every part has a `Content-Length`, so only clients that ask for it get it, and whatever
 //! in these browsers displays the stream: `<img>`, frames, and a window with its address.
 //!
+//! What Blink and Gecko display takes the size of each part anew, so such a stream goes on when the pictures get another size, and an
+//! `<img>` does not stand still for ever. (Tried with Chromium 156 and Firefox 153.)
+//!
 //! WebKit also asks of each part whether the page may read or show it, so what it displays has these fields in every
 //! part.
 //!
@@ -53,6 +56,8 @@ pub struct Quirks {
     pub dual_final_frames: bool,
     /// `zero_data=1`: send the heads of parts without their frames, for clients that only count.
     pub zero_data: bool,
+    /// Its pictures may get another size.
+    pub any_size: bool,
     /// What is sent right behind a frame: the delimiter, and perhaps the head of the next part.
     pub delimiter: Rc<[u8]>,
     /// The fields about who may read or show it, if they are in each part.
@@ -70,7 +75,8 @@ impl Quirks {
         let key = parameter(query, "key");
         let key = key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
         let displayed_by = engine(request).filter(|_| is_displayed(request));
-        let advance_headers = flag("advance_headers").unwrap_or(displayed_by.is_some());
+        let is_late = matches!(displayed_by, Some(Engine::Blink | Engine::WebKit));
+        let advance_headers = flag("advance_headers").unwrap_or(is_late);
         let access = match displayed_by {
             Some(Engine::WebKit) => exchange.access_fields(),
             _ => String::new(),
@@ -86,6 +92,7 @@ impl Quirks {
             advance_headers,
             dual_final_frames: flag("dual_final_frames").unwrap_or(false),
             zero_data: flag("zero_data").unwrap_or(false),
+            any_size: matches!(displayed_by, Some(Engine::Blink | Engine::Gecko)),
             delimiter: delimiter.into(),
             access: access.into(),
         }
@@ -160,11 +167,12 @@ fn escaped(value: &str) -> String {
     escaped
 }
 
-/// The engines of browsers that show a part late.
+/// The engines of browsers. The first two show a part late.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Engine {
     Blink,
     WebKit,
+    Gecko,
 }
 
 /// The engine that a browser says it has. With Blink all name Chrome; but on iOS no browser has it, and there Chrome
@@ -173,8 +181,10 @@ fn engine(request: &Request<'_>) -> Option<Engine> {
     let agent = request.user_agent.unwrap_or_default();
     if contains(agent, b"Chrome/") || contains(agent, b"Chromium/") {
         Some(Engine::Blink)
+    } else if contains(agent, b"AppleWebKit/") {
+        Some(Engine::WebKit)
     } else {
-        contains(agent, b"AppleWebKit/").then_some(Engine::WebKit)
+        contains(agent, b"Gecko/").then_some(Engine::Gecko)
     }
 }
 
