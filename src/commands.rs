@@ -18,7 +18,7 @@ use crate::capture::pattern::Pattern;
 use crate::capture::settings::CameraSettings;
 use crate::capture::source::{Source, SourceKind};
 use crate::capture::stdin::Stdin;
-use crate::capture::url::Place;
+use crate::capture::url::Endpoint;
 use crate::capture::v4l2::V4l2;
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
@@ -99,11 +99,11 @@ fn capture_sandbox(sandbox: Sandbox, frames: &[&Path], sources: &[SourceKind]) -
                 devices.extend(device.as_deref().map(Path::new));
             }
             SourceKind::Network(url) => match &url.place {
-                Place::Host(host, port) => {
+                Endpoint::Host(host, port) => {
                     ports.push(*port);
                     names |= host.parse::<std::net::IpAddr>().is_err();
                 }
-                Place::Socket(path) => connects.push(path.as_path()),
+                Endpoint::Socket(path) => connects.push(path.as_path()),
             },
             SourceKind::Pattern | SourceKind::Stdin | SourceKind::Libcamera(_) => {}
         }

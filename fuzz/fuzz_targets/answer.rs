@@ -6,7 +6,7 @@
 
 use std::time::SystemTime;
 
-use lazycam::capture::network::answer::{Answer, Single};
+use lazycam::capture::network::answer::{CameraAnswer, Single};
 use lazycam::capture::network::pictures::Pictures;
 use libfuzzer_sys::fuzz_target;
 
@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
 
 /// What was wrong, the last picture, and what to ask for next.
 fn found(answer: &[u8], read: usize) -> (Option<String>, Vec<u8>, Option<Single>) {
-    let (mut reader, mut pictures) = (Answer::new(), Pictures::new("fuzz".into()));
+    let (mut reader, mut pictures) = (CameraAnswer::new(), Pictures::new("fuzz".into()));
     let mut wrong = None;
     for bytes in answer.chunks(read) {
         if let Err(refusal) = reader.feed(bytes, SystemTime::UNIX_EPOCH, &mut pictures) {

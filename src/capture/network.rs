@@ -31,12 +31,12 @@ use rustix::event::{PollFlags, epoll};
 use rustix::io::{Errno, read};
 use rustix::net::{SendFlags, send, sockopt};
 
-use self::answer::{Answer, Refusal, Single};
+use self::answer::{CameraAnswer, Refusal, Single};
 use self::lookup::Lookup;
 use self::pictures::Pictures;
-use self::request::Request;
+use self::request::CameraRequest;
 use super::source::{Captured, Discarded, Facts, Source, Trouble, turned};
-use super::url::{Place, Url};
+use super::url::{Endpoint, Url};
 use crate::error::{Context, Result};
 use crate::event::is_ready;
 use crate::picture::turn::Transform;
@@ -59,13 +59,13 @@ const LONGEST: Duration = Duration::from_secs(60);
 const AWAY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-enum Stage {
+enum LinkStage {
     Stopped,
     /// The far side asked us to come later.
     Away,
     LookingUp,
     Connecting(OwnedFd),
-    Receiving(OwnedFd, Answer),
+    Receiving(OwnedFd, CameraAnswer),
     /// The answer was a single picture, and it is too early for the next one.
     Pausing(Option<OwnedFd>),
 }
@@ -74,7 +74,7 @@ enum Stage {
 pub struct Network {
     url: Url,
     epoll: OwnedFd,
-    stage: Stage,
+    stage: LinkStage,
     /// When the stage must have ended.
     until: Option<Instant>,
     lookup: Option<Lookup>,
@@ -89,7 +89,7 @@ pub struct Network {
     interval: Option<Duration>,
     asked: Instant,
     is_reused: bool,
-    request: Request,
+    request: CameraRequest,
     /// When the last frame came, and how long after the one before.
     last: Option<Instant>,
     gap: Duration,
@@ -107,9 +107,9 @@ impl Network {
         Ok(Network {
             epoll,
             pictures: Pictures::new(url.shown().into()),
-            request: Request::new(&url, password),
+            request: CameraRequest::new(&url, password),
             url,
-            stage: Stage::Stopped,
+            stage: LinkStage::Stopped,
             until: None,
             lookup: None,
             untried: Vec::new(),
@@ -129,8 +129,8 @@ impl Network {
     fn begin(&mut self, now: Instant) -> Result<(), Trouble> {
         self.until = Some(now + STEP);
         let (host, port) = match &self.url.place {
-            Place::Socket(_) => return self.connect(now),
-            Place::Host(host, port) => (host.clone(), *port),
+            Endpoint::Socket(_) => return self.connect(now),
+            Endpoint::Host(host, port) => (host.clone(), *port),
         };
         if let Some(address) = self.reached.or_else(|| lookup::address(&host, port)) {
             self.untried = vec![address];
@@ -146,7 +146,7 @@ impl Network {
             // It may be there from a start before.
             self.watch(lookup.fd(), epoll::EventFlags::IN)?;
         }
-        self.stage = Stage::LookingUp;
+        self.stage = LinkStage::LookingUp;
         Ok(())
     }
 
@@ -174,19 +174,19 @@ impl Network {
     fn connect(&mut self, now: Instant) -> Result<(), Trouble> {
         self.until = Some(now + STEP);
         let socket = match &self.url.place {
-            Place::Host(..) => {
+            Endpoint::Host(..) => {
                 let Some(address) = self.untried.pop() else {
                     return Err(lost("its name has no address".into()));
                 };
                 self.reached = Some(address);
                 dial::tcp(address)
             }
-            Place::Socket(path) => dial::unix(path),
+            Endpoint::Socket(path) => dial::unix(path),
         };
         match socket {
             Ok(socket) => {
                 self.watch(socket.as_fd(), epoll::EventFlags::OUT)?;
-                self.stage = Stage::Connecting(socket);
+                self.stage = LinkStage::Connecting(socket);
                 Ok(())
             }
             Err(errno) => self.not_connected(errno, now),
@@ -203,7 +203,7 @@ impl Network {
     /// Sends the request, once the connection is there.
     fn connected(&mut self, socket: OwnedFd, now: Instant) -> Result<(), Trouble> {
         if !is_ready(socket.as_fd(), PollFlags::OUT) {
-            self.stage = Stage::Connecting(socket);
+            self.stage = LinkStage::Connecting(socket);
             return Ok(());
         }
         let error = sockopt::socket_error(&socket).and_then(|outcome| outcome);
@@ -230,7 +230,7 @@ impl Network {
         }
         self.asked = now;
         self.until = Some(now + STEP);
-        self.stage = Stage::Receiving(socket, Answer::new());
+        self.stage = LinkStage::Receiving(socket, CameraAnswer::new());
         Ok(())
     }
 
@@ -243,7 +243,7 @@ impl Network {
         };
         self.request.after = after;
         self.until = Some(self.asked + self.interval.unwrap_or(usual));
-        self.stage = Stage::Pausing(socket);
+        self.stage = LinkStage::Pausing(socket);
     }
 
     /// Asks for the next picture. A connection that the far side has closed in the meantime is no loss.
@@ -257,7 +257,7 @@ impl Network {
 
     /// Reads what is there.
     fn receive(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
-        let Stage::Receiving(socket, answer) = &mut self.stage else {
+        let LinkStage::Receiving(socket, answer) = &mut self.stage else {
             return Ok(None);
         };
         let mut so_far = 0;
@@ -298,9 +298,9 @@ impl Network {
             self.not_before = None;
             self.arrived(now);
             if let Some(Single { after, is_kept }) = single {
-                let stage = mem::replace(&mut self.stage, Stage::Stopped);
+                let stage = mem::replace(&mut self.stage, LinkStage::Stopped);
                 let socket = match stage {
-                    Stage::Receiving(socket, _) if is_kept => Some(socket),
+                    LinkStage::Receiving(socket, _) if is_kept => Some(socket),
                     _ => None,
                 };
                 self.pause(socket, after);
@@ -325,19 +325,21 @@ impl Network {
     /// What is wrong when a stage takes too long.
     fn late(&mut self, now: Instant) -> Result<(), Trouble> {
         let what = match &self.stage {
-            Stage::Connecting(_) if !self.untried.is_empty() => return self.connect(now),
-            Stage::Stopped | Stage::Away => return self.begin(now),
-            Stage::Pausing(_) => {
-                let stage = mem::replace(&mut self.stage, Stage::Stopped);
-                let Stage::Pausing(socket) = stage else {
+            LinkStage::Connecting(_) if !self.untried.is_empty() => return self.connect(now),
+            LinkStage::Stopped | LinkStage::Away => return self.begin(now),
+            LinkStage::Pausing(_) => {
+                let stage = mem::replace(&mut self.stage, LinkStage::Stopped);
+                let LinkStage::Pausing(socket) = stage else {
                     return Ok(());
                 };
                 return self.ask_again(socket, now);
             }
-            Stage::LookingUp => "no name server says what its address is",
-            Stage::Connecting(_) => "cannot connect: it does not answer",
-            Stage::Receiving(_, answer) if !answer.is_accepted() => "does not answer the request",
-            Stage::Receiving(..) => "has sent no frame for too long",
+            LinkStage::LookingUp => "no name server says what its address is",
+            LinkStage::Connecting(_) => "cannot connect: it does not answer",
+            LinkStage::Receiving(_, answer) if !answer.is_accepted() => {
+                "does not answer the request"
+            }
+            LinkStage::Receiving(..) => "has sent no frame for too long",
         };
         Err(lost(what.into()))
     }
@@ -370,7 +372,7 @@ impl Source for Network {
         self.request.after = None;
         if let Some(at) = self.not_before.filter(|at| *at > now) {
             self.until = Some(at);
-            self.stage = Stage::Away;
+            self.stage = LinkStage::Away;
             return Ok(());
         }
         self.begin(now)
@@ -378,7 +380,7 @@ impl Source for Network {
 
     fn stop(&mut self) {
         // Closing the socket takes it out of the epoll instance.
-        self.stage = Stage::Stopped;
+        self.stage = LinkStage::Stopped;
         self.until = None;
         self.untried.clear();
         self.reached = None;
@@ -395,14 +397,14 @@ impl Source for Network {
     }
 
     fn advance(&mut self, now: Instant) -> Result<Option<Captured>, Trouble> {
-        let frame = match mem::replace(&mut self.stage, Stage::Stopped) {
-            Stage::Connecting(socket) => self.connected(socket, now).map(|()| None),
+        let frame = match mem::replace(&mut self.stage, LinkStage::Stopped) {
+            LinkStage::Connecting(socket) => self.connected(socket, now).map(|()| None),
             stage => {
                 self.stage = stage;
                 match self.stage {
-                    Stage::LookingUp => self.looked_up(now).map(|()| None),
-                    Stage::Receiving(..) => self.receive(now),
-                    Stage::Pausing(ref mut socket) => {
+                    LinkStage::LookingUp => self.looked_up(now).map(|()| None),
+                    LinkStage::Receiving(..) => self.receive(now),
+                    LinkStage::Pausing(ref mut socket) => {
                         // Nothing may come now but its end.
                         socket.take_if(|socket| is_ready(socket.as_fd(), PollFlags::IN));
                         Ok(None)

@@ -23,14 +23,14 @@ pub struct Url {
     /// Who asks, if the camera wants to know.
     pub user: Option<String>,
     /// What to connect to.
-    pub place: Place,
+    pub place: Endpoint,
     /// Where in `text` the path with its query begins; if it has none, its end.
     path: usize,
 }
 
 /// What to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Endpoint {
     /// A name or an address (an IPv6 address without its brackets), and a TCP port.
     Host(String, u16),
     /// A socket file.
@@ -54,16 +54,16 @@ impl Url {
     /// The value of the field `Host`.
     pub fn authority(&self) -> &str {
         match &self.place {
-            Place::Host(..) => &self.text["http://".len()..self.path],
-            Place::Socket(_) => "localhost",
+            Endpoint::Host(..) => &self.text["http://".len()..self.path],
+            Endpoint::Socket(_) => "localhost",
         }
     }
 
     /// The socket file.
     pub fn socket(&self) -> Option<&Path> {
         match &self.place {
-            Place::Host(..) => None,
-            Place::Socket(path) => Some(path),
+            Endpoint::Host(..) => None,
+            Endpoint::Socket(path) => Some(path),
         }
     }
 
@@ -93,7 +93,7 @@ impl FromStr for Url {
                 path => text.len() - path.len() - 1,
             };
             return Ok(Url {
-                place: Place::Socket(socket.into()),
+                place: Endpoint::Socket(socket.into()),
                 path,
                 text: text.into(),
                 user: None,
@@ -131,7 +131,7 @@ impl FromStr for Url {
             return Err(FORM.into());
         }
         Ok(Url {
-            place: Place::Host(host.into(), port),
+            place: Endpoint::Host(host.into(), port),
             path: "http://".len() + end,
             text: format!("http://{rest}"),
             user,
@@ -154,7 +154,7 @@ mod tests {
 
     fn host(text: &str) -> (String, u16, String) {
         let url: Url = text.parse().unwrap();
-        let Place::Host(host, port) = url.place.clone() else {
+        let Endpoint::Host(host, port) = url.place.clone() else {
             panic!("{url:?}");
         };
         assert_eq!(url.to_string(), text);

@@ -76,18 +76,18 @@ pub struct Single {
 
 /// The answer to one request.
 #[derive(Debug)]
-pub struct Answer {
+pub struct CameraAnswer {
     /// The head, or later the line before a chunk, as far as it has come.
     line: Vec<u8>,
     body: Option<(Framing, Content)>,
     single: Option<Single>,
 }
 
-impl Answer {
+impl CameraAnswer {
     /// An answer of which nothing has come.
     #[allow(clippy::new_without_default, reason = "it is made, and not a default")]
     pub fn new() -> Self {
-        Answer {
+        CameraAnswer {
             line: Vec::new(),
             body: None,
             single: None,

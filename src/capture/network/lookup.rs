@@ -18,13 +18,13 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::write;
 
 /// The addresses that were found.
-type Found = io::Result<Vec<SocketAddr>>;
+type Addresses = io::Result<Vec<SocketAddr>>;
 
 /// A name that is being looked up.
 #[derive(Debug)]
 pub(super) struct Lookup {
     bell: Arc<OwnedFd>,
-    thread: JoinHandle<Found>,
+    thread: JoinHandle<Addresses>,
 }
 
 /// What is known without a look-up.
@@ -55,7 +55,7 @@ impl Lookup {
     }
 
     /// The answer, after at most an instant once [`Lookup::fd`] is readable.
-    pub(super) fn finish(self) -> Found {
+    pub(super) fn finish(self) -> Addresses {
         let ended = self.thread.join();
         ended.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
     }

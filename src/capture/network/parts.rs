@@ -21,11 +21,11 @@ const MUCH: usize = 16 << 10;
 
 /// How far the parts have been read.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+enum PartsState {
     /// Before the first delimiter.
     Before,
     /// In the head of a part.
-    Head(Head),
+    Head(PartHead),
     /// In a picture that lacks so many bytes.
     Picture(usize),
     /// In something else.
@@ -38,7 +38,7 @@ enum State {
 
 /// What the head of a part says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Head {
+struct PartHead {
     length: Option<usize>,
     /// It is said to be something else than a picture.
     is_other: bool,
@@ -50,7 +50,7 @@ struct Head {
 pub(super) struct Parts {
     /// Without the dashes around it.
     boundary: Vec<u8>,
-    state: State,
+    state: PartsState,
     line: Vec<u8>,
     /// The number of bytes in lines since the last part.
     between: usize,
@@ -61,7 +61,7 @@ impl Parts {
     pub(super) fn new(boundary: &str) -> Self {
         Parts {
             boundary: bare(boundary.as_bytes()).to_vec(),
-            state: State::Before,
+            state: PartsState::Before,
             line: Vec::new(),
             between: 0,
         }
@@ -76,26 +76,26 @@ impl Parts {
     ) -> Result<(), String> {
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Loose => {
+                PartsState::Loose => {
                     pictures.split(bytes, at);
                     return Ok(());
                 }
-                State::Picture(left) | State::Other(left) => {
+                PartsState::Picture(left) | PartsState::Other(left) => {
                     let (now, rest) = bytes.split_at(bytes.len().min(*left));
                     *left -= now.len();
                     let is_whole = *left == 0;
-                    if let State::Picture(_) = self.state {
+                    if let PartsState::Picture(_) = self.state {
                         pictures.add(now);
                         if is_whole {
                             pictures.complete();
                         }
                     }
                     if is_whole {
-                        self.state = State::Behind;
+                        self.state = PartsState::Behind;
                     }
                     bytes = rest;
                 }
-                State::Before | State::Head(_) | State::Behind => {
+                PartsState::Before | PartsState::Head(_) | PartsState::Behind => {
                     let end = memchr::memchr(b'\n', bytes);
                     let (now, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
                     self.between += now.len();
@@ -117,15 +117,15 @@ impl Parts {
         let line = self.line.trim_ascii();
         let is_delimiter = self.is_delimiter(line);
         match &mut self.state {
-            State::Before if self.line.starts_with(&[0xFF, 0xD8]) => self.loosen(at, pictures),
-            State::Before | State::Behind if is_delimiter => {
-                self.state = State::Head(Head::default())
+            PartsState::Before if self.line.starts_with(&[0xFF, 0xD8]) => self.loosen(at, pictures),
+            PartsState::Before | PartsState::Behind if is_delimiter => {
+                self.state = PartsState::Head(PartHead::default())
             }
-            State::Behind if !line.is_empty() => self.loosen(at, pictures),
+            PartsState::Behind if !line.is_empty() => self.loosen(at, pictures),
             // A boundary that is sent twice.
-            State::Head(head) if is_delimiter && *head == Head::default() => {}
-            State::Head(head) if !line.is_empty() => head.read(line),
-            State::Head(head) => {
+            PartsState::Head(head) if is_delimiter && *head == PartHead::default() => {}
+            PartsState::Head(head) if !line.is_empty() => head.read(line),
+            PartsState::Head(head) => {
                 let head = *head;
                 self.begin(head, at, pictures)?;
             }
@@ -135,12 +135,17 @@ impl Parts {
     }
 
     /// Begins the part behind a head.
-    fn begin(&mut self, head: Head, at: SystemTime, pictures: &mut Pictures) -> Result<(), String> {
+    fn begin(
+        &mut self,
+        head: PartHead,
+        at: SystemTime,
+        pictures: &mut Pictures,
+    ) -> Result<(), String> {
         self.between = 0;
         self.state = match head.length {
-            None => State::Loose,
-            Some(0) => State::Behind,
-            Some(length) if head.is_other => State::Other(length),
+            None => PartsState::Loose,
+            Some(0) => PartsState::Behind,
+            Some(length) if head.is_other => PartsState::Other(length),
             Some(length) if length > largest() => {
                 return Err(format!(
                     "sends a picture of {length} bytes, which is too long"
@@ -148,7 +153,7 @@ impl Parts {
             }
             Some(length) => {
                 pictures.begin(at.checked_sub(head.age).unwrap_or(at));
-                State::Picture(length)
+                PartsState::Picture(length)
             }
         };
         Ok(())
@@ -156,7 +161,7 @@ impl Parts {
 
     /// From here on the pictures' own markers count.
     fn loosen(&mut self, at: SystemTime, pictures: &mut Pictures) {
-        self.state = State::Loose;
+        self.state = PartsState::Loose;
         pictures.split(&self.line, at);
         self.line = Vec::new();
     }
@@ -166,7 +171,7 @@ impl Parts {
     }
 }
 
-impl Head {
+impl PartHead {
     fn read(&mut self, line: &[u8]) {
         let Some((name, value)) = std::str::from_utf8(line)
             .ok()

@@ -6,21 +6,21 @@ use crate::capture::url::Url;
 
 /// The parts of a request that change.
 #[derive(Clone, Default)]
-pub(super) struct Request {
+pub(super) struct CameraRequest {
     /// The time of capture that the next picture must not have; from another lazycam, and only digits.
     pub(super) after: Option<String>,
     /// The field `Authorization`, with its line break; empty if there is none. It is never printed.
     authorization: String,
 }
 
-impl Request {
+impl CameraRequest {
     /// As the URL's user with this password (RFC 7617), if it has one.
     pub(super) fn new(url: &Url, password: &str) -> Self {
         let authorization = url.user.as_ref().map_or(String::new(), |user| {
             let both = Base64::encode_string(format!("{user}:{password}").as_bytes());
             format!("Authorization: Basic {both}\r\n")
         });
-        Request {
+        CameraRequest {
             after: None,
             authorization,
         }

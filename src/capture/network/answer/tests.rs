@@ -14,7 +14,7 @@ fn jpeg(mark: u8) -> Vec<u8> {
 
 /// The marks of the pictures that are found when so much is read at a time.
 fn marks(answer: &[u8], read: usize) -> Result<Vec<u8>, Refusal> {
-    let (mut reader, mut pictures) = (Answer::new(), Pictures::new("camera".into()));
+    let (mut reader, mut pictures) = (CameraAnswer::new(), Pictures::new("camera".into()));
     let mut marks = Vec::new();
     for bytes in answer.chunks(read) {
         reader.feed(bytes, SystemTime::now(), &mut pictures)?;
@@ -99,7 +99,7 @@ fn a_length_that_is_not_right_costs_no_more_than_a_picture() {
         at + 7..at + 7 + len.to_string().len(),
         b"30".iter().copied(),
     );
-    let (mut reader, mut pictures) = (Answer::new(), Pictures::new("camera".into()));
+    let (mut reader, mut pictures) = (CameraAnswer::new(), Pictures::new("camera".into()));
     reader
         .feed(&wrong, SystemTime::now(), &mut pictures)
         .unwrap();
@@ -134,7 +134,7 @@ fn the_age_of_a_picture_is_subtracted_from_its_arrival() {
     let jpeg = jpeg(1);
     answer.extend(format!("X-Frame-Age: 2.5\r\nContent-Length: {}\r\n\r\n", jpeg.len()).bytes());
     answer.extend(jpeg);
-    let (mut reader, mut pictures) = (Answer::new(), Pictures::new("camera".into()));
+    let (mut reader, mut pictures) = (CameraAnswer::new(), Pictures::new("camera".into()));
     let now = SystemTime::now();
     reader.feed(&answer, now, &mut pictures).unwrap();
     assert_eq!(pictures.news(), Some(now - Duration::from_millis(2500)));
@@ -177,7 +177,7 @@ fn a_single_picture_ends_with_its_length_its_chunks_or_the_connection() {
     let picture = jpeg(5);
     let len = picture.len();
     let read = |head: &str, body: &[u8], is_closed: bool| {
-        let (mut reader, mut pictures) = (Answer::new(), Pictures::new("camera".into()));
+        let (mut reader, mut pictures) = (CameraAnswer::new(), Pictures::new("camera".into()));
         let answer = [
             format!("{head}\r\nContent-Type: image/jpeg\r\n\r\n").as_bytes(),
             body,
