@@ -20,8 +20,9 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use lazycam::frames::CURRENT;
+use lazycam::picture::format::USUAL_SIZE;
 use lazycam::server::http::exchange::Exchange;
-use lazycam::server::http::part;
+use lazycam::server::http::part::{self, FrameFacts};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -183,7 +184,15 @@ fn open_newest(dir: &Path, number: u64, how: How) -> Outcome<Frame> {
     }
     let since = Duration::new(about.st_mtime as u64, about.st_mtime_nsec as u32);
     let mut head = Vec::new();
-    part::write_part_head(&mut head, len as u64, SystemTime::UNIX_EPOCH + since, "");
+    // The same for all viewers: only the length of what it says about the age matters here.
+    let facts = FrameFacts {
+        len: len as u64,
+        captured: SystemTime::UNIX_EPOCH + since,
+        picture: USUAL_SIZE,
+        age: Duration::ZERO,
+        online: true,
+    };
+    facts.write_part_head(&mut head, facts.len, "");
     Ok(Frame {
         file,
         inode: about.st_ino,

@@ -15,11 +15,14 @@
 //! Not here: TLS (a proxy's job), RTSP, and requests that change anything at the far side.
 
 pub mod answer;
+pub mod challenge;
 mod dial;
 mod lookup;
 mod parts;
 pub mod pictures;
-mod request;
+mod reach;
+pub mod request;
+mod way;
 
 use std::io;
 use std::mem;
@@ -29,14 +32,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFlags, epoll};
 use rustix::io::{Errno, read};
-use rustix::net::{SendFlags, send, sockopt};
+use rustix::net::{SendFlags, send};
 
 use self::answer::{CameraAnswer, Refusal, Single};
 use self::lookup::Lookup;
 use self::pictures::Pictures;
 use self::request::CameraRequest;
-use super::source::{Captured, Discarded, Facts, Source, Trouble, turned};
-use super::url::{Endpoint, Url};
+use self::way::Way;
+use super::source::{Captured, Discarded, Facts, OriginFacts, Source, Trouble, turned};
+use super::url::Url;
 use crate::error::{Context, Result};
 use crate::event::is_ready;
 use crate::picture::turn::Transform;
@@ -90,6 +94,7 @@ pub struct Network {
     asked: Instant,
     is_reused: bool,
     request: CameraRequest,
+    way: Way,
     /// When the last frame came, and how long after the one before.
     last: Option<Instant>,
     gap: Duration,
@@ -107,7 +112,8 @@ impl Network {
         Ok(Network {
             epoll,
             pictures: Pictures::new(url.shown().into()),
-            request: CameraRequest::new(&url, password),
+            request: CameraRequest::new(password),
+            way: Way::new(),
             url,
             stage: LinkStage::Stopped,
             until: None,
@@ -123,102 +129,6 @@ impl Network {
             buffer: Vec::new(),
             turned: NewestTurned::new(turn),
         })
-    }
-
-    /// Begins with whatever has to come before the connection.
-    fn begin(&mut self, now: Instant) -> Result<(), Trouble> {
-        self.until = Some(now + STEP);
-        let (host, port) = match &self.url.place {
-            Endpoint::Socket(_) => return self.connect(now),
-            Endpoint::Host(host, port) => (host.clone(), *port),
-        };
-        if let Some(address) = self.reached.or_else(|| lookup::address(&host, port)) {
-            self.untried = vec![address];
-            return self.connect(now);
-        }
-        self.forget_answer();
-        if self.lookup.is_none() {
-            let lookup = Lookup::start(&host, port);
-            self.lookup =
-                Some(lookup.map_err(|error| lost(format!("cannot look up its name: {error}")))?);
-        }
-        if let Some(lookup) = &self.lookup {
-            // It may be there from a start before.
-            self.watch(lookup.fd(), epoll::EventFlags::IN)?;
-        }
-        self.stage = LinkStage::LookingUp;
-        Ok(())
-    }
-
-    /// Drops the answer to a look-up that nobody waits for any more.
-    fn forget_answer(&mut self) {
-        self.lookup
-            .take_if(|lookup| is_ready(lookup.fd(), PollFlags::IN));
-    }
-
-    fn looked_up(&mut self, now: Instant) -> Result<(), Trouble> {
-        let Some(lookup) = self
-            .lookup
-            .take_if(|lookup| is_ready(lookup.fd(), PollFlags::IN))
-        else {
-            return Ok(());
-        };
-        let found = lookup.finish();
-        let mut found = found.map_err(|error| lost(format!("its name is not found: {error}")))?;
-        found.reverse();
-        self.untried = found;
-        self.connect(now)
-    }
-
-    /// Connects to the next address.
-    fn connect(&mut self, now: Instant) -> Result<(), Trouble> {
-        self.until = Some(now + STEP);
-        let socket = match &self.url.place {
-            Endpoint::Host(..) => {
-                let Some(address) = self.untried.pop() else {
-                    return Err(lost("its name has no address".into()));
-                };
-                self.reached = Some(address);
-                dial::tcp(address)
-            }
-            Endpoint::Socket(path) => dial::unix(path),
-        };
-        match socket {
-            Ok(socket) => {
-                self.watch(socket.as_fd(), epoll::EventFlags::OUT)?;
-                self.stage = LinkStage::Connecting(socket);
-                Ok(())
-            }
-            Err(errno) => self.not_connected(errno, now),
-        }
-    }
-
-    fn not_connected(&mut self, errno: Errno, now: Instant) -> Result<(), Trouble> {
-        match self.untried.is_empty() {
-            true => Err(lost(format!("cannot connect: {}", io::Error::from(errno)))),
-            false => self.connect(now),
-        }
-    }
-
-    /// Sends the request, once the connection is there.
-    fn connected(&mut self, socket: OwnedFd, now: Instant) -> Result<(), Trouble> {
-        if !is_ready(socket.as_fd(), PollFlags::OUT) {
-            self.stage = LinkStage::Connecting(socket);
-            return Ok(());
-        }
-        let error = sockopt::socket_error(&socket).and_then(|outcome| outcome);
-        if let Err(errno) = error {
-            return self.not_connected(errno, now);
-        }
-        self.is_reused = false;
-        self.pictures.restart();
-        let data = epoll::EventData::new_u64(0);
-        let watched = epoll::modify(&self.epoll, &socket, data, epoll::EventFlags::IN);
-        watched.map_err(|errno| lost(format!("cannot wait for it: {errno}")))?;
-        match self.ask(socket, now) {
-            Ok(()) => Ok(()),
-            Err(errno) => self.not_connected(errno, now),
-        }
     }
 
     /// Sends a request.
@@ -270,11 +180,15 @@ impl Network {
                 }
                 Ok(len) => {
                     so_far += len;
-                    let fed =
-                        answer.feed(&self.buffer[..len], SystemTime::now(), &mut self.pictures);
-                    if let Err(Refusal { what, wait }) = fed {
-                        self.not_before = wait.map(|wait| now + wait.min(AWAY));
-                        return Err(lost(what));
+                    let had_head = answer.is_accepted();
+                    let at = SystemTime::now();
+                    let fed = answer.feed(&self.buffer[..len], at, &mut self.pictures);
+                    if !had_head {
+                        let noted = self.way.note(answer.via());
+                        noted.map_err(|what| lost(what.into()))?;
+                    }
+                    if let Err(refusal) = fed {
+                        return self.refused(refusal, now);
                     }
                     if answer.is_ended() {
                         end = Some("ended the stream".to_owned());
@@ -296,6 +210,7 @@ impl Network {
         // A frame goes before the end, which will be seen again.
         if let Some(at) = self.pictures.news() {
             self.not_before = None;
+            self.request.was_accepted();
             self.arrived(now);
             if let Some(Single { after, is_kept }) = single {
                 let stage = mem::replace(&mut self.stage, LinkStage::Stopped);
@@ -311,6 +226,16 @@ impl Network {
             Some(end) => Err(lost(end)),
             None => Ok(None),
         }
+    }
+
+    /// Asks once more if the camera says how it would answer otherwise.
+    fn refused(&mut self, refusal: Refusal, now: Instant) -> Result<Option<Captured>, Trouble> {
+        let hint = refusal.hint.as_ref();
+        if hint.is_some_and(|hint| self.request.follow(&self.url, hint)) {
+            return self.begin(now).map(|()| None);
+        }
+        self.not_before = refusal.wait.map(|wait| now + wait.min(AWAY));
+        Err(lost(refusal.what))
     }
 
     /// Notes when a frame came, and how long to wait for the next one.
@@ -343,14 +268,6 @@ impl Network {
         };
         Err(lost(what.into()))
     }
-
-    fn watch(&self, fd: BorrowedFd<'_>, what: epoll::EventFlags) -> Result<(), Trouble> {
-        let data = epoll::EventData::new_u64(0);
-        match epoll::add(&self.epoll, fd, data, what) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(errno) => Err(lost(format!("cannot wait for it: {errno}"))),
-        }
-    }
 }
 
 impl Source for Network {
@@ -365,11 +282,18 @@ impl Source for Network {
         }
     }
 
+    fn origin(&self) -> Option<OriginFacts<'_>> {
+        Some(OriginFacts {
+            via: self.way.text(),
+            age: self.pictures.age(),
+        })
+    }
+
     fn start(&mut self, now: Instant) -> Result<(), Trouble> {
         self.buffer.resize(READ, 0);
         self.last = None;
         self.gap = Duration::ZERO;
-        self.request.after = None;
+        self.request.restart();
         if let Some(at) = self.not_before.filter(|at| *at > now) {
             self.until = Some(at);
             self.stage = LinkStage::Away;

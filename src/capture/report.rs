@@ -31,6 +31,8 @@ pub(super) struct Report {
     /// What is wrong, from a loss until the next usable frame.
     why: Option<String>,
     told: Option<(state::Phase, Option<String>, Option<Size>)>,
+    /// The way of the pictures as it was told.
+    via: Option<String>,
     since: SystemTime,
     /// When the counters were reported last.
     counted: Option<Instant>,
@@ -46,6 +48,7 @@ impl Report {
             broken: 0,
             why: None,
             told: None,
+            via: None,
             since: SystemTime::UNIX_EPOCH,
             counted: None,
             broken_since: None,
@@ -94,11 +97,14 @@ impl Report {
         let phase = self.public(phase);
         // Of pictures that are turned the size is known from the first one on.
         let size = source.facts().size;
+        let via = source.origin().map(|origin| origin.via);
         if let Some((told, why, told_size)) = &self.told {
-            if *told == phase && *why == self.why && *told_size == size {
+            let is_same = *told == phase && *why == self.why && *told_size == size;
+            if is_same && self.via.as_deref() == via {
                 return None;
             }
         }
+        self.via = via.map(str::to_owned);
         self.counted = Some(now);
         let before = self.told.replace((phase, self.why.clone(), size));
         if before.is_none_or(|(before, ..)| before != phase) {
@@ -138,7 +144,10 @@ impl Report {
 
     fn state(&self, phase: state::Phase, source: &dyn Source) -> State {
         let facts = source.facts();
+        let origin = source.origin();
         State {
+            via: origin.map(|origin| origin.via.to_owned()),
+            origin_age: origin.and_then(|origin| origin.age),
             why: self.why.clone(),
             source: Some(source.describe()),
             size: facts.size,

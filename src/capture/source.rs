@@ -117,6 +117,15 @@ pub struct Captured {
     pub settled: bool,
 }
 
+/// What a source tells about the camera that its pictures come from, if that is somewhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginFacts<'a> {
+    /// Which servers the pictures come through (`Via`, RFC 9110, 7.6.3), with this one.
+    pub via: &'a str,
+    /// How old the newest picture was when the last of them sent it, if it said so.
+    pub age: Option<Duration>,
+}
+
 /// What is known about a source's pictures before there is one, for the file `state`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Facts {
@@ -213,6 +222,11 @@ pub trait Source {
     /// What is known about its pictures; this may change with a start.
     fn facts(&self) -> Facts {
         Facts::default()
+    }
+
+    /// Where its pictures come from, if that is another server.
+    fn origin(&self) -> Option<OriginFacts<'_>> {
+        None
     }
 
     /// Starts to deliver frames. After this call, no frame from before it is delivered.

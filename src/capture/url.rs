@@ -51,6 +51,44 @@ impl Url {
         }
     }
 
+    /// Where `Location` in an answer to this target, or that of the URL, leads to, if it is on the same host and port and can be sent
+    /// (RFC 9110, 10.2.2; a relative path with dot segments is not resolved).
+    pub(super) fn target_after(&self, target: Option<&str>, location: &str) -> Option<String> {
+        let location = location.split('#').next()?;
+        let to_here = |rest: &str| {
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            let (there, path) = rest.split_at(end);
+            let without_port = |name: &str| {
+                name.strip_suffix(":80")
+                    .unwrap_or(name)
+                    .to_ascii_lowercase()
+            };
+            let is_here = without_port(there) == without_port(self.authority());
+            let path = match path.starts_with('/') {
+                true => path.to_owned(),
+                false => format!("/{path}"),
+            };
+            is_here.then_some(path)
+        };
+        let absolute = location.strip_prefix("http:").unwrap_or(location);
+        let new = if let Some(rest) = absolute.strip_prefix("//") {
+            to_here(rest)?
+        } else if location.starts_with('/') {
+            location.to_owned()
+        } else {
+            let before = target.unwrap_or(self.target()).split('?').next()?;
+            let (folder, _) = before.rsplit_once('/')?;
+            let is_path =
+                !location.is_empty() && !location.contains(':') && !location.contains("..");
+            let new = match location.starts_with('?') {
+                true => format!("{before}{location}"),
+                false => format!("{folder}/{location}"),
+            };
+            is_path.then_some(new)?
+        };
+        (is_sendable(&new)).then_some(new)
+    }
+
     /// The value of the field `Host`.
     pub fn authority(&self) -> &str {
         match &self.place {
@@ -77,10 +115,7 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let is_plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
-        if !is_plain || text.len() > LONGEST {
+        if !is_sendable(text) {
             return Err(FORM.into());
         }
         if let Some(rest) = text.strip_prefix("http+unix:") {
@@ -137,6 +172,12 @@ impl FromStr for Url {
             user,
         })
     }
+}
+
+/// Whether it can be part of a request, also within quotes.
+fn is_sendable(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'\\');
+    text.len() <= LONGEST && text.bytes().all(is_plain)
 }
 
 impl fmt::Display for Url {
@@ -198,6 +239,37 @@ mod tests {
     }
 
     #[test]
+    fn a_redirect_leads_to_the_same_host_or_nowhere() {
+        let url: Url = "http://user@Cam/a/b?c=d/e".parse().unwrap();
+        for (location, target) in [
+            ("/x?y", Some("/x?y")),
+            ("x", Some("/a/x")),
+            ("?z", Some("/a/b?z")),
+            ("http://cam/x#y", Some("/x")),
+            ("http://cam:80", Some("/")),
+            ("http://CAM?q", Some("/?q")),
+            ("//cam/x", Some("/x")),
+            ("", None),
+            ("../x", None),
+            ("http://cam:81/x", None),
+            ("http://cam.example.org/x", None),
+            ("http://cam@other/x", None),
+            ("//other/x", None),
+            ("https://cam/x", None),
+            ("ftp:x", None),
+            ("/a b", None),
+            ("/a\rb", None),
+            ("/\"", None),
+        ] {
+            let found = url.target_after(None, location);
+            assert_eq!(found.as_deref(), target, "{location}");
+        }
+        let next = url.target_after(Some("/p/q/r"), "s");
+        assert_eq!(next.as_deref(), Some("/p/q/s"));
+        assert_eq!(url.target_after(None, &"/".repeat(LONGEST + 1)), None);
+    }
+
+    #[test]
     fn what_people_see_has_no_query() {
         let url: Url = "http://cam/video.cgi?user=a&pwd=secret".parse().unwrap();
         assert_eq!(url.shown(), "http://cam/video.cgi");
@@ -217,6 +289,7 @@ mod tests {
             "http://::1/",
             "http://[::1/",
             "http://a/#x",
+            "http://a/\"x",
             "http://a?x",
             "http://user:password@a/",
             "http://@a/",

@@ -17,7 +17,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{self as sys, AtFlags, CWD, FileType, FlockOperation};
 use rustix::io::Errno;
@@ -81,6 +81,10 @@ pub struct State {
     pub why: Option<String>,
     /// A description of the camera, for people.
     pub source: Option<String>,
+    /// The servers that its pictures come through, as the field `Via` has them.
+    pub via: Option<String>,
+    /// How old the newest frame was when the last of those servers sent it.
+    pub origin_age: Option<Duration>,
     /// Width and height in pixels, if they are known before there is a frame.
     pub size: Option<Size>,
     /// The frame rate that it is set to, in frames per second.
@@ -103,6 +107,8 @@ impl State {
             since,
             why: None,
             source: None,
+            via: None,
+            origin_age: None,
             size: None,
             fps: None,
             quality: None,
@@ -124,6 +130,8 @@ impl State {
             since: parse_time(value("since")?)?,
             why: text("why"),
             source: text("source"),
+            via: text("via"),
+            origin_age: value("origin-age").and_then(|age| Some(Seconds::parse(age)?.0)),
             size: value("size").and_then(|size| size.parse().ok()),
             fps: value("fps").and_then(|fps| {
                 let fps = fps.parse().ok();
@@ -178,10 +186,18 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "phase {}", self.phase.word())?;
         writeln!(f, "since {}", Seconds::since_1970(self.since))?;
-        for (key, text) in [("why", &self.why), ("source", &self.source)] {
+        let texts = [
+            ("why", &self.why),
+            ("source", &self.source),
+            ("via", &self.via),
+        ];
+        for (key, text) in texts {
             if let Some(text) = text {
                 writeln!(f, "{key} {}", one_line(text))?;
             }
+        }
+        if let Some(age) = self.origin_age {
+            writeln!(f, "origin-age {}", Seconds(age))?;
         }
         if let Some(size) = self.size {
             writeln!(f, "size {size}")?;
@@ -258,14 +274,14 @@ fn is_locked(file: &OwnedFd) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn state() -> State {
         State {
             why: Some("no such\ndevice ü".into()),
             source: Some("v4l2 /dev/video0".into()),
+            via: Some("1.1 a, 1.1 b".into()),
+            origin_age: Some(Duration::from_millis(31)),
             size: Some(Size {
                 width: 640,
                 height: 480,
@@ -285,7 +301,7 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_read_on_one_line_each() {
         let text = state().to_string();
-        assert_eq!(text.lines().count(), 10, "{text}");
+        assert_eq!(text.lines().count(), 12, "{text}");
         assert!(text.starts_with("phase lost\nsince 1733918400.100020\nwhy no such device ü\n"));
         let why = Some("no such device ü".into());
         assert_eq!(State::parse(&text), Some(State { why, ..state() }));

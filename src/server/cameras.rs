@@ -124,7 +124,10 @@ impl Cameras {
         match change {
             Change::Frame => camera.frame_arrived(turn.now),
             Change::Written => camera.written_in_place(turn.now),
-            Change::State => camera.state_changed(turn.now),
+            Change::State => {
+                camera.state_changed(turn.now);
+                self.tell_way(number, turn);
+            }
             Change::Returned | Change::Gone => {
                 debug!("{}: {change:?}", camera.dir().display());
                 match change {
@@ -250,7 +253,14 @@ impl Cameras {
         let finding = self.list[number].camera.find(turn.now);
         let is_there = finding.phase != CameraPhase::Absent;
         turn.roster.notice(number, is_there);
+        self.tell_way(number, turn);
         is_there
+    }
+
+    fn tell_way(&self, number: usize, turn: &mut Turn) {
+        let told = self.list[number].camera.condition().told();
+        let via = told.and_then(|told| told.via.as_deref());
+        turn.roster.tell_way(number, via);
     }
 
     /// A camera has gone, or will deliver no more pictures. Its viewers are told by the owner.

@@ -8,6 +8,8 @@
 //!
 //! This is pure bookkeeping: it knows neither the contents of directories nor the viewers.
 
+use std::rc::Rc;
+
 use crate::frames::name::Name;
 use crate::server::want::Which;
 
@@ -31,6 +33,8 @@ pub struct RosterEntry {
     pub present: bool,
     /// Whether anything has been seen of a program that captures for it, since it appeared.
     pub captured: bool,
+    /// The field `Via` of its pictures, with its line break; empty if they come from this machine.
+    pub via: Rc<str>,
 }
 
 /// Why there is no camera to serve.
@@ -62,6 +66,7 @@ impl Roster {
                     name: name.clone(),
                     present: false,
                     captured: false,
+                    via: "".into(),
                 });
                 self.entries.len() - 1
             }
@@ -82,6 +87,15 @@ impl Roster {
     pub fn notice(&mut self, number: usize, captured: bool) {
         if let Some(entry) = self.entries.get_mut(number) {
             entry.captured = captured;
+        }
+    }
+
+    /// The pictures of this camera come through other servers. What is no value of a field is not told (RFC 9110, 5.5).
+    pub fn tell_way(&mut self, number: usize, via: Option<&str>) {
+        let via = via.filter(|via| via.bytes().all(|c| matches!(c, b' '..=b'~')));
+        let via = via.map_or(String::new(), |via| format!("Via: {via}\r\n"));
+        if let Some(entry) = self.entries.get_mut(number) {
+            entry.via = via.into();
         }
     }
 

@@ -363,6 +363,8 @@ pub(crate) struct Part {
     pub(crate) jpeg: Vec<u8>,
     /// `X-Timestamp`, since 1970.
     pub(crate) timestamp: Duration,
+    /// `X-Frame-Age`.
+    pub(crate) age_when_sent: Duration,
     /// When its last byte was there, by the clock that stamps carry.
     pub(crate) received: Duration,
 }
@@ -403,12 +405,17 @@ impl Stream {
         }
         let head = self.client.take_head();
         let lines: Vec<_> = head.split("\r\n").collect();
-        let [kind, length, timestamp, "", ""] = lines[..] else {
+        let [kind, length, timestamp, age, ref rest @ ..] = lines[..] else {
             panic!("{head:?}");
         };
+        assert!(
+            matches!(rest, ["", ""] | ["X-UStreamer-Online: false", "", ""]),
+            "{head:?}"
+        );
         assert_eq!(kind, "Content-Type: image/jpeg");
         let length = length.strip_prefix("Content-Length: ").expect(length);
         let timestamp = timestamp.strip_prefix("X-Timestamp: ").expect(timestamp);
+        let age = age.strip_prefix("X-Frame-Age: ").expect(age);
         let jpeg = self.client.take(length.parse().unwrap());
         let received = monotonic();
         assert_eq!(show(&self.client.take(2)), "\r\n");
@@ -417,6 +424,7 @@ impl Stream {
         Some(Part {
             jpeg,
             timestamp,
+            age_when_sent: parse_timestamp(age),
             received,
         })
     }

@@ -10,6 +10,7 @@ use crate::common::http::Client;
 use crate::common::process::{Process, pid, run};
 use crate::common::{PATIENCE, Scratch, eventually};
 use lazycam::capture::pattern::stamp::Stamp;
+use md5::{Digest, Md5};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
@@ -285,7 +286,7 @@ fn single_pictures_are_fetched_one_after_the_other_and_no_faster_than_asked_for(
                 jpeg.len()
             );
             connection.send([head.as_bytes(), &jpeg].concat());
-            assert_eq!(viewer.number(&maker), number);
+            assert_eq!(viewer.part_after(number - 1).number(), number);
             connection = connection.again();
         }
     }
@@ -327,6 +328,9 @@ fn the_password_of_a_camera_comes_from_a_file_and_is_told_to_nobody_else() {
     flags.extend(["--source-password", file.to_str().unwrap()]);
     let edge = Process::start(run(&scratch.join("front"), &flags));
     let mut viewer = Client::connect(edge.address()).stream("/stream");
+    let mut connection = camera.accept();
+    assert!(!connection.request.contains("Authorization"));
+    connection.send("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\n");
     let connection = camera.accept();
     // The example of RFC 7617, 2.
     let field = "\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
@@ -342,4 +346,153 @@ fn the_password_of_a_camera_comes_from_a_file_and_is_told_to_nobody_else() {
             "{log}"
         );
     }
+}
+
+#[test]
+fn a_password_goes_to_a_camera_that_knows_digest_as_a_proof_only() {
+    let (scratch, camera, maker) = (Scratch::new(), Camera::new(), Maker::new(3000));
+    let file = scratch.join("password");
+    std::fs::write(&file, "Circle of Life").unwrap();
+    let url = camera.url("/x?y").replace("http://", "http://Mufasa@");
+    let password = ["--source-password", file.to_str().unwrap()];
+    let mut flags = vec!["--source", &url, "--linger", "0.2"];
+    flags.extend(password);
+    let edge = Process::start(run(&scratch.join("front"), &flags));
+    let challenge = |nonce: &str| {
+        format!(
+            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"\r\n\
+             WWW-Authenticate: Digest realm=\"r\", nonce=\"{nonce}\", algorithm=MD5, qop=\"auth\"\r\n\r\n"
+        )
+    };
+    let proof = |request: &str, nonce: &str, count: &str| {
+        let value = |name: &str| {
+            let (_, behind) = request.split_once(&format!("{name}=\"")).expect(request);
+            behind.split_once('"').unwrap().0.to_owned()
+        };
+        let hash = |text: String| -> String {
+            let hash = Md5::digest(text);
+            hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let who = hash("Mufasa:r:Circle of Life".into());
+        let what = hash("GET:/x?y".into());
+        let ours = value("cnonce");
+        assert!(request.contains(&format!("nc={count}, ")), "{request}");
+        assert_eq!(
+            value("response"),
+            hash(format!("{who}:{nonce}:{count}:{ours}:auth:{what}"))
+        );
+        assert!(
+            !request.contains("Basic") && !request.contains("Circle"),
+            "{request}"
+        );
+    };
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    camera.accept().send(challenge("one"));
+    let connection = camera.accept();
+    proof(&connection.request, "one", "00000001");
+    let fed = connection.feed(&maker, 1);
+    viewer.number(&maker);
+    drop(viewer);
+    fed.join().unwrap();
+    // The camera has forgotten in the meantime.
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    let mut connection = camera.accept();
+    proof(&connection.request, "one", "00000002");
+    connection.send(challenge("two"));
+    let connection = camera.accept();
+    proof(&connection.request, "two", "00000001");
+    let _fed = connection.feed(&maker, 1);
+    viewer.number(&maker);
+    assert!(!edge.stop().log.contains("lost"));
+}
+
+#[test]
+fn a_redirect_is_followed_on_the_same_host_and_to_no_other() {
+    let (scratch, camera, maker) = (Scratch::new(), Camera::new(), Maker::new(3000));
+    let (other, edge) = (Camera::new(), edge(&scratch, &camera.url("/old?x")));
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    let redirect = |to: &str| format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\n\r\n");
+    camera.accept().send(redirect(&other.url("/")));
+    eventually("the reason is told", || {
+        told(&edge)["why"]
+            .as_str()
+            .is_some_and(|why| why.starts_with("answers 302 Found and sends us to "))
+    });
+    camera.accept().send(redirect(&camera.url("/new?y#z")));
+    let connection = camera.accept();
+    assert!(connection.request.starts_with("GET /new?y HTTP/1.1\r\n"));
+    let _fed = connection.feed(&maker, 7);
+    assert!(viewer.number(&maker) >= 7);
+    assert!(other.has_viewer().is_none());
+}
+
+#[test]
+fn how_old_a_picture_was_at_the_origin_counts_at_the_edge() {
+    let (scratch, camera, maker) = (Scratch::new(), Camera::new(), Maker::new(3000));
+    let edge = edge(&scratch, &camera.url("/"));
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    let mut connection = camera.accept();
+    let jpeg = maker.make(&Stamp::now(1));
+    let part = format!(
+        "--x\r\nX-Frame-Age: 2.5\r\nContent-Length: {}\r\n\r\n",
+        jpeg.len()
+    );
+    connection.send(format!("{HEAD}\r\n{part}"));
+    connection.send(&jpeg);
+    let part = viewer.frame();
+    assert!(
+        part.age_when_sent >= Duration::from_millis(2500),
+        "{:?}",
+        part.age_when_sent
+    );
+    eventually("the origin's age is told", || {
+        told(&edge)["origin"]["age"] == 2.5
+    });
+    let own = told(&edge)["frame"]["age"].as_f64().unwrap();
+    assert!(own >= 2.5, "{own}");
+}
+
+#[test]
+fn the_picture_of_a_lost_camera_is_no_frame_for_the_next_server() {
+    let (scratch, camera, maker) = (Scratch::new(), Camera::new(), Maker::new(3000));
+    let flags = ["--source", &camera.url("/")];
+    let origin = Process::start(run(&scratch.join("origin"), &flags));
+    let edge = edge(&scratch, &format!("http://{}/stream", origin.address()));
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    camera.accept().send("HTTP/1.1 404 None\r\n\r\n");
+    eventually("the edge has lost its camera too", || {
+        told(&edge)["why"] == "has lost its own camera, and shows a picture that says so"
+    });
+    viewer.part_that(|part| part.notice().is_some());
+    assert_eq!(told(&edge)["published"], 0);
+    let _fed = camera.accept().feed(&maker, 7);
+    assert!(viewer.number(&maker) >= 7);
+}
+
+#[test]
+fn cameras_that_go_round_in_a_loop_are_noticed() {
+    let scratch = Scratch::new();
+    let socket = |name: &str| scratch.join(name).to_str().unwrap().to_owned();
+    let start = |name: &str, of: &str| {
+        let source = format!("http+unix:{}:/stream", socket(of));
+        let flags = [
+            "--source",
+            &source,
+            "--listen",
+            &socket(name),
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        Process::start(run(&scratch.join(&format!("frames-{name}")), &flags))
+    };
+    let is_loop = |server: &Process| {
+        let why = told(server)["why"].clone();
+        why == "gets its pictures from this camera: they go round in a loop"
+    };
+    let alone = start("alone", "alone");
+    let _viewer = Client::connect(alone.address()).stream("/stream");
+    eventually("the loop is noticed", || is_loop(&alone));
+    let both = [start("one", "two"), start("two", "one")];
+    let _viewer = Client::connect(both[0].address()).stream("/stream");
+    eventually("the loop is noticed", || both.iter().any(is_loop));
 }

@@ -1,13 +1,14 @@
 //! A camera's answer, read without any I/O: the head, the framing of the body (RFC 9112, 6), and what the body is.
 //!
 //! The head is parsed by httparse. The rest is so little that a client library would be larger than all of it: there is one
-//! request at a time, without a body, and what is not understood ends the connection. Of all that is found here, only a time of capture
-//! gets into a request, as digits ([`Single`]).
+//! request at a time, without a body, and what is not understood ends the connection. Of all that is found here, a request is made of a
+//! time of capture, as digits ([`Single`]), and of a [`Hint`], which is checked by `challenge` and `url`.
 
 use std::time::{Duration, SystemTime};
 
 use httparse::{EMPTY_HEADER, Response, Status};
 
+use super::challenge::Challenge;
 use super::parts::{Parts, age};
 use super::pictures::Pictures;
 use crate::picture::largest;
@@ -28,11 +29,26 @@ pub struct Refusal {
     pub what: String,
     /// How long it asks us to stay away.
     pub wait: Option<Duration>,
+    /// What could make it answer otherwise.
+    pub hint: Option<Hint>,
+}
+
+/// What a camera says about how to ask it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Somewhere else, as the field `Location` says.
+    Elsewhere(String),
+    /// With a proof of who asks.
+    Challenge(Challenge),
 }
 
 impl From<String> for Refusal {
     fn from(what: String) -> Self {
-        Refusal { what, wait: None }
+        Refusal {
+            what,
+            wait: None,
+            hint: None,
+        }
     }
 }
 
@@ -62,7 +78,7 @@ enum Content {
     /// One picture after the other.
     Raw,
     /// One picture, of this age.
-    Single(Duration),
+    Single(Option<Duration>),
 }
 
 /// What matters for the next request, once the only picture of an answer is whole.
@@ -81,6 +97,8 @@ pub struct CameraAnswer {
     line: Vec<u8>,
     body: Option<(Framing, Content)>,
     single: Option<Single>,
+    /// The values of `Via`.
+    via: String,
 }
 
 impl CameraAnswer {
@@ -91,7 +109,13 @@ impl CameraAnswer {
             line: Vec::new(),
             body: None,
             single: None,
+            via: String::new(),
         }
+    }
+
+    /// Which other servers the answer has come through, as they say (RFC 9110, 7.6.3).
+    pub fn via(&self) -> &str {
+        &self.via
     }
 
     /// Whether nothing has come.
@@ -143,7 +167,7 @@ impl CameraAnswer {
             head = std::mem::take(&mut self.line);
             bytes = &head[len..];
             if let Some((_, Content::Single(age))) = &self.body {
-                pictures.begin(at.checked_sub(*age).unwrap_or(at));
+                pictures.begin(at, *age);
             }
         }
         let Some((framing, content)) = &mut self.body else {
@@ -184,6 +208,8 @@ impl CameraAnswer {
                 Err(_) => return Err("sends an answer that is not HTTP".into()),
             };
             if !matches!(response.code, Some(100..=199)) {
+                let via: Vec<_> = fields_called(&response, "Via").collect();
+                self.via = visible(&via.join(", "), HEAD);
                 let (framing, content) = accept(&response)?;
                 if let Content::Single(_) = content {
                     self.single = Some(single(&response, framing));
@@ -244,12 +270,16 @@ impl Framing {
     }
 }
 
+/// The values of the fields with this name.
+fn fields_called<'a>(response: &Response<'_, 'a>, name: &str) -> impl Iterator<Item = &'a str> {
+    let fields = response.headers.iter();
+    let fields = fields.filter(move |field| field.name.eq_ignore_ascii_case(name));
+    fields.filter_map(|field| std::str::from_utf8(field.value).ok())
+}
+
 /// The value of a field; empty if there is none.
 fn field<'a>(response: &Response<'_, 'a>, name: &str) -> &'a str {
-    let mut fields = response.headers.iter();
-    let field = fields.find(|field| field.name.eq_ignore_ascii_case(name));
-    let value = field.and_then(|field| std::str::from_utf8(field.value).ok());
-    value.unwrap_or_default()
+    fields_called(response, name).next().unwrap_or_default()
 }
 
 /// What the head of a single picture says for the next one. It is a lazycam's if the age is in it: cameras and other programs
@@ -312,10 +342,17 @@ fn accept(response: &Response<'_, '_>) -> Result<(Framing, Content), Refusal> {
 fn refused<'a>(response: &Response<'_, '_>, field: &impl Fn(&str) -> &'a str) -> Refusal {
     let code = response.code.unwrap_or_default();
     let reason = plain(response.reason.unwrap_or_default());
+    let location = field("Location");
+    let hint = match code {
+        // RFC 9110, 15.4. Of 303 and older clients no more is asked: this is a GET.
+        301 | 302 | 303 | 307 | 308 => Some(Hint::Elsewhere(location.to_owned())),
+        401 => Challenge::best(fields_called(response, "WWW-Authenticate")).map(Hint::Challenge),
+        _ => None,
+    };
     let advice = match code {
         300..=399 => format!(
             " and sends us to {}",
-            plain(field("Location").split('?').next().unwrap_or_default())
+            plain(location.split('?').next().unwrap_or_default())
         ),
         401 => ": it asks for a password".into(),
         404 => ": is the path right?".into(),
@@ -329,6 +366,7 @@ fn refused<'a>(response: &Response<'_, '_>, field: &impl Fn(&str) -> &'a str) ->
     Refusal {
         what: format!("answers {code} {reason}{advice}"),
         wait: field("Retry-After").parse().ok().map(Duration::from_secs),
+        hint,
     }
 }
 
@@ -344,8 +382,12 @@ fn boundary(kind: &str) -> &str {
 
 /// What a stranger says, fit for a log.
 fn plain(text: &str) -> String {
+    visible(text, 80)
+}
+
+fn visible(text: &str, most: usize) -> String {
     let plain = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
-    text.chars().take(80).map(plain).collect()
+    text.chars().take(most).map(plain).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 //! declared, dashes aside (RFC 2046, 5.1.1). Behind its head, a part is as long as its `Content-Length` says: it is complete
 //! with its last byte, and does not wait for the delimiter behind it, which many cameras send with the next picture.
 //!
+//! A part with `X-UStreamer-Online: false` is what a lazycam, or ustreamer with `extra_headers`, shows instead of a lost camera's pictures. It
+//! is no picture: the camera is lost here too. How old a picture is tells `X-Frame-Age`, or ustreamer's `X-UStreamer-Latency`.
+//!
 //! What has no `Content-Length`, or a wrong one (no delimiter follows), goes to the splitter that also reads standard
 //! input, from there on to the end of the connection: it knows the end of a picture by its markers, which is again earlier than the next delimiter.
 
@@ -42,7 +45,9 @@ struct PartHead {
     length: Option<usize>,
     /// It is said to be something else than a picture.
     is_other: bool,
-    age: Duration,
+    /// It is said to stand for the pictures of a camera that is lost.
+    is_notice: bool,
+    age: Option<Duration>,
 }
 
 /// A multipart body that is being read.
@@ -142,6 +147,9 @@ impl Parts {
         pictures: &mut Pictures,
     ) -> Result<(), String> {
         self.between = 0;
+        if head.is_notice {
+            return Err("has lost its own camera, and shows a picture that says so".into());
+        }
         self.state = match head.length {
             None => PartsState::Loose,
             Some(0) => PartsState::Behind,
@@ -152,7 +160,7 @@ impl Parts {
                 ));
             }
             Some(length) => {
-                pictures.begin(at.checked_sub(head.age).unwrap_or(at));
+                pictures.begin(at, head.age);
                 PartsState::Picture(length)
             }
         };
@@ -186,17 +194,19 @@ impl PartHead {
             self.is_other = !value
                 .get(..6)
                 .is_some_and(|kind| kind.eq_ignore_ascii_case("image/"));
-        } else if name.eq_ignore_ascii_case("X-Frame-Age") {
+        } else if name.eq_ignore_ascii_case("X-Frame-Age")
+            || name.eq_ignore_ascii_case("X-UStreamer-Latency")
+        {
             self.age = age(value);
+        } else if name.eq_ignore_ascii_case("X-UStreamer-Online") {
+            self.is_notice = value == "false";
         }
     }
 }
 
 /// The value of `X-Frame-Age`, in seconds.
-pub(super) fn age(value: &str) -> Duration {
-    let age = value.parse().ok();
-    let age = age.and_then(|age| Duration::try_from_secs_f64(age).ok());
-    age.unwrap_or_default()
+pub(super) fn age(value: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(value.parse().ok()?).ok()
 }
 
 /// Without dashes around it.

@@ -2,7 +2,7 @@
 //! dropped, whether anybody has seen them or not.
 
 use std::mem;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::picture::largest;
 use crate::picture::mjpeg::{Discarded, Mjpeg};
@@ -15,10 +15,10 @@ const MUCH: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Pictures {
     part: Vec<u8>,
-    /// When the picture in `part` was captured.
-    part_at: SystemTime,
+    /// When the picture in `part` was captured, and how old it was when it was sent, as far as the camera says.
+    part_at: (SystemTime, Option<Duration>),
     newest: Vec<u8>,
-    newest_at: SystemTime,
+    newest_at: (SystemTime, Option<Duration>),
     is_new: bool,
     /// How many were whole.
     count: u64,
@@ -33,9 +33,9 @@ impl Pictures {
     pub fn new(name: String) -> Self {
         Pictures {
             part: Vec::new(),
-            part_at: SystemTime::UNIX_EPOCH,
+            part_at: (SystemTime::UNIX_EPOCH, None),
             newest: Vec::new(),
-            newest_at: SystemTime::UNIX_EPOCH,
+            newest_at: (SystemTime::UNIX_EPOCH, None),
             is_new: false,
             count: 0,
             splitter: Splitter::new(largest()),
@@ -55,7 +55,12 @@ impl Pictures {
 
     /// When the newest picture was captured, if there is one that was not reported before.
     pub fn news(&mut self) -> Option<SystemTime> {
-        mem::take(&mut self.is_new).then_some(self.newest_at)
+        mem::take(&mut self.is_new).then_some(self.newest_at.0)
+    }
+
+    /// How old the newest picture was when the camera sent it, if it said so.
+    pub fn age(&self) -> Option<Duration> {
+        self.newest_at.1
     }
 
     /// Whether so much has come without a picture that there will be none.
@@ -73,10 +78,11 @@ impl Pictures {
         self.mjpeg.frame(&self.newest)
     }
 
-    /// Begins a picture whose end is known to the caller.
-    pub(super) fn begin(&mut self, at: SystemTime) {
+    /// Begins a picture whose end is known to the caller. Its head came at the time `at`, when it was of this age.
+    pub(super) fn begin(&mut self, at: SystemTime, age: Option<Duration>) {
         self.part.clear();
-        self.part_at = at;
+        let captured = at.checked_sub(age.unwrap_or_default());
+        self.part_at = (captured.unwrap_or(at), age);
     }
 
     /// Returns how long it has become.
@@ -99,10 +105,11 @@ impl Pictures {
             match event {
                 Event::Frame(found) | Event::Unended(found) => {
                     let (begun, since) = self.begun;
-                    self.newest_at = match begun == found.offset {
+                    let at = match begun == found.offset {
                         true => since,
                         false => at,
                     };
+                    self.newest_at = (at, None);
                     self.splitter.take(found, &mut self.newest);
                     self.is_new = true;
                     self.count += 1;

@@ -1,34 +1,74 @@
-//! What is sent to the camera: one `GET` for a stream, or for the next single picture.
+//! What is sent to the camera: one `GET` for a stream, or for the next single picture; and what an answer without pictures makes of the
+//! next one: it goes elsewhere on the same host, or says who asks.
 
-use base64ct::{Base64, Encoding};
-
+use super::answer::Hint;
+use super::challenge::Challenge;
 use crate::capture::url::Url;
 
-/// The parts of a request that change.
-#[derive(Clone, Default)]
-pub(super) struct CameraRequest {
+/// The most redirects that are followed, one after the other.
+const HOPS: u32 = 5;
+
+/// The parts of a request that change. It is never printed.
+#[derive(Default)]
+pub struct CameraRequest {
     /// The time of capture that the next picture must not have; from another lazycam, and only digits.
     pub(super) after: Option<String>,
-    /// The field `Authorization`, with its line break; empty if there is none. It is never printed.
-    authorization: String,
+    /// Where the camera has sent us, and how many times.
+    target: Option<String>,
+    hops: u32,
+    password: String,
+    /// What the camera wanted to be told at last, how often it was, and whether it has shown pictures since.
+    challenge: Option<Challenge>,
+    told: u32,
+    was_accepted: bool,
 }
 
 impl CameraRequest {
-    /// As the URL's user with this password (RFC 7617), if it has one.
-    pub(super) fn new(url: &Url, password: &str) -> Self {
-        let authorization = url.user.as_ref().map_or(String::new(), |user| {
-            let both = Base64::encode_string(format!("{user}:{password}").as_bytes());
-            format!("Authorization: Basic {both}\r\n")
-        });
+    /// The password is that of the URL's user.
+    pub fn new(password: &str) -> Self {
         CameraRequest {
-            after: None,
-            authorization,
+            password: password.into(),
+            ..CameraRequest::default()
+        }
+    }
+
+    /// Begins again with the URL as it was given.
+    pub(super) fn restart(&mut self) {
+        self.after = None;
+        self.target = None;
+        self.hops = 0;
+    }
+
+    /// Pictures have come.
+    pub(super) fn was_accepted(&mut self) {
+        self.was_accepted = true;
+    }
+
+    /// Whether another request may be answered better after this hint.
+    pub fn follow(&mut self, url: &Url, hint: &Hint) -> bool {
+        match hint {
+            Hint::Elsewhere(location) => {
+                self.hops += 1;
+                let target = url.target_after(self.target.as_deref(), location);
+                let is_new = self.hops <= HOPS && target.is_some();
+                if is_new {
+                    self.target = target;
+                }
+                is_new
+            }
+            // An answer that is refused was a wrong one, except that the camera may have forgotten its challenge since it accepted it.
+            Hint::Challenge(challenge) => {
+                let may_try = url.user.is_some() && (self.told == 0 || self.was_accepted);
+                self.challenge = may_try.then(|| challenge.clone());
+                (self.told, self.was_accepted) = (0, false);
+                may_try
+            }
         }
     }
 
     /// The bytes to send.
-    pub(super) fn text(&self, url: &Url) -> String {
-        let target = url.target();
+    pub fn text(&mut self, url: &Url) -> String {
+        let target = self.target.as_deref().unwrap_or(url.target());
         let separator = match target.contains('?') {
             true => '&',
             false => '?',
@@ -38,11 +78,67 @@ impl CameraRequest {
         let after = after.map_or(String::new(), |after| {
             format!("{separator}after={after}&timeout=8")
         });
+        let target = format!("{target}{after}");
+        let authorization = match (&self.challenge, &url.user) {
+            (Some(challenge), Some(user)) => {
+                self.told = self.told.saturating_add(1);
+                let answer = challenge.answer(user, &self.password, &target, self.told);
+                format!("Authorization: {answer}\r\n")
+            }
+            _ => String::new(),
+        };
         format!(
-            "GET {target}{after} HTTP/1.1\r\nHost: {}\r\nUser-Agent: lazycam/{}\r\n{}\r\n",
+            "GET {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: lazycam/{}\r\n{authorization}\r\n",
             url.authority(),
             env!("CARGO_PKG_VERSION"),
-            self.authorization,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn challenge(nonce: &str) -> Hint {
+        let field = format!("Digest realm=\"x\", nonce=\"{nonce}\"");
+        Hint::Challenge(Challenge::best([field.as_str()].into_iter()).unwrap())
+    }
+
+    #[test]
+    fn a_wrong_password_is_sent_once_and_a_forgotten_challenge_is_answered_anew() {
+        let url: Url = "http://user@cam/x".parse().unwrap();
+        let mut request = CameraRequest::new("secret");
+        request.restart();
+        assert!(!request.text(&url).contains("Authorization"));
+        assert!(request.follow(&url, &challenge("1")));
+        assert!(request.text(&url).contains("nonce=\"1\""));
+        request.was_accepted();
+        assert!(request.text(&url).contains("nonce=\"1\""));
+        assert!(request.follow(&url, &challenge("2")));
+        assert!(request.text(&url).contains("nonce=\"2\""));
+        assert!(!request.follow(&url, &challenge("3")));
+        assert!(!request.text(&url).contains("Authorization"));
+        assert!(request.follow(&url, &challenge("4")));
+        assert!(request.text(&url).contains("nonce=\"4\""));
+        let nobody: Url = "http://cam/x".parse().unwrap();
+        assert!(!CameraRequest::new("").follow(&nobody, &challenge("1")));
+    }
+
+    #[test]
+    fn redirects_are_followed_on_the_same_host_and_not_for_ever() {
+        let url: Url = "http://cam:81/a/b?c".parse().unwrap();
+        let mut request = CameraRequest::new("");
+        let mut go = |to: &str| request.follow(&url, &Hint::Elsewhere(to.into()));
+        assert!(!go("http://other:81/"));
+        assert!(go("/d") && go("/e") && go("/f?g") && go("/h"));
+        assert!(!go("/i"));
+        request.after = Some("1.5".into());
+        assert!(
+            request
+                .text(&url)
+                .starts_with("GET /h?after=1.5&timeout=8 HTTP/1.1\r\nHost: cam:81\r\n")
+        );
+        request.restart();
+        assert!(request.text(&url).starts_with("GET /a/b?c HTTP/1.1\r\n"));
     }
 }

@@ -115,6 +115,9 @@ fn fulfil(
     lent: &mut Lent<'_>,
 ) -> Result<Answer, Status> {
     let (roster, date) = (lent.roster, lent.moment.wall);
+    if let Resource::Stream { camera, .. } | Resource::Snapshot { camera, .. } = resource {
+        exchange.tell_way(&roster.entries()[roster.number(camera)?].via);
+    }
     let head_only = request.method == Method::Head;
     Ok(match resource {
         Resource::Server => return Err(Status::BadRequest),

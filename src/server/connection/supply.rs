@@ -63,9 +63,8 @@ impl<F> Connection<F> {
                 if let Some(poller) = &mut self.poller {
                     poller.give(snapshot.camera, shot.number, lent.now);
                 }
-                let age = lent.now.saturating_duration_since(shot.taken);
-                let frame = facts(&shot, true);
-                let head = part::snapshot_head(Some((frame, age)), &self.exchange, &lent.moment);
+                let frame = facts(&shot, true, lent.now);
+                let head = part::snapshot_head(Some(frame), &self.exchange, &lent.moment);
                 self.reply(&head);
                 self.out.put(shot, None);
             }
@@ -83,7 +82,7 @@ impl<F> Connection<F> {
             self.exchange.make_last();
         }
         let picture = picture.filter(|_| self.exchange.takes_picture());
-        let facts = picture.as_ref().map(|shot| facts(shot, false));
+        let facts = picture.as_ref().map(|shot| facts(shot, false, lent.now));
         let reply = part::snapshot_refusal(why, facts, &self.exchange, &lent.moment);
         self.reply(&reply);
         if let Some(shot) = picture {
@@ -101,7 +100,7 @@ impl<F> Connection<F> {
         let (quirks, fps) = (&stream.quirks, stream.rate.at(lent.now).round() as u32);
         quirks.write_part_head(
             self.out.bytes(),
-            &facts(&shot, !given.is_notice),
+            &facts(&shot, !given.is_notice, lent.now),
             fps,
             &lent.moment,
         );
@@ -209,8 +208,9 @@ impl<F> Connection<F> {
 }
 
 /// What a picture's head says about this frame.
-fn facts<F>(shot: &Shot<F>, online: bool) -> FrameFacts {
+fn facts<F>(shot: &Shot<F>, online: bool, now: Instant) -> FrameFacts {
     FrameFacts {
+        age: now.saturating_duration_since(shot.taken),
         len: shot.len,
         captured: shot.captured,
         picture: shot.picture,

@@ -16,7 +16,7 @@ pub struct Exchange {
     head_only: bool,
     /// A picture may stand for an answer in words.
     takes_picture: bool,
-    /// The CORS fields of the reply.
+    /// The CORS fields of the reply, and `Via` if it is pictures from another server.
     cors: Option<Rc<String>>,
 }
 
@@ -49,6 +49,14 @@ impl Exchange {
     /// The connection will serve no other request, whatever this one said.
     pub fn make_last(&mut self) {
         self.keep_alive = false;
+    }
+
+    /// The reply is pictures that come through other servers: this field says which.
+    pub fn tell_way(&mut self, via: &str) {
+        if !via.is_empty() {
+            let cors = self.cors.as_ref().map_or("", |fields| fields);
+            self.cors = Some(Rc::new(format!("{cors}{via}")));
+        }
     }
 
     /// Whether no other request is served on the connection.
@@ -84,11 +92,13 @@ impl Exchange {
         self.access_fields().contains("-Credentials: true")
     }
 
-    /// The fields about who may read or show the reply, without `Vary`, which is for caches.
+    /// The fields about who may read or show the reply, without `Vary`, which is for caches, and `Via`.
     pub(super) fn access_fields(&self) -> String {
         let fields = self.cors.as_ref().map_or("", |fields| fields);
         let lines = fields.split_inclusive('\n');
-        lines.filter(|line| !line.starts_with("Vary:")).collect()
+        let others = ["Vary:", "Via:"];
+        let is_other = |line: &&str| others.iter().any(|other| line.starts_with(other));
+        lines.filter(|line| !is_other(line)).collect()
     }
 
     /// Whether more than the head is wanted.

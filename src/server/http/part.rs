@@ -31,18 +31,12 @@ pub const PICTURE_CACHE: &str = "\
     Expires: Mon, 03 Jan 2000 12:34:56 GMT\r\n";
 
 /// The head of a snapshot. The facts about the frame, and its age, are known when it is `sent`, but not for HEAD.
-pub fn snapshot_head(
-    frame: Option<(FrameFacts, Duration)>,
-    exchange: &Exchange,
-    sent: &Moment,
-) -> Vec<u8> {
+pub fn snapshot_head(frame: Option<FrameFacts>, exchange: &Exchange, sent: &Moment) -> Vec<u8> {
     let general = exchange.head("HTTP/1.1 200 OK", sent.wall);
     let mut head =
         format!("{general}{EXPOSED}{PICTURE_CACHE}Content-Type: image/jpeg\r\n").into_bytes();
-    if let Some((frame, age)) = frame {
-        write_frame_fields(&mut head, frame.len, frame.captured);
-        // `X-Timestamp` alone does not give the age to clients whose clock differs.
-        let _ = write!(head, "X-Frame-Age: {}\r\n", Seconds(age));
+    if let Some(frame) = frame {
+        frame.write_fields(&mut head, frame.len);
         head.extend_from_slice(frame.snapshot_fields(sent).as_bytes());
     }
     head.extend_from_slice(b"\r\n");
@@ -97,24 +91,11 @@ pub fn stream_head(field: &str, exchange: &Exchange, date: SystemTime) -> Vec<u8
     .into_bytes()
 }
 
+/// What the head of a part says, by ustreamer's name for it, if its picture stands for those of a lost camera.
+pub(super) const OFFLINE: &str = "X-UStreamer-Online: false\r\n";
+
 /// Enough for the head of any part, so that writing one allocates only once.
 const PART_HEAD: usize = 128;
-
-/// Appends the head of a stream's part, with the additional fields in `extra`.
-pub fn write_part_head(out: &mut Vec<u8>, len: u64, captured: SystemTime, extra: &str) {
-    out.reserve(PART_HEAD);
-    out.extend_from_slice(b"Content-Type: image/jpeg\r\n");
-    write_frame_fields(out, len, captured);
-    out.extend_from_slice(extra.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-/// `X-Timestamp` is the wall clock at capture, in seconds since 1970 with six decimal places.
-fn write_frame_fields(out: &mut Vec<u8>, len: u64, captured: SystemTime) {
-    let captured = Seconds::since_1970(captured);
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "Content-Length: {len}\r\nX-Timestamp: {captured}\r\n");
-}
 
 /// The facts about a picture that its head can contain.
 #[derive(Clone, Debug)]
@@ -125,11 +106,34 @@ pub struct FrameFacts {
     pub captured: SystemTime,
     /// Its size in pixels.
     pub picture: Size,
+    /// Its age when it is sent.
+    pub age: Duration,
     /// It comes from the camera, and does not take the place of a lost camera's picture.
     pub online: bool,
 }
 
 impl FrameFacts {
+    /// Appends the head of a stream's part of this length, with the additional fields in `extra`.
+    pub fn write_part_head(&self, out: &mut Vec<u8>, len: u64, extra: &str) {
+        out.reserve(PART_HEAD);
+        out.extend_from_slice(b"Content-Type: image/jpeg\r\n");
+        self.write_fields(out, len);
+        out.extend_from_slice(extra.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// `X-Timestamp` is the wall clock at capture, in seconds since 1970 with six decimal places. It alone does not give the age to clients
+    /// whose clock differs.
+    fn write_fields(&self, out: &mut Vec<u8>, len: u64) {
+        let captured = Seconds::since_1970(self.captured);
+        let age = Seconds(self.age);
+        // Writing to a Vec cannot fail.
+        let _ = write!(
+            out,
+            "Content-Length: {len}\r\nX-Timestamp: {captured}\r\nX-Frame-Age: {age}\r\n"
+        );
+    }
+
     /// The ustreamer fields that have a meaning here. As in ustreamer, times are on the monotonic clock. No frame is
     /// held back for being the same as the one before, so `Dropped` is always 0. When the frame was encoded and taken
     /// over is not known to a server, and is left out.
@@ -187,27 +191,39 @@ mod tests {
         std::str::from_utf8(bytes).unwrap()
     }
 
+    fn part(len: u64, captured: SystemTime, extra: &str) -> Vec<u8> {
+        let facts = FrameFacts {
+            len,
+            captured,
+            picture: crate::picture::format::USUAL_SIZE,
+            age: Duration::from_millis(31),
+            online: true,
+        };
+        let mut part = Vec::new();
+        facts.write_part_head(&mut part, len, extra);
+        part
+    }
+
     /// OctoEverywhere looks for the end of the first part's head in the first 300 bytes of the body.
     #[test]
     fn boundary_and_part_head_stay_under_300_bytes() {
-        let mut part = Vec::new();
-        write_part_head(&mut part, u64::MAX, SystemTime::now(), "");
+        let part = part(u64::MAX, SystemTime::now(), "X-UStreamer-Online: false\r\n");
         assert!(DELIMITER.len() + part.len() < 300);
         assert!(text(&part).lines().all(|line| line.len() < 128));
     }
 
     #[test]
     fn every_part_begins_with_what_is_sent_ahead() {
-        let mut part = Vec::new();
-        write_part_head(&mut part, 5, SystemTime::now(), "X-Extra: 1\r\n");
+        let part = part(5, SystemTime::now(), "X-Extra: 1\r\n");
         assert!(part.starts_with(crate::server::pacing::AHEAD));
     }
 
     #[test]
     fn the_timestamp_has_six_digits() {
-        let mut part = Vec::new();
         let captured = SystemTime::UNIX_EPOCH + Duration::from_micros(1_733_918_400_000_123);
-        write_part_head(&mut part, 5, captured, "");
-        assert!(text(&part).contains("X-Timestamp: 1733918400.000123\r\n"));
+        let part = part(5, captured, "");
+        assert!(
+            text(&part).contains("X-Timestamp: 1733918400.000123\r\nX-Frame-Age: 0.031000\r\n")
+        );
     }
 }

@@ -123,10 +123,13 @@ impl Quirks {
         let extra = if self.extra_headers {
             fields = self.access.to_string() + &frame.part_fields(fps, sent);
             &fields
-        } else {
+        } else if frame.online {
             &*self.access
+        } else {
+            fields = self.access.to_string() + part::OFFLINE;
+            &fields
         };
-        part::write_part_head(out, len, frame.captured, extra);
+        frame.write_part_head(out, len, extra);
     }
 
     /// How long after it the frame that is sent now is sent again, if none follows it.

@@ -107,6 +107,8 @@ struct CameraFacts {
     unwanted: Option<u64>,
     broken: u64,
     viewers: usize,
+    /// For pictures from another server: through which, and how old the newest one was when it was sent from there.
+    origin: Option<(String, Option<Duration>)>,
     /// Age, length in bytes and time of capture of the newest frame.
     frame: Option<(Duration, u64, SystemTime)>,
 }
@@ -141,6 +143,7 @@ impl CameraFacts {
             published: condition.published(),
             unwanted: told.map(|told| told.dropped),
             broken: condition.broken(),
+            origin: told.and_then(|told| Some((told.via.clone()?, told.origin_age))),
             viewers: viewers.iter().filter(|one| one.camera() == index).count(),
             frame: seen.map(|seen| {
                 let age = now.saturating_duration_since(seen.taken);
@@ -164,6 +167,9 @@ impl CameraFacts {
                 ("timestamp", quoted(&timestamp(captured))),
             ])
         });
+        let origin = self.origin.as_ref();
+        let origin =
+            origin.map(|(via, age)| object([("via", quoted(via)), ("age", optional(*age))]));
         object([
             ("name", quoted(name)),
             ("number", self.index.to_string()),
@@ -178,6 +184,7 @@ impl CameraFacts {
             ("published", self.published.to_string()),
             ("dropped", dropped),
             ("viewers", self.viewers.to_string()),
+            ("origin", origin.unwrap_or(NULL.into())),
             ("frame", frame.unwrap_or(NULL.into())),
         ])
     }

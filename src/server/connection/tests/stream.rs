@@ -13,7 +13,7 @@ fn a_stream_sends_head_boundary_frame_and_delimiter_in_this_order() {
         assert_eq!(scene.want(), None, "one frame at a time");
         assert_eq!(
             scene.take(step),
-            "Content-Type: image/jpeg\r\nContent-Length: 5000\r\nX-Timestamp: 0.000000\r\n\r\n\
+            "Content-Type: image/jpeg\r\nContent-Length: 5000\r\nX-Timestamp: 0.000000\r\nX-Frame-Age: 0.000000\r\n\r\n\
              <frame of 5000>\r\n--boundarydonotcross\r\n"
         );
         assert!(matches!(
@@ -34,7 +34,11 @@ fn a_frame_that_is_there_goes_out_with_the_head() {
     let output = scene.connection.output().unwrap();
     assert!(output.file.is_some(), "the frame follows at once");
     assert!(output.head.starts_with(b"HTTP/1.0 200"));
-    assert!(output.head.ends_with(b"X-Timestamp: 0.000000\r\n\r\n"));
+    assert!(
+        output
+            .head
+            .ends_with(b"X-Timestamp: 0.000000\r\nX-Frame-Age: 0.000000\r\n\r\n")
+    );
 }
 
 #[test]
