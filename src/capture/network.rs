@@ -95,6 +95,8 @@ pub struct Network {
     is_reused: bool,
     request: CameraRequest,
     way: Way,
+    /// When it was told that the far side has lost its camera, if no frame has come since.
+    told: Option<Instant>,
     /// When the last frame came, and how long after the one before.
     last: Option<Instant>,
     gap: Duration,
@@ -124,6 +126,7 @@ impl Network {
             interval: fps.map(|fps| Duration::from_secs_f64(1.0 / fps)),
             asked: Instant::now(),
             is_reused: false,
+            told: None,
             last: None,
             gap: Duration::ZERO,
             buffer: Vec::new(),
@@ -224,8 +227,19 @@ impl Network {
         }
         match end {
             Some(end) => Err(lost(end)),
+            // It is told at once. After that the connection stays for a while each time: it is what makes the far side try.
+            None if self.pictures.is_notice()
+                && self.told.is_none_or(|told| now - told > LONGEST) =>
+            {
+                Err(self.noticed(now))
+            }
             None => Ok(None),
         }
+    }
+
+    fn noticed(&mut self, now: Instant) -> Trouble {
+        self.told = Some(now);
+        lost("has lost its own camera, and shows a picture that says so".into())
     }
 
     /// Asks once more if the camera says how it would answer otherwise.
@@ -240,6 +254,7 @@ impl Network {
 
     /// Notes when a frame came, and how long to wait for the next one.
     fn arrived(&mut self, now: Instant) {
+        self.told = None;
         self.turned.next_frame();
         if let Some(last) = self.last.replace(now) {
             self.gap = now - last;
@@ -263,6 +278,9 @@ impl Network {
             LinkStage::Connecting(_) => "cannot connect: it does not answer",
             LinkStage::Receiving(_, answer) if !answer.is_accepted() => {
                 "does not answer the request"
+            }
+            LinkStage::Receiving(..) if self.pictures.is_notice() => {
+                return Err(self.noticed(now));
             }
             LinkStage::Receiving(..) => "has sent no frame for too long",
         };

@@ -16,7 +16,7 @@ use crate::common::producer::Camera;
 use crate::common::{Scratch, eventually};
 
 /// `openssl passwd -6 -salt saltsalt secret`.
-const SECRET: &str = "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1";
+pub(crate) const SECRET: &str = "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1";
 
 /// `user:password` in base64, which is all that this needs of it.
 const ANNA: &str = "YW5uYTpzZWNyZXQ="; // anna:secret

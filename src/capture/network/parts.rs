@@ -148,12 +148,12 @@ impl Parts {
     ) -> Result<(), String> {
         self.between = 0;
         if head.is_notice {
-            return Err("has lost its own camera, and shows a picture that says so".into());
+            pictures.notice();
         }
         self.state = match head.length {
             None => PartsState::Loose,
             Some(0) => PartsState::Behind,
-            Some(length) if head.is_other => PartsState::Other(length),
+            Some(length) if head.is_other || head.is_notice => PartsState::Other(length),
             Some(length) if length > largest() => {
                 return Err(format!(
                     "sends a picture of {length} bytes, which is too long"

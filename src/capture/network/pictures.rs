@@ -20,6 +20,8 @@ pub struct Pictures {
     newest: Vec<u8>,
     newest_at: (SystemTime, Option<Duration>),
     is_new: bool,
+    /// The newest is a notice, which is no picture.
+    is_notice: bool,
     /// How many were whole.
     count: u64,
     splitter: Splitter,
@@ -37,6 +39,7 @@ impl Pictures {
             newest: Vec::new(),
             newest_at: (SystemTime::UNIX_EPOCH, None),
             is_new: false,
+            is_notice: false,
             count: 0,
             splitter: Splitter::new(largest()),
             begun: (u64::MAX, SystemTime::UNIX_EPOCH),
@@ -50,7 +53,18 @@ impl Pictures {
         self.splitter = Splitter::new(largest());
         self.begun.0 = u64::MAX;
         self.is_new = false;
+        self.is_notice = false;
         self.count = 0;
+    }
+
+    /// Instead of a picture, one came that says that there is none.
+    pub(super) fn notice(&mut self) {
+        self.is_notice = true;
+    }
+
+    /// Whether the newest that came says that there is no picture.
+    pub fn is_notice(&self) -> bool {
+        self.is_notice
     }
 
     /// When the newest picture was captured, if there is one that was not reported before.
@@ -94,6 +108,7 @@ impl Pictures {
     pub(super) fn complete(&mut self) {
         mem::swap(&mut self.part, &mut self.newest);
         self.newest_at = self.part_at;
+        self.is_notice = false;
         self.is_new = true;
         self.count += 1;
     }
@@ -110,6 +125,7 @@ impl Pictures {
                         false => at,
                     };
                     self.newest_at = (at, None);
+                    self.is_notice = false;
                     self.splitter.take(found, &mut self.newest);
                     self.is_new = true;
                     self.count += 1;
