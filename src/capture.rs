@@ -16,6 +16,7 @@
 
 pub mod assignment;
 mod camera_log;
+pub mod control_facts;
 pub mod devices;
 #[cfg(feature = "libcamera")]
 pub mod libcamera;
@@ -68,6 +69,8 @@ pub struct CaptureOptions {
     pub fps: Option<f64>,
     /// The names of the controls that may be set while it runs.
     pub settable: Vec<String>,
+    /// Another directory in which somebody may want controls.
+    pub mailbox: Option<PathBuf>,
     /// Whether `lazycam run` has started this process, and says what there is to know at the start.
     pub is_supervised: bool,
 }
@@ -143,11 +146,11 @@ impl<'a> Capture<'a> {
             poll.add(presence, Interest::Readable, WokenBy::Presence)
                 .doing(register)?;
         }
-        let mut live = Live::new(&options.dir, &options.settable)?;
+        let mut live = Live::new(&options.dir, &options.settable, options.mailbox.as_deref())?;
         if let Some(live) = &mut live {
             poll.add(&live.wishes, Interest::Readable, WokenBy::Wishes)
                 .doing(register)?;
-            live.set(source);
+            live.set(source, Instant::now());
         }
         Ok(Capture {
             source,
@@ -225,7 +228,7 @@ impl<'a> Capture<'a> {
     }
 
     fn live_deadline(&self) -> Option<Instant> {
-        self.live.as_ref().and_then(|live| live.wishes.retry_at())
+        self.live.as_ref().and_then(Live::deadline)
     }
 
     /// Checks for requests, and starts the camera on the first one.
@@ -284,7 +287,7 @@ impl<'a> Capture<'a> {
             Err(trouble) => return self.cope(trouble, now),
         }
         if let Some(live) = &mut self.live {
-            live.set(self.source);
+            live.set(self.source, now);
         }
         let pace = match self.excess() {
             Some(fps) => Pace::limit(fps)?,

@@ -46,7 +46,7 @@ pub enum Command {
     /// Serve frame directories over HTTP.
     Serve(Serve),
     /// Do both: serve, and run a capture process for each camera. The default.
-    Run(Run),
+    Run(Box<Run>),
     /// Ask for one fresh frame and write it as JPEG.
     Snapshot(SnapshotFlags),
     /// Set controls of a camera while it runs.
@@ -272,6 +272,8 @@ mod tests {
             "vertical",
             "--settable",
             "focus_absolute,gain",
+            "--mailbox",
+            "/run/box/front",
             "--quality",
             "33",
             "--linger",

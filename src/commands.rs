@@ -77,6 +77,7 @@ fn run_capture(flags: &cli::CaptureFlags, sandbox: Sandbox) -> Result<()> {
         settle: SETTLE,
         fps: flags.source.fps,
         settable: flags.source.all_settable(),
+        mailbox: flags.source.mailbox.clone(),
         is_supervised,
     };
     capture::run(source.as_mut(), &options)
@@ -122,9 +123,17 @@ fn capture_sandbox(sandbox: Sandbox, frames: &[&Path], sources: &[SourceKind]) -
 /// Refuses settings that do not apply to the source.
 fn check_source(flags: &cli::SourceFlags) -> Result<()> {
     let kind = &flags.source;
-    let has_controls = !flags.control.is_empty() || !flags.settable.is_empty();
-    if !kind.takes("control") && (flags.format.is_some() || has_controls) {
-        let message = "--format, --control and --settable are for --source v4l2 and libcamera";
+    if !kind.takes("format") && flags.format.is_some() {
+        let message = "--format is for --source v4l2 and libcamera";
+        return Err(Error::Usage(message.into()));
+    }
+    let settable = flags.all_settable();
+    if !kind.has_controls() && !settable.is_empty() {
+        let message = "--control and --settable are for --source v4l2, libcamera and pattern";
+        return Err(Error::Usage(message.into()));
+    }
+    if flags.mailbox.is_some() && settable.is_empty() {
+        let message = "--mailbox is for controls that may be set: name them with --settable";
         return Err(Error::Usage(message.into()));
     }
     let asks = kind.takes("source-password");
@@ -162,7 +171,8 @@ fn open_source(flags: &cli::SourceFlags) -> Result<Box<dyn Source>> {
             let Size { width, height } = flags.size.unwrap_or(USUAL_SIZE);
             let fps = flags.fps.unwrap_or(DEFAULT_FPS);
             let pattern = Pattern::new((width, height), fps, flags.quality)?;
-            Ok(Box::new(pattern.turned(flags.turn())))
+            let pattern = pattern.turned(flags.turn()).with(&flags.control)?;
+            Ok(Box::new(pattern))
         }
         SourceKind::Stdin => {
             let stdin = Stdin::new(std::io::stdin(), flags.fps)?;

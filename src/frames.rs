@@ -16,6 +16,7 @@
 //! | `follow` | both | follows a directory by its path, through deletion and replacement |
 //! | [`root`] | reader | finds the cameras whose directories are in one common directory |
 //! | [`controls`] | both | what somebody wants of the camera while it runs, and the answer |
+//! | `replace` | both | replaces a file in one step |
 //! | [`name`] | both | defines which names a camera may have |
 //! | [`state`] | both | what the producer says about itself, and whether there is a producer |
 
@@ -28,6 +29,7 @@ mod follow;
 pub mod frame;
 pub mod name;
 pub mod publish;
+mod replace;
 pub mod root;
 pub mod state;
 pub mod watch;

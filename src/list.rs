@@ -9,7 +9,7 @@ mod connector;
 #[cfg(feature = "libcamera")]
 mod libcamera;
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use self::connector::Connector;
@@ -262,56 +262,9 @@ impl ListedControl {
         };
         ListedControl {
             text: format!("{name}={range}, default {}{value}{note}", control.default),
-            json: control_json(ControlFacts {
-                name,
-                kind: &control.kind.to_string(),
-                numbers: [control.minimum, control.maximum, control.default]
-                    .map(|number| Some(number.into())),
-                step: Some(control.step),
-                value: control.value,
-                read_only: control.read_only,
-                inactive: control.inactive,
-                items: items(control.items.iter().cloned()),
-            }),
+            json: control.facts().json(),
         }
     }
-}
-
-/// What the list says of a control, whichever interface it is from.
-struct ControlFacts<'a> {
-    name: &'a str,
-    kind: &'a str,
-    /// Minimum, maximum and default, as far as there are numbers.
-    numbers: [Option<f64>; 3],
-    step: Option<i32>,
-    value: Option<i32>,
-    read_only: bool,
-    inactive: bool,
-    /// The items of a menu, as JSON.
-    items: String,
-}
-
-fn control_json(control: ControlFacts<'_>) -> String {
-    let [minimum, maximum, default] = control.numbers.map(plain);
-    object([
-        ("name", quoted(control.name)),
-        ("kind", quoted(control.kind)),
-        ("minimum", minimum),
-        ("maximum", maximum),
-        ("step", plain(control.step)),
-        ("default", default),
-        ("value", plain(control.value)),
-        ("read_only", control.read_only.to_string()),
-        ("inactive", control.inactive.to_string()),
-        ("items", control.items),
-    ])
-}
-
-/// The items of a menu.
-fn items<N: Display>(items: impl Iterator<Item = (N, String)>) -> String {
-    list(items, |(index, name)| {
-        object([("index", index.to_string()), ("name", quoted(&name))])
-    })
 }
 
 /// With at most two decimal places: 30, 29.97.
@@ -398,24 +351,6 @@ mod tests {
         assert_eq!(
             Listing::default().json(),
             "{\"cameras\":[],\"refused\":[]}\n"
-        );
-    }
-
-    #[test]
-    fn a_control_has_the_same_members_whatever_is_known_of_it() {
-        let json = control_json(ControlFacts {
-            name: "AfMode",
-            kind: "menu",
-            numbers: [Some(0.0), Some(1.5), None],
-            step: None,
-            value: Some(-2),
-            read_only: false,
-            inactive: true,
-            items: items([(0, "Manual \"x\"".to_owned())].into_iter()),
-        });
-        assert_eq!(
-            json,
-            r#"{"name":"AfMode","kind":"menu","minimum":0,"maximum":1.5,"step":null,"default":null,"value":-2,"read_only":false,"inactive":true,"items":[{"index":0,"name":"Manual \"x\""}]}"#
         );
     }
 }

@@ -43,6 +43,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 
 use crate::capture::assignment::Assignment;
+use crate::capture::control_facts::ControlFacts;
 use crate::capture::devices::DeviceWatch;
 use crate::capture::settings::CameraSettings;
 use crate::capture::settling::Settling;
@@ -222,6 +223,11 @@ impl Source for Libcamera {
     fn set_control(&mut self, wanted: &Assignment) -> Result<(), Unset> {
         let camera = self.camera.as_mut().ok_or(Unset::Later)?;
         camera.set_control(wanted).map_err(Unset::Refused)
+    }
+
+    fn controls(&self) -> Vec<ControlFacts> {
+        let camera = self.camera.as_ref();
+        camera.map(OpenedCamera::controls).unwrap_or_default()
     }
 
     fn presence(&self) -> Option<BorrowedFd<'_>> {

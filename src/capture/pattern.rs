@@ -15,8 +15,10 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use crate::capture::assignment::Assignment;
+use crate::capture::control_facts::ControlFacts;
 use crate::capture::pattern::stamp::Stamp;
-use crate::capture::source::{Captured, Facts, Source, Trouble, turned};
+use crate::capture::source::{Captured, Facts, Source, Trouble, Unset, turned};
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
 use crate::picture::jpeg::Size;
@@ -24,6 +26,7 @@ use crate::picture::turn::Transform;
 use crate::picture::turn::planes::Turned;
 
 mod card;
+mod controls;
 pub mod stamp;
 pub mod strip;
 
@@ -94,6 +97,14 @@ impl Pattern {
     pub fn turned(mut self, turn: Transform) -> Self {
         self.turn = turn;
         self
+    }
+
+    /// The same, with these controls set.
+    pub fn with(mut self, controls: &[Assignment]) -> Result<Self> {
+        for wanted in controls {
+            controls::set(&mut self.card.look, wanted).map_err(Error::Usage)?;
+        }
+        Ok(self)
     }
 
     /// The time from the beginning of the grid to point `n`.
@@ -181,6 +192,14 @@ impl Source for Pattern {
             self.newest = Some(Tick { stamp, encoded });
         }
         Ok(&self.jpeg)
+    }
+
+    fn set_control(&mut self, wanted: &Assignment) -> Result<(), Unset> {
+        controls::set(&mut self.card.look, wanted).map_err(Unset::Refused)
+    }
+
+    fn controls(&self) -> Vec<ControlFacts> {
+        controls::facts(self.card.look)
     }
 }
 

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::assignment::Assignment;
+use super::control_facts::ControlFacts;
 use super::url::Url;
 use crate::event::Interest;
 use crate::picture::develop::{Developer, FrameReader};
@@ -60,11 +61,17 @@ impl SourceKind {
         match setting {
             "size" => !matches!(self, SourceKind::Stdin | SourceKind::Network(_)),
             "source-password" => matches!(self, SourceKind::Network(url) if url.user.is_some()),
-            "format" | "control" | "settable" => {
+            // The pattern has controls, but not those that are meant for cameras.
+            "format" | "control" | "settable" | "mailbox" => {
                 matches!(self, SourceKind::V4l2(_) | SourceKind::Libcamera(_))
             }
             _ => true,
         }
+    }
+
+    /// Whether it has controls.
+    pub fn has_controls(&self) -> bool {
+        !matches!(self, SourceKind::Stdin | SourceKind::Network(_))
     }
 }
 
@@ -286,6 +293,11 @@ pub trait Source {
     /// Sets a control of the camera, also while it is stopped. It may be forgotten at the next start.
     fn set_control(&mut self, _wanted: &Assignment) -> Result<(), Unset> {
         Err(Unset::Refused("this source has no controls".into()))
+    }
+
+    /// The controls that it has, as they are now; none if the camera is not there.
+    fn controls(&self) -> Vec<ControlFacts> {
+        Vec::new()
     }
 
     /// The descriptor that becomes readable when the device may have come or gone; it stays the same for the source's

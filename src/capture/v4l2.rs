@@ -52,6 +52,7 @@ use log::{Level, debug, info, log, warn};
 use rustix::io::Errno;
 
 use crate::capture::assignment::Assignment;
+use crate::capture::control_facts::ControlFacts;
 use crate::capture::devices::{self, DeviceWatch, video_nodes};
 use crate::capture::settings::CameraSettings;
 use crate::capture::settling::{Settling, usable};
@@ -388,6 +389,12 @@ impl Source for V4l2 {
             .retain(|one| !set.iter().any(|new| new.is_same(one)));
         camera.controls.extend(set);
         Ok(())
+    }
+
+    fn controls(&self) -> Vec<ControlFacts> {
+        let device = self.camera.as_ref().map(|camera| &camera.device);
+        let controls = device.map(Device::controls).unwrap_or_default();
+        controls.iter().map(Control::facts).collect()
     }
 
     fn presence(&self) -> Option<BorrowedFd<'_>> {

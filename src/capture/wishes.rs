@@ -3,68 +3,130 @@
 
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
 use super::assignment::Assignment;
+use super::control_facts::ControlFacts;
 use super::source::{Source, Unset};
 use crate::error::Result;
 use crate::frames::controls::{Outcome, Wishes};
+use crate::json::list;
+use crate::logging::Brake;
+use crate::time::clock::Seconds;
+
+/// At most as many controls as any camera has are set for one wish.
+const MOST: usize = 64;
+
+/// How long after one wish the next one is looked at: whoever may want something could do so without end.
+const REST: Duration = Duration::from_millis(50);
 
 /// What is wanted of one camera.
 pub(super) struct Live {
     pub(super) wishes: Wishes,
     /// The names that may be set.
     settable: Vec<String>,
-    /// What was answered last.
+    /// Which wish was answered last, and how.
+    answered: Option<Seconds>,
     told: Vec<(String, Outcome)>,
+    /// What was said last that may be set.
+    offered: String,
+    /// When the next wish is looked at.
+    rests_until: Option<Instant>,
+    is_due: bool,
+    brake: Brake,
 }
 
 impl Live {
     /// For a frame directory, which must exist; `None` if nothing may be set.
-    pub(super) fn new(dir: &Path, settable: &[String]) -> Result<Option<Self>> {
+    pub(super) fn new(
+        dir: &Path,
+        settable: &[String],
+        mailbox: Option<&Path>,
+    ) -> Result<Option<Self>> {
         if settable.is_empty() {
             return Ok(None);
         }
         Ok(Some(Live {
-            wishes: Wishes::new(dir)?,
+            wishes: Wishes::new(dir, mailbox)?,
             settable: settable.iter().map(|name| plain(name)).collect(),
+            answered: None,
             told: Vec::new(),
+            offered: String::new(),
+            rests_until: None,
+            is_due: false,
+            brake: Brake::new(Duration::from_secs(10)),
         }))
     }
 
     /// Handles what has happened in the directory, without blocking, and sets what is wanted anew.
     pub(super) fn look(&mut self, source: &mut dyn Source, now: Instant) {
         match self.wishes.look(now) {
-            Ok(true) => self.set(source),
-            Ok(false) => {}
+            Ok(seen) => self.is_due |= seen,
             Err(error) => warn!("cannot read what controls are wanted: {error}"),
+        }
+        if self.is_due && self.rests_until.is_none_or(|until| until <= now) {
+            self.is_due = false;
+            self.rests_until = Some(now + REST);
+            let wanted = self.wishes.wanted();
+            if wanted.as_ref().map(|(at, _)| *at) != self.answered {
+                self.grant(wanted, source, now);
+            }
         }
     }
 
+    /// When to look although nothing has happened.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let rest = self.rests_until.filter(|_| self.is_due);
+        self.wishes.retry_at().into_iter().chain(rest).min()
+    }
+
     /// Sets what is wanted, in its order.
-    pub(super) fn set(&mut self, source: &mut dyn Source) {
-        let Some((at, text)) = self.wishes.wanted() else {
-            return;
-        };
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let outcomes: Vec<_> = lines
-            .map(|line| (line.to_owned(), self.outcome(line, source)))
-            .collect();
-        if outcomes != self.told {
-            for (line, outcome) in outcomes.iter().filter(|one| !self.told.contains(one)) {
+    pub(super) fn set(&mut self, source: &mut dyn Source, now: Instant) {
+        self.grant(self.wishes.wanted(), source, now);
+    }
+
+    fn grant(&mut self, wanted: Option<(Seconds, String)>, source: &mut dyn Source, now: Instant) {
+        if let Some((at, text)) = wanted {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let outcomes: Vec<_> = lines
+                .take(MOST)
+                .map(|line| (line.to_owned(), self.outcome(line, source)))
+                .collect();
+            let new: Vec<_> = outcomes
+                .iter()
+                .filter(|one| !self.told.contains(one))
+                .collect();
+            let is_told = !new.is_empty() && self.brake.pass(now).is_some();
+            for (line, outcome) in new.into_iter().filter(|_| is_told) {
                 match outcome {
                     Outcome::Set => info!("control {line} is set"),
                     Outcome::Later => info!("control {line} will be set when the camera is there"),
                     Outcome::Refused(why) => info!("control {line} is refused: {why}"),
                 }
             }
+            if let Err(error) = self.wishes.answer(at, &outcomes) {
+                warn!("{error}");
+            }
+            (self.told, self.answered) = (outcomes, Some(at));
         }
-        if let Err(error) = self.wishes.answer(at, &outcomes) {
-            warn!("{error}");
+        self.offer(source);
+    }
+
+    /// Says what may be set, if that has changed.
+    fn offer(&mut self, source: &mut dyn Source) {
+        let controls = source.controls();
+        let controls = controls
+            .iter()
+            .filter(|one| self.settable.contains(&plain(&one.name)) && !one.read_only);
+        let offered = list(controls, ControlFacts::json);
+        if offered != self.offered {
+            match self.wishes.offer(&offered) {
+                Ok(()) => self.offered = offered,
+                Err(error) => warn!("{error}"),
+            }
         }
-        self.told = outcomes;
     }
 
     fn outcome(&self, line: &str, source: &mut dyn Source) -> Outcome {
@@ -141,7 +203,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("lazycam-wishes-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let settable = ["AfMode", "focus", "gain"].map(str::to_owned);
-        let mut live = Live::new(&dir, &settable).unwrap().unwrap();
+        let mut live = Live::new(&dir, &settable, None).unwrap().unwrap();
         let (mut camera, now) = (Camera::default(), Instant::now());
         let answer = || {
             let text = fs::read_to_string(dir.join("controls/answer")).unwrap();
@@ -153,13 +215,13 @@ mod tests {
             fs::write(dir.join("controls/new"), text).unwrap();
             fs::rename(dir.join("controls/new"), dir.join("controls/wanted")).unwrap();
         };
-        live.set(&mut camera);
+        live.set(&mut camera, now);
         assert!(!dir.join("controls/answer").exists());
         want("afmode=Manual\nfocus=10\ngain=1\nzoom=2\nnonsense\n");
         live.look(&mut camera, now);
         assert!(answer().starts_with("later afmode=Manual\nlater focus=10\nlater gain=1\n"));
         camera.is_there = true;
-        live.set(&mut camera);
+        live.set(&mut camera, now);
         assert_eq!(camera.set, ["afmode=Manual", "focus=10"]);
         let expected = "set afmode=Manual\nset focus=10\nrefused gain=1: no control gain\n\
             refused zoom=2: it is not among those that may be set (--settable)\n\
@@ -171,7 +233,11 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         live.look(&mut camera, now);
         want("focus=3");
+        // Not as fast as somebody may want it.
         live.look(&mut camera, now);
+        assert_eq!(camera.set.len(), 2);
+        assert_eq!(live.deadline(), Some(now + REST));
+        live.look(&mut camera, now + REST);
         assert_eq!(camera.set[2..], ["focus=3"]);
         fs::remove_dir_all(&dir).unwrap();
     }
@@ -179,6 +245,6 @@ mod tests {
     #[test]
     fn without_anything_that_may_be_set_nothing_is_made() {
         let dir = Path::new("/no/such/directory");
-        assert!(Live::new(dir, &[]).unwrap().is_none());
+        assert!(Live::new(dir, &[], None).unwrap().is_none());
     }
 }

@@ -55,6 +55,10 @@ pub struct SourceFlags {
         value_delimiter = ','
     )]
     pub settable: Vec<String>,
+    /// A directory in which others than the owner of the frame directory may want such controls: NAME below the DIR of
+    /// `lazycam serve --allow-control DIR`.
+    #[arg(long, env = "LAZYCAM_MAILBOX", value_name = "DIR")]
+    pub mailbox: Option<PathBuf>,
     /// Rotate the pictures clockwise by 90, 180 or 270 degrees. The camera does it if it can.
     #[arg(long, env = "LAZYCAM_ROTATE", value_name = "DEGREES")]
     pub rotate: Option<Rotation>,
@@ -98,6 +102,8 @@ impl SourceFlags {
         settings.extend(controls);
         let settable = self.settable.iter();
         settings.extend(settable.map(|name| ("settable", name.clone())));
+        let mailbox = self.mailbox.as_ref();
+        settings.extend(mailbox.map(|dir| ("mailbox", dir.display().to_string())));
         settings.extend(self.rotate.map(|rotate| ("rotate", rotate.to_string())));
         settings.extend(self.flip.map(|flip| ("flip", flip.to_string())));
         settings.push(("quality", self.quality.to_string()));

@@ -26,10 +26,11 @@ use std::process;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{self as sys, AtFlags, Dir, FlockOperation, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{self as sys, AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::frames::replace::replace;
 use crate::frames::state::{STATE, State};
 use crate::frames::{CURRENT, LOCK, TEMPORARY};
 
@@ -47,12 +48,6 @@ const MODE: Mode = Mode::from_raw_mode(0o644);
 /// How often another attempt is made at a lock that is taken, and the pause before each.
 const LOCK_TRIES: u32 = 3;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-
-/// The tv_nsec value that leaves a time unchanged (utimensat(2)).
-const OMIT: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: sys::UTIME_OMIT,
-};
 
 /// The directory as its one producer holds it.
 #[derive(Debug)]
@@ -128,33 +123,8 @@ impl Publisher {
         content: &[u8],
         modified: Option<SystemTime>,
     ) -> io::Result<()> {
-        let written = self.write_temporary(staged, content, modified);
-        let replaced = written.and_then(|()| {
-            sys::renameat(&self.dir, staged, &self.dir, name).map_err(io::Error::from)
-        });
-        if replaced.is_err() {
-            // Best effort: what cannot be removed is truncated by the next frame.
-            let _ = sys::unlinkat(&self.dir, staged, AtFlags::empty());
-        }
-        replaced
-    }
-
-    fn write_temporary(
-        &self,
-        staged: &str,
-        content: &[u8],
-        modified: Option<SystemTime>,
-    ) -> io::Result<()> {
-        let mut file = self.create_temporary(staged)?;
-        file.write_all(content)?;
-        if let Some(modified) = modified {
-            let times = Timestamps {
-                last_access: OMIT,
-                last_modification: timespec(modified),
-            };
-            sys::futimens(&file, &times)?;
-        }
-        Ok(())
+        let created = self.create_temporary(staged);
+        replace(self.dir.as_fd(), (staged, name), created, content, modified)
     }
 
     fn create_temporary(&self, staged: &str) -> rustix::io::Result<File> {
@@ -255,34 +225,9 @@ fn held_by(file: &mut File, path: &Path) -> String {
     )
 }
 
-/// A time as utimensat(2) takes it, also before 1970.
-fn timespec(at: SystemTime) -> Timespec {
-    let (since, sign) = match at.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => (since, 1),
-        Err(error) => (error.duration(), -1),
-    };
-    let nanos = i64::from(since.subsec_nanos()) * sign;
-    let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX) * sign;
-    let second = Duration::from_secs(1).as_nanos() as i64;
-    Timespec {
-        tv_sec: secs + nanos.div_euclid(second),
-        tv_nsec: nanos.rem_euclid(second) as _,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments_around_the_epoch_have_nanoseconds_that_count_upwards() {
-        let epoch = SystemTime::UNIX_EPOCH;
-        let parts = |at| (timespec(at).tv_sec, timespec(at).tv_nsec);
-        assert_eq!(parts(epoch), (0, 0));
-        assert_eq!(parts(epoch + Duration::from_millis(1500)), (1, 500_000_000));
-        assert_eq!(parts(epoch - Duration::from_millis(1)), (-1, 999_000_000));
-        assert_eq!(parts(epoch - Duration::from_secs(2)), (-2, 0));
-    }
 
     #[test]
     fn a_holder_is_named_by_its_pid_and_command() {

@@ -1,8 +1,7 @@
 //! libcamera's cameras, as part of the list.
 
-use super::{
-    CameraFormat, CameraSize, ControlFacts, ListedCamera, ListedControl, control_json, items,
-};
+use super::{CameraFormat, CameraSize, ListedCamera, ListedControl};
+use crate::capture::control_facts::ControlFacts;
 use crate::capture::libcamera::{LibcameraControl, Listed, ListedFormat};
 use crate::picture::format::Sizes;
 
@@ -51,32 +50,21 @@ fn control(control: &LibcameraControl) -> ListedControl {
     let (name, range) = (&control.name, control.range());
     ListedControl {
         text: format!("{name}={range}, default {}", control.default()),
-        json: control_json(ControlFacts {
-            numbers: control.numbers(),
-            ..settable(name, control.kind, items(control.items.iter().cloned()))
-        }),
+        json: control.facts().json(),
     }
 }
 
 fn orientation(names: &str) -> ListedControl {
     let names: Vec<&str> = names.split(", ").collect();
-    let numbered = names.iter().map(|&name| name.to_owned()).enumerate();
+    let numbered = names.iter().map(|&name| name.to_owned());
+    let facts = ControlFacts {
+        name: "Orientation".into(),
+        kind: "menu",
+        items: (0..).zip(numbered).collect(),
+        ..ControlFacts::default()
+    };
     ListedControl {
         text: format!("Orientation={}, default Rotate0", names.join(", ")),
-        json: control_json(settable("Orientation", "menu", items(numbered))),
-    }
-}
-
-/// A control of which no more is known: libcamera tells neither steps nor present values.
-fn settable<'a>(name: &'a str, kind: &'a str, items: String) -> ControlFacts<'a> {
-    ControlFacts {
-        name,
-        kind,
-        numbers: [None; 3],
-        step: None,
-        value: None,
-        read_only: false,
-        inactive: false,
-        items,
+        json: facts.json(),
     }
 }

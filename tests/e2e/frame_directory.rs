@@ -368,6 +368,7 @@ fn camera(dir: &Path, end: &Path) -> thread::JoinHandle<lazycam::Result<()>> {
         settle: Duration::from_secs(1),
         fps: None,
         settable: Vec::new(),
+        mailbox: None,
         is_supervised: false,
     };
     let (end, next, frame) = (end.to_owned(), None, jpeg(1000));

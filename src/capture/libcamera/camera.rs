@@ -21,9 +21,10 @@ use libcamera::utils::UniquePtr;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::configure::{choose, choose_turned, longest_frame, reader, start_controls};
-use super::controls;
+use super::controls::{self, LibcameraControl};
 use super::find::{find, manager, model, refused};
 use crate::capture::assignment::Assignment;
+use crate::capture::control_facts::ControlFacts;
 use crate::capture::settings::CameraSettings;
 use crate::capture::source::{CameraName, Facts, described};
 use crate::error::{Context, Error, Result};
@@ -156,6 +157,12 @@ impl OpenedCamera {
         let longest = longest_frame(None, std::slice::from_ref(wanted));
         self.longest_frame = self.longest_frame.max(longest);
         Ok(())
+    }
+
+    /// What is told about its controls.
+    pub(super) fn controls(&self) -> Vec<ControlFacts> {
+        let known = controls::of(&self.camera);
+        known.iter().map(LibcameraControl::facts).collect()
     }
 
     pub(super) fn start(&mut self) -> Result<()> {

@@ -15,6 +15,7 @@ use libcamera::controls::ControlId;
 use libcamera::geometry::{Rectangle, Size};
 
 use crate::capture::assignment::Assignment;
+use crate::capture::control_facts::ControlFacts;
 use crate::error::{Error, Result};
 
 /// The possible orientations of pictures, with the names from libcamera's enumeration.
@@ -52,6 +53,17 @@ impl LibcameraControl {
             [one] => Some(one),
             _ => None,
         })
+    }
+
+    /// What is told about it. libcamera tells neither steps nor present values.
+    pub fn facts(&self) -> ControlFacts {
+        ControlFacts {
+            name: self.name.clone(),
+            kind: self.kind,
+            numbers: self.numbers(),
+            items: self.items.clone(),
+            ..ControlFacts::default()
+        }
     }
 
     /// The values that it can be set to, for people.

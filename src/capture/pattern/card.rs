@@ -43,8 +43,28 @@ const CLOCK_LETTERS: usize = 12;
 /// How long the sweeping bar takes to go there and back.
 const SWEEP: Duration = Duration::from_secs(4);
 
-/// The luma of the lane, followed by that of the marks on it.
-const LANE: Colour = Colour::grey(24);
+/// What of the picture can be changed (`controls.rs`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Appearance {
+    /// The luma of the lane.
+    pub(super) lane: u8,
+    /// Whether the clock is shown.
+    pub(super) clock: bool,
+    /// Whether the bar sweeps.
+    pub(super) sweeps: bool,
+}
+
+impl Default for Appearance {
+    fn default() -> Self {
+        Appearance {
+            lane: 24,
+            clock: true,
+            sweeps: true,
+        }
+    }
+}
+
+/// The luma of the marks on the lane.
 const MARK: Colour = Colour::grey(96);
 
 /// The position and the size of the text.
@@ -67,6 +87,7 @@ pub(super) struct TestCard {
     cell: Option<usize>,
     text: Option<Caption>,
     lane: Area,
+    pub(super) look: Appearance,
 }
 
 impl TestCard {
@@ -96,6 +117,7 @@ impl TestCard {
             cell,
             text: layout(middle),
             lane,
+            look: Appearance::default(),
         };
         card.draw_bars(middle);
         card.draw_label();
@@ -164,6 +186,9 @@ impl TestCard {
         let Caption { area, scale } = text;
         let small = text.small();
         self.canvas.shade(area, 0);
+        if !self.look.clock {
+            return;
+        }
         let width = CLOCK_LETTERS * GLYPH * scale;
         let (x, y) = (area.x + (area.width - width) / 2, area.y + pad(scale));
         self.canvas.text(x, y, scale, &clock(captured));
@@ -174,7 +199,7 @@ impl TestCard {
 
     fn draw_lane(&mut self, elapsed: Duration) {
         let (lane, width) = (self.lane, self.lane.width);
-        self.canvas.fill(lane, LANE);
+        self.canvas.fill(lane, Colour::grey(self.look.lane));
         for mark in 1..16 {
             let mark = Area {
                 x: mark * width / 16,
@@ -185,6 +210,7 @@ impl TestCard {
             self.canvas.shade(mark, MARK.0[0]);
         }
         let bar_width = (width / 40).max(2).min(width);
+        let elapsed = if self.look.sweeps { elapsed } else { SWEEP / 4 };
         let turn = elapsed.as_secs_f64() / SWEEP.as_secs_f64();
         let there = 1.0 - (turn.fract() * 2.0 - 1.0).abs();
         let bar = Area {

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::device::{Device, text};
 use super::ioctl::{self, Plain};
 use crate::capture::assignment::{Assignment, normalised};
+use crate::capture::control_facts::ControlFacts;
 use crate::error::{Error, Result};
 
 /// V4L2_CTRL_FLAG_NEXT_CTRL: the control after this one.
@@ -53,15 +54,15 @@ pub enum ControlKind {
     Bitmask,
 }
 
-impl fmt::Display for ControlKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl ControlKind {
+    fn word(self) -> &'static str {
+        match self {
             ControlKind::Integer => "integer",
             ControlKind::Boolean => "boolean",
             ControlKind::Menu => "menu",
             ControlKind::Button => "button",
             ControlKind::Bitmask => "bitmask",
-        })
+        }
     }
 }
 
@@ -120,6 +121,21 @@ pub struct Control {
 }
 
 impl Control {
+    /// What is told about it.
+    pub fn facts(&self) -> ControlFacts {
+        let numbers = [self.minimum, self.maximum, self.default];
+        ControlFacts {
+            name: self.name.clone(),
+            kind: self.kind.word(),
+            numbers: numbers.map(|number| Some(number.into())),
+            step: Some(self.step),
+            value: self.value.map(f64::from),
+            read_only: self.read_only,
+            inactive: self.inactive,
+            items: self.items.clone(),
+        }
+    }
+
     /// The number that the text of a value stands for.
     fn number(&self, value: &str) -> Result<i32, String> {
         let name = &self.name;

@@ -1,0 +1,215 @@
+//! The other end: wants something, and waits for the answer.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::inotify::WatchFlags;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::files::{ANSWER, FOLDER, WANTED, name, put, read};
+use crate::error::{Context, Error, Result};
+use crate::event::{Interest, Poll};
+use crate::frames::follow::Follower;
+use crate::frames::frame::Links;
+use crate::frames::state::Holder;
+use crate::time::clock::Seconds;
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What was wanted and is not answered yet. While this exists, nobody else wants anything of this camera.
+#[derive(Debug)]
+pub struct Asked {
+    folder: PathBuf,
+    at: Seconds,
+    wishes: Vec<String>,
+    _only: File,
+}
+
+/// Wants controls of the camera whose frame directory is `dir`, each as `NAME=VALUE`, in addition to those that hold.
+/// This is written into its mailbox if there is one, which is made, and else into `dir`. `None` if somebody else is
+/// about to do the same.
+pub fn ask(
+    dir: &Path,
+    mailbox: Option<&Path>,
+    wishes: &[String],
+    now: SystemTime,
+) -> Result<Option<Asked>> {
+    let folder = dir.join(FOLDER);
+    begin(
+        folder,
+        mailbox,
+        wishes,
+        now,
+        FlockOperation::NonBlockingLockExclusive,
+    )
+}
+
+impl Asked {
+    /// The lines of the answer that are about what was wanted, if it is there.
+    pub fn answer(&self) -> Option<Vec<String>> {
+        let (_, text) = read(&self.folder, ANSWER)?;
+        let (first, lines) = text.split_once('\n').unwrap_or_default();
+        let about = first.strip_prefix("wanted ").and_then(Seconds::parse);
+        let is_about = |line: &&str| self.wishes.iter().any(|wish| subject(line) == name(wish));
+        (about == Some(self.at))
+            .then(|| lines.lines().filter(is_about).map(str::to_owned).collect())
+    }
+}
+
+/// Wants controls of the camera whose frame directory is `dir`, each as `NAME=VALUE`, in addition to those that were wanted
+/// before, and waits for the answer. Returns the lines of the answer that are about these. Those that were refused the last
+/// time are no longer wanted.
+pub fn want(dir: &Path, wishes: &[String]) -> Result<Vec<String>> {
+    let folder = dir.join(FOLDER);
+    if !folder.is_dir() {
+        return Err(Error::Input(format!(
+            "nobody takes controls in {}: `lazycam capture` does with --control or --settable",
+            dir.display()
+        )));
+    }
+    let mut follower = Follower::new(WatchFlags::MOVED_TO, Some(ANSWER))?;
+    let (_, followed) = follower.add(&folder, Instant::now());
+    followed?;
+    let lock = FlockOperation::LockExclusive;
+    let asked = begin(folder.clone(), None, wishes, SystemTime::now(), lock)?;
+    if Holder::default().is_there(dir, Links::Follow) == Some(false) {
+        let dir = dir.display();
+        let message = format!("nobody captures into {dir} now: it will be set when somebody does");
+        return Err(Error::Input(message));
+    }
+    let waiting = || format!("wait for an answer in {}", folder.display());
+    let mut poll = Poll::new()?;
+    poll.add(&follower, Interest::Readable, ()).doing(waiting)?;
+    let until = Instant::now() + TIMEOUT;
+    loop {
+        if let Some(lines) = asked.as_ref().and_then(Asked::answer) {
+            return Ok(lines);
+        }
+        let now = Instant::now();
+        if now >= until {
+            let (folder, secs) = (folder.display(), TIMEOUT.as_secs());
+            let message = format!("no answer in {folder} within {secs} s: is its producer alive?");
+            return Err(Error::Input(message));
+        }
+        poll.wait(Some(until)).doing(waiting)?;
+        while poll.next_event().is_some() {}
+        follower.read(now, |_, _| {}, |_, _| {}).doing(waiting)?;
+    }
+}
+
+/// Locks the subdirectory, so that of two that come at once the second one sees what the first one wanted, and writes
+/// what is wanted.
+fn begin(
+    folder: PathBuf,
+    mailbox: Option<&Path>,
+    wishes: &[String],
+    now: SystemTime,
+    lock: FlockOperation,
+) -> Result<Option<Asked>> {
+    let only = File::open(&folder).doing(|| format!("open {}", folder.display()))?;
+    match flock(&only, lock) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        locked => locked.doing(|| format!("lock {}", folder.display()))?,
+    }
+    let (text, at) = merged(&folder, wishes, now);
+    let place = mailbox.unwrap_or(&folder);
+    let put = || put(place, WANTED, &text, at, mailbox.is_some());
+    let written = match (put(), mailbox) {
+        (Err(error), Some(mailbox)) if error.kind() == io::ErrorKind::NotFound => {
+            make_public(mailbox).and_then(|()| put())
+        }
+        (written, _) => written,
+    };
+    written.doing(|| format!("write into {}", place.display()))?;
+    Ok(Some(Asked {
+        folder,
+        at: Seconds::since_1970(at),
+        wishes: wishes.to_vec(),
+        _only: only,
+    }))
+}
+
+/// A directory that its producer can read, whatever the umask says.
+fn make_public(mailbox: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir(mailbox)?;
+    std::fs::set_permissions(mailbox, PermissionsExt::from_mode(0o755))
+}
+
+/// What is wanted from now on, and since when: later than the last time, whatever the clock says.
+fn merged(folder: &Path, wishes: &[String], now: SystemTime) -> (String, SystemTime) {
+    let (before, wanted) = read(folder, WANTED).unwrap_or((Seconds(Duration::ZERO), String::new()));
+    let (_, answer) = read(folder, ANSWER).unwrap_or((before, String::new()));
+    let refused = |line: &str| {
+        let mut lines = answer
+            .lines()
+            .filter_map(|told| told.strip_prefix("refused "));
+        lines.any(|told| {
+            told.strip_prefix(line)
+                .is_some_and(|rest| rest.starts_with(':'))
+        })
+    };
+    let is_kept =
+        |line: &&str| !wishes.iter().any(|wish| name(wish) == name(line)) && !refused(line);
+    let kept = wanted.lines().filter(is_kept);
+    let lines: Vec<_> = kept.chain(wishes.iter().map(String::as_str)).collect();
+    let next = before.0.saturating_add(Duration::from_micros(1));
+    let earliest = SystemTime::UNIX_EPOCH.checked_add(next);
+    (
+        lines.join("\n") + "\n",
+        earliest.map_or(now, |at| now.max(at)),
+    )
+}
+
+/// The name in a line of an answer.
+fn subject(line: &str) -> &str {
+    line.split_once(' ').map_or("", |(_, wish)| name(wish))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_anew_comes_last_and_what_was_refused_goes() {
+        let folder = std::env::temp_dir().join(format!("lazycam-controls-{}", process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let replace = |name, text: &str, at| put(&folder, name, text, at, false).unwrap();
+        let want = |wishes: &[&str]| {
+            let wishes: Vec<_> = wishes.iter().map(|wish| (*wish).to_owned()).collect();
+            let (text, at) = merged(&folder, &wishes, SystemTime::now());
+            replace(WANTED, &text, at);
+            (text, at)
+        };
+        let (first, early) = want(&["auto=0", "focus=10"]);
+        assert_eq!(first, "auto=0\nfocus=10\n");
+        replace(WANTED, &first, early + Duration::from_secs(3600));
+        let (second, late) = want(&["gain=3", "auto=1"]);
+        assert_eq!(second, "focus=10\ngain=3\nauto=1\n");
+        // The clock was set back, and still each has a time of its own.
+        assert!(late > early + Duration::from_secs(3600));
+        let answer = "wanted 1.0\nset gain=3\nrefused focus=10: is 0 to 5\n";
+        replace(ANSWER, answer, late);
+        assert_eq!(want(&[]).0, "gain=3\nauto=1\n");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_lines_of_an_answer_are_about_a_control() {
+        for line in [
+            "set focus=1",
+            "later focus=1",
+            "refused focus=1: it is 0 to 0",
+        ] {
+            assert_eq!(subject(line), "focus");
+        }
+        assert_eq!(subject("wanted"), "");
+    }
+}
