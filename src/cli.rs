@@ -94,6 +94,14 @@ pub struct Serve {
     /// use this if a parent directory may be recreated or a link re-pointed.
     #[arg(long, env = "LAZYCAM_ALSO_READ", value_name = "DIR")]
     pub also_read: Option<PathBuf>,
+    /// Let clients set controls of the cameras over HTTP, those that each camera's program allows (`--settable`). What they want
+    /// is left below DIR, which this server alone may write to: in DIR/NAME, the `--mailbox` of the camera NAME. It takes a
+    /// password (--auth), a Unix socket, or --open-control.
+    #[arg(long, env = "LAZYCAM_ALLOW_CONTROL", value_name = "DIR")]
+    pub allow_control: Option<PathBuf>,
+    /// Let everybody who can reach this server set controls.
+    #[arg(long, env = "LAZYCAM_OPEN_CONTROL", requires = "allow_control")]
+    pub open_control: bool,
     /// How to serve it.
     #[command(flatten)]
     pub http: Http,

@@ -22,7 +22,7 @@ use crate::capture::url::Endpoint;
 use crate::capture::v4l2::V4l2;
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
-use crate::frames::controls;
+use crate::frames::controls::{self, make_public};
 use crate::frames::name::Name;
 use crate::list;
 use crate::picture;
@@ -32,6 +32,7 @@ use crate::sandbox::{Needs, Sandbox};
 use crate::server::auth::{self, Guard, Users};
 use crate::server::http::cors::Origins;
 use crate::server::http::hosts::Hosts;
+use crate::server::settings::Setters;
 use crate::server::{self, Address, Alone, Server};
 use crate::snapshot;
 use crate::supervise::{self, CaptureProcess, Supervisor};
@@ -222,8 +223,18 @@ fn settings(flags: &cli::SourceFlags) -> CameraSettings {
 fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
     let frames = flags.frames.iter().cloned();
     let cameras = frames.map(|frames| (frames.name, frames.dir)).collect();
+    let mailboxes = flags.allow_control.as_deref();
+    if let Some(dir) = mailboxes {
+        make_public(dir).doing(|| format!("make {}", dir.display()))?;
+    }
     let options = server::ServerOptions {
         root: flags.root.clone(),
+        setters: match flags.open_control {
+            _ if mailboxes.is_none() => Setters::Nobody,
+            true => Setters::Everybody,
+            false => Setters::Known,
+        },
+        mailboxes: flags.allow_control.clone(),
         ..server_options(&flags.http, cameras)?
     };
     let passed = activation::passed_sockets()?;
@@ -233,6 +244,7 @@ fn run_serve(flags: &cli::Serve, sandbox: Sandbox) -> Result<()> {
         frames: flags.frames.iter().map(|one| one.dir.as_path()).collect(),
         root: flags.root.as_deref(),
         also_read: flags.also_read.as_deref(),
+        mailboxes,
         threads: flags.http.auth.is_some(),
         manager: Manager::socket().as_deref(),
         ..Needs::default()
@@ -262,6 +274,8 @@ fn server_options(
         exit_idle: flags.exit_idle,
         origins,
         hosts,
+        setters: Setters::Nobody,
+        mailboxes: None,
         guard: users.map(Guard::new).transpose()?,
         open_sockets: flags.open_socket.clone(),
         auth_without_memory: flags.auth_without_memory,

@@ -45,6 +45,10 @@ const SINCE_UDP: i32 = 10;
 /// The access rights that a producer needs in its frame directory.
 const PUBLISH: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | RemoveFile | RemoveDir | MakeDir | MakeReg | Refer | Truncate});
 
+/// Those that a server needs to leave what it wants of cameras.
+const LEAVE: BitFlags<AccessFs> =
+    make_bitflags!(AccessFs::{ReadFile | WriteFile | RemoveFile | MakeDir | MakeReg});
+
 /// Why files are not restricted when a rule would cover the whole file system.
 const EVERYWHERE: &str = "no fence around files: the directory around a frame directory was not there at the start, or / was named";
 
@@ -106,6 +110,8 @@ pub struct Needs<'a> {
     pub names: bool,
     /// The socket on which the service manager is notified.
     pub manager: Option<&'a Path>,
+    /// A directory in which a server leaves what it wants of cameras.
+    pub mailboxes: Option<&'a Path>,
     /// Whether the process starts threads.
     pub threads: bool,
 }
@@ -128,8 +134,14 @@ impl Sandbox {
             self.no_new_processes = set && is_held_to_nproc();
         }
         let mut grants = Grants::new();
+        let mut reads = BitFlags::from(AccessFs::ReadFile);
+        if let Some(dir) = needs.mailboxes {
+            grant(&mut grants, nearest(dir), LEAVE);
+            // To lock the directory in which the answer is (flock(2)).
+            reads |= AccessFs::ReadDir;
+        }
         for dir in &needs.frames {
-            grant(&mut grants, holder(dir), AccessFs::ReadFile);
+            grant(&mut grants, holder(dir), reads);
         }
         if let Some(dir) = needs.also_read {
             grant(&mut grants, nearest(dir), AccessFs::ReadFile);

@@ -51,6 +51,7 @@ mod client;
 mod client_id;
 mod clients;
 pub mod connection;
+mod controls;
 mod delivery;
 mod door;
 #[cfg(test)]
@@ -77,6 +78,7 @@ use signal_hook::consts::SIGCHLD;
 pub use self::attendant::{Alone, Attendant, Verdict};
 use self::cameras::Cameras;
 use self::clients::Clients;
+use self::controls::Desk;
 use self::delivery::Delivery;
 pub use self::door::congestion::Congestion;
 use self::door::gate::Gate;
@@ -88,7 +90,7 @@ use self::door::{Arrival, Door};
 pub use self::options::ServerOptions;
 use self::reports::Reports;
 use self::roster::Roster;
-use self::settings::Settings;
+use self::settings::{Setters, Settings};
 use self::turn::{Timer, Token, Turn};
 use self::visits::Visits;
 use crate::activation::{Manager, Passed};
@@ -119,6 +121,7 @@ impl Server {
         let settings = Settings {
             origins: options.origins,
             hosts: options.hosts.and(reach::full_names()),
+            setters: options.setters,
             ..Settings::default()
         };
         let mut turn = Turn::new(settings, Roster::new(options.default_camera.clone()))?;
@@ -132,6 +135,9 @@ impl Server {
         if options.guard.is_some() && !options.auth_without_memory {
             sockets.check_memory()?;
         }
+        if options.setters == Setters::Known && options.guard.is_none() {
+            sockets.check_setters()?;
+        }
         sockets.set_congestion(&options.congestion);
         let gate = options.guard.map(|guard| Gate::new(guard, &mut turn));
         let places = Places::for_clients(options.max_clients, cameras.len(), &signals);
@@ -143,6 +149,7 @@ impl Server {
             clients: Clients::new(),
             delivery: Delivery::new(options.max_held, options.stall_timeout),
             reports: Reports::new(&turn),
+            desk: Desk::new(options.mailboxes),
             exit_idle: options.exit_idle,
         };
         for (socket, open) in sockets.connections {

@@ -5,7 +5,8 @@
 //! is a frame, of one size or another; `n` there is none, `f` none in time, `F` the same with a picture that says so;
 //! `t` time passes; `p` a report is ready; `e` the client sends no more; `c` a camera goes; `x` the server ends. If all of it
 //! begins with `!`, the connection is guarded (`--auth`), and `a` says what becomes of the credential that waits: `ay` it
-//! was right, `an` it was wrong, `aa` it is not looked at.
+//! was right, `an` it was wrong, `aa` it is not looked at. `k` says that the controls that are wanted were set, `K` that there
+//! is no answer. Controls may be set by everybody, or where it is guarded by who has proved a password.
 #![no_main]
 
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use lazycam::server::connection::Connection;
 use lazycam::server::lent::{Ids, Lent};
 use lazycam::server::remarks::Remarks;
 use lazycam::server::roster::Roster;
-use lazycam::server::settings::Settings;
+use lazycam::server::settings::{Setters, Settings};
 use lazycam::server::shot::Shot;
 use lazycam::server::stats::{CloseReason, Stats};
 use lazycam::server::want::Want;
@@ -127,7 +128,14 @@ impl Scene {
             },
             owner: Owner {
                 now,
-                settings: Settings::default(),
+                settings: Settings {
+                    setters: if guarded {
+                        Setters::Known
+                    } else {
+                        Setters::Everybody
+                    },
+                    ..Settings::default()
+                },
                 roster,
                 ids: Ids::default(),
                 stats: Stats::default(),
@@ -157,6 +165,8 @@ impl Scene {
             b'F' => self.refuse(true),
             b't' => self.pass(100 * u64::from(rest.first().copied().unwrap_or(1))),
             b'p' => self.report(),
+            b'k' => self.set(Ok(vec!["set a=1".into(), "refused b=2: no".into()])),
+            b'K' => self.set(Err("no answer")),
             b'e' => self.connection.end_of_input(),
             b'c' => {
                 let camera = usize::from(rest.first().copied().unwrap_or(0) & 1);
@@ -254,6 +264,21 @@ impl Scene {
         }
     }
 
+    /// What becomes of the controls that are wanted, if some are: each is one line, and they come out of one body.
+    fn set(&mut self, answer: Result<Vec<String>, &str>) {
+        let Some(wished) = self.connection.wants_setting() else {
+            return;
+        };
+        assert!(wished.camera < 2 && !wished.wishes.is_empty());
+        let of_line = |c: char| !c.is_control();
+        for wish in wished.wishes {
+            assert!(wish.len() <= 165 && wish.contains('=') && wish.chars().all(of_line), "{wish:?}");
+        }
+        self.given += 1;
+        self.connection.give_setting(answer, &mut self.owner.lend());
+        assert!(self.connection.wants_setting().is_none(), "one body is one wish");
+    }
+
     fn send_all(&mut self) {
         // What a few pipelined requests can ask for is far below this.
         for _ in 0..100_000 {
@@ -308,6 +333,7 @@ impl Scene {
                     && self.connection.want(self.owner.now).is_none()
             );
             assert!(!self.connection.takes_input() && self.connection.wants_report().is_none());
+            assert!(self.connection.wants_setting().is_none());
             assert!(self.connection.deadline(&self.owner.settings).is_none());
             return;
         }

@@ -11,8 +11,8 @@ use std::str::FromStr;
 const LONGEST: usize = 63;
 
 /// Words that already have a meaning in URLs.
-const TAKEN: [&str; 7] = [
-    "stream", "snapshot", "state", "metrics", "favicon", "robots", "static",
+const TAKEN: [&str; 9] = [
+    "stream", "snapshot", "controls", "option", "state", "metrics", "favicon", "robots", "static",
 ];
 
 /// A valid name: 1 to 63 of the characters `A-Z`, `a-z`, `0-9`, `-` and `_`, beginning with a letter or a digit.

@@ -189,6 +189,7 @@ impl<W: Wire> Client<W> {
             }
             Err(Errno::AGAIN) => {
                 self.writable = false;
+                self.progress.refused();
                 false
             }
             Err(errno) => self.fail(errno),
@@ -360,6 +361,7 @@ impl<W: Wire> Client<W> {
 
     /// Drops a client that accepted nothing for `timeout`.
     pub(in crate::server) fn check_progress(&mut self, now: Instant, timeout: Duration) {
+        self.progress.may_begin(now);
         if self.stall_deadline(timeout).is_none_or(|at| now < at) {
             return;
         }

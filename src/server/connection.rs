@@ -7,12 +7,15 @@
 //!                  │                                                 ▲                      ▲
 //!                  ├──(who?)──► Trial ──right──► Request, ──wrong, later──► Reply
 //!                  │
+//!                  ├──(POST /controls)──► Upload ──body──► Setting ──answer─────┤                      │
+//!                  │                                                 │                      │
 //!                  ├──(/snapshot)──► Snapshot ──frame or refusal─────┘                      │
 //!                  │                                                                        │
 //!                  └──(/stream)────► Stream ──frame──► (sending) ──sent──► (waiting) ──end──┘
 //! ```
 //!
-//! `Request` waits for the rest of a head, `Snapshot` and `Stream` wait for a frame, and `Reply` for the client to
+//! `Request` waits for the rest of a head, `Upload` for that of a body, `Setting` for the camera's program, `Snapshot` and
+//! `Stream` wait for a frame, and `Reply` for the client to
 //! take what is in the outbox. `Drain` waits for the client to close its side: closing a socket with unread input
 //! sends a reset, and the client might then lose the end of what it was sent. Requests that arrive before their turn
 //! (pipelining) stay in the input until their turn comes.
@@ -94,6 +97,7 @@ mod answer;
 pub mod outbox;
 mod poller;
 mod requests;
+mod setting;
 mod state;
 mod stream;
 mod supply;
@@ -103,7 +107,7 @@ use std::time::{Duration, Instant};
 
 use self::outbox::{Outbox, Output};
 use self::poller::Poller;
-use self::state::ConnectionState;
+use self::state::{ConnectionState, Upload};
 use crate::server::http::exchange::Exchange;
 use crate::server::http::request::MAX_HEAD;
 use crate::server::http::status::Status;
@@ -212,7 +216,7 @@ impl<F> Connection<F> {
     /// Whether there is room for input. If there is none, the client has to wait for its turn.
     pub fn takes_input(&self) -> bool {
         match self.state {
-            ConnectionState::Request { .. } => true,
+            ConnectionState::Request { .. } | ConnectionState::Upload(_) => true,
             ConnectionState::Closed(_) => false,
             // The client may not close before everything that it sent was read, and there is a time-out.
             ConnectionState::Drain { .. } => true,
@@ -229,10 +233,13 @@ impl<F> Connection<F> {
             ConnectionState::Stream(_)
             | ConnectionState::Drain { .. }
             | ConnectionState::Closed(_) => true,
-            ConnectionState::Snapshot(_) | ConnectionState::Report(_) | ConnectionState::Reply => {
-                self.exchange.is_last()
-            }
-            ConnectionState::Request { .. } | ConnectionState::Trial(_) => false,
+            ConnectionState::Snapshot(_)
+            | ConnectionState::Report(_)
+            | ConnectionState::Setting(_)
+            | ConnectionState::Reply => self.exchange.is_last(),
+            ConnectionState::Request { .. }
+            | ConnectionState::Trial(_)
+            | ConnectionState::Upload(_) => false,
         }
     }
 
@@ -242,14 +249,16 @@ impl<F> Connection<F> {
             self.discard(bytes.len());
             return;
         }
-        if let ConnectionState::Request { since } = &mut self.state {
-            if self.input.is_empty() {
-                *since = lent.now;
+        match &mut self.state {
+            ConnectionState::Request { since } => {
+                if self.input.is_empty() {
+                    *since = lent.now;
+                }
+                self.input.extend_from_slice(bytes);
+                self.take_requests(lent);
             }
-            self.input.extend_from_slice(bytes);
-            self.take_requests(lent);
-        } else {
-            self.input.extend_from_slice(bytes);
+            ConnectionState::Upload(_) => self.read_body(bytes, lent),
+            _ => self.input.extend_from_slice(bytes),
         }
     }
 
@@ -269,13 +278,14 @@ impl<F> Connection<F> {
     pub fn end_of_input(&mut self) {
         self.half_closed = true;
         match self.state {
-            ConnectionState::Request { .. } | ConnectionState::Stream(_) => {
-                self.close(CloseReason::Left)
-            }
+            ConnectionState::Request { .. }
+            | ConnectionState::Upload(_)
+            | ConnectionState::Stream(_) => self.close(CloseReason::Left),
             ConnectionState::Drain { .. } => self.close(CloseReason::Done),
             ConnectionState::Snapshot(_)
             | ConnectionState::Trial(_)
             | ConnectionState::Report(_)
+            | ConnectionState::Setting(_)
             | ConnectionState::Reply
             | ConnectionState::Closed(_) => {}
         }
@@ -334,6 +344,7 @@ impl<F> Connection<F> {
     pub fn silent_since(&self) -> Option<Instant> {
         match self.state {
             ConnectionState::Request { since } => Some(since),
+            ConnectionState::Upload(Upload { since, .. }) => Some(since),
             _ => None,
         }
     }
@@ -348,13 +359,16 @@ impl<F> Connection<F> {
                     false => *since + settings.idle_timeout,
                 })
             }
-            ConnectionState::Request { since } => Some(*since + settings.head_timeout),
+            ConnectionState::Request { since } | ConnectionState::Upload(Upload { since, .. }) => {
+                Some(*since + settings.head_timeout)
+            }
             ConnectionState::Trial(trial) => Some(trial.refuse_at),
             ConnectionState::Stream(stream) if self.out.is_empty() => Some(stream.repeat_at),
             ConnectionState::Drain { since } => Some(*since + settings.drain_timeout),
             ConnectionState::Stream(_)
             | ConnectionState::Snapshot(_)
             | ConnectionState::Report(_)
+            | ConnectionState::Setting(_)
             | ConnectionState::Reply
             | ConnectionState::Closed(_) => None,
         }
@@ -373,11 +387,13 @@ impl<F> Connection<F> {
                 self.exchange = Exchange::with_fragment(&self.input, &lent.settings.origins);
                 self.refuse(Status::RequestTimeout, lent);
             }
+            ConnectionState::Upload(_) => self.refuse(Status::RequestTimeout, lent),
             ConnectionState::Trial(_) => self.send_away(NOT_PROVED, lent),
             ConnectionState::Drain { .. } => self.close(CloseReason::Done),
             ConnectionState::Stream(_)
             | ConnectionState::Snapshot(_)
             | ConnectionState::Report(_)
+            | ConnectionState::Setting(_)
             | ConnectionState::Reply
             | ConnectionState::Closed(_) => return false,
         }
@@ -388,7 +404,10 @@ impl<F> Connection<F> {
     pub fn stop(&mut self, lent: &mut Lent<'_>) {
         match &mut self.state {
             ConnectionState::Request { .. } => self.close(CloseReason::Stopping),
-            ConnectionState::Snapshot(_) | ConnectionState::Trial(_) => {
+            ConnectionState::Snapshot(_)
+            | ConnectionState::Trial(_)
+            | ConnectionState::Upload(_)
+            | ConnectionState::Setting(_) => {
                 self.exchange.make_last();
                 self.refuse_for_now(STOPPING, lent);
             }

@@ -40,6 +40,8 @@ pub(in crate::server) enum Ended {
     Again,
     /// The client waits for this report. The visit goes on when it has it.
     Report(ReportKind),
+    /// The client waits for controls to be set. The visit goes on when it has the answer.
+    Setting,
     /// The client waits for the proof of this credential. The visit goes on when it was submitted.
     Credential(Credential),
     /// The client is finished.
@@ -137,6 +139,9 @@ impl Delivery {
         };
         if let Some(what) = client.connection.wants_report() {
             return Round::Asks(Ended::Report(what));
+        }
+        if client.connection.wants_setting().is_some() {
+            return Round::Asks(Ended::Setting);
         }
         let expired = !given && client.connection.expire(&mut turn.lend());
         let is_copied = client

@@ -8,6 +8,7 @@ use crate::server::auth::Guard;
 use crate::server::door::congestion::Congestion;
 use crate::server::http::cors::Origins;
 use crate::server::http::hosts::Hosts;
+use crate::server::settings::Setters;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -33,6 +34,10 @@ pub struct ServerOptions {
     pub origins: Origins,
     /// The names under which requests are answered, beside those of the network at hand.
     pub hosts: Hosts,
+    /// Who may set controls.
+    pub setters: Setters,
+    /// The directory with the mailboxes of the cameras, into which what is wanted of them is written.
+    pub mailboxes: Option<PathBuf>,
     /// Who is let in; `None` means everybody.
     pub guard: Option<Guard>,
     /// Sockets on which no password is required: their names in `LISTEN_FDNAMES`, or addresses as they were given to

@@ -17,12 +17,15 @@ use std::time::{Duration, Instant, SystemTime};
 use log::warn;
 
 use crate::error::Result;
+use crate::frames::controls;
 use crate::frames::frame::Frame;
 use crate::logging::Brake;
 use crate::sandbox::Sandbox;
 use crate::server::cameras::Cameras;
 use crate::server::clients::Clients;
+use crate::server::http::response::JSON;
 use crate::server::reports::subjects::Subjects;
+use crate::server::settings::Setters;
 use crate::server::shot::Shot;
 use crate::server::turn::Turn;
 use crate::server::want::ReportKind;
@@ -92,7 +95,7 @@ impl Reports {
     ) -> ReportOutcome {
         self.made.retain(|(_, at, _)| turn.now < *at + REST);
         let media_type = match what {
-            ReportKind::State { .. } => state::MEDIA_TYPE,
+            ReportKind::State { .. } | ReportKind::Controls { .. } => JSON,
             ReportKind::Metrics => metrics::MEDIA_TYPE,
         };
         let before = self.made.iter().find(|(made, ..)| *made == what);
@@ -123,8 +126,13 @@ impl Reports {
         match what {
             ReportKind::State { camera, details } => {
                 let uptime = turn.now.saturating_duration_since(self.started);
-                let facts = (uptime, &self.sandbox, details);
+                let may_set = turn.settings.setters != Setters::Nobody;
+                let facts = (uptime, &self.sandbox, details, may_set);
                 state::report(camera, subjects, facts, (turn.now, turn.wall))
+            }
+            ReportKind::Controls { camera } => {
+                let dir = subjects.cameras.camera(camera).dir();
+                controls::offered(dir).unwrap_or("[]".into()) + "\n"
             }
             ReportKind::Metrics => {
                 metrics::report(subjects, self.started_at, &turn.stats, turn.now)

@@ -28,6 +28,20 @@ pub struct Settings {
     pub origins: Origins,
     /// The names under which requests are answered.
     pub hosts: Hosts,
+    /// Who may set controls.
+    pub setters: Setters,
+}
+
+/// Who may set controls of cameras.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Setters {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Who has proved a password, or comes through a Unix socket.
+    Known,
+    /// Everybody.
+    Everybody,
 }
 
 impl Default for Settings {
@@ -43,6 +57,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(2),
             origins: Origins::default(),
             hosts: Hosts::default(),
+            setters: Setters::default(),
         }
     }
 }

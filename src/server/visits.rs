@@ -18,6 +18,7 @@ use crate::server::client::Client;
 use crate::server::client_id::{ClientId, Newcomer, Place, Remote};
 use crate::server::clients::Clients;
 use crate::server::connection::Connection;
+use crate::server::controls::{Desk, Granted};
 use crate::server::delivery::held::Of;
 use crate::server::delivery::{Delivery, Ended, Rounds};
 use crate::server::door::gate::Gate;
@@ -36,6 +37,7 @@ pub(in crate::server) struct Visits {
     pub(in crate::server) clients: Clients,
     pub(in crate::server) delivery: Delivery,
     pub(in crate::server) reports: Reports,
+    pub(in crate::server) desk: Desk,
     /// How long nobody may be there before the server ends, as long as it is to end for that.
     pub(in crate::server) exit_idle: Option<Duration>,
 }
@@ -108,6 +110,12 @@ impl Visits {
                         break;
                     }
                 }
+                Ended::Setting => {
+                    if let Some(at) = self.set_controls(id, turn) {
+                        turn.timers.bring_forward(Timer::Client(id), at);
+                        break;
+                    }
+                }
                 Ended::Credential(credential) => {
                     if let Some(gate) = &mut self.gate {
                         gate.examine((id, client), credential, turn);
@@ -149,6 +157,20 @@ impl Visits {
             let lent = &mut turn.lend();
             client.connection.give_report(report, lent);
         }
+        None
+    }
+
+    /// Sets the controls that a client wants, or says when to try again.
+    fn set_controls(&mut self, id: ClientId, turn: &mut Turn) -> Option<Instant> {
+        let client = self.clients.get_mut(id)?;
+        let wished = client.connection.wants_setting()?;
+        let camera = self.cameras.camera(wished.camera);
+        let answer = match self.desk.advance(id, camera, &wished, turn) {
+            Granted::Later(at) => return Some(at),
+            Granted::Answer(lines) => Ok(lines),
+            Granted::Failed(why) => Err(why),
+        };
+        client.connection.give_setting(answer, &mut turn.lend());
         None
     }
 
@@ -280,6 +302,7 @@ impl Visits {
         if let Some(gate) = &mut self.gate {
             gate.forget(id);
         }
+        self.desk.forget(id);
         if let Some(camera) = client.waiting {
             self.cameras.end_waiting(id, camera);
         }

@@ -120,6 +120,19 @@ impl Given {
     }
 }
 
+/// Controls of a camera that a client wants to be set.
+#[derive(Debug)]
+pub struct Wished<'a> {
+    /// The number of the camera.
+    pub camera: usize,
+    /// Each as `NAME=VALUE`.
+    pub wishes: &'a [String],
+    /// Since when it has been waiting.
+    pub since: Instant,
+    /// Whether it is told of devices by their paths.
+    pub details: bool,
+}
+
 /// A report that only the whole server can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportKind {
@@ -132,6 +145,11 @@ pub enum ReportKind {
     },
     /// Counters for Prometheus.
     Metrics,
+    /// What of this camera can be set.
+    Controls {
+        /// Its number.
+        camera: usize,
+    },
 }
 
 /// What a viewer is looking at.

@@ -9,6 +9,7 @@ mod common;
 
 mod auth;
 mod cameras;
+mod control_http;
 mod controls;
 mod documentation;
 mod faults;

@@ -9,7 +9,7 @@ use rustix::fs::inotify::WatchFlags;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::files::{ANSWER, FOLDER, WANTED, name, put, read};
+use super::files::{ANSWER, FOLDER, WANTED, make_public, name, put, read};
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll};
 use crate::frames::follow::Follower;
@@ -131,13 +131,6 @@ fn begin(
         wishes: wishes.to_vec(),
         _only: only,
     }))
-}
-
-/// A directory that its producer can read, whatever the umask says.
-fn make_public(mailbox: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::create_dir(mailbox)?;
-    std::fs::set_permissions(mailbox, PermissionsExt::from_mode(0o755))
 }
 
 /// What is wanted from now on, and since when: later than the last time, whatever the clock says.

@@ -1,8 +1,9 @@
 //! The files in the subdirectory `controls`, and how they are read and replaced.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process;
 use std::time::{Duration, SystemTime};
@@ -84,4 +85,13 @@ pub(super) fn put(
     });
     let names = (staged.as_str(), name);
     replace::replace(dir.as_fd(), names, created, text.as_bytes(), Some(at))
+}
+
+/// Makes a directory that others can read, whatever the umask says, unless it is there.
+pub fn make_public(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o755)),
+        Err(_) if dir.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
 }

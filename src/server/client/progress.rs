@@ -19,6 +19,8 @@ pub(super) struct Progress {
     arrived: u64,
     looked: Instant,
     since: Instant,
+    /// The system has refused to take what waits here.
+    was_refused: bool,
 }
 
 impl Progress {
@@ -28,7 +30,20 @@ impl Progress {
             arrived: 0,
             looked: now,
             since: now,
+            was_refused: false,
         }
+    }
+
+    /// What waits here was given to the client since the last attempt to send something, for which it may have waited long.
+    pub(super) fn may_begin(&mut self, now: Instant) {
+        if !self.was_refused && !self.is_owed() {
+            self.since = now;
+        }
+    }
+
+    /// The system took nothing.
+    pub(super) fn refused(&mut self) {
+        self.was_refused = true;
     }
 
     /// What was to arrive at the last look had not yet.
@@ -43,7 +58,7 @@ impl Progress {
 
     /// The system took bytes for the client.
     pub(super) fn wrote(&mut self, now: Instant) {
-        self.since = now;
+        (self.since, self.was_refused) = (now, false);
     }
 
     /// This many bytes have arrived, and this many are still to.

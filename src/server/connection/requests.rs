@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::Connection;
-use super::answer::{Answer, answer};
-use super::state::{Awaited, ConnectionState, Trial};
+use super::answer::{Answer, Asker, answer};
+use super::state::{Awaited, ConnectionState, Trial, Upload};
 use super::stream::Stream;
 use crate::server::auth::{Credential, Entry};
 use crate::server::http::exchange::Exchange;
@@ -40,8 +40,10 @@ impl<F> Connection<F> {
                         return;
                     }
                 }
-                if !self.is_last() {
-                    self.input = input[len..].to_vec();
+                match self.state {
+                    ConnectionState::Upload(_) => self.read_body(&input[len..], lent),
+                    _ if self.is_last() => {}
+                    _ => self.input = input[len..].to_vec(),
                 }
             }
         }
@@ -49,11 +51,23 @@ impl<F> Connection<F> {
 
     /// Answers a request, or begins to wait for what it is answered with.
     fn begin(&mut self, request: &Request<'_>, lent: &mut Lent<'_>) {
-        // Where a password is asked for, whoever is answered has proved one.
-        let details = self.guarded || self.is_near;
-        match answer(request, &mut self.exchange, details, lent) {
+        let asker = self.asker();
+        match answer(request, &mut self.exchange, asker, lent) {
             Answer::Reply(reply) => self.reply(&reply),
-            Answer::Refusal(status, allow) => self.refuse_with(status, None, allow, lent),
+            Answer::Refusal(refused, allow) => {
+                self.refuse_with(refused.status, refused.why, allow, lent)
+            }
+            Answer::Upload { camera, length } => {
+                if request.expects {
+                    self.out.bytes().extend(b"HTTP/1.1 100 Continue\r\n\r\n");
+                }
+                self.state = ConnectionState::Upload(Upload {
+                    camera,
+                    since: lent.now,
+                    left: length,
+                    body: Vec::new(),
+                });
+            }
             Answer::Report(what) => self.state = ConnectionState::Report(what),
             Answer::Snapshot { camera, terms } => {
                 self.poller.get_or_insert_default().ask(lent.now);
@@ -76,6 +90,15 @@ impl<F> Connection<F> {
         }
     }
 
+    pub(super) fn asker(&self) -> Asker {
+        Asker {
+            // Where a password is asked for, whoever is answered has proved one.
+            proved: self.guarded,
+            by_unix: self.behind_proxy,
+            is_near: self.is_near,
+        }
+    }
+
     /// Refuses the request.
     pub(super) fn refuse(&mut self, status: Status, lent: &mut Lent<'_>) {
         self.refuse_with(status, None, ALLOW, lent);
@@ -86,7 +109,13 @@ impl<F> Connection<F> {
         self.refuse_with(Status::Unavailable, Some(why), ALLOW, lent);
     }
 
-    fn refuse_with(&mut self, status: Status, why: Option<&str>, allow: &str, lent: &mut Lent<'_>) {
+    pub(super) fn refuse_with(
+        &mut self,
+        status: Status,
+        why: Option<&str>,
+        allow: &str,
+        lent: &mut Lent<'_>,
+    ) {
         lent.stats.refuse(status);
         if self.half_closed {
             self.exchange.make_last();

@@ -17,6 +17,8 @@ pub(super) enum ConnectionState {
     Trial(Trial),
     Snapshot(Awaited),
     Report(ReportKind),
+    Upload(Upload),
+    Setting(Box<Wishing>),
     Reply,
     Stream(Stream),
     Drain { since: Instant },
@@ -56,4 +58,24 @@ pub(super) struct Awaited {
     pub(super) camera: usize,
     pub(super) since: Instant,
     pub(super) terms: Terms,
+}
+
+/// A request whose body is being read.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) camera: usize,
+    pub(super) since: Instant,
+    /// How many bytes are still to come.
+    pub(super) left: usize,
+    pub(super) body: Vec<u8>,
+}
+
+/// Controls that the client wants to be set, each as `NAME=VALUE`.
+#[derive(Debug)]
+pub(super) struct Wishing {
+    pub(super) camera: usize,
+    pub(super) since: Instant,
+    pub(super) wishes: Vec<String>,
+    /// With the paths of devices in the answer.
+    pub(super) details: bool,
 }

@@ -58,6 +58,16 @@ impl Sockets {
         congestion.set(listeners.chain(connections));
     }
 
+    /// Checks that there is somebody who may set controls where no password tells who that is.
+    pub(in crate::server) fn check_setters(&self) -> Result<()> {
+        let is_unix = |listener: &Listener| listener.address().is_none();
+        if self.connections.is_empty() && !self.listeners.iter().any(is_unix) {
+            let message = "--allow-control: everybody on the network could set controls; take --auth, listen on a Unix socket, or add --open-control";
+            return Err(Error::Usage(message.into()));
+        }
+        Ok(())
+    }
+
     /// Checks that wrong passwords are remembered: a process for one connection has forgotten them when the next one comes.
     pub(in crate::server) fn check_memory(&self) -> Result<()> {
         match self.connections.iter().any(|(_, is_open)| !is_open) {

@@ -91,6 +91,21 @@ impl Origins {
         !self.quiet
     }
 
+    /// Whether a page of this origin may change something here: one of this very host and port, if that is a name of ours
+    /// (`is_ours`), or one that is named. Without an origin it is no page: browsers send one with every POST (WHATWG
+    /// Fetch, 3.1).
+    pub fn may_change(&self, origin: Option<&[u8]>, host: Option<&[u8]>, is_ours: bool) -> bool {
+        let Some(origin) = origin else {
+            return true;
+        };
+        let own = ["http://", "https://"].into_iter().any(|scheme| {
+            let place = origin.strip_prefix(scheme.as_bytes());
+            place.is_some_and(|place| host.is_some_and(|host| place.eq_ignore_ascii_case(host)))
+        });
+        let mut named = self.named.iter().map(|(named, _)| named.as_bytes());
+        (own && is_ours) || named.any(|named| named.eq_ignore_ascii_case(origin))
+    }
+
     /// The header fields of every reply to a request with this `Origin` and `Host`. Each client keeps them, by a thin
     /// pointer.
     pub fn fields(&self, origin: Option<&[u8]>, host: Option<&[u8]>) -> Rc<String> {
@@ -222,6 +237,30 @@ mod tests {
             let fields = origins.fields(other, Some(b"a.local"));
             assert_eq!(*fields, "Vary: Origin\r\n", "{other:?}");
         }
+    }
+
+    #[test]
+    fn only_pages_of_this_very_host_or_named_ones_may_change_something() {
+        let named = origins(&["http://octopi.local"]).unwrap();
+        let any = origins(&["*"]).unwrap();
+        for (origin, host, ours, may) in [
+            ("http://cam.local:8080", "cam.local:8080", true, true),
+            ("https://CAM.local", "cam.local", true, true),
+            ("http://cam.local", "cam.local:8080", true, false),
+            ("http://evil.example", "evil.example", false, false),
+            ("null", "null", true, false),
+            ("cam.local", "cam.local", true, false),
+            ("http://other.local", "cam.local", true, false),
+        ] {
+            for origins in [&named, &any] {
+                let told = origins.may_change(Some(origin.as_bytes()), Some(host.as_bytes()), ours);
+                assert_eq!(told, may, "{origin} {host}");
+            }
+        }
+        let octopi = Some(&b"http://octopi.local"[..]);
+        assert!(named.may_change(octopi, Some(b"cam.local"), false));
+        assert!(!any.may_change(octopi, Some(b"cam.local"), true));
+        assert!(any.may_change(None, None, false));
     }
 
     #[test]

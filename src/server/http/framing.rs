@@ -6,16 +6,28 @@ use httparse::Header;
 use super::fields::{list, values};
 use crate::server::http::status::Status;
 
-/// Whether a body is announced, by a length or a transfer coding (RFC 9112, 6.3). Refused are lengths that are not
+/// What is announced to follow a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// So many bytes, at least one.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+}
+
+/// Which body is announced, by a length or a transfer coding (RFC 9112, 6.3). Refused are lengths that are not
 /// numbers or contradict each other, a length together with a transfer coding, a transfer coding in HTTP/1.0, and a
 /// coding whose end cannot be determined.
-pub(in crate::server) fn announces_body(
+pub(in crate::server) fn announced_body(
     fields: &[Header<'_>],
     minor_version: u8,
-) -> Result<bool, Status> {
+) -> Result<Body, Status> {
     let length = length(fields)?;
     if values(fields, "transfer-encoding").next().is_none() {
-        return Ok(length.is_some_and(|length| length > 0));
+        let length = length.filter(|length| *length > 0);
+        return Ok(length.map_or(Body::Empty, Body::Length));
     }
     if minor_version == 0 || length.is_some() {
         return Err(Status::BadRequest);
@@ -31,7 +43,7 @@ pub(in crate::server) fn announces_body(
     }
     match (is_chunked, codings) {
         (false, _) => Err(Status::BadRequest),
-        (true, 1) => Ok(true),
+        (true, 1) => Ok(Body::Chunked),
         (true, _) => Err(Status::NotImplemented),
     }
 }

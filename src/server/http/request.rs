@@ -10,7 +10,8 @@
 
 use std::borrow::Cow;
 
-use super::fields::{list_if_there, values};
+use super::fields::{list, list_if_there, values};
+pub use super::framing::Body;
 use super::{framing, target};
 use crate::server::http::preconditions::Preconditions;
 use crate::server::http::status::Status;
@@ -68,6 +69,12 @@ pub struct Request<'a> {
     pub wanted_fields: Option<&'a [u8]>,
     /// `If-Match` and `If-None-Match`: the conditions of the request.
     pub preconditions: Preconditions<'a>,
+    /// What follows the head.
+    pub body: Body,
+    /// `Content-Type` says that this is JSON.
+    pub is_json: bool,
+    /// `Expect`: the body is sent when the server has said that it reads it (RFC 9110, 10.1.1).
+    pub expects: bool,
 }
 
 impl Request<'_> {
@@ -85,6 +92,10 @@ impl Request<'_> {
 
 /// The result of parsing the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 pub enum Parsed<'a> {
     /// The head is not complete yet; more bytes may complete it.
     Partial,
@@ -178,7 +189,7 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
     };
     let target = head.path.unwrap_or_default();
     let of_target = target::split_absolute(target).map(|(host, _)| host.as_bytes());
-    let body = framing::announces_body(fields, minor_version)?;
+    let body = framing::announced_body(fields, minor_version)?;
     let method = match head.method.unwrap_or_default() {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
@@ -193,7 +204,7 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
         host: of_target.or(host),
         minor_version,
         // With other methods, the subject of the request would come in its body.
-        keep_alive: !body
+        keep_alive: body == Body::Empty
             && matches!(method, Method::Get | Method::Head | Method::Options)
             && framing::wants_keep_alive(fields, minor_version),
         authorization: values(fields, "authorization").next(),
@@ -206,7 +217,18 @@ fn check<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Status> {
             if_match: list_if_there(fields, "if-match"),
             if_none_match: list_if_there(fields, "if-none-match"),
         },
+        body,
+        is_json: values(fields, "content-type").any(is_json),
+        expects: minor_version > 0
+            && list(fields, "expect").any(|one| one.eq_ignore_ascii_case(b"100-continue")),
     })
+}
+
+/// Whether a media type is that of JSON, whatever parameters it has.
+fn is_json(media_type: &[u8]) -> bool {
+    let kind = media_type.split(|byte| *byte == b';').next();
+    let kind = kind.unwrap_or_default().trim_ascii();
+    kind.eq_ignore_ascii_case(b"application/json")
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use crate::server::http::status::Status;
 /// After how many seconds a client that was turned away should try again.
 pub(super) const RETRY_AFTER_SECS: u32 = 5;
 
+/// The media type of JSON (RFC 8259, 11).
+pub const JSON: &str = "application/json";
+
 /// For resources that are different each time somebody asks.
 pub const NOT_KEPT: &str = "Cache-Control: no-store\r\n";
 
@@ -81,22 +84,34 @@ fn as_token(name: &[u8]) -> Option<&str> {
     std::str::from_utf8(name).ok()
 }
 
-/// The page with the picture.
-pub fn page(exchange: &Exchange, date: SystemTime) -> Vec<u8> {
+/// JSON, as the answer to a request that was right, or with this status.
+pub fn json(
+    status: Option<Status>,
+    content: &str,
+    exchange: &Exchange,
+    date: SystemTime,
+) -> Vec<u8> {
+    let (code, reason, _) = status.map_or((200, "OK", ""), Status::texts);
+    let general = exchange.head(&format!("HTTP/1.1 {code} {reason}"), date);
+    with_content(&general, NOT_KEPT, JSON, content, exchange)
+}
+
+/// The page with the picture, and with the panel for controls.
+pub fn page(exchange: &Exchange, date: SystemTime, panel: bool) -> Vec<u8> {
     let general = exchange.head("HTTP/1.1 200 OK", date);
-    let fields = format!("{}{}", page_cache_fields(), page::FIELDS);
+    let fields = format!("{}{}", page_cache_fields(panel), page::FIELDS);
     with_content(
         &general,
         &fields,
         "text/html; charset=utf-8",
-        page::PAGE,
+        &page::document(panel),
         exchange,
     )
 }
 
 /// The fields that a cache needs for the page: its version, and the instruction to revalidate it each time.
-pub fn page_cache_fields() -> String {
-    format!("Cache-Control: no-cache\r\nETag: {}\r\n", page::tag())
+pub fn page_cache_fields(panel: bool) -> String {
+    format!("Cache-Control: no-cache\r\nETag: {}\r\n", page::tag(panel))
 }
 
 /// Tells the client that it already has the page, or the current state of another resource. The fields for caches are

@@ -58,6 +58,11 @@ pub enum Resource {
         /// The camera that the report shows where ustreamer shows its only one.
         camera: Which,
     },
+    /// What of a camera can be set.
+    Controls {
+        /// Which camera.
+        camera: Which,
+    },
     /// Counters for Prometheus.
     Metrics,
     /// An icon, which browsers request by themselves. There is none.
@@ -71,8 +76,8 @@ pub enum Resource {
 pub enum NoRoute {
     /// There is no such resource.
     NotFound,
-    /// mjpg-streamer has it, but this server does not: camera controls over HTTP.
-    NotImplemented,
+    /// mjpg-streamer or camera-streamer has it, but this server does not: a GET that sets a control.
+    SetByGet,
 }
 
 /// Finds the resource that `target` names, in one of the forms of RFC 9112, 3.2.
@@ -110,6 +115,7 @@ impl Resource {
             Resource::Stream { camera, .. }
             | Resource::Snapshot { camera, .. }
             | Resource::State { camera }
+            | Resource::Controls { camera }
             | Resource::PageWithoutSlash { camera } => Some(camera),
             Resource::Page { camera } => camera.as_ref(),
             Resource::Metrics | Resource::Icon | Resource::Server => None,
@@ -119,7 +125,7 @@ impl Resource {
     /// The methods that it supports, in the format of `Allow` (RFC 9110, 10.2.1).
     pub fn allow(&self) -> &'static str {
         match self {
-            Resource::Stream { .. } => "GET, HEAD, OPTIONS, POST",
+            Resource::Stream { .. } | Resource::Controls { .. } => "GET, HEAD, OPTIONS, POST",
             _ => ALLOW,
         }
     }
@@ -137,6 +143,8 @@ fn of_camera(path: &str, query: &str, camera: Which) -> Option<Result<Resource, 
         "stream" | "stream.mjpg" => Some(Ok(stream(camera, query))),
         "snapshot" | "snapshot.jpg" => Some(Ok(snapshot(camera, query))),
         "state" => Some(Ok(Resource::State { camera })),
+        "controls" => Some(Ok(Resource::Controls { camera })),
+        "option" => Some(Err(NoRoute::SetByGet)),
         _ => None,
     }
 }
@@ -151,7 +159,7 @@ fn by_action(query: &str, camera: Which) -> Result<Resource, NoRoute> {
     } else if let Some(number) = action_on(action, "snapshot") {
         Ok(snapshot(numbered(camera, number?)?, query))
     } else if action.starts_with("command") {
-        Err(NoRoute::NotImplemented)
+        Err(NoRoute::SetByGet)
     } else {
         Err(NoRoute::NotFound)
     }
@@ -322,6 +330,9 @@ mod tests {
         let state = |camera| Ok(Resource::State { camera });
         assert_eq!(route("/front/state"), state(named("front")));
         assert_eq!(route("/state"), state(Which::Default));
+        let controls = |camera| Ok(Resource::Controls { camera });
+        assert_eq!(route("/front/controls"), controls(named("front")));
+        assert_eq!(route("/controls/"), controls(Which::Default));
     }
 
     #[test]
@@ -356,7 +367,13 @@ mod tests {
         ] {
             assert_eq!(route(target), Err(NoRoute::NotFound), "{target}");
         }
-        assert_eq!(route("/?action=command&id=1"), Err(NoRoute::NotImplemented));
+        for target in [
+            "/?action=command&id=1",
+            "/front/?action=command",
+            "/option?device=CAMERA&key=focus&value=1",
+        ] {
+            assert_eq!(route(target), Err(NoRoute::SetByGet), "{target}");
+        }
     }
 
     #[test]

@@ -6,12 +6,17 @@
 pub enum Status {
     BadRequest,
     Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
+    LengthRequired,
     PreconditionFailed,
+    ContentTooLarge,
     UriTooLong,
+    UnsupportedMediaType,
     Misdirected,
+    Unprocessable,
     HeadersTooLarge,
     NotImplemented,
     Unavailable,
@@ -20,15 +25,20 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of the counters.
-    pub const ALL: [Status; 12] = [
+    pub const ALL: [Status; 17] = [
         Status::BadRequest,
         Status::Unauthorized,
+        Status::Forbidden,
         Status::NotFound,
         Status::MethodNotAllowed,
         Status::RequestTimeout,
+        Status::LengthRequired,
         Status::PreconditionFailed,
+        Status::ContentTooLarge,
         Status::UriTooLong,
+        Status::UnsupportedMediaType,
         Status::Misdirected,
+        Status::Unprocessable,
         Status::HeadersTooLarge,
         Status::NotImplemented,
         Status::Unavailable,
@@ -44,6 +54,11 @@ impl Status {
                 "this is not a request that can be understood",
             ),
             Status::Unauthorized => (401, "Unauthorized", "authentication required"),
+            Status::Forbidden => (
+                403,
+                "Forbidden",
+                "controls are set with a password (--auth), through a Unix socket, or where --open-control lets everybody",
+            ),
             Status::NotFound => (
                 404,
                 "Not Found",
@@ -53,14 +68,26 @@ impl Status {
             Status::RequestTimeout => {
                 (408, "Request Timeout", "the request did not arrive in time")
             }
+            Status::LengthRequired => (
+                411,
+                "Length Required",
+                "say in Content-Length how long the JSON is",
+            ),
             Status::PreconditionFailed => (412, "Precondition Failed", "no matching version"),
+            Status::ContentTooLarge => (413, "Content Too Large", "this is more than 4096 bytes"),
             Status::UriTooLong => (414, "URI Too Long", "the address is too long"),
+            Status::UnsupportedMediaType => (
+                415,
+                "Unsupported Media Type",
+                "controls are set by JSON: Content-Type: application/json",
+            ),
             Status::Misdirected => (
                 421,
                 "Misdirected Request",
                 "this is no name of this camera server, which protects it from pages that claim to be its own; \
                  whoever runs it can start it with --allow-host and the name (LAZYCAM_ALLOW_HOST), or open it by its address",
             ),
+            Status::Unprocessable => (422, "Unprocessable Content", "something was refused"),
             Status::HeadersTooLarge => (
                 431,
                 "Request Header Fields Too Large",

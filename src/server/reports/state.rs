@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::frames::state;
+use crate::frames::{controls, state};
 use crate::json::{NULL, list, number, object, plain, quoted};
 use crate::picture::jpeg::Size;
 use crate::sandbox::Sandbox;
@@ -17,21 +17,22 @@ use crate::server::reports::subjects::{Subjects, Viewer};
 use crate::server::want::Look;
 use crate::time::clock::Seconds;
 
-/// RFC 8259, section 11.
-pub(in crate::server) const MEDIA_TYPE: &str = "application/json";
-
 /// The report, with this camera where ustreamer's clients look for theirs, and with `details` for whoever may know of the
 /// devices of this machine.
 pub(in crate::server) fn report(
     camera: Option<usize>,
     subjects: Subjects<'_>,
-    (uptime, sandbox, details): (Duration, &Sandbox, bool),
+    (uptime, sandbox, details, may_set): (Duration, &Sandbox, bool, bool),
     (now, wall): (Instant, SystemTime),
 ) -> String {
     let viewers = &subjects.viewers;
     let cameras = subjects.cameras.iter_mut().enumerate();
     let cameras: Vec<_> = cameras
-        .map(|(index, camera)| CameraFacts::of((camera, index), viewers, details, now))
+        .map(|(index, camera)| {
+            let controls = may_set && controls::are_offered(camera.dir());
+            let facts = CameraFacts::of((camera, index), viewers, details, now);
+            CameraFacts { controls, ..facts }
+        })
         .collect();
     let asked_for = camera.and_then(|camera| cameras.get(camera));
     let ours = object([
@@ -109,6 +110,8 @@ struct CameraFacts {
     viewers: usize,
     /// For pictures from another server: through which, and how old the newest one was when it was sent from there.
     origin: Option<(String, Option<Duration>)>,
+    /// Whether controls of it can be set here.
+    controls: bool,
     /// Age, length in bytes and time of capture of the newest frame.
     frame: Option<(Duration, u64, SystemTime)>,
 }
@@ -145,6 +148,7 @@ impl CameraFacts {
             broken: condition.broken(),
             origin: told.and_then(|told| Some((told.via.clone()?, told.origin_age))),
             viewers: viewers.iter().filter(|one| one.camera() == index).count(),
+            controls: false,
             frame: seen.map(|seen| {
                 let age = now.saturating_duration_since(seen.taken);
                 (age, seen.len, seen.captured)
@@ -185,6 +189,7 @@ impl CameraFacts {
             ("dropped", dropped),
             ("viewers", self.viewers.to_string()),
             ("origin", origin.unwrap_or(NULL.into())),
+            ("controls", self.controls.to_string()),
             ("frame", frame.unwrap_or(NULL.into())),
         ])
     }
