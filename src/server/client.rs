@@ -273,21 +273,6 @@ impl<W: Wire> Client<W> {
         }
     }
 
-    /// Looks whether a frame that was sent is acknowledged at once, if anybody wants to know. Returns when to do so.
-    pub(in crate::server) fn look_after_frame(&mut self, now: Instant) -> Option<Instant> {
-        let figures = self.figures.as_ref().filter(|_| self.is_tcp)?;
-        figures.reader.look_at(now, Duration::ZERO)?;
-        let ahead = self.connection.sent_of_next_head()?;
-        let path = self.path_now(now);
-        let reader = &mut self.figures.as_mut()?.reader;
-        let at = reader.look_at(now, path.drains_in().unwrap_or_default())?;
-        if at > now {
-            return Some(at);
-        }
-        reader.frame_sent(now, seen(&self.socket, path, ahead));
-        None
-    }
-
     fn is_slow(&self) -> bool {
         self.figures
             .as_ref()
@@ -378,13 +363,16 @@ impl<W: Wire> Client<W> {
 fn seen(socket: &impl Wire, path: Path, ahead: usize) -> Seen {
     let times = socket.times().unwrap_or_default();
     Seen {
+        window: times.window,
+        behind_gap: times.behind_gap,
         queued: path.queued,
+        frame: path.frame,
         segment: times.segment,
         ahead,
         left: path.drains_in().unwrap_or_default(),
         silent: times.silent,
         round_trip: times.min_rtt,
-        is_closed: times.rests && path.queued > DELAYED_ACK,
+        repeated: times.repeated,
         is_linux: times.is_linux,
     }
 }

@@ -107,9 +107,6 @@ impl Delivery {
             }
         }
         look_ahead(client, cameras, now);
-        if let Some(at) = client.look_after_frame(now) {
-            client.decide_at = Some(client.decide_at.map_or(at, |before| before.min(at)));
-        }
         self.end(client, rounds, turn)
     }
 

@@ -33,12 +33,14 @@ struct TcpInfo {
     rto_to_ato: [u32; 2],
     snd_mss: u32,
     rcv_mss: u32,
-    /// Segments on their way.
     unacked: u32,
-    sacked_to_last_data_recv: [u32; 7],
+    /// Segments that arrived behind one that did not.
+    sacked: u32,
+    lost_to_last_data_recv: [u32; 6],
     /// Milliseconds since the last acknowledgement.
     last_ack_recv: u32,
-    pmtu_to_total_retrans: [u32; 11],
+    pmtu_to_rcv_space: [u32; 10],
+    total_retrans: u32,
     pacing_rate: u64,
     max_pacing_rate: u64,
     bytes_acked: u64,
@@ -47,12 +49,16 @@ struct TcpInfo {
     segs_in: u32,
     notsent_bytes: u32,
     min_rtt_us: u32,
+    data_segs_to_rcv_ooopack: [u32; 19],
+    /// From Linux 5.4 on.
+    snd_wnd: u32,
 }
 
 const _: () = assert!(
     offset_of!(TcpInfo, last_ack_recv) == 56
         && offset_of!(TcpInfo, bytes_acked) == 120
         && offset_of!(TcpInfo, min_rtt_us) == 148
+        && offset_of!(TcpInfo, snd_wnd) == 228
 );
 
 /// Bounds what the kernel queues unsent. Without this, the newest frame would wait behind megabytes of old ones.
@@ -112,14 +118,17 @@ pub(in crate::server) struct Times {
     pub(super) silent: Duration,
     /// The length of a full segment.
     pub(super) segment: u64,
-    /// No segment is on its way.
-    pub(super) rests: bool,
+    /// How much the peer takes beyond what it has acknowledged, where the kernel tells, and how much of that has arrived behind a gap.
+    pub(super) window: Option<u64>,
+    pub(super) behind_gap: u64,
+    /// How many segments were sent again.
+    pub(super) repeated: u32,
     /// The peer runs Linux: no other system has time stamps and a window scale of more than 6.
     pub(super) is_linux: bool,
 }
 
 pub(super) fn times(socket: BorrowedFd<'_>) -> Option<Times> {
-    let info = info(socket)?;
+    let (info, len) = info(socket)?;
     let min_rtt = match info.min_rtt_us {
         u32::MAX => Duration::ZERO,
         micros => Duration::from_micros(micros.into()),
@@ -133,13 +142,16 @@ pub(super) fn times(socket: BorrowedFd<'_>) -> Option<Times> {
     Some(Times {
         min_rtt,
         segment: info.snd_mss.into(),
-        rests: info.unacked == 0,
+        window: (len >= size_of::<TcpInfo>()).then_some(info.snd_wnd.into()),
+        behind_gap: u64::from(info.sacked) * u64::from(info.snd_mss),
+        repeated: info.total_retrans,
         is_linux: info.options & 1 != 0 && window_scale > 6,
         silent: Duration::from_millis(info.last_ack_recv.into()),
     })
 }
 
-fn info(socket: BorrowedFd<'_>) -> Option<TcpInfo> {
+/// With how much of it the kernel has filled in.
+fn info(socket: BorrowedFd<'_>) -> Option<(TcpInfo, usize)> {
     let mut info = MaybeUninit::<TcpInfo>::zeroed();
     let mut len = size_of::<TcpInfo>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes to `info`, which has room for them.
@@ -152,11 +164,12 @@ fn info(socket: BorrowedFd<'_>) -> Option<TcpInfo> {
             &raw mut len,
         )
     };
-    if result != 0 || (len as usize) < size_of::<TcpInfo>() {
+    let len = len as usize;
+    if result != 0 || len < offset_of!(TcpInfo, data_segs_to_rcv_ooopack) {
         return None;
     }
     // SAFETY: all zeroes is a value of this struct of integers, and the kernel filled it in up to `len`.
-    Some(unsafe { info.assume_init() })
+    Some((unsafe { info.assume_init() }, len))
 }
 
 #[cfg(test)]

@@ -1,28 +1,34 @@
 //! Whether the program at the other end has read what its system has acknowledged.
 //!
 //! A program that works on each frame for longer than its line takes leaves frames in its own system's buffer, which holds seconds of them and
-//! acknowledges all at once. Nobody reports how much of it is unread. The advertised window (`tcpi_snd_wnd`) does not tell: Linux advertises
-//! far less than it has (`rcv_ssthresh`), so it stays where it is while megabytes wait, and even grows. But Linux tells by *when* it acknowledges a
-//! lone small segment: at once if that is read at once and nothing else waits (`tcp_cleanup_rbuf`), otherwise after 40 ms (`TCP_DELACK_MIN`).
+//! acknowledges all at once. Two things tell, each of them something that the other does not:
 //!
-//! So the answer is asked for, by a byte: the next one of what begins every part's head ([`AHEAD`]), sent ahead of the frame.
+//! - **The window** (`tcpi_snd_wnd`). A system advertises what it still takes. If all is read, this is as much as it ever was; what is not read is
+//!   missing. But it says so only with an acknowledgement, and Linux advertises less than it has at first (`rcv_ssthresh`, which grows by twice of what
+//!   comes): until then, the window does not shrink while a third of the buffer fills, 20 KB of 128 KB or 300 KB of 900.
+//! - **When a lone byte is acknowledged.** Linux does so at once if all that waits is read at once (`tcp_cleanup_rbuf`), otherwise after 40 ms
+//!   (`TCP_DELACK_MIN`). This is exact, but takes time, and not all acknowledgements count: up to 16 come at once after a silence of a time-out, after
+//!   something that came twice, and after a closed window (`TCP_MAX_QUICKACKS`).
+//!
+//! The byte is the next one of what begins every part's head ([`AHEAD`]), sent ahead of the frame. So the rule is:
+//!
+//! 1. A program that seems to read at once costs a look at the window, up to four times a second. Only if that is smaller than the largest by a quarter of a
+//!    frame, the next frame is held back for the time that a byte takes to be acknowledged. If the window is still as small then, the program is slow.
+//! 2. A slow one gets a frame when a byte says that all is read, which is when it comes back for the next; so this is as young as the line allows. Where
+//!    bytes do not tell, as on lines of [`NEAR`] and more and from other systems, it gets it when the window is what it was. Other systems are told by
+//!    their window scale, as none but Linux has more than 6 and time stamps.
+//! 3. When eight frames in a row were read before anybody had to wait, a program is not slow any more.
 //!
 //! ```text
-//!   frame 1 ─► acknowledged ─► a byte ─► acknowledged after 40 ms: unread ─► a byte ─► … ─► at once: read ─► frame 2
+//!   frame 1 ─► window smaller ─► a byte ─► acknowledged after 40 ms: unread ─► a byte ─► … ─► at once: read ─► frame 2
 //! ```
 //!
-//! - A viewer is *watched* at first: every [`WATCH`], one byte is sent before a frame, and the frame is held back for 20 ms. If three such
-//!   bytes in a row were unread, each right after all of a frame was acknowledged quickly, the viewer is slow.
-//! - A *slow* viewer gets a frame when a byte says that the last one was read. When eight in a row were read at once, it is not slow any more.
-//! - When no byte is left to ask by, which takes some seconds, the next frame is begun without an answer.
+//! What is taken back: a window that stays small while 17 bytes in a row are acknowledged at once is small for another reason, and from then on the largest
+//! that there can be; so it is after a second where bytes do not tell, and when all bytes are used up, which takes some seconds. What arrived behind a
+//! gap takes room too and does not count. What came before a program was known to be slow is read first. Between two bytes there are at most 150 ms,
+//! because after 200 Linux acknowledges at once whatever comes.
 //!
-//! A line that is busy when the next frame could be begun is not held up, and so not asked either, unless the other end takes nothing any more. A
-//! line of which acknowledgements come late, by its length or in clumps, answers nothing; only lines of less than [`NEAR`] are asked, and a
-//! viewer is called slow only if all else was acknowledged at once. Nor do other systems: those are told by their window scale, as none but Linux has
-//! more than 6 and time stamps. Between two bytes there are at most 150 ms, because after a silence of a time-out Linux acknowledges
-//! at once whatever comes (`tcp_event_data_recv`); so cameras of less than six frames per second have no slow viewers.
-//!
-//! Nothing here reads a clock or a socket.
+//! `findings/unread.sh` shows both, and `benches/lines/slow_programs` measures it with three programs. Nothing here reads a clock or a socket.
 
 use std::time::{Duration, Instant};
 
@@ -31,35 +37,48 @@ use super::line::DELAYED_ACK;
 /// With this begins the head of every part, whatever the frame.
 pub const AHEAD: &[u8] = b"Content-Type: image/jpeg\r\nContent-Length: ";
 
-/// How often a viewer is asked that seems to read at once, and how soon for the first time.
-const WATCH: Duration = Duration::from_secs(2);
-const FIRST_WATCH: Duration = Duration::from_millis(50);
+/// How soon the window of a new viewer is looked at; then twice as long after it each time, up to the second, or to the third if it
+/// was small without a reason.
+const FIRST_WATCH: Duration = Duration::from_millis(15);
+const WATCH: Duration = Duration::from_millis(250);
+const RARE_WATCH: Duration = Duration::from_secs(2);
 
-/// Only lines with a shorter round trip answer.
+/// Only on lines with a shorter round trip does the time of an acknowledgement tell that all was read.
 const NEAR: Duration = Duration::from_millis(5);
 
 /// An acknowledgement that comes within a round trip and this is no delayed one, which takes 40 ms. Both are known to a tick of the kernel, 1 to 10 ms.
 const AT_ONCE: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(8);
 
+/// How soon to look for an answer.
+const SOON: Duration = Duration::from_millis(4);
+
 /// Bytes are asked by at intervals from that of a delayed acknowledgement up to this.
 const RAREST: Duration = Duration::from_millis(150);
 
-/// How soon after a frame its acknowledgement is looked for.
-const SOON: Duration = Duration::from_millis(8);
+/// For so long a small window alone holds up the next frame; it may have another reason.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// How many acknowledgements Linux sends at once after a silence (`TCP_MAX_QUICKACKS`).
 const QUICK: u8 = 16;
 
-/// So many answers in a row make a viewer slow, or not slow any more.
-const UNREAD_TO_BE_SLOW: u8 = 3;
+/// A window tells nothing of less than this.
+const LITTLE: u64 = 4096;
+
+/// After so many frames in a row that were read at once, a viewer is not slow any more.
 const READ_TO_BE_PROMPT: u8 = 8;
 
 /// What the kernel says about a viewer that has been handed everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
+    /// How many bytes the other end takes beyond what it has acknowledged in order, if the kernel tells.
+    pub window: Option<u64>,
+    /// How many bytes came behind one that was lost, and are in the way.
+    pub behind_gap: u64,
     /// Bytes that are not acknowledged.
     pub queued: u64,
+    /// The length of the last frame.
+    pub frame: u64,
     /// The length of a full segment, of which two are acknowledged at once.
     pub segment: u64,
     /// How many bytes of [`AHEAD`] were sent since the last frame.
@@ -70,10 +89,17 @@ pub struct Seen {
     pub silent: Duration,
     /// The shortest round trip.
     pub round_trip: Duration,
-    /// There is something to send, and nothing is on its way: the other end takes no more.
-    pub is_closed: bool,
+    /// How many segments were sent again.
+    pub repeated: u32,
     /// The other end runs Linux.
     pub is_linux: bool,
+}
+
+impl Seen {
+    /// Whether the time of an acknowledgement tells that all was read.
+    fn tells_of_all(&self) -> bool {
+        self.is_linux && self.round_trip <= NEAR
+    }
 }
 
 /// What to do before the next frame is begun.
@@ -90,21 +116,26 @@ pub enum Step {
 /// What is known about a viewer's program.
 #[derive(Debug)]
 pub struct Reader {
-    /// When to ask, of a viewer that is not slow, and how long after it again: twice as long each time.
+    /// When to look at a viewer that is not slow, and how long after it again.
     watch_at: Instant,
     watch: Duration,
+    /// The largest window.
+    most: u64,
     is_slow: bool,
-    /// Answers in a row that are against what it is taken for.
-    against: u8,
+    /// Frames in a row that a slow viewer had read when the next one could be begun.
+    prompt: u8,
     /// When something was last sent, and how many of the acknowledgements from then on may be those that Linux sends at once after a silence.
     wrote: Instant,
     quick: u8,
-    /// Whether the frame itself was acknowledged at once, which says that the line answers.
-    answers: Option<bool>,
-    /// When a byte was sent whose answer is waited for.
-    asked: Option<Instant>,
-    /// When the answer was first looked for in vain.
+    /// How many segments had been sent again.
+    repeated: u32,
+    /// When the next frame could first be begun.
     held: Option<Instant>,
+    /// When a byte was sent whose answer is waited for, and how many were answered at once.
+    asked: Option<Instant>,
+    at_once: u8,
+    /// Something of the last frame was found unread.
+    was_unread: bool,
     /// It was read: the next frame may be begun.
     is_read: bool,
 }
@@ -113,15 +144,18 @@ impl Reader {
     /// A viewer of which nothing is known.
     pub fn new(now: Instant) -> Self {
         Reader {
-            watch_at: now + FIRST_WATCH,
+            watch_at: now,
             watch: FIRST_WATCH,
+            most: 0,
             is_slow: false,
-            against: 0,
+            prompt: 0,
             wrote: now,
             quick: QUICK,
-            answers: None,
-            asked: None,
+            repeated: 0,
             held: None,
+            asked: None,
+            at_once: 0,
+            was_unread: false,
             is_read: false,
         }
     }
@@ -131,7 +165,7 @@ impl Reader {
         self.is_slow
     }
 
-    /// Whether there is anything to ask before the next frame.
+    /// Whether there is anything to find out before the next frame.
     pub fn has_doubts(&self, now: Instant) -> bool {
         (self.is_slow || now >= self.watch_at) && !self.is_read
     }
@@ -147,143 +181,157 @@ impl Reader {
     /// A frame is begun.
     pub fn begin(&mut self) {
         self.quick = self.quick.saturating_sub(1);
-        (self.answers, self.asked, self.held, self.is_read) = (None, None, None, false);
-    }
-
-    /// When to call [`Reader::frame_sent`]; the line still takes `left` for what it has.
-    pub fn look_at(&self, now: Instant, left: Duration) -> Option<Instant> {
-        let after = left.max((self.wrote + SOON).saturating_duration_since(now));
-        let is_due = self.is_slow || now + after >= self.watch_at;
-        (is_due && self.answers.is_none() && !self.is_read).then(|| now + after)
-    }
-
-    /// Whether the frame is acknowledged, a moment after it was sent. A line of which acknowledgements come late says nothing about the program.
-    pub fn frame_sent(&mut self, now: Instant, seen: Seen) {
-        let is_late = now >= self.wrote + AT_ONCE;
-        let answers = seen.queued <= DELAYED_ACK.max(2 * seen.segment) || seen.is_closed;
-        self.answers = (!is_late || !answers).then_some(answers);
+        (self.held, self.asked, self.at_once) = (None, None, 0);
+        (self.was_unread, self.is_read) = (false, false);
     }
 
     /// The next frame could be begun, and there are doubts.
     pub fn step(&mut self, now: Instant, seen: Seen) -> Step {
-        if !seen.is_linux || seen.round_trip > NEAR {
-            (self.is_slow, self.against) = (false, 0);
-            return self.answer(now, WATCH);
-        }
-        if !seen.left.is_zero() {
-            // A line that is busy all the time is not held up for a question.
-            return if self.is_slow {
-                Step::Look(seen.left)
-            } else {
-                self.watch_less(now)
-            };
-        }
-        if self.answers == Some(false) {
-            (self.is_slow, self.against) = (false, 0);
-            return self.watch_less(now);
-        }
-        if self.answers.is_none() && !self.is_slow && !seen.is_closed {
-            // Nobody looked in time: after the next one.
-            self.is_read = true;
-            return Step::Begin;
+        let Some(window) = seen.window else {
+            return self.begin_next(now);
+        };
+        self.most = self.most.max(window);
+        if self.repeated != seen.repeated || window == 0 {
+            // What comes twice or beyond the window is answered at once too, and so are some segments behind it.
+            (self.repeated, self.quick) = (seen.repeated, QUICK);
         }
         let held = *self.held.get_or_insert(now);
-        let at_once = seen.round_trip + AT_ONCE;
-        let Some(asked) = self.asked else {
-            if seen.is_closed && now >= held + at_once {
-                return self.unread(now, held, seen);
-            }
-            if seen.queued > DELAYED_ACK.max(2 * seen.segment) {
-                // Not even the frame. A line that acknowledges late says nothing about the program; but to one that is slow,
-                // it may be the window that is closed.
-                if !self.is_slow && now >= held + at_once {
-                    self.against = 0;
-                    return self.watch_less(now);
-                }
-                return Step::Look(AT_ONCE / 4);
-            }
-            if seen.queued > 0 {
-                // The frame's own end asks as well.
-                let left = (self.wrote + at_once).saturating_duration_since(now);
-                return if left.is_zero() {
-                    self.asked = Some(self.wrote);
-                    self.unread(now, held, seen)
-                } else {
-                    Step::Look(left)
-                };
-            }
-            return self.ask(now, seen.ahead, AT_ONCE / 4);
-        };
-        if seen.queued > 0 && now < asked + at_once {
-            return Step::Look(asked + at_once - now);
+        if window + seen.behind_gap + LITTLE.max(seen.frame / 4) < self.most {
+            return self.small(now, held, (window, seen));
         }
-        let took = (now - asked).saturating_sub(seen.silent);
-        if seen.queued == 0 && took <= at_once + TICK {
-            if self.is_slow && self.quick > 0 {
-                // It says nothing.
-                self.quick -= 1;
-                return self.ask(now, seen.ahead, AT_ONCE / 4);
-            }
-            return self.read(now, held);
-        }
-        self.unread(now, held, seen)
-    }
-
-    /// All was read.
-    fn read(&mut self, now: Instant, held: Instant) -> Step {
-        let is_at_once = now <= held + NEAR + AT_ONCE + TICK;
-        if self.is_slow {
-            self.against = if is_at_once { self.against + 1 } else { 0 };
-            if self.against >= READ_TO_BE_PROMPT {
-                (self.is_slow, self.against) = (false, 0);
-            }
-        } else {
-            self.against = 0;
-            if self.quick == 0 {
-                return self.watch_less(now);
-            }
-        }
-        self.answer(now, self.watch)
-    }
-
-    fn watch_less(&mut self, now: Instant) -> Step {
-        self.watch = (self.watch * 2).min(WATCH);
-        self.answer(now, self.watch)
-    }
-
-    /// Something is unread. The acknowledgement of the last byte may have come.
-    fn unread(&mut self, now: Instant, held: Instant, seen: Seen) -> Step {
         if !self.is_slow {
-            self.against += 1;
-            if self.against < UNREAD_TO_BE_SLOW {
-                return self.answer(now, Duration::ZERO);
-            }
-            self.is_slow = true;
+            return self.read(now);
         }
-        self.against = 0;
+        if !seen.left.is_zero() {
+            return Step::Look(seen.left);
+        }
+        if !seen.tells_of_all() {
+            return self.read(now);
+        }
+        self.ask_for_all(now, held, seen)
+    }
+
+    /// The window is smaller than it was by more than a rest of the last frame.
+    fn small(&mut self, now: Instant, held: Instant, (window, seen): (u64, Seen)) -> Step {
+        let at_once = seen.round_trip + AT_ONCE;
+        if !seen.tells_of_all() && now >= held + LONGEST {
+            self.most = window;
+            return self.read(now);
+        }
         if seen.queued > 0 {
-            return Step::Look(AT_ONCE);
+            // News of it is on its way, unless nothing can be.
+            if window < LITTLE && now >= held + at_once {
+                self.unread();
+            }
+            return self.look(now);
         }
+        let Some(asked) = self.asked else {
+            return self.ask(now, seen.ahead, SOON);
+        };
+        if (now - asked).saturating_sub(seen.silent) <= at_once + TICK {
+            self.at_once += 1;
+            if self.at_once > QUICK {
+                // It is small for another reason.
+                self.most = window;
+                return self.read(now);
+            }
+            return self.ask(now, seen.ahead, SOON);
+        }
+        self.unread();
+        if seen.ahead == AHEAD.len() {
+            self.most = window;
+        }
+        self.ask_again(now, held, seen)
+    }
+
+    /// The window of a slow viewer does not tell of anything unread, but there may be more than it tells of.
+    fn ask_for_all(&mut self, now: Instant, held: Instant, seen: Seen) -> Step {
+        let at_once = seen.round_trip + AT_ONCE;
+        if seen.queued > DELAYED_ACK.max(2 * seen.segment) {
+            if now < held + at_once || seen.silent < at_once {
+                return Step::Look(SOON);
+            }
+            // Not even the frame: a line of which acknowledgements come late does not tell.
+            return self.read(now);
+        }
+        let Some(asked) = self.asked else {
+            if seen.queued == 0 {
+                return self.ask(now, seen.ahead, SOON);
+            }
+            // The frame's own end asks as well.
+            let left = (self.wrote + at_once).saturating_duration_since(now);
+            if !left.is_zero() {
+                return Step::Look(left);
+            }
+            self.asked = Some(self.wrote);
+            return self.look(now);
+        };
+        if seen.queued > 0 {
+            return self.look(now);
+        }
+        if (now - asked).saturating_sub(seen.silent) > at_once + TICK {
+            self.unread();
+            return self.ask_again(now, held, seen);
+        }
+        if self.quick > 0 {
+            // It says nothing.
+            self.quick -= 1;
+            return self.ask(now, seen.ahead, SOON);
+        }
+        self.read(now)
+    }
+
+    /// The answer is waited for.
+    fn look(&self, now: Instant) -> Step {
+        let since = self.asked.map_or(Duration::ZERO, |asked| now - asked);
+        Step::Look(SOON.max(since / 2).min(AT_ONCE))
+    }
+
+    /// Something of the last frame is unread.
+    fn unread(&mut self) {
+        (self.is_slow, self.was_unread) = (true, true);
+        self.watch = FIRST_WATCH;
+    }
+
+    /// As much was read as can be found out.
+    fn read(&mut self, now: Instant) -> Step {
+        if self.was_unread {
+            self.prompt = 0;
+        } else if self.is_slow {
+            self.prompt += 1;
+            self.is_slow = self.prompt < READ_TO_BE_PROMPT;
+        } else {
+            let most = if self.asked.is_some() {
+                RARE_WATCH
+            } else {
+                WATCH
+            };
+            self.watch = (self.watch * 2).min(most.max(self.watch));
+        }
+        self.begin_next(now)
+    }
+
+    fn ask_again(&mut self, now: Instant, held: Instant, seen: Seen) -> Step {
         let rest = ((now - held) / 8).clamp(AT_ONCE * 2, RAREST);
         let next = self.asked.map_or(now, |asked| asked + rest);
         if now < next {
             return Step::Look(next - now);
         }
-        self.ask(now, seen.ahead, rest)
+        self.ask(now, seen.ahead, SOON)
     }
 
     fn ask(&mut self, now: Instant, ahead: usize, again: Duration) -> Step {
         if ahead == AHEAD.len() {
-            return self.answer(now, WATCH);
+            return self.begin_next(now);
         }
         self.wrote(now);
         self.asked = Some(now);
         Step::Ask(again)
     }
 
-    /// There is nothing more to ask before the next frame. The next time is after this one.
-    fn answer(&mut self, now: Instant, next: Duration) -> Step {
-        self.watch_at = now + next;
+    /// There is nothing more to find out before the next frame. The next time is after this one.
+    fn begin_next(&mut self, now: Instant) -> Step {
+        self.watch_at = now + self.watch;
         self.is_read = true;
         Step::Begin
     }
