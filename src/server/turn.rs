@@ -49,6 +49,8 @@ pub(in crate::server) struct Turn {
     pub(in crate::server) wall: SystemTime,
     /// A moment by both monotonic clocks, the second of which shows its value.
     first: (Instant, Duration),
+    /// The last time that was lent, by both: it is lent several times for each viewer and frame.
+    lent: (Instant, Duration),
     ids: Ids,
     pub(in crate::server) poll: Poll<Token>,
     pub(in crate::server) timers: Deadlines<Timer>,
@@ -63,10 +65,12 @@ impl Turn {
     /// A first turn, for setting up.
     pub(in crate::server) fn new(settings: Settings, roster: Roster) -> Result<Self> {
         let now = Instant::now();
+        let first = (now, monotonic());
         Ok(Turn {
             now,
             wall: realtime(),
-            first: (now, monotonic()),
+            first,
+            lent: first,
             ids: Ids::default(),
             poll: Poll::new()?,
             timers: Deadlines::new(),
@@ -84,12 +88,16 @@ impl Turn {
 
     /// What a connection needs of this turn.
     pub(in crate::server) fn lend(&mut self) -> Lent<'_> {
-        let (first, monotonic) = self.first;
+        if self.lent.0 != self.now {
+            let (first, monotonic) = self.first;
+            let since = self.now.saturating_duration_since(first);
+            self.lent = (self.now, monotonic + since);
+        }
         Lent {
             now: self.now,
             moment: Moment {
                 wall: self.wall,
-                monotonic: monotonic + self.now.saturating_duration_since(first),
+                monotonic: self.lent.1,
             },
             settings: &self.settings,
             roster: &self.roster,
