@@ -5,7 +5,6 @@
 //! were found to need; `docs/http.md` names the client behind each rule. A stream is HTTP/1.0 and ends with its
 //! connection, so that proxies pass it on as it comes.
 
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use crate::picture::jpeg::Size;
