@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, Result, pread};
+use rustix::io::{Result, pread};
 
 use crate::frames::file_id::FileId;
 
@@ -41,8 +41,8 @@ impl FrameCopy {
         (self.bytes, self.of) = (Vec::new(), None);
     }
 
-    /// A file of `len` bytes was opened. Reads it, if it is to be copied; `None` if it is not, or if there was not as
-    /// much in it.
+    /// A file of `len` bytes was opened. Reads it, if it is to be copied; `None` if it is not, if there is no memory for
+    /// it, or if there was not as much in it.
     pub(super) fn read(&mut self, file: &OwnedFd, id: FileId, len: u64) -> Result<Option<&[u8]>> {
         self.of = None;
         if !class(len).is_some_and(|class| self.wanted[class]) {
@@ -51,7 +51,7 @@ impl FrameCopy {
         let len = len as usize;
         self.bytes.clear();
         if self.bytes.try_reserve_exact(len).is_err() {
-            return Err(Errno::NOMEM);
+            return Ok(None);
         }
         pread(file, spare_capacity(&mut self.bytes), 0)?;
         // It is longer than it was a moment ago, if somebody writes into it.
