@@ -89,8 +89,10 @@ impl Scanner<'_> {
                     // Half of a pair is no character, and neither is a control in a name or a value that we know of.
                     'u' => {
                         let digits = chars.as_str().get(..4).ok_or(NOT_FLAT)?;
-                        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-                        let code = u32::from_str_radix(digits, 16).ok().filter(|_| is_hex);
+                        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                            return Err(NOT_FLAT);
+                        }
+                        let code = u32::from_str_radix(digits, 16).ok();
                         chars = chars.as_str()[4..].chars();
                         code.and_then(char::from_u32).ok_or(NO_TEXT)?
                     }
