@@ -44,7 +44,7 @@ const SILENT: &str = "/run/silent";
 /// What is in this file makes a camera of it that sends odd buffers ([`Camera::tricked`]) or forgets its controls.
 const TRICK: &str = "/run/trick";
 /// The number of pictures after a start by which a camera that adjusts its exposure has done so.
-const ADJUSTING: u8 = 5;
+const ADJUSTING: u8 = 3;
 /// An upper bound of a picture, for the host's buffers.
 const LARGEST: u32 = 200_000;
 
