@@ -39,7 +39,7 @@ LOOK = """
         values: fields.map((field) => field.type === 'checkbox' ? Number(field.checked) : Number(field.value)),
         small: fields.map((field) => field.getBoundingClientRect()).filter(({height}) => height < 24).length,
         inside: !box || !panel.open || (box.left >= 0 && box.right <= innerWidth && box.top >= 0 && box.bottom <= innerHeight),
-        wide: document.documentElement.scrollWidth > innerWidth, focus: document.activeElement.id};"""
+        wide: Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) > innerWidth, focus: document.activeElement.id};"""
 
 
 class Site:

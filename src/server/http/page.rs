@@ -37,7 +37,7 @@ pub(in crate::server) fn document(panel: bool) -> String {
 /// have.
 pub(in crate::server) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
      script-src 'sha256-bfz+H2md3tx34bWe6zRCnvETIL2tfBmLxuAl1SNPZhU=' 'sha256-BJQuXcOWSZNv0FtusQUGTqXpknSdajzl0DRrzXD2c7M='; \
-     style-src 'sha256-/iDjQORu3XOgJaZLV1Ly6gzj86pIqahYPSf97lPp27Y='; \
+     style-src 'sha256-m49IkG5epZur5kydJf0CUcZg4Y85mrLVYaxqN3tsKFM='; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n\
      X-Content-Type-Options: nosniff\r\n\
      Referrer-Policy: no-referrer\r\n";
