@@ -31,3 +31,49 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Takes the place of libunwind's walk along the stack in static files for aarch64 (`cross/build`), which have neither
+/// tables for that walk nor names of functions: a backtrace there is empty in any case. Where it is seen to be empty,
+/// what std has for reading debug information is left out: a tenth of the file. A panic tells its message and its
+/// place as everywhere.
+#[cfg(all(
+    target_arch = "aarch64",
+    target_env = "musl",
+    target_feature = "crt-static",
+    panic = "abort"
+))]
+mod without_unwinding {
+    use std::ffi::{c_int, c_void};
+
+    /// `_URC_END_OF_STACK` (Itanium C++ ABI: Exception Handling, 1.6).
+    const END_OF_STACK: c_int = 5;
+
+    // SAFETY: this is the declaration of the ABI, and there is no other definition in the file: libunwind's stand together
+    // in one object, of which std refers to these four. Nothing unwinds, since a panic ends the process.
+    #[allow(unsafe_code)]
+    #[unsafe(no_mangle)]
+    extern "C" fn _Unwind_Backtrace(_trace: *const c_void, _data: *mut c_void) -> c_int {
+        END_OF_STACK
+    }
+
+    // SAFETY: as above. Only what reads the tables calls these.
+    #[allow(unsafe_code)]
+    #[unsafe(no_mangle)]
+    extern "C" fn _Unwind_GetIPInfo(_context: *mut c_void, _before: *mut c_int) -> usize {
+        0
+    }
+
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    #[unsafe(no_mangle)]
+    extern "C" fn _Unwind_GetTextRelBase(_context: *mut c_void) -> usize {
+        0
+    }
+
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    #[unsafe(no_mangle)]
+    extern "C" fn _Unwind_GetDataRelBase(_context: *mut c_void) -> usize {
+        0
+    }
+}
