@@ -5,6 +5,7 @@
 //! then announce. A request made before the watch was set is repeated at the announcement.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -38,6 +39,8 @@ pub(super) struct Outlet {
     brake: Brake,
     /// The memory for frames that are changed before they are published.
     spare: Vec<u8>,
+    /// Whether anybody has asked yet.
+    was_asked: bool,
 }
 
 impl Outlet {
@@ -52,12 +55,10 @@ impl Outlet {
             told: true,
             brake: Brake::new(Duration::from_secs(60)),
             spare: Vec::new(),
+            was_asked: false,
         };
         let announced = outlet.publisher.announce();
         announced.doing(|| format!("publish to {}", outlet.dir.display()))?;
-        if let Some(what) = filesystem::described(&outlet.dir) {
-            info!("frames lie on {what}: {}", outlet.dir.display());
-        }
         Ok(outlet)
     }
 
@@ -74,6 +75,11 @@ impl Outlet {
         let due = self.retry.is_some_and(|(at, _)| at <= now);
         if due || (seen.lost && !self.publisher.in_place()) {
             self.take_over(now)?;
+        }
+        if seen.asked && !mem::replace(&mut self.was_asked, true) {
+            if let Some(what) = filesystem::described(&self.dir) {
+                info!("frames lie on {what}: {}", self.dir.display());
+            }
         }
         Ok(seen.asked)
     }

@@ -24,9 +24,9 @@ use crate::server::turn::Turn;
 use crate::server::want::{Given, Look, ReportKind};
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
-/// in the next turn of the loop. A frame takes one or two rounds, and each request of several that came at once takes
-/// one.
-const FAIR_ROUNDS: usize = 8;
+/// in the same turn once more, after all others, and then in the next one. A frame takes one or two rounds, and each
+/// request of several that came at once takes one.
+const FAIR_ROUNDS: usize = 4;
 
 /// How long a client rests when the system had no memory for it.
 const MEMORY_REST: Duration = Duration::from_millis(100);

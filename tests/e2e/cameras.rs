@@ -59,8 +59,11 @@ fn what_is_no_camera_ends_the_program_with_the_status_of_wrong_words() {
 
 #[test]
 fn flags_of_cameras_are_refused_where_there_is_none() {
-    for flags in [["--format", "YUYV"], ["--control", "brightness=1"]] {
-        let output = output(&["--source", "pattern", flags[0], flags[1]]);
+    for flags in [
+        ["pattern", "--format", "YUYV"],
+        ["stdin", "--control", "brightness=1"],
+    ] {
+        let output = output(&["--source", flags[0], flags[1], flags[2]]);
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains("--source v4l2"), "{told}");

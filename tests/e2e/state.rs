@@ -220,7 +220,7 @@ fn reports_that_are_asked_for_all_at_once_are_given_one_after_the_other_and_made
         turns.entry(told("uptime")).or_default().push(told("time"));
     }
     for times in turns.values() {
-        // Eight in a visit.
+        // Four in a visit, and two visits in a turn.
         assert!(times.len() <= 8, "{} answers in one turn", times.len());
         assert!(times.iter().all(|time| *time == times[0]), "{times:?}");
     }

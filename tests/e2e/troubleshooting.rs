@@ -45,6 +45,9 @@ const NOT_FOR_USERS: &[&str] = &[
     "…: … (… more like it)",
     "a unix socket",
     "capture of …",
+    "of at most … MiB",
+    "with large folios (huge=…)",
+    "without large folios",
     "which has not said who it is",
     // Told for information, by way of a variable.
     "… connections, … streams",

@@ -66,7 +66,11 @@ fn jpegs_are_turned_and_trimmed_and_damaged_ones_are_counted() {
         let is_counted = camera(&server)["dropped"]["broken"].as_u64() > Some(0);
         if !is_counted {
             // Its markers are in order. One that the next one overtakes is not looked at.
-            let (mut broken, middle) = (whole.clone(), whole.len() / 2);
+            // Behind 0xFF it would be a marker.
+            let (mut broken, mut middle) = (whole.clone(), whole.len() / 2);
+            while broken[middle - 1] == 0xFF {
+                middle += 1;
+            }
             broken[middle..middle + 40].fill(0x55);
             pipe.write_all(&broken).unwrap();
             thread::sleep(Duration::from_millis(20));
