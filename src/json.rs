@@ -1,7 +1,7 @@
 //! JSON written by hand (RFC 8259), for `lazycam list --json` and `/state`.
 //!
 //! The structure of both is fixed, so a few functions that assemble text are enough; serde with its derives would be
-//! larger than all the code that uses these. What is read is simpler still ([`flat`]).
+//! larger than all the code that uses these. What is read is simpler still (`json/flat.rs`).
 
 mod flat;
 

@@ -38,9 +38,9 @@ fn main() -> ExitCode {
 /// place as everywhere.
 #[cfg(all(
     target_arch = "aarch64",
-    target_env = "musl",
     target_feature = "crt-static",
-    panic = "abort"
+    panic = "abort",
+    any(target_env = "musl", feature = "libcamera-static")
 ))]
 mod without_unwinding {
     use std::ffi::{c_int, c_void};

@@ -199,8 +199,9 @@ mod tests {
         assert_eq!(grey.brightness(&[&pixels[1..]]), None);
         let jpeg = developer.develop(&mut grey, &[&pixels]).unwrap();
         let coded = reader(b"MJPG").brightness(&[jpeg]).unwrap();
-        // The lower half of its MCUs repeats the last line.
-        assert!((coded - (97.0 + 104.0) / 2.0).abs() < 1.0, "{coded}");
+        // An encoder whose MCUs are 16 lines high repeats the last line in their lower half.
+        let is_near = |mean: f64| (f64::from(coded) - mean).abs() < 1.0;
+        assert!(is_near(97.0) || is_near((97.0 + 104.0) / 2.0), "{coded}");
     }
 
     #[test]
