@@ -70,20 +70,13 @@ pub use controls::{Control, ControlKind};
 pub use device::{Card, Device};
 pub use format::Interval;
 use held::{HeldBuffer, is_marked};
-use opened::Opened;
+use opened::{Opened, Resting};
 
 /// The longest wait before an input is asked again whether its source sends anything.
 const ASK_FOR_SIGNAL: Duration = Duration::from_secs(1);
 
 /// How long after a stop, or after it was opened, a device is closed that its bus could suspend.
 const REST_AFTER: Duration = Duration::from_secs(30);
-
-/// A device that was closed, so that its bus suspends it.
-struct Resting {
-    path: PathBuf,
-    description: String,
-    facts: Facts,
-}
 
 /// A camera behind a video device.
 pub struct V4l2 {
@@ -148,9 +141,14 @@ impl V4l2 {
 
     /// A device that rests is found where it was, also if there are others now.
     fn open(&mut self) -> Result<()> {
-        let resting = self.resting.take().map(|resting| resting.path);
+        let resting = self.resting.as_ref().map(|resting| resting.path.clone());
         let path = resting.as_deref().or(self.path.as_deref());
-        let (camera, turn) = Opened::open(path, &self.settings, &mut self.has_no_signal)?;
+        let opened = Opened::open(path, &self.settings, &mut self.has_no_signal);
+        // One that another program has is still the one that rests.
+        if !matches!(opened, Err(Error::Busy(_))) {
+            self.resting = None;
+        }
+        let (camera, turn) = opened?;
         self.developer.turn(turn);
         self.camera = Some(camera);
         self.rest_at = Some(Instant::now() + REST_AFTER);
@@ -312,11 +310,13 @@ impl Source for V4l2 {
             .is_some_and(|camera| camera.device.keeps_awake())
         {
             let (description, facts) = (self.describe(), self.facts());
+            let controls = self.controls();
             debug!("closed {description}, so that it is suspended");
             self.resting = self.camera.take().map(|camera| Resting {
                 path: camera.device.path().to_owned(),
                 description,
                 facts,
+                controls,
             });
         }
     }
@@ -377,8 +377,10 @@ impl Source for V4l2 {
 
     fn set_control(&mut self, wanted: &Assignment) -> Result<(), Unset> {
         if self.resting.is_some() {
-            let opened = self.open();
-            opened.map_err(|error| Unset::Refused(error.to_string()))?;
+            if let Err(error) = self.open() {
+                debug!("{error}");
+                return Err(Unset::Later);
+            }
         }
         let camera = self.camera.as_mut().ok_or(Unset::Later)?;
         let set = camera.device.set_controls(std::slice::from_ref(wanted));
@@ -392,8 +394,11 @@ impl Source for V4l2 {
     }
 
     fn controls(&self) -> Vec<ControlFacts> {
-        let device = self.camera.as_ref().map(|camera| &camera.device);
-        let controls = device.map(Device::controls).unwrap_or_default();
+        let Some(camera) = &self.camera else {
+            let resting = self.resting.as_ref();
+            return resting.map_or(Vec::new(), |resting| resting.controls.clone());
+        };
+        let controls = camera.device.controls();
         controls.iter().map(Control::facts).collect()
     }
 

@@ -1,7 +1,7 @@
 //! A camera that is open and configured.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::buffers::Buffers;
@@ -10,8 +10,9 @@ use super::controls::Setting;
 use super::device::Device;
 use super::signal::Signal;
 use super::turning;
+use crate::capture::control_facts::ControlFacts;
 use crate::capture::settings::CameraSettings;
-use crate::capture::source::{BUFFERS, described};
+use crate::capture::source::{BUFFERS, Facts, described};
 use crate::error::{Error, Result};
 use crate::picture::develop::FrameReader;
 use crate::picture::format::Format;
@@ -122,6 +123,14 @@ impl Opened {
         let set = described(&self.format, self.fps);
         format!("v4l2 {path} ({card}), {set}")
     }
+}
+
+/// What is known of a device that was closed, so that its bus suspends it.
+pub(super) struct Resting {
+    pub(super) path: PathBuf,
+    pub(super) description: String,
+    pub(super) facts: Facts,
+    pub(super) controls: Vec<ControlFacts>,
 }
 
 impl Drop for Opened {
