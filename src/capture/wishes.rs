@@ -72,6 +72,8 @@ impl Live {
             let wanted = self.wishes.wanted();
             if wanted.as_ref().map(|(at, _)| *at) != self.answered {
                 self.grant(wanted, source, now);
+            } else if !self.wishes.is_offered() {
+                self.offer(source);
             }
         }
     }
@@ -114,14 +116,14 @@ impl Live {
         self.offer(source);
     }
 
-    /// Says what may be set, if that has changed.
+    /// Says what may be set, if that has changed, or if the directory was made again.
     fn offer(&mut self, source: &mut dyn Source) {
         let controls = source.controls();
         let controls = controls
             .iter()
             .filter(|one| self.settable.contains(&plain(&one.name)) && !one.read_only);
         let offered = list(controls, ControlFacts::json);
-        if offered != self.offered {
+        if offered != self.offered || !self.wishes.is_offered() {
             match self.wishes.offer(&offered) {
                 Ok(()) => self.offered = offered,
                 Err(error) => warn!("{error}"),
@@ -239,6 +241,14 @@ mod tests {
         assert_eq!(live.deadline(), Some(now + REST));
         live.look(&mut camera, now + REST);
         assert_eq!(camera.set[2..], ["focus=3"]);
+        let is_offered = || dir.join("controls/offered").exists();
+        assert!(is_offered(), "it is said once more");
+        fs::remove_dir_all(&dir).unwrap();
+        live.look(&mut camera, now + REST);
+        fs::create_dir_all(&dir).unwrap();
+        live.look(&mut camera, now + REST);
+        live.look(&mut camera, now + 2 * REST);
+        assert!(is_offered(), "also where nothing is wanted");
         fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -113,6 +113,11 @@ impl Wishes {
         put(&self.folder, ANSWER, &text, SystemTime::now(), false).doing(doing)
     }
 
+    /// Whether it is still there what was said of that.
+    pub fn is_offered(&self) -> bool {
+        self.folder.join(OFFERED).exists()
+    }
+
     /// Says what may be set, as JSON.
     pub fn offer(&self, json: &str) -> Result<()> {
         let doing = || format!("say in {} what may be set", self.folder.display());
