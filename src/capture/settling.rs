@@ -37,12 +37,12 @@ impl Settling {
     }
 
     /// More frames have come; `level` is what is compared, of the newest one, if it can be told. It is asked for only as long as
-    /// it matters. Returns whether the newest frame is settled.
+    /// it matters, and not if none has come. Returns whether the newest frame is settled.
     pub(super) fn frames(&mut self, count: u32, level: impl FnOnce() -> Option<f32>) -> bool {
         self.frames = self.frames.saturating_add(count);
         let warm_up = if self.is_fixed { 1 } else { WARM_UP };
         self.has_settled |= self.frames > warm_up;
-        if self.has_settled || self.is_fixed {
+        if self.has_settled || self.is_fixed || count == 0 {
             return self.has_settled;
         }
         let level = level();
@@ -110,6 +110,13 @@ mod tests {
         let mut settling = Settling::new(true);
         assert!(!settling.frames(1, || unreachable!()));
         assert!(settling.frames(1, || unreachable!()));
+    }
+
+    #[test]
+    fn waking_up_for_nothing_changes_nothing() {
+        let mut settling = Settling::new(false);
+        let told = [1, 1, 0, 1].map(|count| settling.frames(count, || (count > 0).then_some(90.0)));
+        assert_eq!(told, [false, false, false, true]);
     }
 
     #[test]
