@@ -350,10 +350,7 @@ fn refused<'a>(response: &Response<'_, '_>, field: &impl Fn(&str) -> &'a str) ->
         _ => None,
     };
     let advice = match code {
-        300..=399 => format!(
-            " and sends us to {}",
-            plain(location.split('?').next().unwrap_or_default())
-        ),
+        300..=399 => format!(" and sends us to {}", plain(&without_secrets(location))),
         401 => ": it asks for a password".into(),
         404 => ": is the path right?".into(),
         // What a lazycam says of a camera that gives no pictures.
@@ -378,6 +375,17 @@ fn boundary(kind: &str) -> &str {
         .filter_map(|one| one.split_once('='));
     let boundary = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"));
     boundary.map_or("", |(_, value)| value.trim().trim_matches('"'))
+}
+
+/// A place without its query and without who asks there: either may have a password in it.
+fn without_secrets(location: &str) -> String {
+    let place = location.split('?').next().unwrap_or_default();
+    let Some((scheme, rest)) = place.split_once("//") else {
+        return place.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}//{host}{path}")
 }
 
 /// What a stranger says, fit for a log.

@@ -152,6 +152,9 @@ fn an_answer_without_pictures_says_why() {
     assert_eq!(told, "answers 401 Unauthorized: it asks for a password");
     let told = refusal("HTTP/1.1 302 Found\r\nLocation: /login?token=x\r\n\r\n").what;
     assert_eq!(told, "answers 302 Found and sends us to /login");
+    let other = "HTTP/1.1 302 Found\r\nLocation: http://a:secret@cam:81/x@y?z\r\n\r\n";
+    let told = refusal(other).what;
+    assert_eq!(told, "answers 302 Found and sends us to http://cam:81/x@y");
     let told = refusal("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n").what;
     assert_eq!(
         told,
