@@ -31,7 +31,7 @@ const MOST_EVENTS: usize = 64;
 /// A source's clock as it is measured may differ by this much each time (as the kernel's own drivers compare it).
 const INEXACT_HZ: u64 = 250_000;
 
-/// The timings that a device is set to.
+/// The timings that a device is set to, as they were measured.
 pub(super) struct Signal(DvTimings);
 
 impl Signal {
@@ -56,11 +56,13 @@ impl Signal {
         if let Err(errno) = ioctl::subscribe_event(device.as_fd(), &mut events) {
             debug!("{}", device.refused("watch the source of", errno));
         }
-        let Some(mut timings) = query(device)? else {
+        let Some(measured) = query(device)? else {
             return Ok(None);
         };
+        // A driver writes into it what it has made of them, such as the clock of the nearest standard.
+        let mut timings = measured;
         match ioctl::s_dv_timings(device.as_fd(), &mut timings) {
-            Ok(()) => Ok(Some(Signal(timings))),
+            Ok(()) => Ok(Some(Signal(measured))),
             // It measures more than it takes.
             Err(Errno::INVAL) => Err(failure(device, Errno::RANGE, &timings)),
             Err(errno) => Err(failure(device, errno, &timings)),
