@@ -356,6 +356,7 @@ impl<'a> Capture<'a> {
             Trouble::Lost(message) => self.lose(&message, now),
             Trouble::Changed(message) => {
                 self.stop();
+                self.lifecycle.restarted();
                 self.log.changed(&message, now);
                 return self.start(now);
             }

@@ -205,6 +205,13 @@ impl Lifecycle {
         wait
     }
 
+    /// Reports that the source was stopped and started: a frame that was held back until it has settled is gone.
+    pub fn restarted(&mut self) {
+        if let Stage::Starting { held, .. } = &mut self.state {
+            *held = false;
+        }
+    }
+
     /// Reports that the device has come back, or may have: there is no reason to wait any longer.
     pub fn returned(&mut self, now: Instant) -> Action {
         let Stage::Lost { .. } = self.state else {

@@ -196,6 +196,18 @@ fn a_device_that_comes_while_nothing_is_lost_changes_nothing() {
 }
 
 #[test]
+fn what_was_held_back_before_a_restart_is_not_published_after_it() {
+    let (mut camera, now) = starting();
+    assert_eq!(camera.frame(now, false), Action::Nothing);
+    assert!(camera.deadline().is_some());
+    camera.restarted();
+    assert_eq!(camera.deadline(), None);
+    let late = now + Duration::from_secs(3600);
+    assert_eq!(camera.tick(late), Action::Nothing);
+    assert_eq!(camera.frame(late, false), Action::Publish);
+}
+
+#[test]
 fn a_request_that_could_not_be_renewed_is_not_forgotten() {
     let (mut camera, now) = starting();
     camera.lost(now, false, Duration::MAX);
