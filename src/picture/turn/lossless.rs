@@ -16,7 +16,7 @@
 //! What Exif asks a viewer to do is done here, before anything else, and taken out of the frame. So a frame that was
 //! turned is never turned once more by those who heed it, and looks the same to those who do not.
 
-use log::info;
+use log::{Level, log};
 
 use super::Transform;
 use super::entropy::{BitWriter, Bits, Decoding, Encoding, Store};
@@ -339,8 +339,14 @@ impl NewestTurned {
     ) -> Result<&[u8], Defect> {
         if !self.is_done {
             let size = self.turner.turn(frame()?, self.turn, &mut self.jpeg)?;
-            if self.size.replace(size) != Some(size) {
-                info!("pictures are {size} when they are {}", self.turn);
+            let before = self.size.replace(size);
+            if before != Some(size) {
+                // A camera on the network could change it with each picture.
+                let level = match before {
+                    None => Level::Info,
+                    Some(_) => Level::Debug,
+                };
+                log!(level, "pictures are {size} when they are {}", self.turn);
             }
             self.is_done = true;
         }
