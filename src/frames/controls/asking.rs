@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::inotify::WatchFlags;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{self as sys, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
 use super::files::{ANSWER, FOLDER, WANTED, make_public, name, put, read};
@@ -110,7 +110,11 @@ fn begin(
     now: SystemTime,
     lock: FlockOperation,
 ) -> Result<Option<Asked>> {
-    let only = File::open(&folder).doing(|| format!("open {}", folder.display()))?;
+    // Whatever a producer has put there in its place: opening a FIFO would wait for its other end.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let only = sys::open(folder.as_path(), flags, Mode::empty())
+        .doing(|| format!("open {}", folder.display()))?;
+    let only = File::from(only);
     match flock(&only, lock) {
         Err(Errno::WOULDBLOCK) => return Ok(None),
         locked => locked.doing(|| format!("lock {}", folder.display()))?,
@@ -192,6 +196,21 @@ mod tests {
         replace(ANSWER, answer, late);
         assert_eq!(want(&[]).0, "gain=3\nauto=1\n");
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_for_a_folder_that_is_none() {
+        let dir = std::env::temp_dir().join(format!("lazycam-no-folder-{}", process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let folder = dir.join(FOLDER);
+        let mut mkfifo = process::Command::new("mkfifo");
+        assert!(mkfifo.arg(&folder).status().unwrap().success());
+        let refused = || ask(&dir, None, &["a=1".into()], SystemTime::now()).is_err();
+        assert!(refused());
+        fs::remove_file(&folder).unwrap();
+        std::os::unix::fs::symlink("/", &folder).unwrap();
+        assert!(refused());
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
