@@ -9,7 +9,7 @@ use rustix::fs::inotify::WatchFlags;
 use rustix::fs::{self as sys, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::files::{ANSWER, FOLDER, WANTED, make_public, name, put, read};
+use super::files::{ANSWER, FOLDER, WANTED, is_same, make_public, name, put, read};
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll};
 use crate::frames::follow::Follower;
@@ -150,8 +150,8 @@ fn merged(folder: &Path, wishes: &[String], now: SystemTime) -> (String, SystemT
                 .is_some_and(|rest| rest.starts_with(':'))
         })
     };
-    let is_kept =
-        |line: &&str| !wishes.iter().any(|wish| name(wish) == name(line)) && !refused(line);
+    let is_wanted_anew = |line: &str| wishes.iter().any(|wish| is_same(name(wish), name(line)));
+    let is_kept = |line: &&str| !is_wanted_anew(line) && !refused(line);
     let kept = wanted.lines().filter(is_kept);
     let lines: Vec<_> = kept.chain(wishes.iter().map(String::as_str)).collect();
     let next = before.0.saturating_add(Duration::from_micros(1));
@@ -195,6 +195,8 @@ mod tests {
         let answer = "wanted 1.0\nset gain=3\nrefused focus=10: is 0 to 5\n";
         replace(ANSWER, answer, late);
         assert_eq!(want(&[]).0, "gain=3\nauto=1\n");
+        assert_eq!(want(&["_Gain=4"]).0, "auto=1\n_Gain=4\n");
+        assert_eq!(want(&["gain=3"]).0, "auto=1\ngain=3\n");
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -51,6 +51,15 @@ pub(super) fn name(wish: &str) -> &str {
     wish.split_once('=').map_or(wish, |(name, _)| name)
 }
 
+/// Whether two names mean the same control. Producers take no notice of case, nor of what stands between words.
+pub fn is_same(one: &str, other: &str) -> bool {
+    let plain = |name: &str| -> String {
+        let kept = name.chars().filter(char::is_ascii_alphanumeric);
+        kept.map(|c| c.to_ascii_lowercase()).collect()
+    };
+    plain(one) == plain(other)
+}
+
 /// A file's text and modification time, in microseconds. Links are not followed: what is in the file may be shown to
 /// whoever put it there.
 pub(super) fn read(folder: &Path, file: &str) -> Option<(Seconds, String)> {

@@ -5,6 +5,7 @@
 
 use super::Connection;
 use super::state::{ConnectionState, Wishing};
+use crate::frames::controls::is_same;
 use crate::json::{self, list, object, quoted};
 use crate::server::http::response;
 use crate::server::http::route::ALLOW;
@@ -13,6 +14,8 @@ use crate::server::lent::Lent;
 use crate::server::want::Wished;
 
 const NOTHING: &str = "there is nothing to set";
+const TWICE: &str =
+    "two names mean the same control: case, and what stands between words, do not count";
 const NO_CONTROL: &str =
     "a control has a name of letters, digits and underscores, and a value of 1 to 100 characters";
 
@@ -97,6 +100,14 @@ fn result(wish: &str, lines: &[String]) -> String {
 /// The members of a JSON object, each as `NAME=VALUE`.
 fn wishes(body: &[u8]) -> Result<Vec<String>, &'static str> {
     let members = json::flat(body)?;
+    for (at, (name, _)) in members.iter().enumerate() {
+        if members[..at]
+            .iter()
+            .any(|(before, _)| is_same(before, name))
+        {
+            return Err(TWICE);
+        }
+    }
     let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let wish = |(name, value): (String, String)| {
         let is_name = (1..=64).contains(&name.len()) && name.chars().all(of_name);
@@ -141,6 +152,7 @@ mod tests {
         let long = |len| read(&format!(r#"{{"a":"{}"}}"#, "x".repeat(len))).is_ok();
         assert!(long(100) && !long(101));
         assert!(read(r#"{"a":"1\nb=2"}"#).is_err());
+        assert_eq!(read(r#"{"af_mode":1,"b":2,"AfMode":3}"#), Err(TWICE));
     }
 
     #[test]
