@@ -148,7 +148,7 @@ impl Delivery {
         let wrote = client.write(&self.copy, &mut turn.lend());
         if let (Some(before), Some(sending)) = (before, sending) {
             if client.connection.unsent() == 0 {
-                let took = client.socket().spent() - before;
+                let took = client.socket().spent().saturating_sub(before);
                 self.ways.sent(sending, is_copied, took);
             }
         }

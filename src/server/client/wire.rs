@@ -48,7 +48,9 @@ impl Wire for OwnedFd {
             let bytes = if head.is_empty() { tail } else { head };
             return send(self, bytes, SendFlags::NOSIGNAL);
         };
-        match copy.and_then(|copy| copy.get(part.offset as usize..)) {
+        // Never more or less than was promised, even if somebody wrote into the file between two looks at it.
+        let rest = part.offset as usize..(part.offset + part.len) as usize;
+        match copy.and_then(|copy| copy.get(rest)) {
             Some(copy) => send_at_once(self, [head, copy, tail]),
             None => send_file(self, head, &part, tail),
         }
