@@ -2,8 +2,8 @@
 //!
 //! Style and script are part of the page, and its Content-Security-Policy allows them by their hashes. So the page
 //! needs no paths of its own, which the prefix of a proxy would break, and no script but ours can run in it. The
-//! policy does not forbid framing: dashboards show cameras in frames, and there is nothing on this page that a click
-//! could harm.
+//! policy does not forbid framing: dashboards show cameras in frames, and there is nothing on the page that a click
+//! could harm, as the panel for controls is not there in a frame.
 //!
 //! What the page does is described in `docs/http.md`. Without JavaScript, it is a still picture, which browsers that know no
 //! multipart show as well, and leads to the stream.
@@ -36,7 +36,7 @@ pub(in crate::server) fn document(panel: bool) -> String {
 /// snapshots and `/state` come under `'self'`. The second script is that with the panel. A test computes the hashes and prints the values that they should
 /// have.
 pub(in crate::server) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
-     script-src 'sha256-bfz+H2md3tx34bWe6zRCnvETIL2tfBmLxuAl1SNPZhU=' 'sha256-BJQuXcOWSZNv0FtusQUGTqXpknSdajzl0DRrzXD2c7M='; \
+     script-src 'sha256-bfz+H2md3tx34bWe6zRCnvETIL2tfBmLxuAl1SNPZhU=' 'sha256-wN0gl+qHlSw3yaNkBGPR0smOCTnoN5mMPtRtBJUSaoQ='; \
      style-src 'sha256-m49IkG5epZur5kydJf0CUcZg4Y85mrLVYaxqN3tsKFM='; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n\
      X-Content-Type-Options: nosniff\r\n\

@@ -93,7 +93,8 @@ async function send() {
   sending = false;
 }
 
-const offered = () => !all && record()?.controls;
+// Not in a frame: the page around it could lay itself over this one and have a click meant for it land here.
+const offered = () => window.top === window && !all && record()?.controls;
 async function openPanel() {
   if (panel.open || !offered()) return;
   put(said, '');
