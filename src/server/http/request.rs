@@ -5,8 +5,8 @@
 //! methods. Two files next to it decide whether the connection can be used again (`framing.rs`), and what hosts and
 //! targets may look like (`target.rs`). `docs/rfc.md` lists the rules one by one, with their tests.
 //!
-//! This server has no use for request bodies and does not read them. A request that announces a body is answered, and
-//! then the connection ends, because a following request could not be told from the body.
+//! Bodies are not read here, and elsewhere only that of a POST of controls (`connection/setting.rs`). A request that
+//! announces a body is answered, and then the connection ends: what follows is not read as another request.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,8 @@ pub enum Method {
     Head,
     /// Ask which methods it has.
     Options,
-    /// Accepted for a stream, as in mjpg-streamer, where it is the same as `Get`; refused for everything else.
+    /// Accepted for a stream, as in mjpg-streamer, where it is the same as `Get`, and for controls, which it sets; refused
+    /// for everything else.
     Post,
     /// Any other HTTP method; no resource has it.
     Other,
