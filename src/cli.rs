@@ -100,7 +100,11 @@ pub struct Serve {
     #[arg(long, env = "LAZYCAM_ALLOW_CONTROL", value_name = "DIR")]
     pub allow_control: Option<PathBuf>,
     /// Let everybody who can reach this server set controls.
-    #[arg(long, env = "LAZYCAM_OPEN_CONTROL", requires = "allow_control")]
+    #[arg(
+        long,
+        env = "LAZYCAM_OPEN_CONTROL",
+        requires_if("true", "allow_control")
+    )]
     pub open_control: bool,
     /// How to serve it.
     #[command(flatten)]
@@ -178,7 +182,7 @@ pub struct Http {
     pub open_socket: Vec<String>,
     /// With --auth, also serve a connection that the service manager has accepted (Accept=yes). Each is a process of its own,
     /// which knows nothing of earlier wrong passwords, so that they can be guessed without a wait.
-    #[arg(long, env = "LAZYCAM_AUTH_WITHOUT_MEMORY", requires = "auth")]
+    #[arg(long, env = "LAZYCAM_AUTH_WITHOUT_MEMORY", requires_if("true", "auth"))]
     pub auth_without_memory: bool,
     /// Congestion control of TCP connections: `system` for that of the system, or an algorithm of the kernel, such as cubic
     /// [default: bbr, if the kernel has it].
