@@ -154,7 +154,7 @@ impl Network {
             Some(_) => Duration::ZERO,
             None => INTERVAL,
         };
-        self.request.after = after;
+        self.request.next(after);
         self.until = Some(self.asked + self.interval.unwrap_or(usual));
         self.stage = LinkStage::Pausing(socket);
     }

@@ -36,8 +36,8 @@ pub struct Refusal {
 /// What a camera says about how to ask it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// Somewhere else, as the field `Location` says.
-    Elsewhere(String),
+    /// Somewhere else, as the field `Location` says, and whether that holds for later requests too.
+    Elsewhere(String, bool),
     /// With a proof of who asks.
     Challenge(Challenge),
 }
@@ -345,7 +345,8 @@ fn refused<'a>(response: &Response<'_, '_>, field: &impl Fn(&str) -> &'a str) ->
     let location = field("Location");
     let hint = match code {
         // RFC 9110, 15.4. Of 303 and older clients no more is asked: this is a GET.
-        301 | 302 | 303 | 307 | 308 => Some(Hint::Elsewhere(location.to_owned())),
+        301 | 308 => Some(Hint::Elsewhere(location.to_owned(), true)),
+        302 | 303 | 307 => Some(Hint::Elsewhere(location.to_owned(), false)),
         401 => Challenge::best(fields_called(response, "WWW-Authenticate")).map(Hint::Challenge),
         _ => None,
     };

@@ -12,10 +12,12 @@ const HOPS: u32 = 5;
 #[derive(Default)]
 pub struct CameraRequest {
     /// The time of capture that the next picture must not have; from another lazycam, and only digits.
-    pub(super) after: Option<String>,
+    after: Option<String>,
     /// Where the camera has sent us, and how many times.
     target: Option<String>,
     hops: u32,
+    /// Whether one of these was for a single request.
+    is_detour: bool,
     password: String,
     /// What the camera wanted to be told at last, how often it was, and whether it has shown pictures since.
     challenge: Option<Challenge>,
@@ -35,8 +37,22 @@ impl CameraRequest {
     /// Begins again with the URL as it was given.
     pub(super) fn restart(&mut self) {
         self.after = None;
+        self.go_back();
+    }
+
+    /// The next request is for another picture. A redirect that was for one request may lead elsewhere now: to the newest picture, on cameras
+    /// that name their pictures.
+    pub(super) fn next(&mut self, after: Option<String>) {
+        self.after = after;
+        if self.is_detour {
+            self.go_back();
+        }
+    }
+
+    fn go_back(&mut self) {
         self.target = None;
         self.hops = 0;
+        self.is_detour = false;
     }
 
     /// Pictures have come.
@@ -47,8 +63,9 @@ impl CameraRequest {
     /// Whether another request may be answered better after this hint.
     pub fn follow(&mut self, url: &Url, hint: &Hint) -> bool {
         match hint {
-            Hint::Elsewhere(location) => {
+            Hint::Elsewhere(location, for_good) => {
                 self.hops += 1;
+                self.is_detour |= !for_good;
                 let target = url.target_after(self.target.as_deref(), location);
                 let is_new = self.hops <= HOPS && target.is_some();
                 if is_new {
@@ -128,11 +145,11 @@ mod tests {
     fn redirects_are_followed_on_the_same_host_and_not_for_ever() {
         let url: Url = "http://cam:81/a/b?c".parse().unwrap();
         let mut request = CameraRequest::new("");
-        let mut go = |to: &str| request.follow(&url, &Hint::Elsewhere(to.into()));
+        let mut go = |to: &str| request.follow(&url, &Hint::Elsewhere(to.into(), true));
         assert!(!go("http://other:81/"));
         assert!(go("/d") && go("/e") && go("/f?g") && go("/h"));
         assert!(!go("/i"));
-        request.after = Some("1.5".into());
+        request.next(Some("1.5".into()));
         assert!(
             request
                 .text(&url)
@@ -140,5 +157,22 @@ mod tests {
         );
         request.restart();
         assert!(request.text(&url).starts_with("GET /a/b?c HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn a_redirect_that_is_not_for_good_is_asked_for_again_for_each_picture() {
+        let url: Url = "http://cam/newest".parse().unwrap();
+        let mut request = CameraRequest::new("");
+        for number in 1..=9 {
+            assert!(request.text(&url).starts_with("GET /newest HTTP/1.1\r\n"));
+            let newest = Hint::Elsewhere(format!("/{number}.jpg"), false);
+            assert!(request.follow(&url, &newest));
+            assert!(
+                request
+                    .text(&url)
+                    .starts_with(&format!("GET /{number}.jpg "))
+            );
+            request.next(None);
+        }
     }
 }
