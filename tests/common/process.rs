@@ -160,8 +160,12 @@ impl Process {
                 return lines;
             }
             let left = limit.saturating_duration_since(Instant::now());
-            let hopeless = text.ended || left.is_zero();
-            assert!(!hopeless, "'{part}' was never said, but\n{}", text.said);
+            if text.ended || left.is_zero() {
+                // Not while the lock is held: whoever comes next would panic too, in the middle of this one.
+                let said = text.said.clone();
+                drop(text);
+                panic!("'{part}' was never said, but\n{said}");
+            }
             text = self.log.more.wait_timeout(text, left).unwrap().0;
         }
     }

@@ -57,6 +57,7 @@ const NOT_FOR_USERS: &[&str] = &[
     "from before a start",
     "libcamera, the first camera",
     "off: nobody looks",
+    "pictures are … when they are …",
     "rotated by",
     "v4l2, the first camera",
     // Ranges and notes of `lazycam list`.
