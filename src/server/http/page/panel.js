@@ -73,20 +73,27 @@ async function ask() {
   if (!controls.length) put(said, 'None while the camera is not there');
 }
 
+// Sends what was changed, and says what became of it.
+async function post() {
+  while (changed.size) {
+    const body = JSON.stringify(Object.fromEntries(changed));
+    changed.clear();
+    const reply = await fetch(new URL('controls', base), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+    const isJson = reply.headers.get('Content-Type') === 'application/json';
+    const results = isJson ? (await reply.json()).results : [];
+    const told = { later: 'will be set when the camera is there', set: '' };
+    put(said, isJson ? results.map(({ result, why }) => why ?? told[result]).filter(Boolean).join('; ') : await reply.text());
+  }
+}
+
 async function send() {
   if (sending) return;
   sending = true;
   try {
-    while (changed.size) {
-      const body = JSON.stringify(Object.fromEntries(changed));
-      changed.clear();
-      const reply = await fetch(new URL('controls', base), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
-      const isJson = reply.headers.get('Content-Type') === 'application/json';
-      const results = isJson ? (await reply.json()).results : [];
-      const told = { later: 'will be set when the camera is there', set: '' };
-      put(said, isJson ? results.map(({ result, why }) => why ?? told[result]).filter(Boolean).join('; ') : await reply.text());
-    }
-    await ask();
+    do {
+      await post();
+      await ask();
+    } while (changed.size); // in the meantime
   } catch {
     put(said, 'No answer');
   }
