@@ -113,15 +113,11 @@ fn capture_tells_on_what_its_frames_lie() {
     let scratch = Scratch::new();
     let dir = scratch.join("frames");
     fs::create_dir(&dir).unwrap();
-    // Through its own root, because it may see another file system there.
-    let told_when_asked = |process: Process| {
-        process.line("on demand");
-        let newest = dir.join("current.jpg");
-        let root = PathBuf::from(format!("/proc/{}/root", process.pid()));
-        File::open(root.join(newest.strip_prefix("/").unwrap())).unwrap();
-        process.line("frames lie on ")
-    };
-    let line = told_when_asked(Process::start(capture(&dir, &["--source", "pattern"])));
+    let newest = dir.join("current.jpg");
+    let plain = Process::start(capture(&dir, &["--source", "pattern"]));
+    plain.line("on demand");
+    File::open(&newest).unwrap();
+    let line = plain.line("frames lie on ");
     assert!(line.ends_with(&format!(": {}", dir.display())), "{line}");
     for (options, told) in [
         ("size=16M", "tmpfs of at most 16 MiB, without large folios"),
@@ -138,7 +134,12 @@ fn capture_tells_on_what_its_frames_lie() {
         let flags = ["capture", "--frames", dir.to_str().unwrap()];
         command.args(words(&[&flags[..], &["--source", "pattern"]].concat()));
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        let line = told_when_asked(Process::start(command));
+        let there = Process::start(command);
+        there.line("on demand");
+        // Through its root, because another file system is mounted there.
+        let root = PathBuf::from(format!("/proc/{}/root", there.pid()));
+        File::open(root.join(newest.strip_prefix("/").unwrap())).unwrap();
+        let line = there.line("frames lie on ");
         assert!(line.contains(told), "{line}");
     }
 }
