@@ -69,9 +69,9 @@ fn how_old_a_picture_was_at_the_origin_counts_at_the_edge() {
     connection.send(&jpeg);
     let part = viewer.frame();
     assert!(
-        part.age_when_sent >= Duration::from_millis(2500),
+        part.age_when_sent() >= Duration::from_millis(2500),
         "{:?}",
-        part.age_when_sent
+        part.age_when_sent()
     );
     eventually("the origin's age is told", || {
         told(&edge)["origin"]["age"] == 2.5
