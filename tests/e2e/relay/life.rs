@@ -212,7 +212,8 @@ fn a_camera_that_sends_anything_else_costs_little_memory() {
         .find_map(|line| line.strip_prefix("RssAnon:"))
         .unwrap();
     let kib: u64 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(kib < 4096, "{kib} KiB");
+    // What an emulator takes would be counted.
+    assert!(is_emulated() || kib < 4096, "{kib} KiB");
 }
 
 /// What a camera has sent and nobody has read yet is old when it is read. Its own buffer is small here, and as large as it likes elsewhere.
