@@ -93,7 +93,7 @@ fn main() {
         return;
     }
     println!(
-        "| line | program | frames/s | of what it carries | p50, ms | p90 | max | p50 / bare |"
+        "| line | program | frames/s | of what it carries | p50, ms | p90 | max | p50 / bare | dropped |"
     );
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let programs = programs(&flags);
