@@ -2,17 +2,24 @@ use super::*;
 use crate::picture::encode::{Encoder, Planes};
 use crate::picture::jpeg;
 
-/// A picture that is not empty, and the same without its tables.
-fn pictures() -> (Vec<u8>, Vec<u8>) {
+/// A picture of noise.
+pub(super) fn noisy((width, height): (u16, u16), quality: u8) -> Vec<u8> {
+    let (row, rows) = (usize::from(width), usize::from(height));
     let noise = |seed: usize| -> Vec<u8> {
         let at = |i: usize| ((i * i * seed + i / 7 * seed) >> 3) as u8;
-        (0..64 * 48).map(at).collect()
+        (0..row * rows).map(at).collect()
     };
     let (y, cb, cr) = (noise(3), noise(5), noise(11));
-    let planes = Planes::new((64, 48), (&y, 64), (&cb, 32), (&cr, 32)).unwrap();
+    let planes = Planes::new((width, height), (&y, row), (&cb, row / 2), (&cr, row / 2)).unwrap();
     let mut jpeg = Vec::new();
-    let mut encoder = Encoder::new(80).unwrap();
+    let mut encoder = Encoder::new(quality).unwrap();
     encoder.encode(planes, None, &mut jpeg).unwrap();
+    jpeg
+}
+
+/// A picture that is not empty, and the same without its tables.
+fn pictures() -> (Vec<u8>, Vec<u8>) {
+    let jpeg = noisy((64, 48), 80);
     let mut bare = vec![0xFF, marker::SOI];
     let mut at = 2;
     loop {

@@ -1,24 +1,13 @@
 use std::sync::LazyLock;
 
 use super::*;
-use crate::picture::encode::{Encoder, Planes};
 use crate::picture::jpeg::{Defect, marker};
 use crate::picture::mjpeg::Mjpeg;
+use crate::picture::mjpeg::tests::noisy;
 
 /// Pictures of noise, each of another length than the ones before.
 fn picture(seed: usize) -> Vec<u8> {
-    static BASE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let noise = |factor: usize| -> Vec<u8> {
-            let at = |i: usize| ((i * i * factor + i / 7 * factor) >> 3) as u8;
-            (0..32 * 32).map(at).collect()
-        };
-        let (y, cb, cr) = (noise(3), noise(5), noise(11));
-        let planes = Planes::new((32, 32), (&y, 32), (&cb, 16), (&cr, 16)).unwrap();
-        let mut jpeg = Vec::new();
-        let mut encoder = Encoder::new(60).unwrap();
-        encoder.encode(planes, None, &mut jpeg).unwrap();
-        jpeg
-    });
+    static BASE: LazyLock<Vec<u8>> = LazyLock::new(|| noisy((32, 32), 60));
     let (front, end) = BASE.split_at(BASE.len() - 2);
     // Stuffing and a restart marker in it, as far as the walk is concerned.
     let more = [seed as u8 & 0x7F, 0x55, 0xFF, 0, 0xFF, 0xD3].repeat(seed % 50 + 1);
