@@ -82,8 +82,8 @@ struct Cost {
 
 impl Cost {
     fn of(&self, takers: u32) -> Option<u64> {
-        let first = self.first.middle()?;
-        let further = self.further.middle().unwrap_or(first);
+        let first = self.first.middle?;
+        let further = self.further.middle.unwrap_or(first);
         Some(first + u64::from(takers.saturating_sub(1)) * further)
     }
 }
@@ -92,18 +92,19 @@ impl Cost {
 struct Samples {
     last: [u32; SAMPLES],
     count: usize,
+    /// Once there are enough. It is asked for with each frame, and changes in trials only.
+    middle: Option<u64>,
 }
 
 impl Samples {
     fn add(&mut self, took: Duration) {
         self.last[self.count % SAMPLES] = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
         self.count += 1;
-    }
-
-    fn middle(&self) -> Option<u64> {
-        let mut sorted = self.last;
-        sorted.sort_unstable();
-        (self.count >= SAMPLES).then_some(sorted[SAMPLES / 2].into())
+        if self.count >= SAMPLES {
+            let mut sorted = self.last;
+            sorted.sort_unstable();
+            self.middle = Some(sorted[SAMPLES / 2].into());
+        }
     }
 }
 
