@@ -51,14 +51,16 @@ impl Imports {
             let file = file.unwrap_or_else(|error| panic!("{}: {error}", name(module)));
             let mut reader = Reader {
                 known: &known,
-                module: module.clone(),
+                scope: Scope {
+                    module: module.clone(),
+                    tests: BTreeSet::new(),
+                },
                 found: BTreeSet::new(),
-                tests: BTreeSet::new(),
             };
             reader.visit_file(&file);
             reader.found.remove(module);
             arrows.insert(module.clone(), reader.found);
-            tests.extend(reader.tests);
+            tests.extend(reader.scope.tests);
         }
         arrows.retain(|module, _| !tests.iter().any(|test| module.starts_with(test)));
         Imports(arrows)
@@ -84,13 +86,38 @@ impl Imports {
     }
 }
 
+/// Where a reader of files is.
+#[derive(Default)]
+pub(crate) struct Scope {
+    /// The module that is being read, which may be inside that of the file.
+    pub(crate) module: Module,
+    /// Modules that are for tests alone.
+    pub(crate) tests: BTreeSet<Module>,
+}
+
+impl Scope {
+    /// Lets a reader whose scope this is read what stands in a module, unless that is for tests.
+    pub(crate) fn read<'ast, V: Visit<'ast>>(
+        reader: &mut V,
+        scope: impl Fn(&mut V) -> &mut Scope,
+        item: &'ast syn::ItemMod,
+    ) {
+        let inside = scope(reader);
+        inside.module.push(item.ident.to_string());
+        if is_for_tests(&item.attrs) {
+            inside.tests.insert(inside.module.clone());
+        } else {
+            visit::visit_item_mod(reader, item);
+        }
+        scope(reader).module.pop();
+    }
+}
+
 /// Collects what one file imports.
 struct Reader<'a> {
     known: &'a BTreeSet<Module>,
-    /// The module that is being read, which may be inside that of the file.
-    module: Module,
+    scope: Scope,
     found: BTreeSet<Module>,
-    tests: BTreeSet<Module>,
 }
 
 impl Reader<'_> {
@@ -98,18 +125,18 @@ impl Reader<'_> {
     fn note(&mut self, path: &[String]) {
         let mut whole = match path[0].as_str() {
             "crate" | "lazycam" => Vec::new(),
-            "self" => self.module.clone(),
+            "self" => self.scope.module.clone(),
             "super" => {
                 let ups = path.iter().take_while(|part| *part == "super").count();
-                self.module[..self.module.len() - ups].to_vec()
+                self.scope.module[..self.scope.module.len() - ups].to_vec()
             }
             // A child of this module, or another crate.
             first => {
-                let child = [&self.module[..], &[first.to_owned()]].concat();
+                let child = [&self.scope.module[..], &[first.to_owned()]].concat();
                 if !self.known.contains(&child) {
                     return;
                 }
-                self.module.clone()
+                self.scope.module.clone()
             }
         };
         let known_words = ["crate", "lazycam", "self", "super"];
@@ -179,13 +206,7 @@ pub(crate) fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
 
 impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        self.module.push(item.ident.to_string());
-        if is_for_tests(&item.attrs) {
-            self.tests.insert(self.module.clone());
-        } else {
-            visit::visit_item_mod(self, item);
-        }
-        self.module.pop();
+        Scope::read(self, |reader| &mut reader.scope, item);
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {

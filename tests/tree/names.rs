@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use syn::visit::{self, Visit};
+use syn::visit::Visit;
 
-use crate::imports::{Module, files, is_for_tests, name};
+use crate::imports::{Module, Scope, files, is_for_tests, name};
 
 /// Names that stand twice, and why.
 const TWICE: &[(&str, &str)] = &[(
@@ -19,28 +19,22 @@ const TWICE: &[(&str, &str)] = &[(
 /// Collects the types of one file.
 #[derive(Default)]
 struct Types {
-    module: Module,
+    scope: Scope,
     found: BTreeSet<(String, Module)>,
-    tests: BTreeSet<Module>,
 }
 
 impl Types {
     fn note(&mut self, ident: &proc_macro2::Ident, attributes: &[syn::Attribute]) {
         if !is_for_tests(attributes) {
-            self.found.insert((ident.to_string(), self.module.clone()));
+            self.found
+                .insert((ident.to_string(), self.scope.module.clone()));
         }
     }
 }
 
 impl<'ast> Visit<'ast> for Types {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        self.module.push(item.ident.to_string());
-        if is_for_tests(&item.attrs) {
-            self.tests.insert(self.module.clone());
-        } else {
-            visit::visit_item_mod(self, item);
-        }
-        self.module.pop();
+        Scope::read(self, |types| &mut types.scope, item);
     }
 
     fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
@@ -74,12 +68,17 @@ fn doubled(files: &BTreeMap<Module, String>) -> BTreeMap<String, Vec<String>> {
     for (module, text) in files {
         let file = syn::parse_file(text);
         let file = file.unwrap_or_else(|error| panic!("{}: {error}", name(module)));
-        types.module.clone_from(module);
+        types.scope.module.clone_from(module);
         types.visit_file(&file);
     }
     let mut places = BTreeMap::<_, Vec<_>>::new();
     for (ident, module) in types.found {
-        if !types.tests.iter().any(|test| module.starts_with(test)) {
+        if !types
+            .scope
+            .tests
+            .iter()
+            .any(|test| module.starts_with(test))
+        {
             places.entry(ident).or_default().push(name(&module));
         }
     }
