@@ -14,15 +14,13 @@ Ends with 0, with 1 after saying what was wrong, with 77 where Chromium or its d
 import base64
 import json
 import re
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 
-from shared import Failed, check, page_server, snapshot_size, wait_for
+from shared import Failed, check, need, page_server, script, snapshot_size, wait_for
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the WebDriver standard fixes
 CHROMIUM_FLAGS = [
@@ -120,21 +118,12 @@ def look(browser, url, expected, screenshot):
 
 def main(url, screenshot=None):
     """Opens the page, looks twice."""
-    for program in ("chromium", "chromedriver"):
-        if not shutil.which(program):
-            print(f"{program} is missing; on Debian: apt-get install chromium chromium-driver")
-            return 77
-    try:
-        expected = snapshot_size(url)
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Driver(profile) as browser:
-            look(browser, url, expected, screenshot)
-    except (Failed, OSError) as error:
-        print(f"chromium: {error}")
-        return 1
+    need("chromium chromium-driver", "chromium", "chromedriver")
+    expected = snapshot_size(url)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Driver(profile) as browser:
+        look(browser, url, expected, screenshot)
     return 0
 
 
 if __name__ == "__main__":
-    if not 2 <= len(sys.argv) <= 3:
-        sys.exit("usage: chromium.py URL [SCREENSHOT.png]")
-    sys.exit(main(*sys.argv[1:]))
+    script(main, " [SCREENSHOT.png]")

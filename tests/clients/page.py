@@ -25,7 +25,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import threading
@@ -34,7 +33,7 @@ import urllib.parse
 import urllib.request
 
 from chromium import Driver
-from shared import Failed, check, wait_for
+from shared import Failed, check, directory, need, script, wait_for
 
 PREFIX = "/webcam"
 AXE = "axe-core@4.14.1"
@@ -545,25 +544,14 @@ def look(browser, relay, downloads, shots):
 
 def main(url, shots=None):
     """Opens the page, tries everything."""
-    for program in ("chromium", "chromedriver"):
-        if not shutil.which(program):
-            print(f"{program} is missing; on Debian: apt-get install chromium chromium-driver")
-            return 77
-    shots = shots and pathlib.Path(shots)
-    if shots:
-        shots.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, Driver(scratch + "/profile") as browser:
-            downloads = pathlib.Path(scratch) / "downloads"
-            downloads.mkdir()
-            complete = look(browser, Relay(url), downloads, shots)
-    except (Failed, OSError) as error:
-        print(f"page: {error}")
-        return 1
+    need("chromium chromium-driver", "chromium", "chromedriver")
+    shots = directory(shots)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, Driver(scratch + "/profile") as browser:
+        downloads = pathlib.Path(scratch) / "downloads"
+        downloads.mkdir()
+        complete = look(browser, Relay(url), downloads, shots)
     return 0 if complete else 77
 
 
 if __name__ == "__main__":
-    if not 2 <= len(sys.argv) <= 3:
-        sys.exit("usage: page.py URL [DIRECTORY]")
-    sys.exit(main(*sys.argv[1:]))
+    script(main, " [DIRECTORY]")

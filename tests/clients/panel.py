@@ -15,16 +15,14 @@ import contextlib
 import json
 import pathlib
 import re
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 
 from chromium import Driver
 from page import RUN_AXE, SIZES, Page, fetch_axe
-from shared import Failed, check, wait_for
+from shared import Failed, check, directory, need, script, wait_for
 
 USER, PASSWORD = "anna", "secret"
 # openssl passwd -6 -salt saltsalt secret
@@ -193,32 +191,21 @@ def look(browser, plain, url, shots):
 
 def main(plain, binary, shots=None):
     """Starts both sides, opens the page."""
-    for program in ("chromium", "chromedriver"):
-        if not shutil.which(program):
-            print(f"{program} is missing; on Debian: apt-get install chromium chromium-driver")
-            return 77
-    shots = shots and pathlib.Path(shots)
-    if shots:
-        shots.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, contextlib.ExitStack() as stack:
-            scratch = pathlib.Path(scratch)
-            (scratch / "users").write_text(f"{USER}:{HASH}\n", encoding="utf-8")
-            camera = ("capture", "--frames", scratch / "frames/front", "--settable", "lane_brightness,clock,sweep",
-                      "--mailbox", scratch / "boxes/front")
-            server = ("serve", "--frames", scratch / "frames/front", "--listen", "127.0.0.1:0", "--auth", scratch / "users",
-                      "--allow-control", scratch / "boxes")
-            stack.enter_context(started(binary, *camera, until=" on demand"))
-            at = stack.enter_context(started(binary, *server, until="listening on "))
-            browser = stack.enter_context(Driver(str(scratch / "profile")))
-            complete = look(browser, plain, f"http://{at}/", shots)
-    except (Failed, OSError) as error:
-        print(f"panel: {error}")
-        return 1
+    need("chromium chromium-driver", "chromium", "chromedriver")
+    shots = directory(shots)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, contextlib.ExitStack() as stack:
+        scratch = pathlib.Path(scratch)
+        (scratch / "users").write_text(f"{USER}:{HASH}\n", encoding="utf-8")
+        camera = ("capture", "--frames", scratch / "frames/front", "--settable", "lane_brightness,clock,sweep",
+                  "--mailbox", scratch / "boxes/front")
+        server = ("serve", "--frames", scratch / "frames/front", "--listen", "127.0.0.1:0", "--auth", scratch / "users",
+                  "--allow-control", scratch / "boxes")
+        stack.enter_context(started(binary, *camera, until=" on demand"))
+        at = stack.enter_context(started(binary, *server, until="listening on "))
+        browser = stack.enter_context(Driver(str(scratch / "profile")))
+        complete = look(browser, plain, f"http://{at}/", shots)
     return 0 if complete else 77
 
 
 if __name__ == "__main__":
-    if not 3 <= len(sys.argv) <= 4:
-        sys.exit("usage: panel.py URL BINARY [DIRECTORY]")
-    sys.exit(main(*sys.argv[1:]))
+    script(main, " BINARY [DIRECTORY]")

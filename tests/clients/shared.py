@@ -42,10 +42,21 @@ def need(packages, *programs):
             raise Missing(f"{program} is missing; on Debian: apt-get install {packages}")
 
 
+def directory(path):
+    """This directory, made if it is missing; None if there is to be none."""
+    path = path and pathlib.Path(path)
+    if path:
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def script(main, more=""):
     """Runs a client that takes the URL, and perhaps more as the usage says, and ends with the status that it returns, if any."""
     name = pathlib.Path(sys.argv[0]).name
-    if len(sys.argv) < 2 or len(sys.argv) > 2 and not more:
+    words = more.split()
+    least = sum(not word.startswith("[") for word in words)
+    most = len(sys.argv) if "..." in more else len(words)
+    if not least <= len(sys.argv) - 2 <= most:
         sys.exit(f"usage: {name} URL{more}")
     try:
         sys.exit(main(*sys.argv[1:]))
