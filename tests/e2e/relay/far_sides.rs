@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use super::standin::{Camera, edge, told, told_over};
+use super::standin::{Camera, edge, expect_frames_and_sleep, told, told_over};
 use crate::common::frames::Maker;
 use crate::common::http::Client;
 use crate::common::process::{Process, clean, has, run};
@@ -150,12 +150,7 @@ fn nginx_in_front_of_a_lazycam_is_a_camera() {
             &format!("http://viewer@127.0.0.1:{port}/{target}"),
             "secret",
         );
-        let mut viewer = Client::connect(edge.address()).stream("/stream");
-        let first = viewer.frame().number();
-        viewer.part_after(first + 5);
-        drop(viewer);
-        eventually("the origin sleeps", || told(&origin)["state"] == "off");
-        edge.stop();
+        expect_frames_and_sleep(edge, &origin);
     }
 }
 

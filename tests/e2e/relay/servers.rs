@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lazycam::capture::pattern::stamp::Stamp;
 
-use super::standin::{Camera, HEAD, edge, told};
+use super::standin::{Camera, HEAD, edge, expect_frames_and_sleep, told};
 use crate::common::frames::Maker;
 use crate::common::http::Client;
 use crate::common::process::{Process, run};
@@ -23,12 +23,7 @@ fn another_lazycam_is_a_camera_that_sleeps_with_the_viewers_of_this_one() {
     ];
     for source in &sources {
         let edge = edge(&scratch, source);
-        let mut viewer = Client::connect(edge.address()).stream("/stream");
-        let first = viewer.frame().number();
-        viewer.part_after(first + 5);
-        drop(viewer);
-        eventually("the origin sleeps", || told(&origin)["state"] == "off");
-        edge.stop();
+        expect_frames_and_sleep(edge, &origin);
     }
 }
 

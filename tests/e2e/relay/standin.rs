@@ -21,6 +21,17 @@ pub(super) struct Camera {
     pub(super) listener: TcpListener,
 }
 
+/// Frames of a lazycam come by at the edge, and it sleeps when the edge's only viewer has left. Ends the edge.
+#[track_caller]
+pub(super) fn expect_frames_and_sleep(edge: Process, origin: &Process) {
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    let first = viewer.frame().number();
+    viewer.part_after(first + 5);
+    drop(viewer);
+    eventually("the origin sleeps", || told(origin)["state"] == "off");
+    edge.stop();
+}
+
 /// A connection to it, after the request.
 pub(super) struct Viewer {
     pub(super) socket: TcpStream,
