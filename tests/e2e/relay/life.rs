@@ -176,10 +176,10 @@ fn a_camera_that_is_busy_is_left_alone_for_as_long_as_it_asks_for() {
     let (scratch, camera, maker) = (Scratch::new(), Camera::new(), Maker::new(3000));
     let edge = edge(&scratch, &camera.url("/"));
     let mut viewer = Client::connect(edge.address()).stream("/stream");
-    camera
-        .accept()
-        .send("HTTP/1.1 503 Busy\r\nRetry-After: 3\r\n\r\n");
+    let mut busy = camera.accept();
     let refused = Instant::now();
+    busy.send("HTTP/1.1 503 Busy\r\nRetry-After: 3\r\n\r\n");
+    drop(busy);
     let connection = camera.accept();
     assert!(refused.elapsed() > Duration::from_millis(2900));
     let _fed = connection.feed(&maker, 7);
