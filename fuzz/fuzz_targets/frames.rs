@@ -37,6 +37,7 @@ use lazycam::server::pacing;
 use lazycam::server::shot::Shot;
 use lazycam::server::stats::Stats;
 use lazycam::server::want::{Terms, Want};
+use lazycam::time::clock::Clocks;
 use libfuzzer_sys::fuzz_target;
 
 /// Steps of one input; more say nothing new.
@@ -301,7 +302,7 @@ impl<'a> Scene<'a> {
                 Change::State => self.camera.state_changed(self.now),
                 Change::Returned => self.camera.returned(self.now),
                 Change::Gone => self.camera.gone(),
-                Change::Written => self.camera.written_in_place(self.now),
+                Change::Written => self.camera.written_in_place(self.clocks()),
             }
         }
         let told = |change| changes.contains(&(self.id, change));
@@ -398,14 +399,22 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Frames are dated by the clock on the wall, which is nobody's here.
+    fn clocks(&self) -> Clocks {
+        Clocks {
+            now: self.now,
+            wall: SystemTime::now(),
+        }
+    }
+
     fn choose(&mut self, want: &Want) -> Choice {
-        let path = || pacing::Path::IDLE;
+        let (path, clocks) = (|| pacing::Path::IDLE, self.clocks());
         self.copy.wanted = [!self.copy.wanted[0]; CLASSES];
         let opening = &mut Opening {
             stats: &mut self.stats,
             copy: &mut self.copy,
         };
-        self.camera.choose(want, path, self.now, opening)
+        self.camera.choose(want, path, clocks, opening)
     }
 
     /// The number of the frame that is given, unless its file was written over.

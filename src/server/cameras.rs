@@ -123,7 +123,7 @@ impl Cameras {
         }
         match change {
             Change::Frame => camera.frame_arrived(turn.now),
-            Change::Written => camera.written_in_place(turn.now),
+            Change::Written => camera.written_in_place(turn.clocks()),
             Change::State => {
                 camera.state_changed(turn.now);
                 self.tell_way(number, turn);
@@ -250,7 +250,7 @@ impl Cameras {
 
     /// Looks whether a program captures for this camera, which nothing signals.
     fn notice(&mut self, number: usize, turn: &mut Turn) -> bool {
-        let finding = self.list[number].camera.find(turn.now);
+        let finding = self.list[number].camera.find(turn.clocks());
         let is_there = finding.phase != CameraPhase::Absent;
         turn.roster.notice(number, is_there);
         self.tell_way(number, turn);

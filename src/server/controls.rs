@@ -95,7 +95,7 @@ impl Desk {
         if is_busy || rest.is_some() {
             return wait(since, rest.unwrap_or(now + REST), now);
         }
-        if camera.find(now).phase == CameraPhase::Absent {
+        if camera.find(turn.clocks()).phase == CameraPhase::Absent {
             return Granted::Failed(ABSENT);
         }
         let mailbox = self.mailboxes.as_ref().map(|dir| dir.join(camera.name()));

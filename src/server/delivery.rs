@@ -22,6 +22,7 @@ use crate::server::shot::Shot;
 use crate::server::stats::CloseReason;
 use crate::server::turn::Turn;
 use crate::server::want::{Given, Look, ReportKind};
+use crate::time::clock::Clocks;
 
 /// How many rounds of reading, choosing and writing one client may take while all others wait. The client continues
 /// in the same turn once more, after all others, and then in the next one. A frame takes one or two rounds, and each
@@ -106,7 +107,7 @@ impl Delivery {
                 Round::Moved => rounds.0 -= 1,
             }
         }
-        look_ahead(client, cameras, now);
+        look_ahead(client, cameras, turn.clocks());
         self.end(client, rounds, turn)
     }
 
@@ -166,7 +167,7 @@ impl Delivery {
         cameras: &mut Cameras,
         turn: &mut Turn,
     ) -> Delivered {
-        let now = turn.now;
+        let (now, clocks) = (turn.now, turn.clocks());
         let Some(want) = client.connection.want(now) else {
             return Delivered::Nothing;
         };
@@ -179,7 +180,7 @@ impl Delivery {
             stats: &mut turn.stats,
             copy: &mut self.copy,
         };
-        match camera.choose(&want, || client.path(now), now, opening) {
+        match camera.choose(&want, || client.path(now), clocks, opening) {
             Choice::Give(shot) => {
                 let sending = self.ways.begin(index, shot.number, shot.len);
                 self.held.note(Of::Camera(index), &shot);
@@ -275,14 +276,14 @@ fn begin<W: Wire>(client: &mut Client<W>, shot: Shot<Frame>, given: Given, turn:
 
 /// While a frame is sent over a slow line, nobody opens the newer ones, and the camera stops. It is asked again early
 /// enough for the next frame to be there when the line is free.
-fn look_ahead<W: Wire>(client: &mut Client<W>, cameras: &mut Cameras, now: Instant) {
+fn look_ahead<W: Wire>(client: &mut Client<W>, cameras: &mut Cameras, clocks: Clocks) {
     let Some(index) = client.connection.sends_stream_of() else {
         return;
     };
     let camera = cameras.camera(index);
     if !camera.was_asked() {
-        let path = client.path(now);
-        client.decide_at = camera.prepare(path, now);
+        let path = client.path(clocks.now);
+        client.decide_at = camera.prepare(path, clocks);
     }
 }
 

@@ -128,14 +128,14 @@ impl Reports {
                 let uptime = turn.now.saturating_duration_since(self.started);
                 let may_set = turn.settings.setters != Setters::Nobody;
                 let facts = (uptime, &self.sandbox, details, may_set);
-                state::report(camera, subjects, facts, (turn.now, turn.wall))
+                state::report(camera, subjects, facts, turn.clocks())
             }
             ReportKind::Controls { camera } => {
                 let dir = subjects.cameras.camera(camera).dir();
                 controls::offered(dir).unwrap_or("[]".into()) + "\n"
             }
             ReportKind::Metrics => {
-                metrics::report(subjects, self.started_at, &turn.stats, turn.now)
+                metrics::report(subjects, self.started_at, &turn.stats, turn.clocks())
             }
         }
     }

@@ -2,8 +2,9 @@
 //! the rules and the counters.
 //!
 //! A turn begins when the loop wakes up and ends when it sleeps again. Its time is read once, at the beginning, so
-//! everything that happens in one turn happens at the same moment, and a test can move the clock. A part gets the
-//! turn for as long as one of its methods runs, and keeps nothing of it.
+//! everything that happens in one turn happens at the same moment, and a test can move the clock. What comes from
+//! outside while a turn runs, such as a frame, may be younger than that. A part gets the turn for as long as one of its
+//! methods runs, and keeps nothing of it.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,7 +16,7 @@ use crate::server::remarks::Remarks;
 use crate::server::roster::Roster;
 use crate::server::settings::Settings;
 use crate::server::stats::Stats;
-use crate::time::clock::{Moment, monotonic, realtime};
+use crate::time::clock::{Clocks, Moment, monotonic};
 
 /// The sources of events that the loop waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +65,11 @@ pub(in crate::server) struct Turn {
 impl Turn {
     /// A first turn, for setting up.
     pub(in crate::server) fn new(settings: Settings, roster: Roster) -> Result<Self> {
-        let now = Instant::now();
+        let Clocks { now, wall } = Clocks::read();
         let first = (now, monotonic());
         Ok(Turn {
             now,
-            wall: realtime(),
+            wall,
             first,
             lent: first,
             ids: Ids::default(),
@@ -83,7 +84,18 @@ impl Turn {
 
     /// The next turn begins.
     pub(in crate::server) fn begin(&mut self) {
-        (self.now, self.wall) = (Instant::now(), realtime());
+        Clocks {
+            now: self.now,
+            wall: self.wall,
+        } = Clocks::read();
+    }
+
+    /// The time of this turn, by both clocks.
+    pub(in crate::server) fn clocks(&self) -> Clocks {
+        Clocks {
+            now: self.now,
+            wall: self.wall,
+        }
     }
 
     /// What a connection needs of this turn.

@@ -1,10 +1,11 @@
 //! The clocks, and times as numbers.
 //!
 //! The standard library's `Instant` does not reveal its value, and on some of the targets its clocks cost a system call
-//! (see [`realtime`]); so what has to be compared between processes, or is read once per frame, is read here.
+//! (see [`realtime`]); so what has to be compared between processes, or is read once per frame, is read here. The server reads its
+//! clocks once per turn ([`Clocks::read`]).
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -16,7 +17,7 @@ pub fn monotonic() -> Duration {
 /// `SystemTime::now()` without a system call. The standard library asks the C library, and musl does not find the
 /// vDSO of arm64 (tried on Linux 6.12), so there each reading of a clock would enter the kernel; rustix does find the
 /// vDSO.
-pub fn realtime() -> SystemTime {
+fn realtime() -> SystemTime {
     UNIX_EPOCH + since_start_of(ClockId::Realtime)
 }
 
@@ -35,6 +36,33 @@ pub struct Moment {
     pub wall: SystemTime,
     /// CLOCK_MONOTONIC.
     pub monotonic: Duration,
+}
+
+/// One moment by the clock that deadlines and ages are counted by, and by the one that people read. The first goes on evenly;
+/// the second can jump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// The time for deadlines and ages.
+    pub now: Instant,
+    /// The wall clock.
+    pub wall: SystemTime,
+}
+
+impl Clocks {
+    /// Now. Both are read by the standard library, so that a program that gives this process another clock moves both.
+    pub fn read() -> Self {
+        Clocks {
+            now: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    /// The wall clock's time at an earlier moment, as far as the clock has not jumped since.
+    pub fn wall_at(self, at: Instant) -> SystemTime {
+        self.wall
+            .checked_sub(self.now.saturating_duration_since(at))
+            .unwrap_or(self.wall)
+    }
 }
 
 /// CLOCK_BOOTTIME: like [`monotonic`], but it goes on while the machine is suspended.
@@ -126,6 +154,15 @@ mod tests {
     fn a_time_before_1970_is_written_as_1970() {
         let before = UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(Seconds::since_1970(before).to_string(), "0.000000");
+    }
+
+    #[test]
+    fn an_earlier_moment_has_its_time_by_the_wall_clock() {
+        let clocks = Clocks::read();
+        let second = Duration::from_secs(1);
+        let before = clocks.now.checked_sub(second).unwrap();
+        assert_eq!(clocks.wall_at(before), clocks.wall - second);
+        assert_eq!(clocks.wall_at(clocks.now + second), clocks.wall);
     }
 
     #[test]

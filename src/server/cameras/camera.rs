@@ -29,6 +29,7 @@ use crate::server::cameras::notice::Notices;
 use crate::server::cameras::patience::Patience;
 use crate::server::shot::Shot;
 use crate::server::stats::Stats;
+use crate::time::clock::Clocks;
 
 /// If a request for a frame brought nothing, it is repeated after this long while somebody waits. The producer may
 /// have been restarted meanwhile.
@@ -36,6 +37,13 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// If a frame that has just arrived seems to be older than this, its time of capture is wrong.
 const LONGEST_WAY: Duration = Duration::from_secs(60);
+
+/// A frame may be put in place while a turn of the loop runs, and is then younger than the turn's time. No turn takes longer
+/// than this, unless the whole machine stands still.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
+
+/// Clients are told times of this precision.
+const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// One frame directory.
 #[derive(Debug)]
@@ -208,12 +216,12 @@ impl Camera {
     }
 
     /// The file that readers open was written to, instead of being replaced.
-    pub fn written_in_place(&mut self, now: Instant) {
+    pub fn written_in_place(&mut self, clocks: Clocks) {
         // An empty one means that there is no frame yet, however it came there.
         if !frame::is_empty(&self.dir) {
             let problem = NoFrame::InPlace;
-            self.condition.is_unusable(problem.to_string(), now);
-            self.complain(&problem, now);
+            self.condition.is_unusable(problem.to_string(), clocks);
+            self.complain(&problem, clocks.now);
         }
     }
 
@@ -245,8 +253,8 @@ impl Camera {
     }
 
     /// What the camera is doing, as far as can be found out now without waking it.
-    pub(in crate::server) fn find(&mut self, now: Instant) -> Finding {
-        self.condition.find(&self.dir, now)
+    pub(in crate::server) fn find(&mut self, clocks: Clocks) -> Finding {
+        self.condition.find(&self.dir, clocks)
     }
 
     /// What else is known about it.
@@ -278,16 +286,16 @@ impl Camera {
     }
 
     /// The newest frame, which is opened if it was not yet.
-    fn open(&mut self, now: Instant, opening: &mut Opening<'_>) -> Option<Shot<Frame>> {
+    fn open(&mut self, clocks: Clocks, opening: &mut Opening<'_>) -> Option<Shot<Frame>> {
         if let Some(opened) = &self.opened {
             return opened.clone();
         }
-        self.asked.get_or_insert(now);
-        self.condition.asked(now);
+        self.asked.get_or_insert(clocks.now);
+        self.condition.asked(clocks);
         let shot = match Frame::open_into(&self.dir, self.links, opening.copy) {
             Ok(frame) => {
                 self.condition.was_usable();
-                Some(self.shot(frame, now))
+                Some(self.shot(frame, clocks))
             }
             Err(NoFrame::NotYet) => {
                 self.condition.was_empty();
@@ -299,8 +307,8 @@ impl Camera {
                 stats.unreadable_frames += u64::from(unreadable);
                 stats.broken_frames += u64::from(!unreadable);
                 self.condition
-                    .was_unusable(problem.to_string(), !unreadable, now);
-                self.complain(&problem, now);
+                    .was_unusable(problem.to_string(), !unreadable, clocks);
+                self.complain(&problem, clocks.now);
                 None
             }
         };
@@ -308,22 +316,21 @@ impl Camera {
         shot
     }
 
-    fn shot(&mut self, frame: Frame, now: Instant) -> Shot<Frame> {
-        let wall = SystemTime::now();
+    fn shot(&mut self, frame: Frame, clocks: Clocks) -> Shot<Frame> {
         let last = match self.last {
             Some(last) if last.id == frame.id() => last,
             before => Last {
                 id: frame.id(),
                 number: self.number,
                 stamp: frame.captured(),
-                captured: believed(frame.captured(), before, self.arrived, (now, wall)),
+                captured: believed(frame.captured(), before, self.arrived, clocks),
             },
         };
         self.last = Some(last);
         let Last {
             number, captured, ..
         } = last;
-        let taken = taken(captured, self.arrived, (now, wall));
+        let taken = taken(captured, self.arrived, clocks);
         let (len, picture) = (frame.len(), frame.size());
         self.notices.clear();
         self.seen = Some(LastOpened {
@@ -346,18 +353,19 @@ impl Camera {
 
     /// Asks the producer for a frame, unless it was already asked since the last one came. A directory that is not
     /// watched yet is asked as soon as it is, because waiting clients are served again then.
-    fn ask(&mut self, now: Instant) {
+    fn ask(&mut self, clocks: Clocks) {
+        let now = clocks.now;
         if !self.watched || self.asked.is_some_and(|asked| now - asked < ASK_AGAIN) {
             return;
         }
         self.asked = Some(now);
-        self.condition.asked(now);
+        self.condition.asked(clocks);
         // If asking fails, this is the reason why no frame comes. A directory that does not exist yet is noticed when
         // it appears, and asked then.
         match frame::ask_with(&self.dir, self.links) {
             Ok(()) | Err(NoFrame::NotYet) => {}
             Err(problem) => {
-                self.condition.is_unusable(problem.to_string(), now);
+                self.condition.is_unusable(problem.to_string(), clocks);
                 self.complain(&problem, now);
             }
         }
@@ -378,32 +386,43 @@ fn believed(
     stamp: SystemTime,
     before: Option<Last>,
     arrived: Option<Instant>,
-    (now, wall): (Instant, SystemTime),
+    clocks: Clocks,
 ) -> SystemTime {
-    let apart = wall
+    let apart = clocks
+        .wall
         .duration_since(stamp)
         .unwrap_or_else(|ahead| ahead.duration());
     let stands_still = before.is_some_and(|before| before.stamp == stamp);
     match arrived {
-        Some(arrived) if stands_still || apart > LONGEST_WAY => wall
-            .checked_sub(now.saturating_duration_since(arrived))
-            .unwrap_or(wall),
+        Some(arrived) if stands_still || apart > LONGEST_WAY => {
+            let seen = clocks.wall_at(arrived);
+            let same = before.filter(|before| {
+                let later = before.captured.duration_since(seen);
+                later.is_ok_and(|later| later < LONGEST_TURN)
+            });
+            // Two frames of one turn have arrived at the same time.
+            same.map_or(seen, |before| before.captured + MICROSECOND)
+        }
         _ => stamp,
     }
 }
 
+/// How old what was captured then is, unless that is a time to come by more than a turn may take.
+fn age_of(captured: SystemTime, clocks: Clocks) -> Option<Duration> {
+    match clocks.wall.duration_since(captured) {
+        Ok(age) => Some(age),
+        Err(ahead) => (ahead.duration() < LONGEST_TURN).then_some(Duration::ZERO),
+    }
+}
+
 /// The moment of capture on the monotonic clock, from which ages are computed. The producer gave it by the wall
-/// clock, which is read only once to determine the age, when the frame is opened. So later changes of the wall clock
-/// have no effect.
-fn taken(
-    captured: SystemTime,
-    arrived: Option<Instant>,
-    (now, wall): (Instant, SystemTime),
-) -> Instant {
-    let age = wall.duration_since(captured).ok();
+/// clock, which decides about the age only once, when the frame is opened. So later changes of the wall clock have no
+/// effect.
+fn taken(captured: SystemTime, arrived: Option<Instant>, clocks: Clocks) -> Instant {
+    let age = age_of(captured, clocks);
     let age = age.filter(|age| arrived.is_none() || *age <= LONGEST_WAY);
-    let taken = age.and_then(|age| now.checked_sub(age));
-    taken.unwrap_or_else(|| arrived.unwrap_or(now))
+    let taken = age.and_then(|age| clocks.now.checked_sub(age));
+    taken.unwrap_or_else(|| arrived.unwrap_or(clocks.now))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::frames::filesystem::FilesystemKind;
 use crate::frames::frame::Links;
 use crate::frames::state::{self, Holder, State};
+use crate::time::clock::Clocks;
 use crate::time::rate::Rate;
 
 /// A text of a producer, for everybody who may see pictures: paths are left out, because they contain the serial number of a USB
@@ -258,22 +259,22 @@ impl Condition {
     }
 
     /// There is a file, and it is not usable for this reason.
-    pub(in crate::server) fn is_unusable(&mut self, why: String, now: Instant) {
+    pub(in crate::server) fn is_unusable(&mut self, why: String, clocks: Clocks) {
         let (first, since) = match &self.defect {
             Some(defect) => (defect.first, defect.since),
-            None => (now, SystemTime::now()),
+            None => (clocks.now, clocks.wall),
         };
         self.defect = Some(Unusable { why, first, since });
     }
 
     /// A frame is asked for.
-    pub(in crate::server) fn asked(&mut self, now: Instant) {
-        let asked = self.asked.get_or_insert_with(|| Asking {
-            first: now,
-            since: SystemTime::now(),
-            last: now,
+    pub(in crate::server) fn asked(&mut self, clocks: Clocks) {
+        let asked = self.asked.get_or_insert(Asking {
+            first: clocks.now,
+            since: clocks.wall,
+            last: clocks.now,
         });
-        asked.last = now;
+        asked.last = clocks.now;
     }
 
     /// Since when it has been asked without delivering anything.
@@ -283,12 +284,12 @@ impl Condition {
 
     /// The last arrival was neither the empty file nor a usable frame, for this reason. It was a `broken` frame if
     /// it could be read.
-    pub(in crate::server) fn was_unusable(&mut self, why: String, broken: bool, now: Instant) {
+    pub(in crate::server) fn was_unusable(&mut self, why: String, broken: bool, clocks: Clocks) {
         // Without an arrival, it is the same file again.
         if self.take_back().is_some() && broken {
             self.broken += 1;
         }
-        self.is_unusable(why, now);
+        self.is_unusable(why, clocks);
     }
 
     /// How many frames were broken, as counted by the producer and as found here.
@@ -343,7 +344,7 @@ impl Condition {
     }
 
     /// Examines everything that there is to examine.
-    pub(in crate::server) fn find(&mut self, dir: &Path, now: Instant) -> Finding {
+    pub(in crate::server) fn find(&mut self, dir: &Path, clocks: Clocks) -> Finding {
         if self.told.is_some() && !State::is_current(dir) {
             self.told = None;
         }
@@ -351,13 +352,11 @@ impl Condition {
         let there = match held.filter(|held| *held || !self.is_remote) {
             Some(there) => there,
             // A producer that does not lock is detected only by what it puts in place.
-            None => self.is_live(now) || self.defect.is_some(),
+            None => self.is_live(clocks.now) || self.defect.is_some(),
         };
         if !there {
-            let seen = self.last_arrival.map(|at| wall(at, now));
-            let since = self
-                .absent_since
-                .get_or_insert_with(|| seen.unwrap_or_else(SystemTime::now));
+            let seen = self.last_arrival.map(|at| clocks.wall_at(at));
+            let since = self.absent_since.get_or_insert(seen.unwrap_or(clocks.wall));
             return Finding {
                 phase: CameraPhase::Absent,
                 since: Some(*since),
@@ -365,7 +364,7 @@ impl Condition {
             };
         }
         self.absent_since = None;
-        if let (Some(found), false) = (self.defective(now), self.is_lost()) {
+        if let (Some(found), false) = (self.defective(clocks.now), self.is_lost()) {
             return found;
         }
         match &self.told {
@@ -374,7 +373,7 @@ impl Condition {
                 since: Some(told.since),
                 why: told.why.as_deref().map(public),
             },
-            None => self.guess(now),
+            None => self.guess(clocks),
         }
     }
 
@@ -393,8 +392,9 @@ impl Condition {
     }
 
     /// The phase inferred for a producer that reports nothing.
-    fn guess(&self, now: Instant) -> Finding {
-        let seen = |at: Option<Instant>| at.map(|at| wall(at, now));
+    fn guess(&self, clocks: Clocks) -> Finding {
+        let now = clocks.now;
+        let seen = |at: Option<Instant>| at.map(|at| clocks.wall_at(at));
         let asked = self.asked.filter(|asked| now - asked.last <= START_LIMIT);
         let (phase, since) = match asked {
             _ if self.is_live(now) && self.defect.is_none() => {
@@ -414,13 +414,6 @@ impl Condition {
         let recent = |last: Instant| now - last <= QUIET;
         !self.gone && self.last_arrival.is_some_and(recent)
     }
-}
-
-/// The wall-clock time of a moment in the past.
-fn wall(at: Instant, now: Instant) -> SystemTime {
-    let wall = SystemTime::now();
-    wall.checked_sub(now.saturating_duration_since(at))
-        .unwrap_or(wall)
 }
 
 #[cfg(test)]

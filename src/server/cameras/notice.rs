@@ -26,6 +26,7 @@ use crate::picture::format::USUAL_SIZE;
 use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::Finding;
 use crate::server::shot::Shot;
+use crate::time::clock::Clocks;
 
 /// The largest number of pixels that is drawn; every two of them take 3 bytes of memory. The frames of a foreign
 /// producer may claim any size. If a stream is larger, the picture has a half of its size, a third, and so on: scaled
@@ -84,10 +85,11 @@ impl Notices {
         camera: &str,
         finding: Finding,
         size: Option<Size>,
-        now: Instant,
+        clocks: Clocks,
     ) -> Result<Shot<Frame>, Option<Instant>> {
+        let now = clocks.now;
         let size = drawn_size(size.unwrap_or(USUAL_SIZE));
-        let words = words(camera, &finding, SystemTime::now());
+        let words = words(camera, &finding, clocks.wall);
         let of_size = |(_, shot): &(Vec<String>, Shot<Frame>)| shot.picture == size;
         let before = self.made.iter().position(of_size);
         let rests_until = self.rests_until.filter(|until| now < *until);
@@ -99,8 +101,9 @@ impl Notices {
         if rests_until.is_some() {
             return Err(rests_until);
         }
+        // How long the drawing takes is not known before: this is measured, and nothing is dated by it.
         let begun = Instant::now();
-        let made = make(&words, &comment(camera, &finding), size, now);
+        let made = make(&words, &comment(camera, &finding), size, clocks);
         let took = begun.elapsed();
         self.rests_until = Some(now + took + REST.max(took * REST_PER_WORK));
         match made {
@@ -138,19 +141,18 @@ fn comment(camera: &str, finding: &Finding) -> String {
     format!("lazycam notice: {camera} {}", finding.phase.word())
 }
 
-fn make(words: &[String], comment: &str, size: Size, now: Instant) -> error::Result<Shot<Frame>> {
+fn make(words: &[String], comment: &str, size: Size, clocks: Clocks) -> error::Result<Shot<Frame>> {
     let canvas = draw(words, size);
     let mut jpeg = Vec::new();
     if let Some(planes) = canvas.planes() {
         Encoder::new(QUALITY)?.encode(planes, Some(comment.as_bytes()), &mut jpeg)?;
     }
-    let captured = SystemTime::now();
-    let frame = Frame::in_memory(&jpeg, captured)?;
+    let frame = Frame::in_memory(&jpeg, clocks.wall)?;
     Ok(Shot {
         len: frame.len(),
         picture: frame.size(),
-        captured,
-        taken: now,
+        captured: clocks.wall,
+        taken: clocks.now,
         number: 0,
         file: Rc::new(frame),
     })
@@ -275,25 +277,25 @@ mod tests {
     /// Notices, and a clock that only the test moves.
     struct Scene {
         notices: Notices,
-        now: Instant,
+        clocks: Clocks,
     }
 
     impl Scene {
         fn new() -> Self {
             Scene {
                 notices: Notices::new(),
-                now: Instant::now(),
+                clocks: Clocks::read(),
             }
         }
 
         fn get(&mut self, why: &str, size: Size) -> Result<Shot<Frame>, Option<Instant>> {
             let finding = finding(why);
-            self.notices.get("front", finding, Some(size), self.now)
+            self.notices.get("front", finding, Some(size), self.clocks)
         }
 
         /// Lets the time pass in which nothing is drawn.
         fn rest(&mut self) {
-            self.now = self.notices.rests_until.unwrap();
+            self.clocks.now = self.notices.rests_until.unwrap();
         }
     }
 
@@ -303,7 +305,9 @@ mod tests {
         let first = scene.get("gone", small).unwrap();
         assert_eq!(first.picture, small);
         scene.rest();
-        let other = scene.notices.get("front", finding("gone"), None, scene.now);
+        let other = scene
+            .notices
+            .get("front", finding("gone"), None, scene.clocks);
         assert_eq!(other.unwrap().picture, USUAL_SIZE);
         scene.rest();
         let again = scene.get("gone", small).unwrap();
@@ -322,10 +326,10 @@ mod tests {
     fn a_producer_that_changes_its_mind_in_a_loop_has_one_picture_drawn_a_second() {
         let (mut scene, small) = (Scene::new(), size(160, 120));
         let first = scene.get("0", small).unwrap();
-        let start = scene.now;
+        let start = scene.clocks.now;
         let (mut last, mut drawn) = (Rc::clone(&first.file), 0);
         for millis in (0..10_000).step_by(10) {
-            scene.now = start + Duration::from_millis(millis);
+            scene.clocks.now = start + Duration::from_millis(millis);
             // An old picture of this size is better than none.
             let shot = scene.get(&millis.to_string(), small).unwrap();
             drawn += usize::from(!Rc::ptr_eq(&shot.file, &last));

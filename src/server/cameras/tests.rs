@@ -81,13 +81,13 @@ impl Scene {
             repeat,
             picture: None,
         };
-        let now = self.turn.now;
+        let clocks = self.turn.clocks();
         let opening = &mut Opening {
             stats: &mut self.turn.stats,
             copy: &mut FrameCopy::default(),
         };
         let camera = self.cameras.camera(0);
-        camera.choose(&want, || Line::IDLE, now, opening)
+        camera.choose(&want, || Line::IDLE, clocks, opening)
     }
 }
 
@@ -167,7 +167,7 @@ fn a_silent_camera_is_asked_and_in_the_end_a_picture_says_that_it_gives_nothing(
     assert!(scene.cameras.camera(0).was_asked());
     scene.turn.pass(2000);
     assert!(matches!(scene.choose(None, true), Choice::Notice(_)));
-    let phase = scene.cameras.camera(0).find(scene.turn.now).phase;
+    let phase = scene.cameras.camera(0).find(scene.turn.clocks()).phase;
     assert_eq!(phase.word(), "absent");
 }
 

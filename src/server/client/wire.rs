@@ -70,6 +70,7 @@ impl Wire for OwnedFd {
     }
 
     fn spent(&self) -> Duration {
+        // What one call costs is a difference within a turn.
         spent()
     }
 }

@@ -234,6 +234,7 @@ impl Listener {
 /// Removes the socket of a server that no longer runs, which shows by nobody answering on it. A file that is new may
 /// belong to a server that is just starting, so it is given some time to answer.
 fn remove_stale(path: &Path) -> Result<()> {
+    // The loop, whose turn has a time, begins after this.
     let start = Instant::now();
     while let Some(age) = age_if_refused(path) {
         // A clock that jumps makes nobody wait for longer.

@@ -10,7 +10,7 @@
 //! from a small set: cameras, reasons and status codes. Viewers are in `/state`.
 
 use std::fmt::{Display, Write as _};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use crate::frames::state;
 use crate::json::number;
@@ -19,7 +19,7 @@ use crate::server::http::status::Status;
 use crate::server::reports::subjects::Subjects;
 use crate::server::stats::{Ages, CloseReason, Stats};
 use crate::server::want::Look;
-use crate::time::clock::unix_time;
+use crate::time::clock::{Clocks, unix_time};
 
 /// The media type of the text format (from its "Basic info").
 pub(in crate::server) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -38,12 +38,12 @@ pub(in crate::server) fn report(
     subjects: Subjects<'_>,
     started: SystemTime,
     stats: &Stats,
-    now: Instant,
+    clocks: Clocks,
 ) -> String {
     let mut text = Text::default();
     write_process(&mut text, &subjects, started);
     write_counters(&mut text, stats);
-    write_cameras(&mut text, subjects, now);
+    write_cameras(&mut text, subjects, clocks);
     write_ages(&mut text, &stats.ages);
     text.0
 }
@@ -126,12 +126,12 @@ fn write_counters(text: &mut Text, stats: &Stats) {
     }
 }
 
-fn write_cameras(text: &mut Text, subjects: Subjects<'_>, now: Instant) {
+fn write_cameras(text: &mut Text, subjects: Subjects<'_>, clocks: Clocks) {
     let viewers = subjects.viewers;
     let cameras = subjects.cameras.iter_mut().enumerate();
     let cameras: Vec<_> = cameras
         .map(|(index, camera)| {
-            let phase = camera.find(now).phase;
+            let phase = camera.find(clocks).phase;
             let streams = viewers.iter().filter(|one| one.streams(index)).count();
             let snapshot = Look::Snapshot(index);
             let waiting = viewers.iter().filter(|one| one.looks_at == snapshot);

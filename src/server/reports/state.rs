@@ -4,7 +4,7 @@
 //! those. They describe one camera, the one that was asked for. Everything else is in `lazycam`, where null means
 //! that a value is not known. Where ustreamer has a number, an unknown value is 0.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::frames::{controls, state};
 use crate::json::{NULL, list, number, object, plain, quoted};
@@ -15,7 +15,7 @@ use crate::server::cameras::condition::{CameraPhase, Finding, public};
 use crate::server::http::quirks::Quirks;
 use crate::server::reports::subjects::{Subjects, Viewer};
 use crate::server::want::Look;
-use crate::time::clock::Seconds;
+use crate::time::clock::{Clocks, Seconds};
 
 /// The report, with this camera where ustreamer's clients look for theirs, and with `details` for whoever may know of the
 /// devices of this machine.
@@ -23,14 +23,14 @@ pub(in crate::server) fn report(
     camera: Option<usize>,
     subjects: Subjects<'_>,
     (uptime, sandbox, details, may_set): (Duration, &Sandbox, bool, bool),
-    (now, wall): (Instant, SystemTime),
+    clocks: Clocks,
 ) -> String {
     let viewers = &subjects.viewers;
     let cameras = subjects.cameras.iter_mut().enumerate();
     let cameras: Vec<_> = cameras
         .map(|(index, camera)| {
             let controls = may_set && controls::are_offered(camera.dir());
-            let facts = CameraFacts::of((camera, index), viewers, details, now);
+            let facts = CameraFacts::of((camera, index), viewers, details, clocks);
             CameraFacts { controls, ..facts }
         })
         .collect();
@@ -39,7 +39,7 @@ pub(in crate::server) fn report(
         ("version", quoted(env!("CARGO_PKG_VERSION"))),
         ("uptime", seconds(uptime)),
         // For clients whose clock differs: all times in the report are by this clock.
-        ("time", timestamp(wall)),
+        ("time", timestamp(clocks.wall)),
         (
             "camera",
             asked_for.map_or(NULL.into(), |one| quoted(&one.name)),
@@ -121,9 +121,9 @@ impl CameraFacts {
         (camera, index): (&mut Camera, usize),
         viewers: &[Viewer],
         details: bool,
-        now: Instant,
+        clocks: Clocks,
     ) -> Self {
-        let finding = camera.find(now);
+        let (finding, now) = (camera.find(clocks), clocks.now);
         let (condition, seen) = (camera.condition(), camera.seen());
         let told = condition.told();
         let size = seen.map(|seen| seen.picture);

@@ -6,14 +6,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Camera, Opening};
+use super::{Camera, Opening, age_of};
 use crate::frames::frame::Frame;
 use crate::picture::jpeg::Size;
 use crate::server::cameras::condition::{Condition, Finding};
 use crate::server::pacing::{self, Decision, Newest, Path};
 use crate::server::shot::Shot;
 use crate::server::want::{Terms, Want};
-use crate::time::clock::{realtime, unix_time};
+use crate::time::clock::{Clocks, unix_time};
 
 /// The interval of a camera about which nothing is known yet.
 const ASSUMED_INTERVAL: Duration = Duration::from_millis(33);
@@ -54,11 +54,11 @@ impl Camera {
         &mut self,
         want: &Want,
         path: impl FnOnce() -> Path,
-        now: Instant,
+        clocks: Clocks,
         opening: &mut Opening<'_>,
     ) -> Choice {
-        let look_again = self.look(now);
-        match self.choose_now(want, path, now, opening) {
+        let look_again = self.look(clocks.now);
+        match self.choose_now(want, path, clocks, opening) {
             Choice::Later(at) => Choice::Later(at.into_iter().chain(look_again).min()),
             choice => choice,
         }
@@ -68,7 +68,7 @@ impl Camera {
         &mut self,
         want: &Want,
         path: impl FnOnce() -> Path,
-        now: Instant,
+        clocks: Clocks,
         opening: &mut Opening<'_>,
     ) -> Choice {
         let Want::Stream {
@@ -79,19 +79,20 @@ impl Camera {
             ..
         } = want
         else {
-            return self.choose_frame(want, path, now, opening);
+            return self.choose_frame(want, path, clocks, opening);
         };
-        let Some(trouble) = self.trouble(*repeat, picture.is_some(), now) else {
-            return self.choose_frame(want, path, now, opening);
+        let Some(trouble) = self.trouble(*repeat, picture.is_some(), clocks) else {
+            return self.choose_frame(want, path, clocks, opening);
         };
         if *repeat {
             // A lost camera is tried again while somebody asks.
-            self.ask(now);
+            self.ask(clocks);
         }
-        let choice = self.choose_frame(&want.without_repeat(), path, now, opening);
-        let due = *repeat || (have.is_none_or(|have| have < self.lost_at) && *not_before <= now);
+        let choice = self.choose_frame(&want.without_repeat(), path, clocks, opening);
+        let due =
+            *repeat || (have.is_none_or(|have| have < self.lost_at) && *not_before <= clocks.now);
         match choice {
-            Choice::Later(at) if due => match self.notice(trouble, *picture, now) {
+            Choice::Later(at) if due => match self.notice(trouble, *picture, clocks) {
                 Ok(shot) => Choice::Notice(shot),
                 Err(again) => Choice::Later(at.into_iter().chain(again).min()),
             },
@@ -102,18 +103,18 @@ impl Camera {
     /// What is wrong with the camera, if anything is. A producer that reports a loss is believed at once. For a
     /// viewer that has waited `in_vain`, two more things are checked: whether there is a producer, and, unless the
     /// viewer has `had` a frame that could be repeated, whether the camera was asked so long ago that it is mute.
-    fn trouble(&mut self, in_vain: bool, had: bool, now: Instant) -> Option<Finding> {
+    fn trouble(&mut self, in_vain: bool, had: bool, clocks: Clocks) -> Option<Finding> {
         if !in_vain && !self.condition.is_lost() {
             return None;
         }
-        let finding = self.find(now);
+        let finding = self.find(clocks);
         if finding.phase.is_trouble() {
             return Some(finding);
         }
         if had {
             return None;
         }
-        self.condition.mute(finding, now)
+        self.condition.mute(finding, clocks.now)
     }
 
     /// The picture that shows what is wrong, or the time from which one can be had. It has the number of the newest
@@ -122,11 +123,11 @@ impl Camera {
         &mut self,
         trouble: Finding,
         size: Option<Size>,
-        now: Instant,
+        clocks: Clocks,
     ) -> Result<Shot<Frame>, Option<Instant>> {
         let told = self.condition.told().and_then(|told| told.size);
         let size = size.or(self.seen.map(|seen| seen.picture)).or(told);
-        let shot = self.notices.get(&self.name(), trouble, size, now)?;
+        let shot = self.notices.get(&self.name(), trouble, size, clocks)?;
         Ok(Shot {
             number: self.number,
             ..shot
@@ -137,9 +138,10 @@ impl Camera {
         &mut self,
         want: &Want,
         path: impl FnOnce() -> Path,
-        now: Instant,
+        clocks: Clocks,
         opening: &mut Opening<'_>,
     ) -> Choice {
+        let now = clocks.now;
         match want {
             Want::Stream {
                 have,
@@ -161,11 +163,11 @@ impl Camera {
                     Choice::Later((line_free > now).then_some(line_free))
                 } else {
                     let free = drains_in.map(|_| line_free.max(*not_before));
-                    self.next_for_stream(*have, (free, takes), now, opening)
+                    self.next_for_stream(*have, (free, takes), clocks, opening)
                 };
                 match (choice, have) {
                     (Choice::Later(at), Some(have)) if *repeat && line_free <= now => {
-                        self.repeat(*have, at, now, opening)
+                        self.repeat(*have, at, clocks, opening)
                     }
                     (choice, _) => choice,
                 }
@@ -182,8 +184,8 @@ impl Camera {
                     have: *have,
                     slack: *slack,
                 };
-                match self.snapshot(&asked, terms, now, opening) {
-                    Choice::Later(at) => self.refuse_in_time(*since, terms, at, now),
+                match self.snapshot(&asked, terms, clocks, opening) {
+                    Choice::Later(at) => self.refuse_in_time(*since, terms, at, clocks),
                     choice => {
                         if !terms.last_taken {
                             self.patience.settle();
@@ -196,7 +198,8 @@ impl Camera {
     }
 
     /// Makes sure that there is a fresh frame for a viewer when its line is free. Returns when to check again.
-    pub(in crate::server) fn prepare(&mut self, path: Path, now: Instant) -> Option<Instant> {
+    pub(in crate::server) fn prepare(&mut self, path: Path, clocks: Clocks) -> Option<Instant> {
+        let now = clocks.now;
         let free = path.drains_in().map(|left| now + left);
         let takes = path.frame_takes();
         let newest = self.newest(None, now).map(|newest| Newest {
@@ -206,7 +209,7 @@ impl Camera {
         match pacing::decide(now, free, takes, self.interval(), newest) {
             Decision::Begin => None,
             Decision::Ask(again) => {
-                self.ask(now);
+                self.ask(clocks);
                 again
             }
             Decision::Wait(until) => Some(until),
@@ -225,9 +228,10 @@ impl Camera {
         &mut self,
         have: Option<u64>,
         (free, takes): (Option<Instant>, Duration),
-        now: Instant,
+        clocks: Clocks,
         opening: &mut Opening<'_>,
     ) -> Choice {
+        let now = clocks.now;
         let newest = self.newest(have, now);
         let turn = match (have, newest) {
             // A viewer that has nothing yet wants something at once, and does not wait for a fresher frame.
@@ -235,13 +239,13 @@ impl Camera {
             _ => pacing::decide(now, free, takes, self.interval(), newest),
         };
         match turn {
-            Decision::Begin => match self.open(now, opening) {
+            Decision::Begin => match self.open(clocks, opening) {
                 // The number reveals a file that was already seen under an earlier arrival.
                 Some(shot) if have.is_none_or(|have| have < shot.number) => Choice::Give(shot),
                 _ => Choice::Later(None),
             },
             Decision::Ask(again) => {
-                self.ask(now);
+                self.ask(clocks);
                 Choice::Later(again)
             }
             Decision::Wait(until) => Choice::Later(Some(until)),
@@ -255,18 +259,18 @@ impl Camera {
         &mut self,
         have: u64,
         later: Option<Instant>,
-        now: Instant,
+        clocks: Clocks,
         opening: &mut Opening<'_>,
     ) -> Choice {
         if have < self.number {
-            let asked = self.condition.asked_since().unwrap_or(now);
+            let asked = self.condition.asked_since().unwrap_or(clocks.now);
             let given_up = asked + FRESH_LIMIT;
-            if now < given_up {
+            if clocks.now < given_up {
                 return Choice::Later(later.into_iter().chain([given_up]).min());
             }
         }
         self.opened = None;
-        match self.open(now, opening) {
+        match self.open(clocks, opening) {
             Some(shot) => Choice::Give(shot),
             None => Choice::Later(None),
         }
@@ -276,9 +280,10 @@ impl Camera {
         &mut self,
         asked: &AskedFor,
         terms: &Terms,
-        now: Instant,
+        clocks: Clocks,
         opening: &mut Opening<'_>,
     ) -> Choice {
+        let now = clocks.now;
         // A client that asks again at once has to wait for another frame, but not for longer than one may take.
         let interval = self.intervals.median();
         let wait = interval.map(|interval| interval + interval / FRESHNESS_SLACK);
@@ -286,7 +291,7 @@ impl Camera {
         let again = |shot: &Shot<Frame>| asked.have == Some(shot.number) && now < again_at;
         if terms.last_taken {
             let last = self.last_taken.clone();
-            let last = last.filter(|shot| self.meets(shot, terms));
+            let last = last.filter(|shot| self.meets(shot, terms, clocks));
             return match last {
                 Some(shot) if again(&shot) => Choice::Later(Some(again_at)),
                 last => last.map_or(Choice::Later(None), Choice::Give),
@@ -294,7 +299,7 @@ impl Camera {
         }
         let held_until = self.is_nearer(asked, terms).filter(|until| now < *until);
         if held_until.is_some() {
-            self.ask(now);
+            self.ask(clocks);
             return Choice::Later(held_until);
         }
         let allowed = self.arrived.map_or(terms.max_age.is_some(), |arrived| {
@@ -305,18 +310,18 @@ impl Camera {
                 }
         });
         let shot = if allowed {
-            self.open(now, opening)
+            self.open(clocks, opening)
         } else {
             None
         };
-        match shot.filter(|shot| self.meets(shot, terms)) {
+        match shot.filter(|shot| self.meets(shot, terms, clocks)) {
             Some(shot) if again(&shot) => {
-                self.ask(now);
+                self.ask(clocks);
                 Choice::Later(Some(again_at))
             }
             Some(shot) => Choice::Give(shot),
             None => {
-                self.ask(now);
+                self.ask(clocks);
                 Choice::Later(None)
             }
         }
@@ -345,9 +350,10 @@ impl Camera {
         since: Instant,
         terms: &Terms,
         later: Option<Instant>,
-        now: Instant,
+        clocks: Clocks,
     ) -> Choice {
-        let finding = self.find(now);
+        let now = clocks.now;
+        let finding = self.find(clocks);
         let live_from = self.condition.live_from();
         let until = self
             .patience
@@ -363,19 +369,18 @@ impl Camera {
             why: Some(why.clone()),
             ..finding
         };
-        Choice::Refuse(why, self.notice(told, None, now).ok())
+        Choice::Refuse(why, self.notice(told, None, clocks).ok())
     }
 
-    fn meets(&self, shot: &Shot<Frame>, terms: &Terms) -> bool {
+    fn meets(&self, shot: &Shot<Frame>, terms: &Terms, clocks: Clocks) -> bool {
         let another = terms
             .after
             .is_none_or(|after| after != unix_time(shot.captured));
         // The wall clock is used for the age only if nobody saw the frame arrive.
         let young = terms.last_taken
             || self.arrived.is_some()
-            || realtime()
-                .duration_since(shot.captured)
-                .is_ok_and(|age| terms.max_age.is_some_and(|max_age| age <= max_age));
+            || age_of(shot.captured, clocks)
+                .is_some_and(|age| terms.max_age.is_some_and(|max_age| age <= max_age));
         another && young
     }
 

@@ -8,6 +8,7 @@ use crate::frames::publish::Publisher;
 use crate::server::fixture::{Directory, JPEG, PICTURE};
 use crate::server::pacing::Path;
 use crate::server::want::{Terms, Want};
+use crate::time::clock::unix_time;
 
 /// A line on which as much is queued as it carries in one second.
 const BUSY: Path = Path {
@@ -20,7 +21,7 @@ struct Scene {
     dir: Directory,
     publisher: Publisher,
     camera: Camera,
-    now: Instant,
+    clocks: Clocks,
     stats: Stats,
 }
 
@@ -30,24 +31,26 @@ impl Scene {
         let path = dir.path().to_owned();
         let mut publisher = Publisher::open(&path).unwrap();
         publisher.announce().unwrap();
-        let (name, now) = ("front".parse().unwrap(), Instant::now());
-        let camera = Camera::new(name, path, Links::Follow, true, now);
+        let (name, clocks) = ("front".parse().unwrap(), Clocks::read());
+        let camera = Camera::new(name, path, Links::Follow, true, clocks.now);
         Scene {
             dir,
             publisher,
             camera,
-            now,
+            clocks,
             stats: Stats::default(),
         }
     }
 
     fn pass(&mut self, millis: u64) {
-        self.now += Duration::from_millis(millis);
+        let time = Duration::from_millis(millis);
+        self.clocks.now += time;
+        self.clocks.wall += time;
     }
 
     fn publish(&mut self) {
-        self.publisher.publish(JPEG, SystemTime::now()).unwrap();
-        self.camera.frame_arrived(self.now);
+        self.publisher.publish(JPEG, self.clocks.wall).unwrap();
+        self.camera.frame_arrived(self.clocks.now);
     }
 
     /// The number of the frame that is given to a stream which had `have`, when it is time to repeat the last one.
@@ -64,7 +67,7 @@ impl Scene {
         let want = Want::Stream {
             camera: 0,
             have,
-            not_before: self.now,
+            not_before: self.clocks.now,
             repeat,
             picture: have.map(|_| PICTURE),
         };
@@ -72,7 +75,7 @@ impl Scene {
             stats: &mut self.stats,
             copy: &mut FrameCopy::default(),
         };
-        match self.camera.choose(&want, || path, self.now, opening) {
+        match self.camera.choose(&want, || path, self.clocks, opening) {
             Choice::Give(shot) => Ok(shot.number),
             Choice::Later(at) => Err(at),
             Choice::Notice(_) | Choice::Refuse(..) => panic!("nothing is wrong with it"),
@@ -116,9 +119,9 @@ fn an_old_frame_is_given_as_a_sign_of_life_when_the_camera_gives_no_fresh_one() 
     scene.pass(33);
     scene.publish();
     scene.pass(4967);
-    let given_up = scene.now + FRESH_LIMIT;
+    let given_up = scene.clocks.now + FRESH_LIMIT;
     assert_eq!(scene.repeat(have, Path::IDLE), Err(Some(given_up)));
-    scene.now = given_up;
+    scene.clocks.now = given_up;
     assert_eq!(scene.repeat(have, Path::IDLE), Ok(have + 1));
 }
 
@@ -128,7 +131,7 @@ fn nothing_is_repeated_on_top_of_what_a_slow_line_still_carries() {
     scene.publish();
     let have = scene.choose(None, false, Path::IDLE).unwrap();
     scene.pass(5000);
-    let free = scene.now + BUSY.drains_in().unwrap();
+    let free = scene.clocks.now + BUSY.drains_in().unwrap();
     assert_eq!(scene.repeat(have, BUSY), Err(Some(free)));
     assert_eq!(scene.repeat(have, Path::IDLE), Ok(have));
 }
@@ -145,7 +148,7 @@ fn a_directory_that_is_not_watched_yet_is_asked_when_it_is() {
     };
     scene.camera.gone();
     assert!(!asked(&mut scene));
-    scene.camera.returned(scene.now);
+    scene.camera.returned(scene.clocks.now);
     assert!(asked(&mut scene));
 }
 
@@ -155,7 +158,7 @@ impl Scene {
     fn snapshot(&mut self, ago: u64, have: Option<u64>) -> Result<u64, Option<Instant>> {
         let want = Want::Snapshot {
             camera: 0,
-            since: self.now - Duration::from_millis(ago),
+            since: self.clocks.now - Duration::from_millis(ago),
             terms: Terms::default(),
             have,
             slack: Duration::from_secs(1),
@@ -164,7 +167,10 @@ impl Scene {
             stats: &mut self.stats,
             copy: &mut FrameCopy::default(),
         };
-        match self.camera.choose(&want, || Path::IDLE, self.now, opening) {
+        match self
+            .camera
+            .choose(&want, || Path::IDLE, self.clocks, opening)
+        {
             Choice::Give(shot) => Ok(shot.number),
             Choice::Later(at) => Err(at),
             choice => panic!("{choice:?}"),
@@ -191,7 +197,7 @@ fn a_snapshot_is_held_back_for_a_frame_that_is_nearer_than_the_last_one_is_old()
     scene.pass(15);
     assert_eq!(scene.snapshot(0, None), Ok(newest), "15 ms old, next in 25");
     scene.pass(15);
-    let until = scene.now + Duration::from_millis(20);
+    let until = scene.clocks.now + Duration::from_millis(20);
     assert_eq!(scene.snapshot(0, None), Err(Some(until)));
     // If it does not come, the client gets what it would have had.
     scene.pass(20);
@@ -206,7 +212,7 @@ fn a_client_is_not_given_the_same_frame_twice_in_a_row_before_another_can_have_c
     let mut scene = Scene::running("twice");
     let newest = scene.snapshot(0, None).unwrap();
     let have = Some(newest);
-    let another = scene.now + Duration::from_millis(50);
+    let another = scene.clocks.now + Duration::from_millis(50);
     assert_eq!(scene.snapshot(0, have), Err(Some(another)));
     scene.pass(49);
     assert_eq!(scene.snapshot(49, have), Err(Some(another)));
@@ -214,4 +220,50 @@ fn a_client_is_not_given_the_same_frame_twice_in_a_row_before_another_can_have_c
     assert_eq!(scene.snapshot(50, have), Ok(newest));
     scene.publish();
     assert_eq!(scene.snapshot(0, have), Ok(newest + 1));
+}
+
+impl Scene {
+    /// When the newest frame was captured, by both clocks.
+    fn captured(&mut self, have: Option<u64>) -> (Instant, SystemTime) {
+        self.choose(have, false, Path::IDLE).unwrap();
+        let seen = self.camera.seen().unwrap();
+        (seen.taken, seen.captured)
+    }
+}
+
+#[test]
+fn a_frame_that_is_put_in_place_while_a_turn_runs_has_no_age_in_that_turn() {
+    let mut scene = Scene::new("turn");
+    scene.publish();
+    scene.pass(33);
+    // Its event is read in the next turn. The one of the frame before has just been.
+    let before = scene.clocks.now;
+    scene.camera.frame_arrived(before);
+    scene.pass(7);
+    let later = scene.clocks.wall + Duration::from_millis(3);
+    scene.publisher.publish(JPEG, later).unwrap();
+    assert_eq!(scene.captured(None), (scene.clocks.now, later));
+    // A time that is still to come for long is that of a clock which was set back since.
+    let much_later = scene.clocks.wall + Duration::from_secs(30);
+    scene.camera.frame_arrived(scene.clocks.now);
+    scene.publisher.publish(JPEG, much_later).unwrap();
+    scene.pass(7);
+    let arrived = scene.clocks.now - Duration::from_millis(7);
+    assert_eq!(scene.captured(None), (arrived, much_later));
+}
+
+#[test]
+fn frames_whose_stamp_stands_still_have_times_of_their_own_even_if_they_come_in_one_turn() {
+    let mut scene = Scene::new("stamp");
+    let mut times = Vec::new();
+    let stamp = scene.clocks.wall;
+    for millis in [100, 0, 0, 33, 0] {
+        scene.pass(millis);
+        scene.publisher.publish(JPEG, stamp).unwrap();
+        scene.camera.frame_arrived(scene.clocks.now);
+        times.push(unix_time(scene.captured(None).1));
+    }
+    assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
+    let last = unix_time(scene.clocks.wall);
+    assert!(last.abs_diff(times[4]) < Duration::from_millis(1));
 }

@@ -1,8 +1,14 @@
 use super::*;
 
+/// A moment by the clock that these tests move. The one on the wall stands still.
+fn clocks(now: Instant) -> Clocks {
+    let wall = SystemTime::UNIX_EPOCH;
+    Clocks { now, wall }
+}
+
 fn phase(condition: &mut Condition, at: Instant) -> CameraPhase {
     // There is no directory and no lock, so only what was observed counts.
-    condition.find(Path::new("/nonexistent"), at).phase
+    condition.find(Path::new("/nonexistent"), clocks(at)).phase
 }
 
 #[test]
@@ -19,17 +25,17 @@ fn a_producer_that_says_nothing_shows_by_its_frames() {
     assert_eq!(phase(&mut condition, later), CameraPhase::Absent);
     assert_eq!(condition.published(), 1);
     assert_eq!(
-        condition.guess(later).phase,
+        condition.guess(clocks(later)).phase,
         CameraPhase::Of(state::Phase::Off)
     );
-    condition.asked(later);
+    condition.asked(clocks(later));
     assert_eq!(
-        condition.guess(later).phase,
+        condition.guess(clocks(later)).phase,
         CameraPhase::Of(state::Phase::Starting)
     );
     let tired = later + START_LIMIT + Duration::from_millis(1);
     assert_eq!(
-        condition.guess(tired).phase,
+        condition.guess(clocks(tired)).phase,
         CameraPhase::Of(state::Phase::Off)
     );
 }
@@ -52,10 +58,10 @@ fn a_camera_whose_directory_is_gone_is_absent_at_once() {
 fn a_camera_that_gives_nothing_is_found_so_in_the_same_words_each_time() {
     let start = Instant::now();
     let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
-    condition.asked(start);
+    condition.asked(clocks(start));
     let mut mute = |at: Instant| {
-        condition.asked(at);
-        condition.mute(condition.guess(at), at)
+        condition.asked(clocks(at));
+        condition.mute(condition.guess(clocks(at)), at)
     };
     assert_eq!(mute(start + QUIET - Duration::from_millis(1)), None);
     let first = mute(start + QUIET);
@@ -79,14 +85,14 @@ fn of_files_that_nobody_looked_at_none_counts_if_the_last_one_is_unusable() {
     let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
     condition.arrived(start);
     condition.arrived(start);
-    condition.was_unusable("no EOI".into(), true, start);
+    condition.was_unusable("no EOI".into(), true, clocks(start));
     assert_eq!(condition.published(), 0);
     // Those before the last look stay counted.
     condition.was_usable();
     condition.arrived(start);
     condition.was_usable();
     condition.arrived(start);
-    condition.was_unusable("no EOI".into(), true, start);
+    condition.was_unusable("no EOI".into(), true, clocks(start));
     assert_eq!(condition.published(), 1);
 }
 
@@ -97,18 +103,18 @@ fn a_camera_of_which_nothing_is_usable_is_lost_after_a_while_until_something_is(
     let mut condition = Condition::of(Path::new("/nonexistent"), Links::Follow, start);
     condition.arrived(start);
     condition.was_usable();
-    condition.asked(start);
+    condition.asked(clocks(start));
     for millis in [33, 66, 5000] {
         condition.arrived(at(millis));
-        condition.was_unusable("no EOI".into(), true, at(millis));
+        condition.was_unusable("no EOI".into(), true, clocks(at(millis)));
         // The same file again.
-        condition.was_unusable("no EOI".into(), true, at(millis));
+        condition.was_unusable("no EOI".into(), true, clocks(at(millis)));
     }
     assert_eq!((condition.published(), condition.broken()), (1, 3));
     // Counted from the request that was not answered.
     let starting = phase(&mut condition, at(4999));
     assert_eq!(starting, CameraPhase::Of(state::Phase::Starting));
-    let found = condition.find(Path::new("/nonexistent"), at(5000));
+    let found = condition.find(Path::new("/nonexistent"), clocks(at(5000)));
     assert_eq!(found.phase, CameraPhase::Of(state::Phase::Lost));
     assert_eq!(found.why.as_deref(), Some("no EOI"));
     // What nobody has opened is not known to be any better.
