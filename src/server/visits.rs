@@ -340,3 +340,6 @@ impl Visits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
