@@ -1,10 +1,8 @@
 //! Where `src/server/` reads a clock. A turn of its loop has one time (`server/turn.rs`); whoever reads another in its
 //! middle says why, at that line and here.
 //!
-//! What counts is every path to a function of the standard library or of `time/clock.rs` that reads a clock, and the
-//! import of one, but not in tests.
-
-use std::collections::BTreeSet;
+//! What counts is every path to a function of the standard library or of `time/clock.rs` that reads a clock, each time
+//! that it stands there, and the import of one, but not in tests.
 
 use syn::visit::{self, Visit};
 
@@ -12,7 +10,8 @@ use crate::imports::{Module, Scope, files, is_for_tests, name};
 
 /// What is read, where, and why there.
 const READS: &[(&str, &str, &str)] = &[
-    ("Clocks::read", "server::turn", "a turn begins"),
+    ("Clocks::read", "server::turn", "the first turn begins"),
+    ("Clocks::read", "server::turn", "the next turn begins"),
     ("monotonic", "server::turn", "the server begins, once"),
     (
         "Instant::now",
@@ -41,13 +40,13 @@ const FREE: [&str; 5] = ["monotonic", "realtime", "boottime", "spent", "ago"];
 #[derive(Default)]
 struct Reader {
     scope: Scope,
-    found: BTreeSet<(String, Module)>,
+    found: Vec<(String, Module)>,
 }
 
 impl Reader {
     fn note(&mut self, what: &str) {
         self.found
-            .insert((what.to_owned(), self.scope.module.clone()));
+            .push((what.to_owned(), self.scope.module.clone()));
     }
 
     /// What the end of a path names.
@@ -136,9 +135,10 @@ fn reads<'a>(files: impl IntoIterator<Item = (&'a Module, &'a String)>) -> Vec<(
     let tests = &reader.scope.tests;
     let is_test = |module: &Module| tests.iter().any(|test| module.starts_with(test));
     let found = reader.found.iter().filter(|(_, module)| !is_test(module));
+    let found = found.map(|(what, module)| (what.clone(), name(module)));
+    let mut found: Vec<_> = found.collect();
+    found.sort();
     found
-        .map(|(what, module)| (what.clone(), name(module)))
-        .collect()
 }
 
 #[test]
@@ -147,16 +147,20 @@ fn the_server_reads_a_clock_only_where_its_reason_is_told() {
     let server = files
         .iter()
         .filter(|(module, _)| module.first().is_some_and(|first| first == "server"));
-    let found: BTreeSet<_> = reads(server).into_iter().collect();
     let expected = READS.iter();
     let expected = expected.map(|(what, module, _)| ((*what).to_owned(), (*module).to_owned()));
-    assert_eq!(found, expected.collect());
+    let mut expected: Vec<_> = expected.collect();
+    expected.sort();
+    assert_eq!(reads(server), expected);
 }
 
 #[test]
 fn a_clock_is_found_however_it_is_read() {
     let files = [
-        ("a", "fn f() { let at = Instant::now(); at.elapsed(); }"),
+        (
+            "a",
+            "fn f() { let at = Instant::now(); at.elapsed(); Instant::now(); }",
+        ),
         (
             "b",
             "fn f() { x.unwrap_or_else(std::time::SystemTime::now); } #[cfg(test)] mod tests;",
@@ -181,6 +185,7 @@ fn a_clock_is_found_however_it_is_read() {
     });
     let files = std::collections::BTreeMap::from(files);
     let expected = [
+        ("Instant::now", "a"),
         ("Instant::now", "a"),
         ("Instant::now", "c"),
         ("SystemTime::now", "b"),
