@@ -16,6 +16,9 @@ const ON_THE_LINE: f64 = (FRAME + FRAME.div_ceil(SEGMENT) * HEADERS) as f64;
 const INTERVAL: Duration = Duration::from_micros(33_333);
 const LENGTH: Duration = Duration::from_secs(60);
 
+/// What comes before does not count.
+const COUNTED: Duration = Duration::from_secs(12);
+
 /// A lost tail is sent again when this much later nothing has come of it: about the least that Linux waits (`TCP_RTO_MIN`).
 const TIME_OUT: Duration = Duration::from_millis(200);
 
@@ -28,6 +31,8 @@ struct Line {
     /// So many bytes pass at once after an idle moment, and so many segments together at all times: a token bucket.
     burst: u64,
     lump: usize,
+    /// It has this part of its rate at first, if that is not 0.
+    at_first: f64,
     /// Every second frame loses so many of its last segments.
     lost: usize,
     /// The kernel tells times in these.
@@ -99,16 +104,17 @@ impl Simulation {
         });
         self.repeat_lost(now);
         let count = FRAME.div_ceil(SEGMENT) as usize;
+        let is_slower = self.line.at_first > 0.0 && now < self.start + COUNTED / 3;
+        let rate = self.line.rate * if is_slower { self.line.at_first } else { 1.0 };
         for number in 0..count {
             let bytes = SEGMENT.min(FRAME - number as u64 * SEGMENT);
             let packet = (bytes + HEADERS) as f64;
-            let saved = Duration::from_secs_f64(self.line.burst as f64 / self.line.rate);
+            let saved = Duration::from_secs_f64(self.line.burst as f64 / rate);
             self.free = self.free.max(now.checked_sub(saved).unwrap())
-                + Duration::from_secs_f64(packet / self.line.rate);
+                + Duration::from_secs_f64(packet / rate);
             let more = (self.line.lump.max(1) - 1 - number % self.line.lump.max(1))
                 .min(count - 1 - number);
-            let behind =
-                Duration::from_secs_f64(more as f64 * (SEGMENT + HEADERS) as f64 / self.line.rate);
+            let behind = Duration::from_secs_f64(more as f64 * (SEGMENT + HEADERS) as f64 / rate);
             let there = (self.free + behind).max(now) + self.line.round_trip / 2;
             self.sent += bytes;
             let lost = frame % 2 == 1 && number + self.line.lost >= count;
@@ -194,8 +200,10 @@ impl Simulation {
             .filter_map(|frame| Some((frame.arrived? - frame.taken).as_secs_f64() * 1e3))
             .collect();
         ages.sort_by(f64::total_cmp);
-        let frames = self.frames.len() as f64;
-        let first = self.frames.first().map_or(self.start, |frame| frame.begun);
+        let counted = |frame: &&Sent| frame.begun >= self.start + COUNTED;
+        let begun = self.frames.iter().map(|frame| frame.begun);
+        let first = self.frames.iter().find(counted).unwrap().begun;
+        let frames = begun.filter(|at| *at >= first).count() as f64;
         let time = (self.start + LENGTH - first).as_secs_f64();
         let carried = (time * self.line.rate / ON_THE_LINE).min(time * 30.0);
         [
@@ -325,7 +333,11 @@ fn close_to_the_best(rates: &[f64], line: Line, [median, p90, used]: [f64; 3]) {
             let rate = mbit * 1e6 / 8.0;
             let tick = line.tick.max(tick);
             let line = Line { rate, tick, ..line };
-            let (rule, best) = (simulate(line), best(line));
+            let steady = Line {
+                at_first: 0.0,
+                ..line
+            };
+            let (rule, best) = (simulate(line), best(steady));
             let so = rule[0] <= median * best[0] && rule[1] <= p90 * best[1];
             assert!(
                 so && rule[2] >= used * best[2],
@@ -403,5 +415,17 @@ fn a_long_line_is_kept_full_and_its_queue_short() {
             ..Line::default()
         };
         close_to_the_best(&[10.0, 20.0, 50.0], far, [1.10, 1.15, 0.95]);
+    }
+}
+
+#[test]
+fn a_long_line_that_was_slower_for_a_while_is_full_again() {
+    for (round_trip, at_first) in [(20, 0.8), (50, 0.9), (50, 0.5), (100, 0.8), (200, 0.8)] {
+        let far = Line {
+            round_trip: ms(round_trip),
+            at_first,
+            ..Line::default()
+        };
+        close_to_the_best(&[10.0, 20.0, 50.0], far, [1.10, 1.15, 0.97]);
     }
 }
