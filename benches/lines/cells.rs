@@ -88,11 +88,7 @@ fn add(
     line: Line,
 ) {
     let rate = f64::from(mbit) * 1e6;
-    let line = Line {
-        rate,
-        congestion: Some(congestion),
-        ..line
-    };
+    let line = Line { rate, ..line };
     cells.push(Cell {
         group,
         link: Link::Line(line),
@@ -143,6 +139,14 @@ fn clumps(cells: &mut Vec<Cell>, congestion: &'static str) {
         }
     }
     add(cells, "clumps", 1, 100, congestion, line(2, 500));
+    // Far from full: what matters is who waits for an acknowledgement. Not in step with the camera, so that the shortest round trip is seen.
+    for clump in [47, 71, 103] {
+        let line = Line {
+            clump: ms(clump),
+            ..line(2, 100)
+        };
+        add(cells, "clumps", 20, 20, congestion, line);
+    }
 }
 
 fn tails(cells: &mut Vec<Cell>, congestion: &'static str) {

@@ -6,7 +6,7 @@
 //!
 //! A cell is a line: rate, queue, round trip, losses, clumped acknowledgements, congestion control (`cells.rs`; the line itself is
 //! `tests/common/line.rs`, or a token bucket of the kernel). Each cell is measured with each program in turn: lazycam, any others
-//! given with `--also`, and the two of `bare.rs`. One of these never begins a frame before all else was acknowledged: its ages are
+//! given with `--also`, and the two of `tests/common/bare.rs`. One of these never begins a frame before all else was acknowledged: its ages are
 //! the youngest that there can be. The other sends whatever the socket takes.
 //!
 //! Machines differ and are shared, so the programs of one cell are to be compared with each other. Needs root, iproute2, /dev/net/tun
@@ -14,7 +14,6 @@
 
 #![allow(clippy::print_stdout, reason = "tables are what this program is for")]
 
-mod bare;
 mod cells;
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -29,12 +28,12 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use self::bare::When;
 use self::cells::{Cell, Link};
 use self::common::Scratch;
+use self::common::bare::{self, When};
 use self::common::frames::Maker;
 use self::common::http::Client;
-use self::common::line::Pump;
+use self::common::line::{Line, Pump};
 use self::common::network::{Namespace, Viewer, waits_for_nobody};
 use self::common::process::Process;
 use self::common::producer::Feeder;
@@ -51,6 +50,9 @@ struct Flags {
     /// Seconds of a measurement, after two seconds that do not count. Slow lines take longer: 12 frames.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
+    /// Seconds for which the viewer does nothing after its first frame; then two seconds do not count, as always.
+    #[arg(long, default_value_t = 0.0)]
+    pause: f64,
     /// Another lazycam to measure beside this one (before and after a change); may be given several times.
     #[arg(long, value_name = "PROGRAM")]
     also: Vec<PathBuf>,
@@ -60,6 +62,9 @@ struct Flags {
     /// Only lazycam and the others given, not the bare programs.
     #[arg(long)]
     no_bare: bool,
+    /// Say which congestion control by lazycam's own flag, as a user would, and not by the route. Bare programs have the route.
+    #[arg(long)]
+    by_flag: bool,
     /// So many cells side by side. Lines of a few Mbit/s take little of a processor.
     #[arg(long, default_value_t = 1)]
     at_once: usize,
@@ -102,7 +107,7 @@ fn main() {
         for _ in 0..flags.at_once {
             scope.spawn(|| {
                 while let Some(cell) = cells.get(next.fetch_add(1, Relaxed)) {
-                    let rows = measure(cell, &programs, flags.seconds);
+                    let rows = measure(cell, &programs, &flags);
                     let _one_at_a_time = table.lock().unwrap();
                     rows.iter().for_each(|row| println!("{row}"));
                 }
@@ -137,10 +142,10 @@ fn programs(flags: &Flags) -> Vec<Program> {
 }
 
 /// The rows of one cell.
-fn measure(cell: &Cell, programs: &[Program], seconds: f64) -> Vec<String> {
+fn measure(cell: &Cell, programs: &[Program], flags: &Flags) -> Vec<String> {
     let mut bare = None;
     let one = |program: &Program| {
-        let seen = run(cell, program, seconds);
+        let seen = run(cell, program, flags);
         let name = match program {
             Program::Lazycam(name, _) => name,
             Program::Bare(name, _) => *name,
@@ -181,12 +186,17 @@ impl Seen {
 }
 
 /// One program behind one line, with frames of its own.
-fn run(cell: &Cell, program: &Program, seconds: f64) -> Seen {
+fn run(cell: &Cell, program: &Program, flags: &Flags) -> Seen {
+    let by_flag = flags.by_flag && matches!(program, Program::Lazycam(..));
+    let by_route = (!by_flag).then_some(cell.congestion);
     let scratch = Scratch::new();
     let machine = Namespace::new().expect("root and iproute2");
     let viewer = match &cell.link {
-        Link::Line(line) => machine.behind(line),
-        Link::Bucket(bucket) => machine.behind_bucket(Some(bucket), Some(cell.congestion)),
+        Link::Line(line) => machine.behind(&Line {
+            congestion: by_route,
+            ..line.clone()
+        }),
+        Link::Bucket(bucket) => machine.behind_bucket(Some(bucket), by_route),
     };
     let lazycam = match program {
         Program::Lazycam(_, path) => path.clone(),
@@ -206,10 +216,16 @@ fn run(cell: &Cell, program: &Program, seconds: f64) -> Seen {
             serve
                 .args(["serve", "--listen", "0.0.0.0:0", "--frames"])
                 .arg(scratch.path());
+            if by_flag {
+                serve.args(["--congestion", cell.congestion]);
+            }
             let server = Process::start(serve);
-            watch(cell, &viewer, server.address().port(), seconds)
+            if by_flag {
+                server.line(&format!("congestion control of TCP: {}", cell.congestion));
+            }
+            watch(cell, &viewer, server.address().port(), flags)
         }
-        Program::Bare(_, when) => beside(cell, &machine, &viewer, scratch.path(), *when, seconds),
+        Program::Bare(_, when) => beside(cell, &machine, &viewer, scratch.path(), *when, flags),
     }
 }
 
@@ -220,25 +236,27 @@ fn beside(
     viewer: &Viewer,
     dir: &Path,
     when: When,
-    seconds: f64,
+    flags: &Flags,
 ) -> Seen {
     let listener = machine.socket(|| TcpListener::bind("0.0.0.0:0").unwrap());
     let port = listener.local_addr().unwrap().port();
     thread::scope(|scope| {
         scope.spawn(|| bare::serve(&listener, dir, when));
-        watch(cell, viewer, port, seconds)
+        watch(cell, viewer, port, flags)
     })
 }
 
-fn watch(cell: &Cell, viewer: &Viewer, port: u16, seconds: f64) -> Seen {
+fn watch(cell: &Cell, viewer: &Viewer, port: u16, flags: &Flags) -> Seen {
     let mut stream = Client::over(viewer.connect(port)).stream("/stream");
+    stream.frame();
+    thread::sleep(Duration::from_secs_f64(flags.pause));
     let (connected, at_least) = (Instant::now(), 12.0 / cell.carries());
     while connected.elapsed() < Duration::from_secs(2) {
         stream.frame();
     }
     let start = Instant::now();
     let mut ages = Vec::new();
-    while start.elapsed().as_secs_f64() < seconds.max(at_least) {
+    while start.elapsed().as_secs_f64() < flags.seconds.max(at_least) {
         ages.push(stream.part().age().as_secs_f64() * 1e3);
     }
     let time = start.elapsed();

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+pub(crate) mod bare;
 pub(crate) mod calls;
 pub(crate) mod exchange;
 pub(crate) mod frames;

@@ -2,7 +2,7 @@
 //!
 //! Why one: each test waits most of its time, for frames, deadlines and silence, so that many can wait at once, and one program is built and
 //! linked once. `.cargo/config.toml` says how many. What not: what measures, and what uses up something of the whole user (`floods`, `idle`,
-//! `injected`, `proxies`, `slow_viewers`, beside this folder). Each of those is a program of its own, and cargo runs one after another.
+//! `injected`, `lines`, `proxies`, `slow_viewers`, beside this folder). Each of those is a program of its own, and cargo runs one after another.
 
 #[path = "../common/mod.rs"]
 mod common;
