@@ -47,10 +47,11 @@ fn what_is_wanted_of_a_camera_that_is_not_there_is_kept_for_it() {
         err.contains("refused zoom=1: it is not among those that may be set"),
         "{err}"
     );
-    // What was refused is no longer wanted, and the order is that in which it was said.
+    // What was refused is no longer wanted, the order is that in which it was said, and until the camera has taken a value the one of
+    // before is kept.
     assert_eq!(told(&control(&dir, &["gain=5"])).0, Some(0));
     let wanted = fs::read_to_string(dir.join("controls/wanted")).unwrap();
-    assert_eq!(wanted, "focus_absolute=10\ngain=5\n");
+    assert_eq!(wanted, "focus_absolute=10\ngain=3\ngain=5\n");
     // Nothing of this wakes anybody for long.
     wait_until_asleep(producer.pid());
     // (An emulator's own threads do.)
@@ -139,6 +140,14 @@ fn what_is_wanted_by_a_mailbox_is_set_and_kept_and_no_link_leads_out_of_it() {
     assert_eq!(kept(), "clock=off\n");
     assert_eq!(told(&control(&dir, &["sweep=1"])).1, "set sweep=1\n");
     assert_eq!(kept(), "clock=off\nsweep=1\n");
+    // A value that is refused leaves the one of before wanted, also for the next producer.
+    let (status, out, err) = told(&control(&dir, &["sweep=7"]));
+    assert_eq!((status, out.as_str()), (Some(1), ""));
+    assert!(err.contains("refused sweep=7: "), "{err}");
+    producer.stop();
+    let producer = Process::start(capture(&dir, &flags));
+    producer.line("on demand");
+    assert!(wait_for_answer(&dir, "refused sweep=7").contains("set sweep=1\n"));
     let value = |name: &str| {
         let offered = offered();
         let (_, rest) = offered

@@ -54,15 +54,17 @@ impl Asked {
         let (_, text) = read(&self.folder, ANSWER)?;
         let (first, lines) = text.split_once('\n').unwrap_or_default();
         let about = first.strip_prefix("wanted ").and_then(Seconds::parse);
-        let is_about = |line: &&str| self.wishes.iter().any(|wish| subject(line) == name(wish));
-        (about == Some(self.at))
-            .then(|| lines.lines().filter(is_about).map(str::to_owned).collect())
+        let is_ours = |line: &&str| {
+            let word = line.split(' ').next().unwrap_or_default();
+            self.wishes.iter().any(|wish| is_about(line, word, wish))
+        };
+        (about == Some(self.at)).then(|| lines.lines().filter(is_ours).map(str::to_owned).collect())
     }
 }
 
 /// Wants controls of the camera whose frame directory is `dir`, each as `NAME=VALUE`, in addition to those that were wanted
-/// before, and waits for the answer. Returns the lines of the answer that are about these. Those that were refused the last
-/// time are no longer wanted.
+/// before, and waits for the answer. Returns the lines of the answer that are about these. What was refused the last time is
+/// no longer wanted.
 pub fn want(dir: &Path, wishes: &[String]) -> Result<Vec<String>> {
     let folder = dir.join(FOLDER);
     if !folder.is_dir() {
@@ -138,33 +140,43 @@ fn begin(
 }
 
 /// What is wanted from now on, and since when: later than the last time, whatever the clock says.
+///
+/// The value of before stays in front of a new one for the same control, until the new one is known to be set: it is
+/// what holds if that is refused.
 fn merged(folder: &Path, wishes: &[String], now: SystemTime) -> (String, SystemTime) {
     let (before, wanted) = read(folder, WANTED).unwrap_or((Seconds(Duration::ZERO), String::new()));
     let (_, answer) = read(folder, ANSWER).unwrap_or((before, String::new()));
-    let refused = |line: &str| {
-        let mut lines = answer
-            .lines()
-            .filter_map(|told| told.strip_prefix("refused "));
-        lines.any(|told| {
-            told.strip_prefix(line)
-                .is_some_and(|rest| rest.starts_with(':'))
-        })
-    };
-    let is_wanted_anew = |line: &str| wishes.iter().any(|wish| is_same(name(wish), name(line)));
-    let is_kept = |line: &&str| !is_wanted_anew(line) && !refused(line);
-    let kept = wanted.lines().filter(is_kept);
-    let lines: Vec<_> = kept.chain(wishes.iter().map(String::as_str)).collect();
+    let told = |word, wish: &str| answer.lines().any(|line| is_about(line, word, wish));
+    let mut kept: Vec<&str> = Vec::new();
+    for line in wanted.lines().filter(|line| !told("refused", line)) {
+        if told("set", line) {
+            kept.retain(|before| !is_same(name(before), name(line)));
+        }
+        kept.push(line);
+    }
+    let mut held: Vec<&str> = Vec::new();
+    kept.retain(|line| {
+        let is_wanted_anew = wishes.iter().any(|wish| is_same(name(wish), name(line)));
+        let is_first = !held.iter().any(|before| is_same(before, name(line)));
+        held.push(name(line));
+        !is_wanted_anew || (is_first && !wishes.iter().any(|wish| wish == line))
+    });
+    kept.extend(wishes.iter().map(String::as_str));
     let next = before.0.saturating_add(Duration::from_micros(1));
     let earliest = SystemTime::UNIX_EPOCH.checked_add(next);
     (
-        lines.join("\n") + "\n",
+        kept.join("\n") + "\n",
         earliest.map_or(now, |at| now.max(at)),
     )
 }
 
-/// The name in a line of an answer.
-fn subject(line: &str) -> &str {
-    line.split_once(' ').map_or("", |(_, wish)| name(wish))
+/// Whether a line of an answer says this word of what was wanted.
+fn is_about(line: &str, word: &str, wish: &str) -> bool {
+    let said = line
+        .strip_prefix(word)
+        .and_then(|line| line.strip_prefix(' '));
+    let rest = said.and_then(|said| said.strip_prefix(wish.trim()));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 #[cfg(test)]
@@ -179,6 +191,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("lazycam-controls-{}", process::id()));
         fs::create_dir_all(&folder).unwrap();
         let replace = |name, text: &str, at| put(&folder, name, text, at, false).unwrap();
+        let answer =
+            |text: &str| replace(ANSWER, &format!("wanted 1.0\n{text}"), SystemTime::now());
         let want = |wishes: &[&str]| {
             let wishes: Vec<_> = wishes.iter().map(|wish| (*wish).to_owned()).collect();
             let (text, at) = merged(&folder, &wishes, SystemTime::now());
@@ -187,16 +201,64 @@ mod tests {
         };
         let (first, early) = want(&["auto=0", "focus=10"]);
         assert_eq!(first, "auto=0\nfocus=10\n");
+        answer("set auto=0\nset focus=10\n");
         replace(WANTED, &first, early + Duration::from_secs(3600));
         let (second, late) = want(&["gain=3", "auto=1"]);
-        assert_eq!(second, "focus=10\ngain=3\nauto=1\n");
+        assert_eq!(second, "auto=0\nfocus=10\ngain=3\nauto=1\n");
         // The clock was set back, and still each has a time of its own.
         assert!(late > early + Duration::from_secs(3600));
-        let answer = "wanted 1.0\nset gain=3\nrefused focus=10: is 0 to 5\n";
-        replace(ANSWER, answer, late);
+        answer("set auto=0\nrefused focus=10: is 0 to 5\nset gain=3\nset auto=1\n");
         assert_eq!(want(&[]).0, "gain=3\nauto=1\n");
-        assert_eq!(want(&["_Gain=4"]).0, "auto=1\n_Gain=4\n");
         assert_eq!(want(&["gain=3"]).0, "auto=1\ngain=3\n");
+        // A name in another form is the same control.
+        assert_eq!(want(&["_Gain=4"]).0, "auto=1\ngain=3\n_Gain=4\n");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_value_of_before_holds_until_the_next_one_is_set() {
+        let folder = std::env::temp_dir().join(format!("lazycam-holds-{}", process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let want = |wish: &str, answer: &str| {
+            let (text, at) = merged(&folder, &[wish.to_owned()], SystemTime::now());
+            put(&folder, WANTED, &text, at, false).unwrap();
+            put(&folder, ANSWER, &format!("wanted 1.0\n{answer}"), at, false).unwrap();
+            text
+        };
+        want("focus=1", "set focus=1\n");
+        for (wish, answer, expected) in [
+            (
+                "focus=99",
+                "set focus=1\nrefused focus=99: is 0 to 20\n",
+                "focus=1\nfocus=99\n",
+            ),
+            ("gain=1", "set focus=1\nset gain=1\n", "focus=1\ngain=1\n"),
+            (
+                "focus=2",
+                "set focus=1\nset gain=1\nset focus=2\n",
+                "focus=1\ngain=1\nfocus=2\n",
+            ),
+            // The camera is not there any more.
+            (
+                "focus=3",
+                "later gain=1\nlater focus=2\nlater focus=3\n",
+                "gain=1\nfocus=2\nfocus=3\n",
+            ),
+            // However often something is wanted of it, it is not more.
+            (
+                "focus=10",
+                "later gain=1\nlater focus=2\nlater focus=10\n",
+                "gain=1\nfocus=2\nfocus=10\n",
+            ),
+            (
+                "focus=1",
+                "set gain=1\nset focus=2\nrefused focus=1: no\n",
+                "gain=1\nfocus=2\nfocus=1\n",
+            ),
+            ("gain=2", "", "gain=1\nfocus=2\ngain=2\n"),
+        ] {
+            assert_eq!(want(wish, answer), expected, "{wish}");
+        }
         fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -216,14 +278,15 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_an_answer_are_about_a_control() {
-        for line in [
-            "set focus=1",
-            "later focus=1",
+    fn the_lines_of_an_answer_are_about_what_was_wanted() {
+        assert!(is_about("set focus=1", "set", "focus=1"));
+        assert!(is_about(
             "refused focus=1: it is 0 to 0",
-        ] {
-            assert_eq!(subject(line), "focus");
+            "refused",
+            " focus=1"
+        ));
+        for line in ["set focus=10", "later focus=1", "setfocus=1", "set", ""] {
+            assert!(!is_about(line, "set", "focus=1"), "{line}");
         }
-        assert_eq!(subject("wanted"), "");
     }
 }
