@@ -24,6 +24,7 @@ pub mod libcamera;
 mod libcamera_tuning;
 pub mod lifecycle;
 pub mod network;
+mod opening_log;
 mod outlet;
 mod pace;
 pub mod pattern;

@@ -40,11 +40,12 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{info, warn};
+use log::{log, warn};
 
 use crate::capture::assignment::Assignment;
 use crate::capture::control_facts::ControlFacts;
 use crate::capture::devices::DeviceWatch;
+use crate::capture::opening_log::OpeningLog;
 use crate::capture::settings::CameraSettings;
 use crate::capture::settling::Settling;
 use crate::capture::source::{
@@ -65,6 +66,7 @@ pub struct Libcamera {
     developer: Developer,
     watch: Option<DeviceWatch>,
     camera: Option<OpenedCamera>,
+    told: OpeningLog,
     /// Set while it streams: the time of the last good frame, or of the start.
     streaming: Option<Instant>,
     /// Whether ending the process is the only remedy.
@@ -85,11 +87,12 @@ impl Libcamera {
             developer: Developer::new(quality)?,
             watch: watch.ok(),
             camera: None,
+            told: OpeningLog::new(),
             streaming: None,
             failed: false,
             settling: Settling::default(),
         };
-        match OpenedCamera::open(source.name.as_ref(), &source.settings) {
+        match OpenedCamera::open(source.name.as_ref(), &source.settings, &mut source.told) {
             Ok(camera) => {
                 source.developer.turn(camera.turn);
                 source.camera = Some(camera);
@@ -104,8 +107,10 @@ impl Libcamera {
         let camera = match &mut self.camera {
             Some(camera) => camera,
             none => {
-                let camera = none.insert(OpenedCamera::open(self.name.as_ref(), &self.settings)?);
-                info!("opened {}", camera.describe());
+                let name = self.name.as_ref();
+                let camera = OpenedCamera::open(name, &self.settings, &mut self.told)?;
+                let camera = none.insert(camera);
+                log!(self.told.level(now), "opened {}", camera.describe());
                 self.developer.turn(camera.turn);
                 camera
             }

@@ -6,10 +6,12 @@
 //! latter also applies to the test pattern.
 
 use std::fmt;
+use std::time::Instant;
 
-use log::info;
+use log::log;
 
 use super::assignment::Assignment;
+use super::opening_log::OpeningLog;
 use super::source::Facts;
 use crate::picture::format::{Fourcc, Sizes, USUAL_SIZE};
 use crate::picture::jpeg::Size;
@@ -53,10 +55,16 @@ impl CameraSettings {
     }
 
     /// Says so if the camera runs at another rate than was asked for.
-    pub(super) fn tell_rate(&self, camera: &dyn fmt::Display, given: Option<f64>) {
+    pub(super) fn tell_rate(
+        &self,
+        camera: &dyn fmt::Display,
+        given: Option<f64>,
+        told: &mut OpeningLog,
+    ) {
         if let (Some(asked), Some(given)) = (self.fps, given) {
             if (asked - given).abs() > asked / 100.0 {
-                info!(
+                log!(
+                    told.level(Instant::now()),
                     "{camera} has no {asked} fps at this size and format, {given:.2} is the nearest"
                 );
             }

@@ -48,12 +48,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use log::{Level, debug, info, log, warn};
+use log::{debug, log, warn};
 use rustix::io::Errno;
 
 use crate::capture::assignment::Assignment;
 use crate::capture::control_facts::ControlFacts;
 use crate::capture::devices::{self, DeviceWatch, video_nodes};
+use crate::capture::opening_log::OpeningLog;
 use crate::capture::settings::CameraSettings;
 use crate::capture::settling::{Settling, usable};
 use crate::capture::source::{
@@ -88,6 +89,7 @@ pub struct V4l2 {
     camera: Option<Opened>,
     /// Present while it is closed on purpose.
     resting: Option<Resting>,
+    told: OpeningLog,
     /// When it may be closed.
     rest_at: Option<Instant>,
     /// Set while it streams: the time of the start or of the last frame.
@@ -120,6 +122,7 @@ impl V4l2 {
             watch: watch.ok(),
             camera: None,
             resting: None,
+            told: OpeningLog::new(),
             rest_at: None,
             streaming: None,
             stamps: Stamps::since(Duration::ZERO),
@@ -143,7 +146,9 @@ impl V4l2 {
     fn open(&mut self) -> Result<()> {
         let resting = self.resting.as_ref().map(|resting| resting.path.clone());
         let path = resting.as_deref().or(self.path.as_deref());
-        let opened = Opened::open(path, &self.settings, &mut self.has_no_signal);
+        self.told.begin(self.resting.is_some());
+        let signal = &mut self.has_no_signal;
+        let opened = Opened::open(path, &self.settings, signal, &mut self.told);
         // One that another program has is still the one that rests.
         if !matches!(opened, Err(Error::Busy(_))) {
             self.resting = None;
@@ -160,12 +165,8 @@ impl V4l2 {
             self.camera = None;
         }
         if self.camera.is_none() {
-            let level = match self.resting {
-                Some(_) => Level::Debug,
-                None => Level::Info,
-            };
             self.open()?;
-            log!(level, "opened {}", self.describe());
+            log!(self.told.level(now), "opened {}", self.describe());
         }
         let Some(camera) = &mut self.camera else {
             return Ok(());
@@ -410,27 +411,19 @@ impl Source for V4l2 {
         if !self.watch.as_mut().is_some_and(DeviceWatch::drain) {
             return false;
         }
-        match &self.camera {
+        let is_gone = match (&self.camera, &self.resting) {
             // While it streams, its own descriptor reports this.
-            Some(_) if self.streaming.is_some() => false,
-            Some(camera) if camera.device.is_there() => false,
-            Some(_) => {
-                info!("{} was unplugged", self.describe());
-                self.camera = None;
-                self.may_be_there()
-            }
-            None => {
-                if self
-                    .resting
-                    .as_ref()
-                    .is_some_and(|resting| !resting.path.exists())
-                {
-                    info!("{} was unplugged", self.describe());
-                    self.resting = None;
-                }
-                self.may_be_there()
-            }
+            (Some(_), _) if self.streaming.is_some() => return false,
+            (Some(camera), _) if camera.device.is_there() => return false,
+            (Some(_), _) => true,
+            (None, resting) => resting.as_ref().is_some_and(|one| !one.path.exists()),
+        };
+        if is_gone {
+            let level = self.told.level_of_end();
+            log!(level, "{} was unplugged", self.describe());
+            (self.camera, self.resting) = (None, None);
         }
+        self.may_be_there()
     }
 }
 

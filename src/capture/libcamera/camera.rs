@@ -25,6 +25,7 @@ use super::controls::{self, LibcameraControl};
 use super::find::{find, manager, model, refused};
 use crate::capture::assignment::Assignment;
 use crate::capture::control_facts::ControlFacts;
+use crate::capture::opening_log::OpeningLog;
 use crate::capture::settings::CameraSettings;
 use crate::capture::source::{CameraName, Facts, described};
 use crate::error::{Context, Error, Result};
@@ -86,7 +87,12 @@ pub(super) struct NewestFrame {
 }
 
 impl OpenedCamera {
-    pub(super) fn open(name: Option<&CameraName>, settings: &CameraSettings) -> Result<Self> {
+    pub(super) fn open(
+        name: Option<&CameraName>,
+        settings: &CameraSettings,
+        told: &mut OpeningLog,
+    ) -> Result<Self> {
+        told.begin(false);
         let manager = manager()?;
         let found = find(&manager, name)?;
         let id = found.id().to_owned();
@@ -96,11 +102,11 @@ impl OpenedCamera {
         let (orientation, assignments) = controls::split_orientation(&settings.controls)?;
         let (mut config, turn) = match orientation {
             Some(_) => (choose(&camera, settings, orientation)?, settings.turn),
-            None => choose_turned(&camera, settings)?,
+            None => choose_turned(&camera, settings, told)?,
         };
         let configured = camera.configure(&mut config);
         configured.map_err(|error| refused("configure", &id, &error))?;
-        let (controls, fps) = start_controls(&camera, settings, &assignments)?;
+        let (controls, fps) = start_controls(&camera, settings, &assignments, told)?;
         let stream = config.get(0).and_then(|stream| stream.stream());
         let stream = stream.ok_or_else(|| Error::Input(format!("camera {id} has no stream")))?;
         let (format, reader) = reader(&config, &id)?;

@@ -1,7 +1,7 @@
 //! The settings of a camera: format, size, colour space, orientation and controls. They are requested, adjusted by
 //! libcamera, and read back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libcamera::camera::{
     Camera as Found, CameraConfiguration, CameraConfigurationStatus as Status, Orientation,
@@ -13,10 +13,11 @@ use libcamera::geometry::Size;
 use libcamera::pixel_format::PixelFormat;
 use libcamera::stream::StreamRole;
 use libcamera::utils::UniquePtr;
-use log::info;
+use log::log;
 
 use super::{controls, formats};
 use crate::capture::assignment::Assignment;
+use crate::capture::opening_log::OpeningLog;
 use crate::capture::settings::CameraSettings;
 use crate::capture::source::BUFFERS;
 use crate::error::{Error, Result};
@@ -75,6 +76,7 @@ pub(super) fn choose(
 pub(super) fn choose_turned(
     camera: &Found<'_>,
     settings: &CameraSettings,
+    told: &mut OpeningLog,
 ) -> Result<(CameraConfiguration, Transform)> {
     let (id, turn) = (camera.id(), settings.turn);
     let orientation = match (turn.transposed, turn.horizontal, turn.vertical) {
@@ -85,13 +87,18 @@ pub(super) fn choose_turned(
     };
     if orientation.is_some() {
         if let Ok(config) = choose(camera, settings, orientation) {
-            info!("camera {id} turns its pictures itself: {turn}");
+            let level = told.level(Instant::now());
+            log!(level, "camera {id} turns its pictures itself: {turn}");
             return Ok((config, Transform::default()));
         }
     }
     let config = choose(camera, settings, None)?;
     if !turn.is_none() {
-        info!("camera {id} cannot turn its pictures like that, so they are {turn} here");
+        let level = told.level(Instant::now());
+        log!(
+            level,
+            "camera {id} cannot turn its pictures like that, so they are {turn} here"
+        );
     }
     Ok((config, turn))
 }
@@ -167,6 +174,7 @@ pub(super) fn start_controls(
     camera: &Found<'_>,
     settings: &CameraSettings,
     assignments: &[Assignment],
+    told: &mut OpeningLog,
 ) -> Result<(UniquePtr<ControlList>, Option<f64>)> {
     let id = camera.id();
     // After configure(), because limits depend on the sensor's mode.
@@ -183,12 +191,16 @@ pub(super) fn start_controls(
         return Ok((list, None));
     };
     let Some((shortest, longest)) = controls::frame_durations(&known) else {
-        info!("camera {id} has no control over its rate: frames come as it sends them");
+        let level = told.level(Instant::now());
+        log!(
+            level,
+            "camera {id} has no control over its rate: frames come as it sends them"
+        );
         return Ok((list, None));
     };
     let micros = ((1e6 / fps).round() as i64).clamp(shortest, longest);
     let given = 1e6 / micros as f64;
-    settings.tell_rate(&format_args!("camera {id}"), Some(given));
+    settings.tell_rate(&format_args!("camera {id}"), Some(given), told);
     let _ = list.set_raw(ControlId::FrameDurationLimits.id(), [micros, micros].into());
     Ok((list, Some(given)))
 }

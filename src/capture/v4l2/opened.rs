@@ -11,6 +11,7 @@ use super::device::Device;
 use super::signal::Signal;
 use super::turning;
 use crate::capture::control_facts::ControlFacts;
+use crate::capture::opening_log::OpeningLog;
 use crate::capture::settings::CameraSettings;
 use crate::capture::source::{BUFFERS, Facts, described};
 use crate::error::{Error, Result};
@@ -44,6 +45,7 @@ impl Opened {
         path: Option<&Path>,
         settings: &CameraSettings,
         has_no_signal: &mut bool,
+        told: &mut OpeningLog,
     ) -> Result<(Self, Transform)> {
         *has_no_signal = false;
         let device = match path {
@@ -55,9 +57,9 @@ impl Opened {
         *has_no_signal = false;
         choose(&device, settings)?;
         let fps = device.set_rate(settings.fps);
-        settings.tell_rate(&device.path().display(), fps);
+        settings.tell_rate(&device.path().display(), fps, told);
         let controls = device.set_controls(&settings.controls)?;
-        let (mirrors, turn) = turning::divide(&device, settings);
+        let (mirrors, turn) = turning::divide(&device, settings, told);
         let format = device.format()?;
         // The driver may have changed its mind since it was asked for one that can be read.
         let path = device.path().display().to_string();

@@ -4,29 +4,39 @@
 //! The control `rotate` is not used: with 90 and 270 degrees some drivers exchange width and height and others stretch
 //! the picture.
 
-use log::info;
+use std::time::Instant;
+
+use log::log;
 
 use super::controls::{ControlKind, Setting};
 use super::device::Device;
 use crate::capture::assignment::Assignment;
+use crate::capture::opening_log::OpeningLog;
 use crate::capture::settings::CameraSettings;
 use crate::picture::turn::Transform;
 
 /// What the camera does, as settings, and what is left to be done here.
-pub(super) fn divide(device: &Device, settings: &CameraSettings) -> (Vec<Setting>, Transform) {
+pub(super) fn divide(
+    device: &Device,
+    settings: &CameraSettings,
+    told: &mut OpeningLog,
+) -> (Vec<Setting>, Transform) {
     let turn = settings.turn;
     if turn.is_none() {
         return (Vec::new(), turn);
     }
-    let path = device.path().display();
+    let (path, level) = (device.path().display(), told.level(Instant::now()));
     let mirrored = mirrors(device, settings).and_then(|all| device.set_controls(&all).ok());
     match mirrored {
         Some(set) => {
-            info!("{path} turns its pictures itself: {turn}");
+            log!(level, "{path} turns its pictures itself: {turn}");
             (set, Transform::default())
         }
         None => {
-            info!("{path} cannot turn its pictures like that, so they are {turn} here");
+            log!(
+                level,
+                "{path} cannot turn its pictures like that, so they are {turn} here"
+            );
             (Vec::new(), turn)
         }
     }
