@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -181,6 +181,9 @@ fn what_lies_elsewhere_is_shown_by_no_server_whatever_its_directory_becomes() {
     eventually("the picture is back", || width(&fenced) == Some(64));
 }
 
+/// The port on which names are looked up.
+const DNS: u16 = 53;
+
 /// What a process tried, and what came of it.
 fn outcome<T>(name: &str, tried: io::Result<T>) {
     match tried {
@@ -196,16 +199,21 @@ fn a_process_to_be_fenced() {
     let (Some(as_what), Some(dir)) = (variable("FENCED_AS"), variable("DIR")) else {
         return;
     };
-    let port: u16 = variable("PORT").unwrap().parse().unwrap();
+    let port = |name| variable(name).unwrap().parse::<u16>().unwrap();
+    let (port, other_port) = (port("PORT"), port("OTHER_PORT"));
     let dir = Path::new(&dir);
     let frames = dir.join("in/front");
-    let needs = Needs {
+    let mut needs = Needs {
         frames: vec![&frames],
         ..Needs::default()
     };
     let sandbox = match as_what.as_str() {
         "serve" => Sandbox::basic().serve(&needs),
-        _ => Sandbox::basic().capture(&needs),
+        "capture" => Sandbox::basic().capture(&needs),
+        from => {
+            (needs.ports, needs.names) = (vec![port], from == "capture from a name");
+            Sandbox::basic().capture(&needs)
+        }
     };
     println!("\nsandbox={}", sandbox.json());
     outcome("read a frame", fs::read(frames.join("current.jpg")));
@@ -240,6 +248,18 @@ fn a_process_to_be_fenced() {
     outcome("start", Command::new("/bin/true").status());
     outcome("listen", TcpListener::bind("127.0.0.1:0"));
     outcome("connect", TcpStream::connect(("127.0.0.1", port)));
+    let other = TcpStream::connect(("127.0.0.1", other_port));
+    outcome("connect elsewhere", other);
+    // Nobody listens there, mostly.
+    let dns = TcpStream::connect(("127.0.0.1", DNS)).map(drop);
+    let dns = dns.or_else(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => Ok(()),
+        _ => Err(error),
+    });
+    outcome("ask by TCP", dns);
+    let send = |port| UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", ("127.0.0.1", port));
+    outcome("ask by UDP", send(DNS));
+    outcome("send elsewhere", send(other_port));
     let parent = getppid().unwrap();
     outcome("signal", test_kill_process(parent).map_err(io::Error::from));
     let name = variable("NAME").unwrap();
@@ -314,9 +334,15 @@ fn tried(as_what: &str) -> Option<(u64, Vec<(String, String)>)> {
     command.args(["--exact", "sandbox::a_process_to_be_fenced", "--nocapture"]);
     command.env("LAZYCAM_TEST_FENCED_AS", as_what);
     command.env("LAZYCAM_TEST_DIR", scratch.path());
-    let port = listener.local_addr().unwrap().port().to_string();
-    command.env("LAZYCAM_TEST_PORT", port);
-    let name = format!("lazycam-test-{}-{as_what}", std::process::id());
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (variable, listener) in [("PORT", &listener), ("OTHER_PORT", &other)] {
+        let port = listener.local_addr().unwrap().port().to_string();
+        command.env(format!("LAZYCAM_TEST_{variable}"), port);
+    }
+    let name = format!(
+        "lazycam-test-{port}",
+        port = other.local_addr().unwrap().port()
+    );
     command.env("LAZYCAM_TEST_NAME", &name);
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let _abstract = UnixListener::bind_addr(&address).unwrap();
@@ -380,6 +406,10 @@ fn a_server_can_read_frames_and_nothing_else() {
             ("start", 1, cannot_start),
             ("listen", 4, DENIED),
             ("connect", 4, DENIED),
+            ("connect elsewhere", 4, DENIED),
+            ("ask by TCP", 4, DENIED),
+            ("ask by UDP", 10, DENIED),
+            ("send elsewhere", 10, DENIED),
             ("signal", 6, DENIED),
             ("abstract socket", 6, DENIED),
             ("execute", 1, DENIED),
@@ -389,8 +419,26 @@ fn a_server_can_read_frames_and_nothing_else() {
 
 #[test]
 fn a_capture_process_can_change_its_frame_directory_and_nothing_else() {
-    let Some((abi, tried)) = tried("capture") else {
+    expect_of_capture("capture", &[]);
+}
+
+#[test]
+fn a_capture_process_can_connect_to_the_port_of_its_camera_and_for_a_name_to_dns() {
+    expect_of_capture("capture from an address", &["connect"]);
+    expect_of_capture(
+        "capture from a name",
+        &["connect", "ask by TCP", "ask by UDP"],
+    );
+}
+
+/// `open` is what this process can do beside what each can.
+fn expect_of_capture(as_what: &str, open: &[&str]) {
+    let Some((abi, tried)) = tried(as_what) else {
         return;
+    };
+    let opened = |(name, since, outcome)| match open.contains(&name) {
+        true => (name, since, DONE),
+        false => (name, since, outcome),
     };
     expect(
         abi,
@@ -411,9 +459,14 @@ fn a_capture_process_can_change_its_frame_directory_and_nothing_else() {
             ("start", 1, DONE),
             ("listen", 4, DENIED),
             ("connect", 4, DENIED),
+            ("connect elsewhere", 4, DENIED),
+            ("ask by TCP", 4, DENIED),
+            ("ask by UDP", 10, DENIED),
+            ("send elsewhere", 10, DENIED),
             ("signal", 6, DENIED),
             ("abstract socket", 6, DENIED),
             ("execute", 1, DONE),
-        ],
+        ]
+        .map(opened),
     );
 }
