@@ -32,12 +32,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Takes the place of libunwind's walk along the stack in static files for aarch64 (`cross/build`), which have neither
+/// Takes the place of libunwind's walk along the stack in static files for 64 bit (`cross/build`), which have neither
 /// tables for that walk nor names of functions: a backtrace there is empty in any case. Where it is seen to be empty,
 /// what std has for reading debug information is left out: a tenth of the file. A panic tells its message and its
 /// place as everywhere.
 #[cfg(all(
-    target_arch = "aarch64",
+    any(target_arch = "aarch64", target_arch = "x86_64"),
     target_feature = "crt-static",
     panic = "abort",
     any(target_env = "musl", feature = "libcamera-static")

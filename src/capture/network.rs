@@ -46,8 +46,10 @@ use crate::event::is_ready;
 use crate::picture::turn::Transform;
 use crate::picture::turn::lossless::NewestTurned;
 
-/// The most that is read at a time, and before the loop looks elsewhere.
-const READ: usize = 64 << 10;
+/// The most that is read at a time. A line brings less at once; more costs memory.
+const READ: usize = 16 << 10;
+
+/// The most that is read before the loop looks elsewhere.
 const ENOUGH: usize = 1 << 20;
 
 /// For a look-up, a connection to one address, and the head of the answer.
