@@ -132,8 +132,8 @@ def page_server(page):
         server.shutdown()
 
 
-def run_with_packages(requirements, program, *arguments):
-    """What `program` prints, run by a Python that has the packages of that file beside this one; they come from PyPI.
+def run_with_packages(requirements, program, *arguments, cwd=None):
+    """What `program` prints, run in `cwd` by a Python that has the packages of that file beside this one; they come from PyPI.
     They are kept in a virtual environment in target/, whose name says what is in it."""
     listed = pathlib.Path(__file__).with_name(requirements)
     digest = hashlib.sha256(listed.read_bytes() + sys.version.encode()).hexdigest()[:12]
@@ -150,6 +150,6 @@ def run_with_packages(requirements, program, *arguments):
             raise Missing(f"what {requirements} lists cannot be had from PyPI for this machine")
         (place / "complete").touch()
     done = subprocess.run([place / "bin/python", "-c", program, *arguments], check=False, capture_output=True, text=True,
-                          timeout=60)
+                          timeout=60, cwd=cwd)
     check(done.returncode == 0, (done.stdout + done.stderr).strip())
     return done.stdout.strip()
