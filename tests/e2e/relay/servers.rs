@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use lazycam::capture::pattern::stamp::Stamp;
+use rustix::process::{Signal, kill_process};
 
 use super::standin::{Camera, HEAD, edge, expect_frames_and_sleep, told};
 use crate::common::frames::Maker;
 use crate::common::http::Client;
-use crate::common::process::{Process, run};
+use crate::common::process::{Process, pid, run};
 use crate::common::{Scratch, eventually};
 
 #[test]
@@ -90,6 +91,29 @@ fn the_picture_of_a_lost_camera_is_no_frame_for_the_next_server() {
     assert_eq!(told(&edge)["published"], 0);
     let _fed = camera.accept().feed(&maker, 7);
     assert!(viewer.number(&maker) >= 7);
+}
+
+/// What benches/relay does over lines, and with more of them.
+#[test]
+fn viewers_of_an_edge_stay_when_the_origin_or_the_edges_capture_process_starts_again() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("origin.sock");
+    let flags = ["--listen", socket.to_str().unwrap()];
+    let origin = || Process::start(run(&scratch.join("origin"), &flags));
+    let first = origin();
+    first.address();
+    let edge = edge(&scratch, &format!("http+unix:{}:/stream", socket.display()));
+    let mut viewer = Client::connect(edge.address()).stream("/stream");
+    viewer.frame();
+    first.stop();
+    viewer.part_that(|part| part.notice().is_some());
+    let _second = origin();
+    viewer.part_that(|part| part.notice().is_none());
+    let killed = edge.child();
+    kill_process(pid(killed), Signal::KILL).unwrap();
+    eventually("another process captures", || edge.child() != killed);
+    let last = viewer.frame().number();
+    viewer.part_after(last + 5);
 }
 
 #[test]
