@@ -1,7 +1,7 @@
-"""What keeps a server in, and a viewer's stream, on kernels of older and newer Debian releases: arm64 with the static binary, the test picture
-and no camera. Used by run, whose machines have the same done on the kernel of the current release.
+"""What keeps a server in, and a viewer's stream, and frames on 9p, on kernels of older and newer Debian releases: arm64 with the static binary, the
+test picture and no camera. Used by run, whose machines have the first done on the kernel of the current release.
 """
-import json, subprocess, time
+import json, shutil, subprocess, time
 
 import rig
 from rig import PROGRAM, Guest, Machine, Stream, check, eventually, number, say
@@ -9,7 +9,7 @@ from rig import PROGRAM, Guest, Machine, Stream, check, eventually, number, say
 # The release, and the least ABI of its kernel's Landlock (landlock(7)): 6.1 has renaming between directories and no TCP yet; 5.10 has none;
 # what is in the backports (7.2 and later) has unix sockets by path and UDP.
 KERNELS = [("bookworm", 2), ("bullseye", None), ("trixie-backports", 10)]
-MODULES = ["virtio_mmio", "virtio_net"]
+MODULES = ["virtio_mmio", "virtio_net", "9pnet_virtio", "9p"]
 
 
 class Fences(Guest):
@@ -69,6 +69,30 @@ class Fences(Guest):
         self.stop()
         say("the clock set by 5, -11 and 6 hours: every viewer's frames go on, and the processes sleep after the last")
 
+    def shared(self, folder):
+        """Another system, which is this one, puts frames into a directory that the machine has by 9p: no event tells of them."""
+        machine, front = self.machine, folder / "front"
+        self.start("--source pattern --size 64x48 --linger 1")
+        pictures = [rig.snapshot(machine.url) for _ in range(4)]
+        self.stop()
+        front.mkdir()
+        machine.told("mkdir /run/shared; mount -t 9p -o trans=virtio,version=9p2000.L shared /run/shared")
+        kind = machine.told("stat -f -c %t /run/shared").strip()
+        if kind == "1021994":
+            say(f"SKIPPED: {folder} is in memory here, and 9p says that its own files are")
+            return
+        machine.told("lazycam serve --frames /run/shared/front --listen 8080 >/run/shared.log 2>&1 & echo $! >/run/shared.pid")
+        eventually("the server listens", lambda: machine.run("netstat -ltn | grep -q :8080")[0] == 0)
+        check("is on 9p, which does not report" in self.log("shared"), self.log("shared"))
+        viewer = Stream(machine.url)
+        for picture in pictures:
+            (front / "next").write_bytes(picture)
+            (front / "next").rename(front / "current.jpg")
+            eventually("the frame is shown", lambda: number(viewer.frames(1)[0]) == number(picture))
+        viewer.close()
+        self.stop("shared")
+        say(f"9p, which says it were of type {kind}: known, and its frames are found")
+
 
 def run(binaries):
     """True if all holds on each kernel."""
@@ -76,11 +100,21 @@ def run(binaries):
     files = {"bin/lazycam": (PROGRAM, binary.read_bytes())}
 
     def on(suite, abi):
+        # Not with the other files, which may be in memory.
+        folder = rig.CACHE / f"shared-{suite}"
+
         class Tests(Fences):
             def all(self):
                 say(f"{suite}: {self.machine.told('uname -r').strip()}")
                 self.fence(abi)
                 self.jumps()
+                self.shared(folder)
+
+        def machine(own):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            devices = ["-fsdev", f"local,id=shared,path={folder},security_model=none", "-device", "virtio-9p-device,fsdev=shared,mount_tag=shared"]
+            return Machine("arm64", own, files, modules=MODULES, devices=devices, suite=suite)
 
         try:
             rig.Packages("arm64", suite).unpacked(rig.ARCHES["arm64"]["kernel"])
@@ -88,6 +122,6 @@ def run(binaries):
             # Releases end: mirrors drop them.
             say(f"SKIPPED: the kernel of {suite} cannot be had: {failure.stderr or failure}")
             return True
-        return rig.run(suite, lambda folder: Machine("arm64", folder, files, modules=MODULES, suite=suite), Tests, "lazycam", "fenced")
+        return rig.run(suite, machine, Tests, "lazycam", "fenced", "shared")
 
     return all([on(suite, abi) for suite, abi in KERNELS])
