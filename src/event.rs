@@ -72,10 +72,12 @@ pub struct Readiness {
     pub readable: bool,
     /// A write would not block.
     pub writable: bool,
+    /// The other side sends nothing more, or the connection is broken: after what there is to read comes its end.
+    pub ended: bool,
 }
 
 /// The handle of a registration. Closing the descriptor removes only the kernel's part, so the registration has to be
-/// removed before that; otherwise its token stays in the table.
+/// removed ([`Poll::remove`], [`Poll::forget`]); otherwise its token stays in the table.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Registration(u64);
 
@@ -129,6 +131,12 @@ impl<T: Copy> Poll<T> {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
+    /// Removes the registration of a descriptor that is closed next, which removes the kernel's part (epoll(7)). Only for one
+    /// that was never duplicated.
+    pub fn forget(&mut self, registration: Registration) {
+        self.tokens.remove(&registration.0);
+    }
+
     /// Sleeps until something is ready, until the time `until`, or until a signal is caught. When the deadline has
     /// passed, the batch is empty. After an interruption, which may also be the end of a stop (signal(7)), the batch
     /// contains what is ready by then: ready descriptors go before deadlines that have passed in the meantime.
@@ -163,6 +171,7 @@ impl<T: Copy> Poll<T> {
             let readiness = Readiness {
                 readable: broken || flags.intersects(F::IN | F::PRI | F::RDHUP),
                 writable: broken || flags.contains(F::OUT),
+                ended: broken || flags.contains(F::RDHUP),
             };
             return Some((*token, readiness));
         }

@@ -153,7 +153,9 @@ impl Server {
             exit_idle: options.exit_idle,
         };
         for (socket, open) in sockets.connections {
-            visits.admit(Arrival { socket, open }, &mut turn);
+            if let Some(arrival) = Arrival::inherited(socket, open) {
+                visits.admit(arrival, &mut turn);
+            }
         }
         visits.door.open(&mut turn)?;
         Ok(Server {

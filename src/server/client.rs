@@ -53,6 +53,8 @@ pub(in crate::server) struct Client<W = OwnedFd> {
     is_tcp: bool,
     readable: bool,
     writable: bool,
+    /// Epoll has reported the end of what the peer sends, which it does once.
+    ended: bool,
     /// The system had no memory for a call just now.
     pub(in crate::server) exhausted: bool,
     written: u64,
@@ -64,26 +66,8 @@ pub(in crate::server) struct Client<W = OwnedFd> {
     figures: Option<Box<Figures>>,
 }
 
-impl Client {
-    /// Takes over an accepted, non-blocking socket.
-    pub(in crate::server) fn new(
-        socket: OwnedFd,
-        connection: Connection<Frame>,
-        remote: Remote,
-        place: Place,
-        now: Instant,
-    ) -> Self {
-        if remote != Remote::Unix {
-            // All of these are optional: a socket that refuses them still serves.
-            let _ = sockopt::set_tcp_nodelay(&socket, true);
-            let _ = tcp::bound_unsent(socket.as_fd());
-        }
-        Client::over(socket, connection, remote, place, now)
-    }
-}
-
 impl<W: Wire> Client<W> {
-    /// A client at the other end of a wire.
+    /// A client at the other end of a wire, which is an accepted, non-blocking socket that was prepared ([`prepare`]).
     pub(in crate::server) fn over(
         socket: W,
         connection: Connection<Frame>,
@@ -103,6 +87,7 @@ impl<W: Wire> Client<W> {
             is_tcp: remote != Remote::Unix,
             readable: true,
             writable: true,
+            ended: false,
             exhausted: false,
             written: 0,
             min_rtt: None,
@@ -134,6 +119,7 @@ impl<W: Wire> Client<W> {
     pub(in crate::server) fn ready(&mut self, readiness: Readiness) {
         self.readable |= readiness.readable;
         self.writable |= readiness.writable;
+        self.ended |= readiness.ended;
     }
 
     /// Reads once. Returns whether anything came.
@@ -149,6 +135,9 @@ impl<W: Wire> Client<W> {
                 true
             }
             Ok(n) => {
+                // There is nothing more than this, and what comes now is an edge (epoll(7), question 9), except the end
+                // that was reported already. A unix socket also stops behind descriptors that were sent along.
+                self.readable = n == SCRATCH || self.ended || !self.is_tcp;
                 self.connection.receive(&scratch[..n], lent);
                 true
             }
@@ -282,6 +271,10 @@ impl<W: Wire> Client<W> {
     /// How many bytes the peer has acknowledged (TCP) or read (unix). What a unix socket tells is memory, which is some bytes more
     /// than what was not read (`findings/siocoutq.sh`); only nothing is exact. So what has arrived once remains so.
     fn arrived(&self) -> u64 {
+        // Nothing was handed over since all had arrived, or at all.
+        if self.progress.arrived() == self.written {
+            return self.written;
+        }
         let in_kernel = self.socket.queued().unwrap_or(0);
         let arrived = self.written.saturating_sub(in_kernel);
         if self.is_tcp {
@@ -375,6 +368,13 @@ fn seen(socket: &impl Wire, path: Path, ahead: usize) -> Seen {
         repeated: times.repeated,
         is_linux: times.is_linux,
     }
+}
+
+/// Sets what a TCP connection needs, on itself or on the socket that is to accept it. All of it is optional: a socket that
+/// refuses still serves.
+pub(in crate::server) fn prepare(socket: &OwnedFd) {
+    let _ = sockopt::set_tcp_nodelay(socket, true);
+    let _ = tcp::bound_unsent(socket.as_fd());
 }
 
 /// Puts a socket that was created elsewhere into the mode that this file relies on.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use rustix::net::{AddressFamily, sockopt};
+use rustix::net::{AddressFamily, SocketAddrAny, sockopt};
 
 /// The number of a client. Unlike a descriptor, it is never reused.
 pub(in crate::server) type ClientId = u64;
@@ -33,7 +33,11 @@ impl Remote {
         if sockopt::socket_domain(&socket) == Ok(AddressFamily::UNIX) {
             return Some(Remote::Unix);
         }
-        let address = rustix::net::getpeername(socket).ok().flatten()?;
+        Remote::of_peer(rustix::net::getpeername(socket).ok().flatten()?)
+    }
+
+    /// The host at the other end of a TCP connection.
+    pub(in crate::server) fn of_peer(address: SocketAddrAny) -> Option<Self> {
         let address = SocketAddr::try_from(address).ok()?;
         Some(Remote::of_address(address.ip()))
     }

@@ -54,7 +54,7 @@ impl Clients {
         let mut client = self.map.remove(&id)?;
         turn.timers.set(Timer::Client(id), None);
         if let Some(registration) = client.registration.take() {
-            turn.poll.remove(client.socket(), registration);
+            turn.poll.forget(registration);
         }
         Some(client)
     }

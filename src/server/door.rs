@@ -35,6 +35,7 @@ use rustix::io::Errno;
 use crate::error::{Context, Result};
 use crate::event::Interest;
 use crate::logging::Brake;
+use crate::server::client::prepare;
 use crate::server::client_id::{ClientId, Newcomer, Place, Remote, Seat};
 use crate::server::door::listen::{Accepted, Listener};
 use crate::server::door::places::Places;
@@ -95,8 +96,21 @@ impl Batch {
 pub(in crate::server) struct Arrival {
     /// The connection, set to non-blocking mode.
     pub(in crate::server) socket: OwnedFd,
+    pub(in crate::server) remote: Remote,
     /// No password is required on the socket where it was accepted.
     pub(in crate::server) open: bool,
+}
+
+impl Arrival {
+    /// Takes over a connection that was accepted before, if it has not been reset by now: then nobody is owed anything.
+    pub(in crate::server) fn inherited(socket: OwnedFd, open: bool) -> Option<Self> {
+        prepare(&socket);
+        Some(Arrival {
+            remote: Remote::of(&socket)?,
+            socket,
+            open,
+        })
+    }
 }
 
 impl Door {
@@ -187,10 +201,14 @@ impl Door {
                 return Ok(None);
             }
             match listener.accept()? {
-                Accepted::Connection(socket) => {
+                Accepted::Connection(socket, remote) => {
                     batch.failure = None;
                     let open = listener.open;
-                    return Ok(Some(Arrival { socket, open }));
+                    return Ok(Some(Arrival {
+                        socket,
+                        remote,
+                        open,
+                    }));
                 }
                 Accepted::None => return Ok(None),
                 Accepted::Failed(errno) => batch.failure = Some(errno),

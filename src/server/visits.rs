@@ -246,12 +246,14 @@ impl Visits {
     /// Gives a new connection a place, or at least an answer.
     pub(in crate::server) fn admit(
         &mut self,
-        Arrival { socket, open }: Arrival,
+        Arrival {
+            socket,
+            remote,
+            open,
+        }: Arrival,
         turn: &mut Turn,
     ) -> Option<ClientId> {
         turn.stats.accepted += 1;
-        // Whoever has reset its connection by now is owed nothing.
-        let remote = Remote::of(&socket)?;
         let guarded = !open && self.gate.is_some();
         let newcomer = Newcomer { remote, guarded };
         let seats = || self.clients.seats();
@@ -269,7 +271,7 @@ impl Visits {
             _ if remote.is_here() => connection.near(),
             _ => connection,
         };
-        let mut client = Client::new(socket, connection, remote, place, turn.now);
+        let mut client = Client::over(socket, connection, remote, place, turn.now);
         if !self.door.enter(place) {
             client.write(&FrameCopy::default(), &mut turn.lend());
             turn.stats.close(CloseReason::Done);

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::common::frames::{Maker, decode};
 use crate::common::http::{Client, Head, parse_timestamp};
-use crate::common::process::{Process, serve};
+use crate::common::process::{Process, pid, serve};
 use crate::common::producer::{Camera, Hand};
 use crate::common::{PATIENCE, Scratch};
 use lazycam::frames::frame;
+use rustix::process::{Signal, kill_process};
 
 /// What `Allow` says: mjpg-streamer takes POST for a stream.
 fn allow(target: &str) -> &'static str {
@@ -499,6 +500,44 @@ fn a_client_that_sends_no_more_still_gets_its_answer() {
     assert_eq!(client.reply().head.status, 200);
     Maker::new(5000).verify(&client.reply().body);
     client.expect_end();
+}
+
+/// The server reads no more than there is to know that there is, so the end of a connection must be told from a pause in
+/// whatever order request and end come, and however they fall into its reads of 4096 bytes.
+#[test]
+fn the_end_of_what_a_client_sends_is_noticed_whenever_it_comes() {
+    let site = Site::new();
+    let request = |length: usize| {
+        let head = "GET /nothing HTTP/1.1\r\nHost: a\r\nX: ";
+        format!("{head}{}\r\n\r\n", "x".repeat(length - head.len() - 4))
+    };
+    let signal = |signal| kill_process(pid(site.server.pid()), signal).unwrap();
+    let mut connections = 0;
+    for length in [60, 4095, 4096, 4097, 8192] {
+        let request = request(length);
+        for pause in [0, 2, 30].map(Duration::from_millis) {
+            for was_asleep in [false, true] {
+                let mut client = site.client();
+                assert_eq!(client.get("/nothing").head.status, 404);
+                // What comes while the server is stopped comes to it as one event.
+                if was_asleep {
+                    signal(Signal::STOP);
+                }
+                client.send(&request);
+                thread::sleep(pause);
+                client.half_close();
+                if was_asleep {
+                    signal(Signal::CONT);
+                }
+                assert_eq!(client.reply().head.status, 404, "{length}, {pause:?}");
+                client.expect_end();
+                connections += 1;
+            }
+        }
+    }
+    // Not because they were silent for too long.
+    let log = site.server.stop().log;
+    assert!(log.contains(&format!("ended: {connections} left")), "{log}");
 }
 
 #[test]

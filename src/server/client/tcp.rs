@@ -210,6 +210,27 @@ mod tests {
         assert!((1..=written as u64).contains(&queued(socket.as_fd()).unwrap()));
     }
 
+    /// Fills a connection whose peer reads nothing, and says how much of it was not even sent.
+    fn unsent(listener: &TcpListener) -> Option<u32> {
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        while socket.write(&[0; 4096]).is_ok() {}
+        Some(info(socket.as_fd())?.0.notsent_bytes)
+    }
+
+    #[test]
+    fn the_bound_of_a_listener_is_that_of_its_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let Some(before) = unsent(&listener) else {
+            eprintln!("SKIPPED: this kernel or emulator has no TCP_INFO");
+            return;
+        };
+        bound_unsent(listener.as_fd()).unwrap();
+        let bounded = unsent(&listener).unwrap();
+        assert!(bounded < before / 2, "{bounded} of {before}");
+    }
+
     #[test]
     fn what_a_unix_peer_has_not_read_is_queued() {
         let (mut socket, mut client) = UnixStream::pair().unwrap();

@@ -21,10 +21,14 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, accept_with, bind, listen, sockopt};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, acceptfrom_with, bind, listen, sockopt,
+};
 
 use crate::error::{Context, Error, Result};
 use crate::event::{Registration, stream_socket};
+use crate::server::client::{make_nonblocking, prepare};
+use crate::server::client_id::Remote;
 
 /// How many connections the kernel keeps for us until we accept them. The kernel reduces this to its own limit.
 const BACKLOG: i32 = 1024;
@@ -90,6 +94,7 @@ pub(in crate::server) struct Listener {
     pub(in crate::server) registration: Option<Registration>,
     /// Its name in messages.
     name: String,
+    is_unix: bool,
     /// No password is required on this socket.
     pub(in crate::server) open: bool,
 }
@@ -101,8 +106,8 @@ pub fn can_listen(address: &Address) -> bool {
 
 /// The result of accepting.
 pub(in crate::server) enum Accepted {
-    /// A connection, set to non-blocking mode.
-    Connection(OwnedFd),
+    /// A connection, set to non-blocking mode, and its other end.
+    Connection(OwnedFd, Remote),
     /// No connection is waiting.
     None,
     /// The connection was aborted or is not allowed; the next one may succeed.
@@ -112,9 +117,16 @@ pub(in crate::server) enum Accepted {
 }
 
 impl Listener {
+    /// What TCP connections need is set here once. They have it from the socket that accepts them (Linux
+    /// `sk_clone_lock`), so a connection costs no call for it.
     fn over(socket: OwnedFd, name: String) -> Self {
+        let is_unix = matches!(sockopt::socket_domain(&socket), Ok(AddressFamily::UNIX));
+        if !is_unix {
+            prepare(&socket);
+        }
         Listener {
             socket,
+            is_unix,
             registration: None,
             name,
             open: false,
@@ -123,7 +135,7 @@ impl Listener {
 
     /// Takes over a socket that is already listening.
     pub(in crate::server) fn inherited(socket: OwnedFd, name: String) -> Result<Self> {
-        crate::server::client::make_nonblocking(&socket)
+        make_nonblocking(&socket)
             .doing(|| format!("set the inherited socket {name} to non-blocking"))?;
         Ok(Listener::over(socket, name))
     }
@@ -216,9 +228,16 @@ impl Listener {
         SocketAddr::try_from(bound).ok()
     }
 
+    /// The other end is asked for in the same call, and its kind is that of this socket: a connection that has been reset
+    /// by now is a stranger's nevertheless.
     pub(in crate::server) fn accept(&self) -> Result<Accepted> {
-        match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok(socket) => Ok(Accepted::Connection(socket)),
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match acceptfrom_with(&self.socket, flags) {
+            Ok((socket, _)) if self.is_unix => Ok(Accepted::Connection(socket, Remote::Unix)),
+            Ok((socket, address)) => Ok(match address.and_then(Remote::of_peer) {
+                Some(remote) => Accepted::Connection(socket, remote),
+                None => Accepted::Failed(Errno::CONNABORTED),
+            }),
             Err(Errno::AGAIN) => Ok(Accepted::None),
             Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                 Ok(Accepted::Exhausted(errno))
@@ -264,6 +283,22 @@ fn age_if_refused(path: &Path) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_has_what_its_listener_was_prepared_with_and_the_address_of_its_peer() {
+        let listener = Listener::bind(&Address::Host("127.0.0.1:0".into()))
+            .unwrap()
+            .remove(0);
+        let _peer = std::net::TcpStream::connect(listener.address().unwrap()).unwrap();
+        let accepted = loop {
+            match listener.accept().unwrap() {
+                Accepted::Connection(socket, remote) => break (socket, remote),
+                _ => thread::yield_now(),
+            }
+        };
+        assert_eq!(accepted.1, Remote::V4([127, 0, 0, 1]));
+        assert!(sockopt::tcp_nodelay(&accepted.0).unwrap());
+    }
 
     #[test]
     fn addresses_are_ports_hosts_or_paths() {

@@ -120,10 +120,7 @@ impl Scene {
             end.set_nonblocking(true).unwrap();
         }
         socket.write_all(request.as_bytes()).unwrap();
-        let arrival = Arrival {
-            socket: ours.into(),
-            open: false,
-        };
+        let arrival = Arrival::inherited(ours.into(), false).unwrap();
         let id = self.visits.admit(arrival, &mut self.turn);
         if let Some(id) = id {
             self.visits.serve(id, &mut self.turn);
@@ -142,6 +139,7 @@ impl Scene {
         let readiness = Readiness {
             readable: true,
             writable: true,
+            ended: false,
         };
         let id = guest.id.unwrap();
         self.visits.wake(id, readiness, &mut self.turn);
