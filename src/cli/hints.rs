@@ -37,16 +37,36 @@ const OTHERS: &[(&[&str], &str)] = &[
 
 /// A line to print behind the message, if there is one that helps.
 pub fn hint(error: &Error) -> Option<String> {
-    if error.kind() != ErrorKind::UnknownArgument {
-        return None;
-    }
-    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
+    let what = match error.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        _ => return None,
+    };
+    let Some(ContextValue::String(given)) = error.get(what) else {
         return None;
     };
+    if let Some(flag) = flag_for(given) {
+        return Some(format!(
+            "a value has its flag before it here: {flag} {given}"
+        ));
+    }
     let (_, ours) = OTHERS
         .iter()
         .find(|(theirs, _)| theirs.contains(&given.as_str()))?;
     Some(format!("what other programs call {given} is {ours} here"))
+}
+
+/// The flag that was probably meant with a value that has none, by what the value looks like.
+fn flag_for(given: &str) -> Option<&'static str> {
+    if given.starts_with("/dev/video") || given.contains("://") {
+        Some("--source")
+    } else if given.starts_with(['/', '.']) {
+        Some("--frames")
+    } else if given.parse::<u16>().is_ok() || given.starts_with(':') {
+        Some("--listen")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +88,23 @@ mod tests {
             let error = Cli::try_parse_from(std::iter::once(&"lazycam").chain(given)).unwrap_err();
             let hint = hint(&error).unwrap_or_else(|| panic!("{given:?}: {error}"));
             assert!(hint.ends_with(&format!("is {ours} here")), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_value_without_a_flag_is_told_which_one_it_needs() {
+        for (given, flag) in [
+            (&["capture", "/run/lazycam/front"][..], "--frames"),
+            (&["serve", "./frames"], "--frames"),
+            (&["run", "/dev/video0"], "--source"),
+            (&["capture", "http://cam.local/"], "--source"),
+            (&["/dev/video0"], "--source"),
+            (&["8080"], "--listen"),
+        ] {
+            let error = Cli::try_parse_from(std::iter::once(&"lazycam").chain(given)).unwrap_err();
+            let hint = hint(&error).unwrap_or_else(|| panic!("{given:?}: {error}"));
+            let value = given.last().unwrap();
+            assert!(hint.ends_with(&format!("{flag} {value}")), "{hint}");
         }
     }
 

@@ -35,8 +35,8 @@ pub struct SourceFlags {
     /// nearest supported rate, with frames dropped if that is faster [default: the camera's].
     #[arg(long, env = "LAZYCAM_FPS", value_name = "N", value_parser = values::parse_fps)]
     pub fps: Option<f64>,
-    /// Pixel format of a camera: MJPG, JPEG, YUYV, UYVY, NV12, NV21, YU12, RGB3 or GREY [default: the first of these that
-    /// the camera supports].
+    /// Pixel format of a camera, by its code in V4L2, such as MJPG or YUYV [default: the camera's own JPEG, or what costs the
+    /// least to encode].
     #[arg(long, env = "LAZYCAM_FORMAT", value_name = "FOURCC")]
     pub format: Option<Fourcc>,
     /// Set a control of the camera, such as brightness=10. May be given several times. `lazycam list` shows the names.
