@@ -290,7 +290,7 @@ fn run_both(flags: &cli::Run, common: &cli::Common, sandbox: Sandbox) -> Result<
         [] if passed.is_empty() => vec![free_port()?],
         listen => listen.to_vec(),
     };
-    let own = match &flags.frames {
+    let mut own = match &flags.frames {
         Some(_) => None,
         None => Some(OwnFrames::new(&listen)?),
     };
@@ -307,6 +307,9 @@ fn run_both(flags: &cli::Run, common: &cli::Common, sandbox: Sandbox) -> Result<
     let options = server_options(&flags.http, cameras.collect())?;
     let manager = Manager::of_this_process();
     let server = Server::new(options, &listen, passed, manager)?;
+    if let Some(own) = &mut own {
+        own.listens();
+    }
     let dirs: Vec<_> = captures.iter().map(|(_, dir)| dir.as_path()).collect();
     let sandbox = capture_sandbox(sandbox, &dirs, &kinds)
         .because("what is started from here inherits it; `serve` and `capture` as two services are held to more")

@@ -11,10 +11,11 @@ use lazycam::{commands, logging};
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            let hint = cli::hint(&mut error);
             // A help text goes to standard output, and anything that is wrong to standard error.
             let _ = error.print();
-            if let Some(hint) = cli::hint(&error) {
+            if let Some(hint) = hint {
                 let _ = writeln!(std::io::stderr(), "\nhint: {hint}");
             }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE_STATUS));

@@ -35,8 +35,9 @@ const OTHERS: &[(&[&str], &str)] = &[
     (&["--password"], "--auth FILE"),
 ];
 
-/// A line to print behind the message, if there is one that helps.
-pub fn hint(error: &Error) -> Option<String> {
+/// A line to print behind the message, if there is one that helps. Then clap's own guess, which goes by the spelling alone, is
+/// left out of it.
+pub fn hint(error: &mut Error) -> Option<String> {
     let what = match error.kind() {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
         ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
@@ -45,14 +46,29 @@ pub fn hint(error: &Error) -> Option<String> {
     let Some(ContextValue::String(given)) = error.get(what) else {
         return None;
     };
+    let hint = for_word(given)?;
+    for guess in [
+        ContextKind::SuggestedArg,
+        ContextKind::Suggested,
+        ContextKind::Usage,
+    ] {
+        error.remove(guess);
+    }
+    Some(hint)
+}
+
+fn for_word(given: &str) -> Option<String> {
     if let Some(flag) = flag_for(given) {
         return Some(format!(
             "a value has its flag before it here: {flag} {given}"
         ));
     }
-    let (_, ours) = OTHERS
-        .iter()
-        .find(|(theirs, _)| theirs.contains(&given.as_str()))?;
+    if given == "--frames" {
+        return Some(
+            "here the frame directory comes without a flag, such as /run/lazycam/front".into(),
+        );
+    }
+    let (_, ours) = OTHERS.iter().find(|(theirs, _)| theirs.contains(&given))?;
     Some(format!("what other programs call {given} is {ours} here"))
 }
 
@@ -76,6 +92,22 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
+    /// The hint for a command line, and what is said before it.
+    fn told(given: &[&str]) -> (String, String) {
+        let words = std::iter::once(&"lazycam").chain(given);
+        let mut error = Cli::try_parse_from(words).unwrap_err();
+        let hint = hint(&mut error).unwrap_or_else(|| panic!("{given:?}: {error}"));
+        (hint, error.to_string())
+    }
+
+    #[test]
+    fn where_the_directory_has_no_flag_that_is_told() {
+        for command in ["snapshot", "control"] {
+            let (hint, _) = told(&[command, "--frames", "/run/lazycam/front"]);
+            assert!(hint.contains("without a flag"), "{hint}");
+        }
+    }
+
     #[test]
     fn a_flag_of_another_program_has_a_hint() {
         for (given, ours) in [
@@ -85,9 +117,13 @@ mod tests {
             (&["--device=/dev/video0"], "--source /dev/video0"),
             (&["run", "--resolution", "640x480"], "--size 1280x720"),
         ] {
-            let error = Cli::try_parse_from(std::iter::once(&"lazycam").chain(given)).unwrap_err();
-            let hint = hint(&error).unwrap_or_else(|| panic!("{given:?}: {error}"));
+            let (hint, rest) = told(given);
             assert!(hint.ends_with(&format!("is {ours} here")), "{hint}");
+            // '--format' is spelled like '--port', and nothing else.
+            assert!(
+                !rest.contains("similar") && !rest.contains("Usage"),
+                "{rest}"
+            );
         }
     }
 
@@ -101,8 +137,7 @@ mod tests {
             (&["/dev/video0"], "--source"),
             (&["8080"], "--listen"),
         ] {
-            let error = Cli::try_parse_from(std::iter::once(&"lazycam").chain(given)).unwrap_err();
-            let hint = hint(&error).unwrap_or_else(|| panic!("{given:?}: {error}"));
+            let (hint, _) = told(given);
             let value = given.last().unwrap();
             assert!(hint.ends_with(&format!("{flag} {value}")), "{hint}");
         }

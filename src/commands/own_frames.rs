@@ -9,12 +9,17 @@ use log::debug;
 use rustix::process::geteuid;
 
 use crate::error::{Context, Error, Result};
+use crate::frames::filesystem::{self, FilesystemKind};
 use crate::server::Address;
 
 /// A frame directory that no other `lazycam run` on this system uses: it is named after the listening socket, which
 /// only one process can have. Its name is hidden, so that what is left of a process that was killed never becomes a
-/// camera of `lazycam serve --root`; and it is removed at the end, when nobody writes into it any more.
-pub(super) struct OwnFrames(PathBuf);
+/// camera of `lazycam serve --root`; and it is removed at the end, when nobody writes into it any more. Until this process
+/// listens it may be that of another, which stays.
+pub(super) struct OwnFrames {
+    dir: PathBuf,
+    listens: bool,
+}
 
 impl OwnFrames {
     /// For a process that listens there.
@@ -24,41 +29,71 @@ impl OwnFrames {
             name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
         });
         let base = runtime_directory()?;
-        Ok(OwnFrames(base.join(format!(".{}", name.trim_matches('-')))))
+        Ok(OwnFrames {
+            dir: base.join(format!(".{}", name.trim_matches('-'))),
+            listens: false,
+        })
     }
 
     /// The directory.
     pub(super) fn dir(&self) -> &PathBuf {
-        &self.0
+        &self.dir
+    }
+
+    /// This process listens now, so it is its own.
+    pub(super) fn listens(&mut self) {
+        self.listens = true;
     }
 }
 
 impl Drop for OwnFrames {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            debug!("{} stays: {error}", self.0.display());
+        if !self.listens {
+            return;
+        }
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            debug!("{} stays: {error}", self.dir.display());
         }
     }
 }
 
-/// A directory on a tmpfs that this process can write to: the service's, the system's or the user's runtime
-/// directory, or if there is none of these, a new one in `/dev/shm`.
+/// A directory in memory that this process can write to: the service's, the system's or the user's runtime directory, or if
+/// there is none of these, a new one in `/dev/shm`. In containers `/run` often lies on a disk; then that is only taken where
+/// nothing else can be.
 fn runtime_directory() -> Result<PathBuf> {
     let own = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
     let users = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("lazycam"));
     let candidates = [own, Some(PathBuf::from("/run/lazycam")), users];
-    for candidate in candidates.into_iter().flatten() {
-        match fs::create_dir_all(&candidate).and_then(|()| {
-            rustix::fs::access(&candidate, rustix::fs::Access::WRITE_OK).map_err(Into::into)
-        }) {
-            Ok(()) => return Ok(candidate),
-            Err(error) => debug!("not {}: {error}", candidate.display()),
-        }
+    let (in_memory, elsewhere): (Vec<_>, Vec<_>) =
+        candidates.into_iter().flatten().partition(|dir| {
+            let there = dir.ancestors().find(|dir| dir.exists());
+            there.is_some_and(|dir| filesystem::kind(dir) == FilesystemKind::Usual)
+        });
+    if let Some(dir) = first_usable(in_memory) {
+        return Ok(dir);
     }
     let user = geteuid().as_raw();
     let shared = PathBuf::from(format!("/dev/shm/lazycam-{user}"));
-    make_own(&shared)?;
-    Ok(shared)
+    match make_own(&shared) {
+        Ok(()) => Ok(shared),
+        Err(error) => first_usable(elsewhere).ok_or(error),
+    }
+}
+
+/// The first of these that can be made and written to.
+fn first_usable(candidates: Vec<PathBuf>) -> Option<PathBuf> {
+    candidates.into_iter().find(|candidate| {
+        let made = fs::create_dir_all(candidate);
+        let can_write =
+            || rustix::fs::access(candidate, rustix::fs::Access::WRITE_OK).map_err(Into::into);
+        match made.and_then(|()| can_write()) {
+            Ok(()) => true,
+            Err(error) => {
+                debug!("not {}: {error}", candidate.display());
+                false
+            }
+        }
+    })
 }
 
 /// Makes a directory that belongs to this user alone, in a place where all users may create some. If it were left to

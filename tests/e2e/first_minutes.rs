@@ -73,6 +73,27 @@ fn a_camera_that_nobody_named_has_a_plain_name_and_nothing_of_it_stays() {
 }
 
 #[test]
+fn who_cannot_listen_takes_nothing_from_who_does() {
+    let runtime = Scratch::new();
+    // Another has this port, and frames in the directory that is named after it.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let frames = runtime.join(&format!(
+        ".127-0-0-1-{}",
+        other.local_addr().unwrap().port()
+    ));
+    fs::create_dir(&frames).unwrap();
+    fs::write(frames.join("current.jpg"), "theirs").unwrap();
+    let mut command = lazycam(&["run", "--listen", &address]);
+    command.env("RUNTIME_DIRECTORY", runtime.path());
+    let ended = Process::start(command).end();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = format!("cannot listen on {address}: another program does");
+    assert!(ended.log.contains(&said), "{}", ended.log);
+    assert_eq!(fs::read(frames.join("current.jpg")).unwrap(), b"theirs");
+}
+
+#[test]
 fn what_a_killed_process_leaves_is_no_camera_of_a_root() {
     let runtime = Scratch::new();
     let server = run_in(&runtime, &["--camera", "front=pattern"]);

@@ -269,17 +269,11 @@ fn literals_are_read_with_what_stands_before_them() {
 /// the file that people install. `tests/` runs against any file.
 #[test]
 fn the_systems_answers_are_on_the_page_in_the_words_of_this_file() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().to_string();
     let (_, answers) = PAGE.split_once("| at the end | what to do |").unwrap();
     let (answers, _) = answers.split_once("\n\n").unwrap();
     let scratch = Scratch::new();
     let frames = scratch.path().to_str().unwrap();
-    for (listen, limit) in [
-        (port.as_str(), "256"),
-        ("192.0.2.1:1", "256"),
-        ("127.0.0.1:0", "4"),
-    ] {
+    for (listen, limit) in [("192.0.2.1:1", "256"), ("127.0.0.1:0", "4")] {
         let arguments = ["serve", "--frames", frames, "--listen", listen];
         let limited = [
             "sh",

@@ -186,7 +186,16 @@ impl Listener {
             listen(&socket, BACKLOG)?;
             Ok(socket)
         };
-        let socket = open().doing(|| format!("listen on {address}"))?;
+        let socket = match open() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let port = address.port();
+                return Err(Error::Busy(format!(
+                    "cannot listen on {address}: another program does (`ss -ltnp 'sport = :{port}'` names it); \
+                     --listen takes another port"
+                )));
+            }
+            opened => opened.doing(|| format!("listen on {address}"))?,
+        };
         let name = rustix::net::getsockname(&socket)
             .ok()
             .and_then(|bound| SocketAddr::try_from(bound).ok())
