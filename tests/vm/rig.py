@@ -122,6 +122,23 @@ def kernel_modules(tree, wanted):
     return order
 
 
+def programs(names):
+    """Programs of Debian's v4l-utils for arm64, and the shared libraries that they load, for the initramfs."""
+    packages, files, found, lib = Packages("arm64"), {}, {}, "usr/lib/aarch64-linux-gnu"
+    for package in "v4l-utils libv4l-0t64 libv4lconvert0t64 libjpeg62-turbo libstdc++6 libgcc-s1 libc6".split():
+        found.update({file.name: file for file in packages.unpacked(package).rglob("*") if not file.is_dir()})
+    todo = [*names, "ld-linux-aarch64.so.1"]
+    while todo:
+        name = todo.pop()
+        check(name in found, f"no package brings {name}")
+        path = f"bin/{name}" if name in names else f"lib/{name}" if name.startswith("ld-") else f"{lib}/{name}"
+        file = found[name].resolve()
+        if path not in files:
+            files[path] = (PROGRAM, file.read_bytes())
+            todo += re.findall(r"NEEDED.*\[(.*)\]", output("readelf", "-d", file))
+    return files
+
+
 def cpio(files):
     """An initramfs (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst) from name: (mode, content)."""
     out = bytearray()
