@@ -1,0 +1,76 @@
+"""The kernel module jpeg_encoder.c, which plays a JPEG encoder, built for the kernel of an emulated system from Debian's packages. Used by encoder.py.
+
+The version of the headers is exactly that of the kernel, whose symbols have versions (CONFIG_MODVERSIONS). Their tools are those of this machine's
+architecture, and need the C library of the same release, which is not installed here: modpost is started through that one's own loader.
+"""
+import re, shutil, subprocess
+
+from rig import ARCHES, CACHE, HERE, SUITE, Packages, alone, need, output, say
+
+SOURCE = HERE / "jpeg_encoder.c"
+# gcc 12 lacks -fmin-function-alignment, which the kernel's configuration was made with.
+COMPILER = """#!/bin/sh
+for word; do
+    shift
+    case $word in -fmin-function-alignment=*) word=-falign-functions=${word#*=} ;; esac
+    set -- "$@" "$word"
+done
+exec aarch64-linux-gnu-gcc "$@"
+"""
+
+
+def headers(packages, release, folder):
+    """The kernel's headers in `folder`, as its own Makefile wants them, with paths to where they are."""
+    own = packages.unpacked(f"linux-headers-{release}") / f"usr/src/linux-headers-{release}"
+    (common,) = re.findall(r"Depends: (linux-headers-\S+-common)\n", packages.depends(f"linux-headers-{release}"))
+    shared = packages.unpacked(common) / f"usr/src/{common}"
+    here = Packages(output("dpkg", "--print-architecture").strip(), SUITE)
+    kbuild = common.removesuffix("-common").replace("headers", "kbuild")
+    tools = here.unpacked(kbuild) / f"usr/lib/{kbuild}"
+    libc = here.unpacked("libc6")
+    # What the shared part links to is in a package of another architecture.
+    link = packages.unpacked(common) / f"usr/lib/{kbuild}"
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(tools)
+    # Without vmlinux, of which pahole would make types for BPF.
+    shutil.copytree(own, folder, symlinks=True, ignore=shutil.ignore_patterns("vmlinux", "scripts", "tools"))
+    shutil.copytree(tools / "scripts", folder / "scripts", symlinks=True)
+    (folder / "tools").symlink_to(tools / "tools")
+    (folder / "Makefile").write_text(f"include {shared}/Makefile\n")
+    (loader,) = [file for file in libc.rglob("ld-linux*.so.*") if not file.is_symlink()]
+    modpost = folder / "scripts/mod/modpost"
+    modpost.write_text(f'#!/bin/sh\nexec {loader} --library-path {loader.parent} {modpost}.real-lsb-64 "$@"\n')
+
+
+def build():
+    """The module for the kernel that the arm64 system boots."""
+    need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+    need("make", "make")
+    packages = Packages("arm64")
+    (kernel,) = packages.unpacked(ARCHES["arm64"]["kernel"]).glob("boot/vmlinuz-*")
+    release = kernel.name.removeprefix("vmlinuz-")
+    folder = CACHE / f"headers-{release}"
+    with alone("module.lock"):
+        if not folder.exists():
+            half = CACHE / f"headers-{release}.part"
+            shutil.rmtree(half, ignore_errors=True)
+            headers(packages, release, half)
+            half.rename(folder)
+            # It names itself in it.
+            modpost = folder / "scripts/mod/modpost"
+            modpost.write_text(modpost.read_text().replace(str(half), str(folder)))
+        work = CACHE / "module"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        (work / "gcc").write_text(COMPILER)
+        (work / "gcc").chmod(0o755)
+        (work / "Kbuild").write_text("obj-m := jpeg_encoder.o\n")
+        shutil.copy(SOURCE, work)
+        done = subprocess.run(["make", "-s", "-C", folder, f"M={work}", f"CC={work}/gcc", "modules"], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"vm: the module cannot be built:\n{done.stdout}{done.stderr}")
+        subprocess.run(["aarch64-linux-gnu-strip", "-g", work / "jpeg_encoder.ko"], check=True)
+        module = (work / "jpeg_encoder.ko").read_bytes()
+    say(f"module jpeg_encoder for Linux {release}, {len(module)} bytes")
+    return module
