@@ -288,6 +288,8 @@ mod tests {
             "/run/box/front",
             "--quality",
             "33",
+            "--encoder",
+            "v4l2:/dev/video31",
             "--linger",
             "0.25",
         ];
@@ -322,6 +324,7 @@ mod tests {
             ["--flip", "both"],
             ["--max-frame", "0"],
             ["--max-frame", "1025"],
+            ["--encoder", "gpu"],
             ["--linger", "-1"],
             ["--linger", "1e300"],
             ["--stall-timeout", "0"],

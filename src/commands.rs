@@ -19,7 +19,7 @@ use crate::capture::settings::CameraSettings;
 use crate::capture::source::{Source, SourceKind};
 use crate::capture::stdin::Stdin;
 use crate::capture::url::Endpoint;
-use crate::capture::v4l2::V4l2;
+use crate::capture::v4l2::{EncoderKind, V4l2};
 use crate::cli::{self, Cli, Command};
 use crate::error::{Context, Error, Result};
 use crate::frames::controls::{self, make_public};
@@ -69,9 +69,12 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 fn run_capture(flags: &cli::CaptureFlags, sandbox: Sandbox) -> Result<()> {
     let is_supervised = supervise::follow_supervisor()?;
     check_source(&flags.source)?;
-    let kinds = std::slice::from_ref(&flags.source.source);
-    capture_sandbox(sandbox, &[&flags.frames], kinds).tell();
+    let sources = std::slice::from_ref(&flags.source);
+    capture_sandbox(sandbox, &[&flags.frames], sources).tell();
     let mut source = open_source(&flags.source)?;
+    if let Some(hardware) = flags.source.encoder.hardware() {
+        source.encode_with(hardware);
+    }
     let options = capture::CaptureOptions {
         dir: flags.frames.clone(),
         linger: flags.source.linger,
@@ -85,17 +88,18 @@ fn run_capture(flags: &cli::CaptureFlags, sandbox: Sandbox) -> Result<()> {
 }
 
 /// The restrictions for processes that capture from these sources, or that start such processes.
-fn capture_sandbox(sandbox: Sandbox, frames: &[&Path], sources: &[SourceKind]) -> Sandbox {
-    if sources
-        .iter()
-        .any(|kind| matches!(kind, SourceKind::Libcamera(_)))
-    {
+fn capture_sandbox(sandbox: Sandbox, frames: &[&Path], sources: &[cli::SourceFlags]) -> Sandbox {
+    let is_libcamera = |flags: &cli::SourceFlags| matches!(flags.source, SourceKind::Libcamera(_));
+    if sources.iter().any(is_libcamera) {
         return sandbox.because("libcamera unpacks files and starts processes where it likes");
     }
     let (mut devices, mut connects, mut ports) = (Vec::new(), Vec::new(), Vec::new());
     let mut names = false;
-    for kind in sources {
-        match kind {
+    for flags in sources {
+        if flags.encoder != EncoderKind::Software {
+            devices.push(Path::new("/dev"));
+        }
+        match &flags.source {
             SourceKind::V4l2(device) => {
                 devices.push(Path::new("/dev"));
                 devices.extend(device.as_deref().map(Path::new));
@@ -296,9 +300,9 @@ fn run_both(flags: &cli::Run, common: &cli::Common, sandbox: Sandbox) -> Result<
     };
     let frames = flags.frames.as_ref().or(own.as_ref().map(OwnFrames::dir));
     let frames = frames.cloned().unwrap_or_default();
-    let kinds: Vec<_> = match sources.as_slice() {
-        [] => vec![flags.source.source.clone()],
-        sources => sources.iter().map(|(_, one)| one.source.clone()).collect(),
+    let all: Vec<_> = match sources.as_slice() {
+        [] => vec![flags.source.clone()],
+        sources => sources.iter().map(|(_, one)| one.clone()).collect(),
     };
     let captures = captures(flags, sources, &frames, common);
     let cameras = captures
@@ -311,7 +315,7 @@ fn run_both(flags: &cli::Run, common: &cli::Common, sandbox: Sandbox) -> Result<
         own.listens();
     }
     let dirs: Vec<_> = captures.iter().map(|(_, dir)| dir.as_path()).collect();
-    let sandbox = capture_sandbox(sandbox, &dirs, &kinds)
+    let sandbox = capture_sandbox(sandbox, &dirs, &all)
         .because("what is started from here inherits it; `serve` and `capture` as two services are held to more")
         .tell();
     let captures = captures.into_iter().map(|(capture, _)| capture);

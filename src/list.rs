@@ -1,11 +1,12 @@
 //! `lazycam list`: the cameras of this machine, with the values to use for `--source`, `--size`, `--fps`, `--format`
 //! and `--control`.
 //!
-//! The output is text for people or JSON for programs. Video devices that are not cameras (metadata, encoders,
-//! outputs, parts of an ISP) are left out; cameras that have no format that lazycam can read are shown and marked as
+//! The output is text for people or JSON for programs. Video devices that are not cameras (metadata, outputs, parts of
+//! an ISP) are left out, but for JPEG encoders, which come last, for `--encoder`; cameras that have no format that lazycam can read are shown and marked as
 //! such. Devices are only opened; nothing is started or changed. If libcamera is built in, its cameras follow.
 
 mod connector;
+mod encoder;
 #[cfg(feature = "libcamera")]
 mod libcamera;
 
@@ -14,7 +15,7 @@ use std::io::Write as _;
 
 use self::connector::Connector;
 use crate::capture::devices::video_nodes;
-use crate::capture::v4l2::{Control, Device, readable_formats};
+use crate::capture::v4l2::{Control, Device, EncoderFacts, readable_formats};
 use crate::error::{Context, Result};
 use crate::json::{list, object, plain, quoted};
 use crate::picture::format::{Fourcc, Sizes};
@@ -36,6 +37,7 @@ struct Listing {
     /// Device nodes that could not be opened, and the reasons.
     refused: Vec<(String, String)>,
     connector: Connector,
+    encoders: Vec<EncoderFacts>,
 }
 
 struct ListedCamera {
@@ -83,7 +85,7 @@ impl Listing {
                 Ok(device) if device.card().is_camera() => {
                     found.cameras.push(ListedCamera::of(&device))
                 }
-                Ok(_) => {}
+                Ok(device) => found.encoders.extend(EncoderFacts::of(&device)),
                 Err(error) => found
                     .refused
                     .push((node.display().to_string(), error.to_string())),
@@ -118,6 +120,9 @@ impl Listing {
             text += "on the board's connector (ribbon cable):\n";
             text += &self.connector.text();
         }
+        for facts in &self.encoders {
+            encoder::text(facts, &mut text);
+        }
         text
     }
 
@@ -126,7 +131,13 @@ impl Listing {
         let refused = list(&self.refused, |(device, error)| {
             object([("device", quoted(device)), ("error", quoted(error))])
         });
-        object([("cameras", cameras), ("refused", refused)]) + "\n"
+        let encoders = list(&self.encoders, encoder::json);
+        let all = [
+            ("cameras", cameras),
+            ("refused", refused),
+            ("encoders", encoders),
+        ];
+        object(all) + "\n"
     }
 }
 
@@ -275,6 +286,7 @@ fn rounded(fps: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::v4l2::Card;
 
     fn found() -> Listing {
         let size = |width, height, fps: &[f64]| CameraSize {
@@ -312,6 +324,18 @@ mod tests {
             cameras: vec![camera],
             refused: vec![("/dev/video2".into(), "cannot open /dev/video2: why".into())],
             connector: Connector::default(),
+            encoders: vec![EncoderFacts {
+                path: "/dev/video31".into(),
+                card: Card {
+                    driver: "coder".into(),
+                    card: "A coder".into(),
+                    bus: "platform:coder".into(),
+                    ..Card::default()
+                },
+                takes: vec![Fourcc(*b"YU12"), Fourcc(*b"YUYV")],
+                raw: Fourcc(*b"YU12"),
+                gives: Fourcc(*b"JPEG"),
+            }],
         }
     }
 
@@ -327,6 +351,9 @@ mod tests {
             "  --format H264 (not read)",
             "    --size 16x16 to 64x48 by 2x2",
             "cannot open /dev/video2: why",
+            "A coder (coder, platform:coder), a JPEG encoder",
+            "  --encoder v4l2:/dev/video31",
+            "  YU12, YUYV become JPEG",
         ] {
             assert!(text.lines().any(|one| one == line), "{line}\n{text}");
         }
@@ -337,7 +364,7 @@ mod tests {
         let json = found().json();
         let start = r#"{"cameras":[{"source":"v4l2:/dev/video0","device":"/dev/video0","card":"A \"HD\" Webcam\u000a\u001b[2J","driver":"uvcvideo","bus":"usb-1","readable":true,"formats":[{"format":"MJPG","readable":true,"sizes":[{"width":640,"height":480,"fps":[30,29.97]},{"width":320,"height":240,"fps":[]}],"range":null},"#;
         assert!(json.starts_with(start), "{json}");
-        let end = r#""range":{"minimum":[16,16],"maximum":[64,48],"step":[2,2]}}],"controls":[]}],"refused":[{"device":"/dev/video2","error":"cannot open /dev/video2: why"}]}"#;
+        let end = r#""range":{"minimum":[16,16],"maximum":[64,48],"step":[2,2]}}],"controls":[]}],"refused":[{"device":"/dev/video2","error":"cannot open /dev/video2: why"}],"encoders":[{"encoder":"v4l2:/dev/video31","device":"/dev/video31","card":"A coder","driver":"coder","bus":"platform:coder","takes":["YU12","YUYV"],"gives":"JPEG"}]}"#;
         assert_eq!(
             json.trim_end().get(json.trim_end().len() - end.len()..),
             Some(end),
@@ -350,7 +377,7 @@ mod tests {
         assert!(Listing::default().text().starts_with("no cameras"));
         assert_eq!(
             Listing::default().json(),
-            "{\"cameras\":[],\"refused\":[]}\n"
+            "{\"cameras\":[],\"refused\":[],\"encoders\":[]}\n"
         );
     }
 }

@@ -53,6 +53,7 @@ use crate::capture::source::{
 };
 use crate::error::{Error, Result};
 use crate::picture::develop::Developer;
+use crate::picture::encode::hardware::HardwareCoder;
 use crate::time::clock::{ago, boottime, monotonic};
 use camera::{Completed, OpenedCamera};
 pub use controls::LibcameraControl;
@@ -151,6 +152,7 @@ impl Source for Libcamera {
     }
 
     fn stop(&mut self) {
+        self.developer.rest();
         let streaming = self.streaming.take().is_some();
         if self.failed {
             mem::forget(self.camera.take());
@@ -166,6 +168,10 @@ impl Source for Libcamera {
         if stopped.is_err() || camera.is_gone() {
             self.camera = None;
         }
+    }
+
+    fn encode_with(&mut self, hardware: Box<dyn HardwareCoder>) {
+        self.developer.encode_with(hardware);
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -21,6 +21,7 @@ use crate::capture::pattern::stamp::Stamp;
 use crate::capture::source::{Captured, Facts, Source, Trouble, Unset, turned};
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
+use crate::picture::encode::hardware::HardwareCoder;
 use crate::picture::jpeg::Size;
 use crate::picture::turn::Transform;
 use crate::picture::turn::planes::Turned;
@@ -140,9 +141,14 @@ impl Source for Pattern {
     }
 
     fn stop(&mut self) {
+        self.encoder.rest();
         if let Some(grid) = self.grid.take() {
             self.first += grid.next;
         }
+    }
+
+    fn encode_with(&mut self, hardware: Box<dyn HardwareCoder>) {
+        self.encoder.encode_with(hardware);
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

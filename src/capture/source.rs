@@ -16,6 +16,7 @@ use super::control_facts::ControlFacts;
 use super::url::Url;
 use crate::event::Interest;
 use crate::picture::develop::{Developer, FrameReader};
+use crate::picture::encode::hardware::HardwareCoder;
 use crate::picture::format::Format;
 use crate::picture::jpeg::{Defect, Size};
 use crate::picture::largest;
@@ -241,6 +242,9 @@ pub trait Source {
 
     /// Stops delivery without giving up the device, so that it can be started again without configuring it.
     fn stop(&mut self);
+
+    /// From now on, this hardware makes JPEGs of its raw pictures, as far as it can.
+    fn encode_with(&mut self, _hardware: Box<dyn HardwareCoder>) {}
 
     /// The descriptor that becomes readable when there may be a frame. It is asked for after each start and stays the
     /// same until the next stop. It is watched only while the source is started.

@@ -3,39 +3,35 @@
 //! <https://docs.kernel.org/userspace-api/media/v4l/v4l2.html>; frames come through mapped buffers, as described in
 //! its chapter "Streaming I/O (Memory Mapping)".
 //!
-//! **Open** from the beginning, so that anything that cannot work (no such size, no such control) is reported at
-//! once. Format, rate and controls are set when the device is opened, and controls once more after each start, because
-//! some drivers reset them then. **Stopped** means VIDIOC_STREAMOFF: the device
-//! stays open and the buffers stay allocated, and the next start takes one ioctl per buffer and VIDIOC_STREAMON. If a
-//! camera cannot be used yet, because it is not plugged in, another program is using it or permission is missing,
-//! this is logged, and another attempt is made when somebody asks for a frame.
+//! **Open** from the beginning, so that anything that cannot work (no such size, no such control) is reported at once. Format,
+//! rate and controls are set when the device is opened, and controls once more after each start, because some drivers reset them
+//! then. **Stopped** means VIDIOC_STREAMOFF: the device stays open and the buffers stay allocated, and the next start takes one
+//! ioctl per buffer and VIDIOC_STREAMON. If a camera cannot be used yet, because it is not plugged in, another program is using it
+//! or permission is missing, this is logged, and another attempt is made when somebody asks for a frame.
 //!
-//! **The newest frame wins.** At each wake-up all filled buffers are taken, and all but the last are returned at
-//! once. The last one stays with us until a newer one has come. It is encoded, or passed on from where it is, only
-//! when it is asked for.
+//! **The newest frame wins.** At each wake-up all filled buffers are taken, and all but the last are returned at once. The last one
+//! stays with us until a newer one has come. It is encoded, or passed on from where it is, only when it is asked for.
 //!
 //! **On a bus that could suspend it** the device is closed after half a minute, because most kernels do not suspend a USB camera
 //! that is open. It is opened again, with all that is set, by the next start.
 //!
-//! **Unplugged**, the device returns ENODEV. It is then closed, even while stopped, because the number of its node
-//! becomes available for its return only after the last descriptor is closed. inotify on /dev reports when it is
-//! back.
+//! **Unplugged**, the device returns ENODEV. It is then closed, even while stopped, because the number of its node becomes
+//! available for its return only after the last descriptor is closed. inotify on /dev reports when it is back.
 //!
 //! **An input whose source has a say**, such as HDMI, is set up anew when its source has changed: see `signal`.
 //!
-//! Not supported: hardware encoders (memory-to-memory devices), and cameras whose frames are raw Bayer data, which need
-//! libcamera.
+//! Not supported: cameras whose frames are raw Bayer data, which need libcamera.
 //!
-//! The ioctls are our own, in `v4l2/ioctl.rs` and `v4l2/buffers.rs`. The crates `v4l` and `v4l2r` generate theirs with bindgen, which needs
-//! libclang and the target's kernel headers on the build machine. `rscam` and `linux-video` have hand-written
-//! structures as well, but do not check their layout, and the former uses the C library's `timeval`, whose width
-//! differs from the kernel's.
+//! The ioctls are our own, in `v4l2/ioctl.rs` and `v4l2/buffers.rs`. The crates `v4l` and `v4l2r` generate theirs with bindgen, which
+//! needs libclang and the target's kernel headers on the build machine. `rscam` and `linux-video` have hand-written structures as well,
+//! but do not check their layout, and the former uses the C library's `timeval`, whose width differs from the kernel's.
 
 mod advice;
 mod buffers;
 mod choice;
 mod controls;
 mod device;
+mod encoder;
 mod format;
 mod held;
 mod ioctl;
@@ -64,11 +60,13 @@ use crate::capture::stamps::Stamps;
 use crate::error::{Error, Result};
 use crate::event::Interest;
 use crate::picture::develop::Developer;
+use crate::picture::encode::hardware::HardwareCoder;
 use crate::time::clock::{ago, monotonic};
 use buffers::Filled;
 pub use choice::{first_camera, readable_formats};
 pub use controls::{Control, ControlKind};
 pub use device::{Card, Device};
+pub use encoder::{EncoderFacts, EncoderKind, encoders};
 pub use format::Interval;
 use held::{HeldBuffer, is_marked};
 use opened::{Opened, Resting};
@@ -272,6 +270,7 @@ impl Source for V4l2 {
     }
 
     fn stop(&mut self) {
+        self.developer.rest();
         self.held = HeldBuffer::default();
         let Some((fd, buffers)) = self.camera.as_mut().and_then(Opened::stream) else {
             return;
@@ -282,6 +281,10 @@ impl Source for V4l2 {
             self.camera = None;
         }
         self.failed = false;
+    }
+
+    fn encode_with(&mut self, hardware: Box<dyn HardwareCoder>) {
+        self.developer.encode_with(hardware);
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -11,6 +11,7 @@ use super::common::Common;
 use super::values;
 use crate::capture::assignment::Assignment;
 use crate::capture::source::SourceKind;
+use crate::capture::v4l2::EncoderKind;
 use crate::picture::format::Fourcc;
 use crate::picture::jpeg::Size;
 use crate::picture::turn::{Flip, Rotation, Transform};
@@ -69,6 +70,17 @@ pub struct SourceFlags {
     #[arg(long, env = "LAZYCAM_QUALITY", value_name = "Q", default_value_t = 80,
           value_parser = clap::value_parser!(u8).range(1..=100))]
     pub quality: u8,
+    /// What encodes raw frames: `software`, or a JPEG encoder in hardware that the kernel has as a video device: `v4l2` (the
+    /// first one found) or `v4l2:/dev/videoN`. What it cannot encode is encoded in software. `auto`: hardware if there is any
+    /// [default: software].
+    #[arg(
+        long,
+        env = "LAZYCAM_ENCODER",
+        value_name = "ENCODER",
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub encoder: EncoderKind,
     /// Keep the camera running for this many seconds after the last requested frame.
     #[arg(long, env = "LAZYCAM_LINGER", value_name = "SECONDS", default_value = "5", value_parser = values::parse_seconds)]
     pub linger: Duration,
@@ -107,6 +119,7 @@ impl SourceFlags {
         settings.extend(self.rotate.map(|rotate| ("rotate", rotate.to_string())));
         settings.extend(self.flip.map(|flip| ("flip", flip.to_string())));
         settings.push(("quality", self.quality.to_string()));
+        settings.push(("encoder", self.encoder.to_string()));
         settings.push(("linger", self.linger.as_secs_f64().to_string()));
         settings
     }

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::picture::encode::Encoder;
+use crate::picture::encode::hardware::HardwareCoder;
 use crate::picture::format::Format;
 use crate::picture::jpeg::{Defect, Size};
 use crate::picture::mjpeg::{Discarded, Mjpeg};
@@ -91,6 +92,16 @@ impl Developer {
             jpeg: Vec::new(),
             encoded: false,
         })
+    }
+
+    /// See [`Encoder::encode_with`].
+    pub(crate) fn encode_with(&mut self, hardware: Box<dyn HardwareCoder>) {
+        self.encoder.encode_with(hardware);
+    }
+
+    /// Nobody looks: gives back what the camera's next start takes again.
+    pub(crate) fn rest(&mut self) {
+        self.encoder.rest();
     }
 
     /// From the next frame on, pictures are turned like this.

@@ -9,12 +9,14 @@
 //! | [`portable`] | always | pure Rust; used if there is no other |
 //! | `turbo` | with the feature `turbojpeg` or `turbojpeg-system` | libjpeg-turbo: four to five times as fast |
 //!
-//! Which one [`Encoder`] uses is decided at build time, because nobody wants the slower of two available ones. Both
-//! follow the quality scale of the Independent JPEG Group, so there is no visible difference in picture or size.
+//! | [`hardware`] | always | chosen at run time (`--encoder`); what it cannot do, one of the others does |
 //!
-//! Hardware encoders (V4L2 memory-to-memory devices such as the bcm2835-codec of Raspberry Pi 0 to 4) are not
-//! supported: no such board was available for a test. One would be a third coder behind [`Encoder`], chosen at run
-//! time by its device node.
+//! Which of the first two [`Encoder`] uses is decided at build time, because nobody wants the slower of two available ones.
+//! Both follow the quality scale of the Independent JPEG Group, so there is no visible difference in picture or size.
+//!
+//! This module knows no device: what speaks to hardware is given to it (`capture::v4l2::encoder`). What it needs for that,
+//! and knows better than anybody, is here: `raw` writes planes into the encoder's memory, and `repair` makes a JPEG of
+//! what comes back.
 //!
 //! **There is no separate thread**: encoding holds up only the capture loop, for a few milliseconds, and the driver
 //! has enough buffers for longer than that. Figures and reasons are in `docs/performance.md`.
@@ -22,8 +24,11 @@
 //! Samples are BT.601 with full range, as JFIF 1.02 requires (0 to 255, chroma around 128). If a camera delivers
 //! limited range (16 to 235), its source has to stretch the samples, or the picture looks pale.
 
+pub mod hardware;
 pub(in crate::picture) mod planes;
 pub mod portable;
+pub(crate) mod raw;
+pub(crate) mod repair;
 #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
 pub mod turbo;
 
@@ -32,12 +37,13 @@ use portable as chosen;
 #[cfg(any(feature = "turbojpeg", feature = "turbojpeg-system"))]
 use turbo as chosen;
 
+use self::hardware::{Hardware, HardwareCoder};
 pub use self::planes::Planes;
 use crate::error::{Error, Result};
 
 /// Encodes JPEGs with one quality setting.
-#[derive(Debug)]
 pub struct Encoder {
+    hardware: Option<Hardware>,
     coder: chosen::Coder,
     quality: u8,
 }
@@ -51,7 +57,23 @@ impl Encoder {
             return Err(Error::Usage(message));
         }
         let coder = chosen::Coder::new(quality)?;
-        Ok(Encoder { coder, quality })
+        Ok(Encoder {
+            hardware: None,
+            coder,
+            quality,
+        })
+    }
+
+    /// From now on, this hardware encodes as far as it can.
+    pub fn encode_with(&mut self, hardware: Box<dyn HardwareCoder>) {
+        self.hardware = Some(Hardware::new(hardware));
+    }
+
+    /// Gives hardware back until something is encoded again.
+    pub fn rest(&mut self) {
+        if let Some(hardware) = &mut self.hardware {
+            hardware.rest();
+        }
     }
 
     /// The name of the library that this build uses as its coder.
@@ -69,7 +91,11 @@ impl Encoder {
         comment: Option<&[u8]>,
         into: &mut Vec<u8>,
     ) -> Result<()> {
-        self.coder.encode(planes, into)?;
+        let quality = self.quality;
+        let encoded = |hardware: &mut Hardware| hardware.encode(&planes, quality, into);
+        if !self.hardware.as_mut().is_some_and(encoded) {
+            self.coder.encode(planes, into)?;
+        }
         if let Some(comment) = comment {
             insert_comment(comment, into)?;
         }

@@ -52,6 +52,7 @@ const NOT_FOR_USERS: &[&str] = &[
     // Told for information, by way of a variable.
     "… connections, … streams",
     "…, to … on demand",
+    "… (…) encodes … in …, as … in memory for",
     "asked for a frame: starting",
     "ending on signal",
     "from before a start",

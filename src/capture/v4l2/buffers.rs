@@ -1,5 +1,5 @@
 //! The driver's buffers: frames arrive in mapped memory, and each buffer belongs either to the driver or to us. A buffer's
-//! bytes can be read only while the driver does not own it.
+//! bytes can be read only while the driver does not own it. The same holds for what an encoder takes, which is written there.
 //!
 //! In the multi-planar API a buffer has up to three pieces of memory, each with a place where its picture begins
 //! (`data_offset`), and the calls get the address of a list of them.
@@ -15,11 +15,14 @@ use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::ioctl::{
-    CAPTURE_MPLANE, KernelBuffer, KernelPlane, Plain, RequestBuffers, reqbufs, streamoff, streamon,
+    KernelBuffer, KernelPlane, OUTPUT, OUTPUT_MPLANE, Plain, RequestBuffers, is_multi_planar,
+    reqbufs, streamoff, streamon,
 };
 
 /// V4L2_MEMORY_MMAP
 const MEMORY_MMAP: u32 = 1;
+/// V4L2_FIELD_NONE: whole frames.
+const FIELD_NONE: u32 = 1;
 /// V4L2_BUF_FLAG_ERROR: the data may be corrupted, but streaming continues.
 const BUF_FLAG_ERROR: u32 = 0x40;
 /// V4L2_BUF_FLAG_TIMESTAMP_MASK
@@ -51,19 +54,19 @@ impl BufferCall {
     }
 
     fn call<const OPCODE: Opcode>(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-        if self.buffer.kind == CAPTURE_MPLANE {
+        if is_multi_planar(self.buffer.kind) {
             self.buffer.m = self.planes.as_mut_ptr().expose_provenance();
             self.buffer.length = MOST_PLANES as u32;
         }
         // SAFETY: the number belongs to an ioctl whose argument points to this structure, and any bytes that the kernel
-        // writes into it are a valid value. It follows `m` only for CAPTURE_MPLANE, to as many planes as `length`
+        // writes into it are a valid value. It follows `m` only in the multi-planar API, to as many planes as `length`
         // says: these are ours, plain too, and live longer than the call.
         unsafe { ioctl(fd, Updater::<OPCODE, KernelBuffer>::new(&mut self.buffer)) }
     }
 
     /// The pieces of memory, as the driver has described them.
     fn pieces(&self) -> impl Iterator<Item = KernelPlane> {
-        let (buffer, many) = (self.buffer, self.buffer.kind == CAPTURE_MPLANE);
+        let (buffer, many) = (self.buffer, is_multi_planar(self.buffer.kind));
         let one = KernelPlane {
             bytesused: buffer.bytesused,
             length: buffer.length,
@@ -80,18 +83,18 @@ impl BufferCall {
     }
 }
 
-/// One of the driver's buffers, mapped for reading.
+/// One of the driver's buffers, mapped for reading, or also for writing.
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl Mapping {
-    fn new(fd: BorrowedFd<'_>, offset: u32, len: usize) -> Result<Self, Errno> {
+    fn new(fd: BorrowedFd<'_>, offset: u32, len: usize, access: ProtFlags) -> Result<Self, Errno> {
         // SAFETY: the kernel chooses an address where nothing is mapped.
         let start = unsafe {
-            let (read, shared) = (ProtFlags::READ, MapFlags::SHARED);
-            mmap(null_mut(), len, read, shared, fd, u64::from(offset))
+            let shared = MapFlags::SHARED;
+            mmap(null_mut(), len, access, shared, fd, u64::from(offset))
         }?;
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         Ok(Mapping { start, len })
@@ -115,6 +118,8 @@ pub(super) struct Filled {
     pub(super) error: bool,
     /// CLOCK_MONOTONIC at capture, if the driver's time stamps use that clock.
     pub(super) monotonic: Option<Duration>,
+    /// The stamp, whatever it means.
+    pub(super) stamp: Option<Duration>,
 }
 
 /// One buffer.
@@ -133,16 +138,23 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// Asks for `count` buffers; the driver may give more or fewer. `kind` is CAPTURE or CAPTURE_MPLANE.
+    /// Asks for `count` buffers; the driver may give more or fewer. `kind` is a type of either API; what is for output is mapped for
+    /// writing.
     /// (VIDIOC_REQBUFS, VIDIOC_QUERYBUF, mmap)
     pub(super) fn request(fd: BorrowedFd<'_>, kind: u32, count: u32) -> Result<Self, Errno> {
         let mut request = RequestBuffers::zeroed();
         (request.count, request.kind, request.memory) = (count, kind, MEMORY_MMAP);
         reqbufs(fd, &mut request)?;
+        let access = match kind {
+            OUTPUT | OUTPUT_MPLANE => ProtFlags::READ | ProtFlags::WRITE,
+            _ => ProtFlags::READ,
+        };
         let map = |index| {
             let mut about = BufferCall::about(kind, index);
             about.call::<QUERYBUF>(fd)?;
-            let map = |piece: KernelPlane| Mapping::new(fd, offset(piece.m), piece.length as usize);
+            let map = |piece: KernelPlane| {
+                Mapping::new(fd, offset(piece.m), piece.length as usize, access)
+            };
             Ok(DriverBuffer {
                 pieces: about.pieces().map(map).collect::<Result<_, _>>()?,
                 extents: [(0, 0); MOST_PLANES],
@@ -167,6 +179,47 @@ impl Buffers {
         BufferCall::about(self.kind, index).call::<QBUF>(fd)
     }
 
+    /// The memory of a buffer for output, piece by piece, and how many pieces there are; none if the driver owns it. To be filled and
+    /// given to the driver with [`Buffers::queue_filled`].
+    pub(super) fn memory(&mut self, index: u32) -> ([&mut [u8]; MOST_PLANES], usize) {
+        let mut bytes: [&mut [u8]; MOST_PLANES] = [&mut [], &mut [], &mut []];
+        let is_output = matches!(self.kind, OUTPUT | OUTPUT_MPLANE);
+        let buffer = self.buffers.get_mut(index as usize);
+        let Some(buffer) = buffer.filter(|buffer| buffer.is_ours && is_output) else {
+            return (bytes, 0);
+        };
+        for (bytes, mapping) in bytes.iter_mut().zip(&mut buffer.pieces) {
+            // SAFETY: the slice is the mapping, which may be written to and lives as long as `self`. No other slice of it exists
+            // while `self` is borrowed mutably, and the driver does not use the buffer, because it is not in its queue.
+            *bytes = unsafe { std::slice::from_raw_parts_mut(mapping.start.as_ptr(), mapping.len) };
+        }
+        (bytes, buffer.pieces.len())
+    }
+
+    /// Gives a buffer for output to the driver: how many bytes of each piece are filled, and a stamp that comes back with what is made
+    /// of it. (VIDIOC_QBUF)
+    pub(super) fn queue_filled(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        index: u32,
+        used: [usize; MOST_PLANES],
+        stamp: Duration,
+    ) -> Result<(), Errno> {
+        let Some(buffer) = self.buffers.get_mut(index as usize) else {
+            return Err(Errno::INVAL);
+        };
+        buffer.is_ours = false;
+        let mut about = BufferCall::about(self.kind, index);
+        about.buffer.bytesused = used[0] as u32;
+        about.buffer.field = FIELD_NONE;
+        about.buffer.tv_sec = stamp.as_secs() as i64;
+        about.buffer.tv_usec = stamp.subsec_micros().into();
+        for ((plane, used), mapping) in about.planes.iter_mut().zip(used).zip(&buffer.pieces) {
+            (plane.bytesused, plane.length) = (used as u32, mapping.len as u32);
+        }
+        about.call::<QBUF>(fd)
+    }
+
     /// The next filled buffer; `None` if there is none yet. (VIDIOC_DQBUF)
     pub(super) fn dequeue(&mut self, fd: BorrowedFd<'_>) -> Result<Option<Filled>, Errno> {
         let mut about = BufferCall::about(self.kind, 0);
@@ -183,12 +236,14 @@ impl Buffers {
             *extent = (piece.data_offset, piece.bytesused);
         }
         let (from, to) = buffer.extents[0];
-        let monotonic = told.flags & TIMESTAMP_MASK == TIMESTAMP_MONOTONIC;
+        let is_monotonic = told.flags & TIMESTAMP_MASK == TIMESTAMP_MONOTONIC;
+        let stamp = since_boot(&told);
         Ok(Some(Filled {
             index: told.index,
             bytesused: to.saturating_sub(from),
             error: told.flags & BUF_FLAG_ERROR != 0,
-            monotonic: monotonic.then(|| since_boot(&told)).flatten(),
+            monotonic: stamp.filter(|_| is_monotonic),
+            stamp,
         }))
     }
 
@@ -216,6 +271,11 @@ impl Buffers {
         for index in 0..self.count() as u32 {
             self.queue(fd, index)?;
         }
+        self.start(fd)
+    }
+
+    /// Starts streaming with what is queued. (VIDIOC_STREAMON)
+    pub(super) fn start(&self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         streamon(fd, &mut (self.kind as i32))
     }
 
@@ -243,13 +303,17 @@ fn since_boot(buffer: &KernelBuffer) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ioctl::CAPTURE_MPLANE;
     use super::*;
 
     /// Buffers without a device: nothing is called.
     fn buffers(kind: u32, extents: [(u32, u32); MOST_PLANES]) -> Buffers {
         let zero = std::fs::File::open("/dev/zero").unwrap();
         let fd = std::os::fd::AsFd::as_fd(&zero);
-        let pieces = (0..2).map(|_| Mapping::new(fd, 0, 100).unwrap()).collect();
+        let access = ProtFlags::READ;
+        let pieces = (0..2)
+            .map(|_| Mapping::new(fd, 0, 100, access).unwrap())
+            .collect();
         let buffer = DriverBuffer {
             pieces,
             extents,
@@ -268,6 +332,7 @@ mod tests {
             bytesused: 1,
             error: false,
             monotonic: None,
+            stamp: None,
         };
         let lengths = |extents| {
             let buffers = buffers(CAPTURE_MPLANE, extents);

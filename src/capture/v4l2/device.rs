@@ -23,6 +23,10 @@ const CAP_VIDEO_CAPTURE: u32 = 0x1;
 const CAP_VIDEO_CAPTURE_MPLANE: u32 = 0x1000;
 /// V4L2_CAP_VIDEO_OUTPUT_MPLANE
 const CAP_VIDEO_OUTPUT_MPLANE: u32 = 0x2000;
+/// V4L2_CAP_VIDEO_M2M_MPLANE
+const CAP_VIDEO_M2M_MPLANE: u32 = 0x4000;
+/// V4L2_CAP_VIDEO_M2M: what the device takes from memory, it gives back to it in another form.
+const CAP_VIDEO_M2M: u32 = 0x8000;
 /// V4L2_CAP_STREAMING
 const CAP_STREAMING: u32 = 0x0400_0000;
 /// V4L2_CAP_DEVICE_CAPS: device_caps describes this node, while capabilities describes all nodes of the device
@@ -37,7 +41,7 @@ const CAP_TIMEPERFRAME: u32 = 0x1000;
 const MOST: u32 = 1024;
 
 /// What a device says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Card {
     /// The driver's name.
     pub driver: String,
@@ -50,6 +54,8 @@ pub struct Card {
     /// Whether it only takes pictures now. A device of v4l2loopback does so until a program writes to it, and delivers
     /// them afterwards.
     pub takes: bool,
+    /// Whether it turns pictures in memory into others, as encoders do.
+    pub converts: bool,
     /// Whether it delivers only what others feed into a chain of devices, as an ISP does. This is not a camera by
     /// itself, though it may look like one.
     pub is_part: bool,
@@ -109,13 +115,14 @@ impl Device {
             bus: text(&caps.bus_info),
             captures: own & captures != 0 && own & CAP_STREAMING != 0,
             takes: own & takes != 0 && own & captures == 0,
+            converts: own & (CAP_VIDEO_M2M | CAP_VIDEO_M2M_MPLANE) != 0 && own & CAP_STREAMING != 0,
             is_part: is_part(own, input),
         };
         Ok(Device {
             path: path.to_owned(),
             fd,
             card,
-            kind: match own & CAP_VIDEO_CAPTURE {
+            kind: match own & (CAP_VIDEO_CAPTURE | CAP_VIDEO_M2M) {
                 0 => ioctl::CAPTURE_MPLANE,
                 _ => ioctl::CAPTURE,
             },
@@ -153,10 +160,23 @@ impl Device {
 
     /// The pixel formats, in the driver's order. (VIDIOC_ENUM_FMT)
     pub fn formats(&self) -> Vec<Fourcc> {
+        self.formats_of(self.kind)
+    }
+
+    /// The types of buffers for what it takes, if it is one that converts, and for what it gives.
+    pub(super) fn queues(&self) -> (u32, u32) {
+        match ioctl::is_multi_planar(self.kind) {
+            true => (ioctl::OUTPUT_MPLANE, self.kind),
+            false => (ioctl::OUTPUT, self.kind),
+        }
+    }
+
+    /// The same of one type of buffers.
+    pub(super) fn formats_of(&self, kind: u32) -> Vec<Fourcc> {
         let mut formats = Vec::new();
         for index in 0..MOST {
             let mut desc = ioctl::FmtDesc::zeroed();
-            (desc.index, desc.kind) = (index, self.kind);
+            (desc.index, desc.kind) = (index, kind);
             if ioctl::enum_fmt(self.as_fd(), &mut desc).is_err() {
                 break;
             }

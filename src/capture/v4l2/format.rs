@@ -17,6 +17,8 @@ const COLORSPACE_JPEG: u32 = 7;
 const COLORSPACE_REC709: u32 = 3;
 /// V4L2_COLORSPACE_DCI_P3
 const COLORSPACE_DCI_P3: u32 = 12;
+/// V4L2_YCBCR_ENC_601
+const YCBCR_ENC_601: u32 = 1;
 /// V4L2_YCBCR_ENC_709
 const YCBCR_ENC_709: u32 = 2;
 /// V4L2_YCBCR_ENC_XV709
@@ -51,7 +53,7 @@ impl Interval {
 pub(super) fn wanted(kind: u32, fourcc: Fourcc, (width, height): (u32, u32)) -> ioctl::AnyFormat {
     let mut format = ioctl::AnyFormat::zeroed();
     format.kind = kind;
-    if kind == ioctl::CAPTURE_MPLANE {
+    if ioctl::is_multi_planar(kind) {
         let pix = format.fmt.mplane();
         (pix.width, pix.height, pix.pixelformat) = (width, height, fourcc.number());
         pix.field = FIELD_NONE;
@@ -60,6 +62,28 @@ pub(super) fn wanted(kind: u32, fourcc: Fourcc, (width, height): (u32, u32)) -> 
     let pix = &mut format.fmt.pix;
     (pix.width, pix.height, pix.pixelformat) = (width, height, fourcc.number());
     (pix.field, pix.private) = (FIELD_NONE, PRIV_MAGIC);
+    format
+}
+
+/// The same for one of the two queues of an encoder: pictures as JFIF has them (BT.601, full range), and for results how many bytes
+/// they may have.
+pub(super) fn wanted_of_encoder(
+    kind: u32,
+    fourcc: Fourcc,
+    size: (u32, u32),
+    bytes: u32,
+) -> ioctl::AnyFormat {
+    let mut format = wanted(kind, fourcc, size);
+    if ioctl::is_multi_planar(kind) {
+        let pix = format.fmt.mplane();
+        pix.colorspace = COLORSPACE_JPEG;
+        (pix.ycbcr_enc, pix.quantization) = (YCBCR_ENC_601 as u8, FULL_RANGE as u8);
+        (pix.num_planes, pix.planes[0][0]) = (1, bytes);
+        return format;
+    }
+    let pix = &mut format.fmt.pix;
+    (pix.colorspace, pix.sizeimage) = (COLORSPACE_JPEG, bytes);
+    (pix.ycbcr_enc, pix.quantization) = (YCBCR_ENC_601, FULL_RANGE);
     format
 }
 
@@ -74,7 +98,7 @@ pub(super) struct FormatAnswer {
 pub(super) fn given(mut answer: ioctl::AnyFormat, limited_rgb: bool) -> FormatAnswer {
     let mut chroma_strides = [0; 2];
     let mut pix = answer.fmt.pix;
-    if answer.kind == ioctl::CAPTURE_MPLANE {
+    if ioctl::is_multi_planar(answer.kind) {
         let many = answer.fmt.mplane();
         (pix.field, pix.colorspace) = (many.field, many.colorspace);
         pix.ycbcr_enc = many.ycbcr_enc.into();

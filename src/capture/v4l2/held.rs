@@ -44,6 +44,7 @@ mod tests {
             bytesused: 1,
             error,
             monotonic: None,
+            stamp: None,
         }
     }
 

@@ -22,8 +22,17 @@ use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 
 /// V4L2_BUF_TYPE_VIDEO_CAPTURE
 pub(super) const CAPTURE: u32 = 1;
+/// V4L2_BUF_TYPE_VIDEO_OUTPUT: what a device takes.
+pub(super) const OUTPUT: u32 = 2;
 /// V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE: the multi-planar API, in which a picture may be in several pieces of memory.
 pub(super) const CAPTURE_MPLANE: u32 = 9;
+/// V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
+pub(super) const OUTPUT_MPLANE: u32 = 10;
+
+/// Whether a type of buffers belongs to the multi-planar API.
+pub(super) fn is_multi_planar(kind: u32) -> bool {
+    matches!(kind, CAPTURE_MPLANE | OUTPUT_MPLANE)
+}
 
 /// Data for which any sequence of bytes is a valid value, with or without padding.
 ///
@@ -108,6 +117,8 @@ plain! {
         index: u32, name: [u8; 32], kind: u32, audioset: u32, tuner: u32, std: u64, status: u32, capabilities: u32,
         reserved: [u32; 3],
     }
+    /// struct v4l2_selection, with struct v4l2_rect in it.
+    struct Selection { kind: u32, target: u32, flags: u32, left: i32, top: i32, width: u32, height: u32, reserved: [u32; 9] }
     /// struct v4l2_dv_timings, with struct v4l2_bt_timings in its union. The latter is packed, so the clock (Hz) is bytes here. Blanking: front
     /// porch, sync and back porch, first across and then down.
     struct DvTimings {
@@ -128,7 +139,7 @@ unsafe impl Plain for i32 {}
 unsafe impl Plain for u64 {}
 
 impl FormatUnion {
-    /// What it is for CAPTURE_MPLANE.
+    /// What it is for the multi-planar types.
     pub(super) fn mplane(&mut self) -> &mut PixMplane {
         // SAFETY: both are integers only, the union is larger, and its alignment is that of a word (checked below).
         unsafe { &mut *std::ptr::from_mut(self).cast() }
@@ -152,6 +163,7 @@ const _: () = {
     assert!(size_of::<QueryCtrl>() == 68);
     assert!(size_of::<QueryMenu>() == 44);
     assert!(size_of::<ControlValue>() == 8);
+    assert!(size_of::<Selection>() == 64);
     assert!(size_of::<DvTimings>() == 132 && offset_of!(DvTimings, pixelclock) == 20);
     assert!(size_of::<EventSubscription>() == 32);
     assert!(size_of::<KernelEvent>() == if align_of::<u64>() == 8 { 136 } else { 128 });
@@ -226,6 +238,8 @@ calls! {
     fn enum_framesizes(read_write, 74, FrmSizeEnum);
     /// VIDIOC_ENUM_FRAMEINTERVALS
     fn enum_frameintervals(read_write, 75, FrmIvalEnum);
+    /// VIDIOC_S_SELECTION
+    fn s_selection(read_write, 95, Selection);
     /// VIDIOC_S_DV_TIMINGS
     fn s_dv_timings(read_write, 87, DvTimings);
     /// VIDIOC_DQEVENT

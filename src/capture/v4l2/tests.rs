@@ -49,6 +49,7 @@ fn only_a_frame_younger_than_an_interval_is_known_to_be_the_newest() {
         bytesused: 1,
         error: false,
         monotonic,
+        stamp: None,
     };
     let (hour, moment) = (Duration::from_secs(3600), Duration::from_nanos(1));
     let now = monotonic();

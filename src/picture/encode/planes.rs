@@ -36,6 +36,11 @@ pub struct Planes<'a> {
 }
 
 impl<'a> Planes<'a> {
+    /// Width and height in pixels.
+    pub(crate) fn size(&self) -> (u16, u16) {
+        (self.width, self.height)
+    }
+
     /// Y, Cb and Cr, each with its stride in bytes; `None` if a plane is too short for the size in pixels, or if the
     /// size is 0.
     pub fn new(
