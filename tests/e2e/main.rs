@@ -12,6 +12,7 @@ mod cameras;
 mod control_http;
 mod controls;
 mod documentation;
+mod encoder;
 mod faults;
 mod file_systems;
 mod first_minutes;

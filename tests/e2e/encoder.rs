@@ -1,0 +1,29 @@
+//! Encoders in hardware, on a machine that has none of that name. What one does is tested in an emulated system (`tests/vm/run arm64`).
+
+use crate::common::http::Client;
+use crate::common::process::{Process, run};
+use crate::common::{Scratch, eventually};
+use lazycam::capture::pattern::stamp::Stamp;
+
+const INSTEAD: &str = "; the processor encodes until the camera starts again";
+
+#[test]
+fn without_the_encoder_that_was_asked_for_there_are_pictures_and_one_warning() {
+    let scratch = Scratch::new();
+    let missing = "v4l2:/dev/no-such-encoder";
+    let flags = ["--encoder", missing, "--linger", "0.1", "--log", "debug"];
+    let server = Process::start(run(&scratch.join("front"), &flags));
+    for start in 1..=3 {
+        let picture = Client::connect(server.address()).picture("/snapshot");
+        assert!(Stamp::find(&picture.body).is_some());
+        server.lines("off: nobody looks", start);
+    }
+    eventually("each start has tried it", || {
+        server.log().matches(INSTEAD).count() == 3
+    });
+    let log = server.log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains(INSTEAD)).collect();
+    assert!(told[0].contains("cannot open /dev/no-such-encoder: it is not there"));
+    let warnings = told.iter().filter(|line| line.contains("warning"));
+    assert_eq!(warnings.count(), 1, "{told:?}");
+}
