@@ -55,7 +55,11 @@ def build():
         if not folder.exists():
             half = CACHE / f"headers-{release}.part"
             shutil.rmtree(half, ignore_errors=True)
-            headers(packages, release, half)
+            try:
+                headers(packages, release, half)
+            except subprocess.CalledProcessError as failure:
+                # A mirror keeps the newest only.
+                raise SystemExit(f"vm: no headers of {release}, which an earlier run has fetched: remove {packages.dir}\n{failure.stderr or ''}") from failure
             half.rename(folder)
             # It names itself in it.
             modpost = folder / "scripts/mod/modpost"
