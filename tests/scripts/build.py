@@ -52,6 +52,13 @@ class Choosing(unittest.TestCase):
             self.assertEqual(target.glibc, any("crt-static" in flag for flag in target.flags))
             self.assertEqual(target.linker == "rust-lld", not target.glibc)
 
+    def test_two_variants_of_a_target_do_not_take_each_others_places(self):
+        both = {triple for triples in build.NAMES.values() for triple in triples} & {triple for triples in build.LIBCAMERA_NAMES.values() for triple in triples}
+        self.assertIn("armv7-unknown-linux-gnueabihf", both)
+        folders = [build.built_in(Path("target"), libcamera) for libcamera in (False, True)]
+        self.assertEqual(folders[0], Path("target"), "where packaging/deb looks")
+        self.assertNotEqual(*folders)
+
     def test_flags_of_somebody_else_are_not_passed_on(self):
         for name in ("RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER", "CFLAGS_armv7", "TURBOJPEG_SOURCE", "CXXFLAGS"):
             self.assertTrue(build.is_foreign(name), name)
