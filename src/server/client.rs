@@ -209,11 +209,11 @@ impl<W: Wire> Client<W> {
     fn path_now(&mut self, now: Instant) -> Path {
         let arrived = self.arrived();
         let queued = self.written - arrived + self.connection.unsent();
-        let mut silent = Duration::ZERO;
+        let (mut silent, mut repeated) = (Duration::ZERO, None);
         if self.is_tcp && (self.min_rtt.is_none() || queued > DELAYED_ACK) {
             let times = self.socket.times().unwrap_or_default();
             self.min_rtt = Some(times.min_rtt);
-            silent = times.silent;
+            (silent, repeated) = (times.silent, Some(times.repeated));
         }
         let reading = Reading {
             acknowledged: arrived,
@@ -221,6 +221,7 @@ impl<W: Wire> Client<W> {
             silent,
             min_rtt: self.min_rtt.unwrap_or_default(),
             is_local: !self.is_tcp,
+            repeated,
         };
         self.meter.observe(now, reading);
         // On a unix socket, the moment at which all was read is known only if somebody looks while it is not.

@@ -16,7 +16,8 @@
 //!   acknowledgements, over several of their silences. `tcpi_delivery_rate` covers a few segments only: it is a hundred
 //!   times too high after an idle moment and far too low after a delayed acknowledgement. Where the line had nothing to
 //!   carry for a part of the time, which is seen when all before a frame was acknowledged before one round trip had
-//!   passed since its beginning, the rate was at least as high.
+//!   passed since its beginning, the rate was at least as high. After a loss the connection's window sets the pace, so
+//!   that for some frames the line has to be idle for longer before that is believed.
 //! - **A lost tail needs no rule.** When the last segments of a frame are lost, the receiver says so only when more data
 //!   comes; otherwise the kernel waits for a probe or for its time-out, at least 200 ms (Linux `TCP_RTO_MIN`; RFC 6298
 //!   asks for 1 s). The line is free at the computed moment all the same; the next frame begins, and its first bytes

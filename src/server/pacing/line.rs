@@ -30,6 +30,10 @@ const LONGEST_LOOK: Duration = Duration::from_millis(20);
 /// steps for instance: a number with a factor in common hits the same frame of each cycle, which may be one that gains nothing.
 const PROBE_EVERY: u32 = 13;
 
+/// For so many frames after a loss the connection's window sets the pace, and not the line: that the line has nothing to carry for a moment does
+/// not mean that it would carry more.
+const RECOVERY: u32 = 16;
+
 /// What is known about the line to a viewer at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Path {
@@ -113,6 +117,8 @@ pub struct Reading {
     pub min_rtt: Duration,
     /// Both ends are in this machine, and what has yet to arrive waits for nobody but its reader: a unix socket.
     pub is_local: bool,
+    /// How many segments were sent again, if that was asked.
+    pub repeated: Option<u32>,
 }
 
 /// Measures the rate of a line while it is busy; an idle line gives no information.
@@ -143,6 +149,9 @@ pub struct Meter {
     frame: u64,
     /// Counts frames up to [`PROBE_EVERY`].
     frames: u32,
+    /// How many segments had been sent again, and how many frames from now on count as those after a loss.
+    repeated: u32,
+    recovers: u32,
 }
 
 impl Meter {
@@ -150,6 +159,7 @@ impl Meter {
     pub fn begin(&mut self, now: Instant, len: u64) {
         self.frame = len;
         self.frames = (self.frames + 1) % PROBE_EVERY;
+        self.recovers = self.recovers.saturating_sub(1);
         let first_answer = now + self.last.min_rtt;
         if self.busy.is_none() {
             self.busy = Some((first_answer, self.last.acknowledged));
@@ -173,7 +183,8 @@ impl Meter {
             return;
         };
         let since = Duration::try_from_secs_f64(beyond as f64 / rate).unwrap_or_default();
-        self.spare = moved < first_answer + since;
+        let clearly = if self.recovers > 0 { 1.0 / 16.0 } else { 0.0 };
+        self.spare = moved + self.last.min_rtt.mul_f64(clearly) < first_answer + since;
         self.gap |= self.spare;
         self.begun = None;
     }
@@ -182,6 +193,10 @@ impl Meter {
     pub fn observe(&mut self, now: Instant, reading: Reading) {
         let before = std::mem::replace(&mut self.last, reading);
         let looked = self.looked.replace(now);
+        let repeated = reading.repeated.unwrap_or(self.repeated);
+        if repeated != self.repeated {
+            (self.repeated, self.recovers) = (repeated, RECOVERY);
+        }
         let arrived = reading.acknowledged > before.acknowledged;
         if arrived {
             let since_moved = |at: Instant| at.saturating_duration_since(self.moved.unwrap_or(at));
@@ -229,12 +244,12 @@ impl Meter {
         let rate = self.rate(now).map(|rate| rate * faster);
         let min_rtt = self.last.min_rtt;
         // A rate that was measured while the line had spare capacity is too low.
-        let round_trip = min_rtt
-            + if self.spare {
-                min_rtt / 16
-            } else {
-                Duration::ZERO
-            };
+        let more = match (self.spare, self.recovers) {
+            (false, _) => 0.0,
+            (true, 0) => 1.0 / 16.0,
+            (true, _) => 1.0 / 4.0,
+        };
+        let round_trip = min_rtt + min_rtt.mul_f64(more);
         let moved = self.moved.unwrap_or(now);
         let silence = SILENCE.max(self.silence) + round_trip;
         let on_its_way = rate.map_or(0.0, |rate| rate * silence.as_secs_f64());
@@ -360,6 +375,33 @@ mod tests {
         meter.observe(start + ms(164), reading(128_000, 64_000, 100));
         // In 64 ms: before one round trip, nothing could be acknowledged.
         assert_eq!(meter.path(start + ms(164)).rate, Some(2_000_000.0));
+    }
+
+    /// What a rate of 2 MB/s becomes when each frame of 50 KB begins to be acknowledged at once, but one comes every 50 ms.
+    fn rate_behind_a_small_window(repeated: u32) -> f64 {
+        let start = Instant::now();
+        let mut meter = Meter {
+            rate: Some(2e6),
+            ..Meter::default()
+        };
+        let told = |acknowledged, queued| Reading {
+            repeated: Some(repeated),
+            ..reading(acknowledged, queued, 40)
+        };
+        meter.observe(start, told(0, 0));
+        for frame in 0..20 {
+            let begun = start + ms(50 * frame);
+            meter.begin(begun, 50_000);
+            let look = begun + Duration::from_micros(40_500);
+            meter.observe(look, told(50_000 * frame + 1500, 48_500));
+        }
+        meter.rate.unwrap()
+    }
+
+    #[test]
+    fn idle_moments_after_a_loss_are_not_taken_for_spare_capacity() {
+        assert!(rate_behind_a_small_window(0) > 1.9e6);
+        assert!(rate_behind_a_small_window(1) < 1.2e6);
     }
 
     #[test]
