@@ -145,7 +145,11 @@ fn what_may_be_set_is_listed_and_set_and_listed_again() {
     );
     assert_eq!(stage.post(r#"{"clock": false}"#).head.status, 200);
     let kept = fs::read_to_string(stage.frames().join("controls/wanted")).unwrap();
-    assert_eq!(kept, "sweep=moving\nclock=false\n");
+    // A value that was set stays in front of the next one, in case that is refused.
+    assert_eq!(
+        kept,
+        "lane_brightness=180\nclock=true\nsweep=moving\nclock=false\n"
+    );
     let state: Value = serde_json::from_slice(&stage.client().get("/state").body).unwrap();
     assert_eq!(state["result"]["lazycam"]["cameras"][0]["controls"], true);
     // Afterwards both sleep.

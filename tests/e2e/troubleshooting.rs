@@ -88,6 +88,9 @@ const NO_SOURCES: &[&str] = &["tests", "metrics"];
 const NO_MESSAGES: &[&str] = &[
     "info!(",
     "debug!(",
+    // What an `OpeningLog` gives.
+    "told.level(Instant::now()),",
+    "told.level(Instant::now());log!(level,",
     "reason=",
     ".doing(||",
     ".doing(||format!(",

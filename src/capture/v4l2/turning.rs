@@ -25,14 +25,16 @@ pub(super) fn divide(
     if turn.is_none() {
         return (Vec::new(), turn);
     }
-    let (path, level) = (device.path().display(), told.level(Instant::now()));
+    let path = device.path().display();
     let mirrored = mirrors(device, settings).and_then(|all| device.set_controls(&all).ok());
     match mirrored {
         Some(set) => {
+            let level = told.level(Instant::now());
             log!(level, "{path} turns its pictures itself: {turn}");
             (set, Transform::default())
         }
         None => {
+            let level = told.level(Instant::now());
             log!(
                 level,
                 "{path} cannot turn its pictures like that, so they are {turn} here"
