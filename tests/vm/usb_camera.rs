@@ -26,6 +26,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jpeg_encoder::{ColorType, SamplingFactor};
 use lazycam::capture::pattern::Pattern;
 use lazycam::capture::source::Source;
 use lazycam::picture::encode::{Encoder, Planes};
@@ -243,6 +244,8 @@ impl Camera {
             "old-tail" => [&jpeg, &jpeg[half..]].concat(),
             "two-pictures" => [&jpeg[..], &jpeg].concat(),
             "bad-table" => without_sense(jpeg),
+            "bars" if self.frame_id == 0 => bars(),
+            "bars" => without_tables(&bars()),
             // Brighter and brighter, before the picture comes.
             "adjusting" if self.since_start <= ADJUSTING => flat(40 * self.since_start),
             _ => [&jpeg[..], &[0; 100]].concat(),
@@ -500,6 +503,19 @@ fn flat(luma: u8) -> Vec<u8> {
     let encoder = Encoder::new(60).ok().zip(planes);
     let encoded = encoder.map(|(mut encoder, planes)| encoder.encode(planes, None, &mut jpeg));
     assert!(matches!(encoded, Some(Ok(()))), "a flat picture");
+    jpeg
+}
+
+/// The eight colours of vivid's bars, over and over, each 64 pixels wide, with 4:2:2 and restart markers.
+fn bars() -> Vec<u8> {
+    let bar = |number: usize| [number / 2 % 2 == 0, number / 4 % 2 == 0, number % 2 == 0];
+    let row = (0..640).flat_map(|x| bar(x / 64).map(|on| if on { 255 } else { 0 }));
+    let (pixels, mut jpeg) = (row.collect::<Vec<u8>>().repeat(480), Vec::new());
+    let mut encoder = jpeg_encoder::Encoder::new(&mut jpeg, 90);
+    encoder.set_sampling_factor(SamplingFactor::F_2_1);
+    encoder.set_restart_interval(7);
+    let encoded = encoder.encode(&pixels, 640, 480, ColorType::Rgb);
+    assert!(encoded.is_ok(), "bars");
     jpeg
 }
 
