@@ -49,13 +49,6 @@ use Sender::{Eager, Lazycam, Young};
 /// A server, its line, and the length of its frames.
 type Case = (Sender, Line, usize);
 
-/// What a viewer does: nothing for so long after its first frame, and so long on each frame.
-#[derive(Clone, Copy, Default)]
-struct Habit {
-    pause: Duration,
-    work: Duration,
-}
-
 /// What a viewer got.
 struct Got {
     median: f64,
@@ -79,7 +72,7 @@ impl Got {
 fn measure<const N: usize>(
     name: &str,
     cases: [Case; N],
-    habit: Habit,
+    work: Duration,
     judge: fn([&Got; N]) -> Option<&'static str>,
 ) {
     if is_emulated() {
@@ -92,7 +85,7 @@ fn measure<const N: usize>(
     thread::scope(|scope| {
         let judged = algorithms.into_iter().flatten().map(|congestion| {
             let cases = &cases;
-            scope.spawn(move || judged(name, congestion, cases, habit, judge))
+            scope.spawn(move || judged(name, congestion, cases, work, judge))
         });
         // All are begun before the first is waited for.
         for judged in judged.collect::<Vec<_>>() {
@@ -106,13 +99,13 @@ fn judged<const N: usize>(
     name: &str,
     congestion: &'static str,
     cases: &[Case; N],
-    habit: Habit,
+    work: Duration,
     judge: fn([&Got; N]) -> Option<&'static str>,
 ) -> Option<String> {
     for attempt in 1.. {
         let heartbeat = Heartbeat::start();
         let got = thread::scope(|scope| {
-            let case = |case| scope.spawn(move || run(case, congestion, habit));
+            let case = |case| scope.spawn(move || run(case, congestion, work));
             cases.each_ref().map(case).map(|one| one.join().unwrap())
         });
         let stalled = heartbeat.stalled();
@@ -141,8 +134,8 @@ fn has_bbr() -> bool {
     has
 }
 
-/// One server with a viewer of this habit.
-fn run(case: &Case, congestion: &'static str, habit: Habit) -> Got {
+/// One server with a viewer that works so long on each frame.
+fn run(case: &Case, congestion: &'static str, work: Duration) -> Got {
     let (sender, line, frame) = case;
     let machine = Namespace::new().expect("another namespace where one could be made");
     let line = Line {
@@ -158,7 +151,7 @@ fn run(case: &Case, congestion: &'static str, habit: Habit) -> Got {
             let frames = dir.to_str().unwrap();
             let serve = ["serve", "--frames", frames, "--listen", "0.0.0.0:0"];
             let server = Process::start(wrapped(&machine.wrapper(), &serve));
-            return watch(&viewer, server.address().port(), habit);
+            return watch(&viewer, server.address().port(), work);
         }
         Young => When::Acknowledged,
         Eager => When::Accepted,
@@ -167,14 +160,12 @@ fn run(case: &Case, congestion: &'static str, habit: Habit) -> Got {
     let port = listener.local_addr().unwrap().port();
     thread::scope(|scope| {
         scope.spawn(|| bare::serve(&listener, dir, when));
-        watch(&viewer, port, habit)
+        watch(&viewer, port, work)
     })
 }
 
-fn watch(viewer: &Viewer, port: u16, Habit { pause, work }: Habit) -> Got {
+fn watch(viewer: &Viewer, port: u16, work: Duration) -> Got {
     let mut stream = Client::over(viewer.connect(port)).stream("/stream");
-    stream.frame();
-    sleep(pause);
     let begun = Instant::now();
     while begun.elapsed() < WARM_UP + work * 10 {
         stream.part();
@@ -213,7 +204,7 @@ fn first_wrong(held: &[(bool, &'static str)]) -> Option<&'static str> {
 fn on_a_smooth_near_line_frames_are_as_young_and_as_many_as_it_allows() {
     let near = line(2.0, 2);
     let cases = [Lazycam, Young].map(|sender| (sender, near.clone(), FRAME));
-    measure("near", cases, Habit::default(), |[seen, least]| {
+    measure("near", cases, ms(0), |[seen, least]| {
         first_wrong(&[
             (seen.median <= 1.08 * least.median, "old"),
             (seen.p90 <= 1.25 * least.p90, "old at times"),
@@ -230,7 +221,7 @@ fn acknowledgements_in_clumps_cost_neither_age_nor_frames() {
         ..line(5.0, 2)
     };
     let cases = [Lazycam, Young, Eager].map(|sender| (sender, clumps.clone(), FRAME));
-    measure("clumps", cases, Habit::default(), |[seen, least, most]| {
+    measure("clumps", cases, ms(0), |[seen, least, most]| {
         first_wrong(&[
             (seen.median <= 1.2 * least.median, "old"),
             (seen.p90 <= 1.4 * least.p90, "old at times"),
@@ -244,7 +235,7 @@ fn acknowledgements_in_clumps_cost_neither_age_nor_frames() {
 fn a_far_line_is_full_and_its_queue_is_not() {
     let far = line(20.0, 100);
     let cases = [Lazycam, Young, Eager].map(|sender| (sender, far.clone(), FRAME));
-    measure("far", cases, Habit::default(), |[seen, least, most]| {
+    measure("far", cases, ms(0), |[seen, least, most]| {
         first_wrong(&[
             (seen.median <= 1.35 * least.median, "old"),
             (seen.rate >= 0.8 * most.rate, "few"),
@@ -265,7 +256,7 @@ fn a_lost_tail_costs_no_time_out() {
         ..whole.clone()
     };
     let cases = [(Lazycam, lossy, FRAME), (Young, whole, FRAME)];
-    measure("tails", cases, Habit::default(), |[seen, least]| {
+    measure("tails", cases, ms(0), |[seen, least]| {
         first_wrong(&[
             (seen.median <= 1.4 * least.median, "old"),
             (seen.p90 <= 1.7 * least.p90, "old at times"),
@@ -280,37 +271,11 @@ fn a_program_slower_than_its_line_reads_no_frame_older_than_its_work() {
     const SHORT: usize = 20 * 1024;
     let fast = line(20.0, 2);
     let cases = [Lazycam, Eager].map(|sender| (sender, fast.clone(), SHORT));
-    let works = Habit {
-        work: ms(300),
-        ..Habit::default()
-    };
-    measure("slow program", cases, works, |[seen, most]| {
+    measure("slow program", cases, ms(300), |[seen, most]| {
         first_wrong(&[
             (seen.median * seen.rate <= 1.0, "old"),
             (seen.median <= 0.25 * most.median, "as old as unlooked for"),
             (seen.rate >= 0.6 * most.rate, "few"),
-        ])
-    });
-}
-
-/// A program that has not read for a while is asked after each frame whether it has, by bytes that are acknowledged at once. Here nothing is.
-#[test]
-fn a_program_that_stopped_once_gets_every_frame_again_where_acknowledgements_come_late() {
-    const SHORT: usize = 20 * 1024;
-    let clumps = Line {
-        // Not in step with the camera, so that the shortest round trip is seen.
-        clump: ms(47),
-        ..line(20.0, 2)
-    };
-    let cases = [Lazycam, Eager].map(|sender| (sender, clumps.clone(), SHORT));
-    let stops = Habit {
-        pause: ms(3000),
-        ..Habit::default()
-    };
-    measure("once stopped", cases, stops, |[seen, most]| {
-        first_wrong(&[
-            (seen.rate >= 0.9 * most.rate, "few"),
-            (seen.median * seen.rate <= 1.5, "old"),
         ])
     });
 }

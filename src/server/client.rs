@@ -209,11 +209,11 @@ impl<W: Wire> Client<W> {
     fn path_now(&mut self, now: Instant) -> Path {
         let arrived = self.arrived();
         let queued = self.written - arrived + self.connection.unsent();
-        let (mut silent, mut repeated) = (Duration::ZERO, None);
+        let (mut silent, mut repeated) = (Duration::ZERO, 0);
         if self.is_tcp && (self.min_rtt.is_none() || queued > DELAYED_ACK) {
             let times = self.socket.times().unwrap_or_default();
             self.min_rtt = Some(times.min_rtt);
-            (silent, repeated) = (times.silent, Some(times.repeated));
+            (silent, repeated) = (times.silent, times.repeated);
         }
         let reading = Reading {
             acknowledged: arrived,

@@ -28,11 +28,11 @@ const LONGEST_LOOK: Duration = Duration::from_millis(20);
 /// it, the simulation's line of 5 Mbit/s with clumps of 100 ms stays at 0.85 of its frames; with a sixteenth, the one with
 /// clumps of 150 ms and ticks of 10 ms. A prime, because frames and the camera's steps come in cycles, of two frames in three
 /// steps for instance: a number with a factor in common hits the same frame of each cycle, which may be one that gains nothing.
-const PROBE_EVERY: u32 = 13;
+const PROBE_EVERY: u8 = 13;
 
 /// For so many frames after a loss the connection's window sets the pace, and not the line: that the line has nothing to carry for a moment does
 /// not mean that it would carry more.
-const RECOVERY: u32 = 16;
+const RECOVERY: u8 = 16;
 
 /// What is known about the line to a viewer at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,8 +117,8 @@ pub struct Reading {
     pub min_rtt: Duration,
     /// Both ends are in this machine, and what has yet to arrive waits for nobody but its reader: a unix socket.
     pub is_local: bool,
-    /// How many segments were sent again, if that was asked.
-    pub repeated: Option<u32>,
+    /// How many segments were sent again; 0 if that was not asked.
+    pub repeated: u32,
 }
 
 /// Measures the rate of a line while it is busy; an idle line gives no information.
@@ -148,10 +148,9 @@ pub struct Meter {
     silence: Duration,
     frame: u64,
     /// Counts frames up to [`PROBE_EVERY`].
-    frames: u32,
-    /// How many segments had been sent again, and how many frames from now on count as those after a loss.
-    repeated: u32,
-    recovers: u32,
+    frames: u8,
+    /// How many frames from now on count as those after a loss.
+    recovers: u8,
 }
 
 impl Meter {
@@ -193,9 +192,9 @@ impl Meter {
     pub fn observe(&mut self, now: Instant, reading: Reading) {
         let before = std::mem::replace(&mut self.last, reading);
         let looked = self.looked.replace(now);
-        let repeated = reading.repeated.unwrap_or(self.repeated);
-        if repeated != self.repeated {
-            (self.repeated, self.recovers) = (repeated, RECOVERY);
+        self.last.repeated = reading.repeated.max(before.repeated);
+        if reading.repeated > before.repeated {
+            self.recovers = RECOVERY;
         }
         let arrived = reading.acknowledged > before.acknowledged;
         if arrived {
@@ -385,7 +384,7 @@ mod tests {
             ..Meter::default()
         };
         let told = |acknowledged, queued| Reading {
-            repeated: Some(repeated),
+            repeated,
             ..reading(acknowledged, queued, 40)
         };
         meter.observe(start, told(0, 0));

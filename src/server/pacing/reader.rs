@@ -28,11 +28,11 @@
 //! gap takes room too and does not count. What came before a program was known to be slow is read first. Between two bytes there are at most 150 ms,
 //! because after 200 Linux acknowledges at once whatever comes.
 //!
-//! And what is neither acknowledged nor being so in the time that its line takes:
+//! A frame that stands outside of a full buffer is seen without a byte: it does not fit into the window, and nothing of it has been acknowledged for longer
+//! than the line takes. Then the program is slow, whatever the window was before.
 //!
-//! - If it does not fit into the window, it stands outside of a full buffer: the program is slow, whatever the window is.
-//! - If it does, the line holds acknowledgements back, as those do on which they pass in clumps: what comes in full segments is acknowledged when it is
-//!   there, read or not. Then a byte tells nothing of that frame, nor of the next ones if this was so twice in a row.
+//! What is not told apart: a near line that holds acknowledgements back, and a program that reads late. One that has not read for some seconds stays slow
+//! there (`benches/runs/README.md` has what was tried).
 //!
 //! `findings/unread.sh` shows both, and `benches/lines/slow_programs` measures it with three programs. Nothing here reads a clock or a socket.
 
@@ -68,11 +68,6 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// How many acknowledgements Linux sends at once after a silence (`TCP_MAX_QUICKACKS`).
 const QUICK: u8 = 16;
 
-/// A frame of which acknowledgements were held back counts as so many of which they were not: two of them in a row, and for some frames the time of an
-/// acknowledgement tells nothing. One alone may be a machine that was busy.
-const HELD_BACK: u8 = 4;
-const LONG_HELD_BACK: u8 = 16;
-
 /// A window tells nothing of less than this.
 const LITTLE: u64 = 4096;
 
@@ -107,9 +102,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// More than what may wait for a delayed acknowledgement is not acknowledged.
-    fn is_busy(&self) -> bool {
-        self.queued > DELAYED_ACK.max(2 * self.segment)
+    /// Whether the time of an acknowledgement tells that all was read.
+    fn tells_of_all(&self) -> bool {
+        self.is_linux && self.round_trip <= NEAR
     }
 }
 
@@ -140,9 +135,6 @@ pub struct Reader {
     quick: u8,
     /// How many segments had been sent again.
     repeated: u32,
-    /// The line holds acknowledgements of the last frame back, and as far as is known those of others before it: up to [`LONG_HELD_BACK`].
-    holds_back: bool,
-    held_back: u8,
     /// When the next frame could first be begun.
     held: Option<Instant>,
     /// When a byte was sent whose answer is waited for, and how many were answered at once.
@@ -166,8 +158,6 @@ impl Reader {
             wrote: now,
             quick: QUICK,
             repeated: 0,
-            holds_back: false,
-            held_back: 0,
             held: None,
             asked: None,
             at_once: 0,
@@ -197,11 +187,6 @@ impl Reader {
     /// A frame is begun.
     pub fn begin(&mut self) {
         self.quick = self.quick.saturating_sub(1);
-        self.held_back = match self.holds_back {
-            true => (self.held_back + HELD_BACK).min(LONG_HELD_BACK),
-            false => self.held_back.saturating_sub(1),
-        };
-        self.holds_back = false;
         (self.held, self.asked, self.at_once) = (None, None, 0);
         (self.was_unread, self.is_read) = (false, false);
     }
@@ -217,12 +202,9 @@ impl Reader {
             (self.repeated, self.quick) = (seen.repeated, QUICK);
         }
         let held = *self.held.get_or_insert(now);
-        if self.stands_still(now, seen) {
-            if window < seen.queued && self.tells_of_all(seen) {
-                self.unread();
-                return self.look(now);
-            }
-            self.holds_back = true;
+        if self.stands_outside(now, (window, seen)) {
+            self.unread();
+            return self.look(now);
         }
         if window + seen.behind_gap + LITTLE.max(seen.frame / 4) < self.most {
             return self.small(now, held, (window, seen));
@@ -233,28 +215,24 @@ impl Reader {
         if !seen.left.is_zero() {
             return Step::Look(seen.left);
         }
-        if !self.tells_of_all(seen) {
+        if !seen.tells_of_all() {
             return self.read(now);
         }
         self.ask_for_all(now, held, seen)
     }
 
-    /// Whether the time of an acknowledgement tells that all was read.
-    fn tells_of_all(&self, seen: Seen) -> bool {
-        seen.is_linux && seen.round_trip <= NEAR && !self.holds_back && self.held_back <= HELD_BACK
-    }
-
-    /// A frame has had the time that its line takes, and is neither acknowledged nor being so: what comes in full segments is acknowledged when it is
-    /// there, read or not, so that it has not arrived, or the line holds acknowledgements back.
-    fn stands_still(&self, now: Instant, seen: Seen) -> bool {
+    /// A frame has had the time that its line takes, does not fit into the window, and nothing of it is being acknowledged: it waits outside of a
+    /// full buffer, whatever the window was before.
+    fn stands_outside(&self, now: Instant, (window, seen): (u64, Seen)) -> bool {
         let late = seen.round_trip + AT_ONCE + TICK;
-        seen.is_busy() && seen.left.is_zero() && seen.silent > late && now > self.wrote + late
+        let has_time = seen.left.is_zero() && seen.silent > late && now > self.wrote + late;
+        seen.tells_of_all() && has_time && window < seen.queued
     }
 
     /// The window is smaller than it was by more than a rest of the last frame.
     fn small(&mut self, now: Instant, held: Instant, (window, seen): (u64, Seen)) -> Step {
         let at_once = seen.round_trip + AT_ONCE;
-        if !self.tells_of_all(seen) && now >= held + LONGEST {
+        if !seen.tells_of_all() && now >= held + LONGEST {
             self.most = window;
             return self.read(now);
         }
@@ -287,8 +265,13 @@ impl Reader {
     /// The window of a slow viewer does not tell of anything unread, but there may be more than it tells of.
     fn ask_for_all(&mut self, now: Instant, held: Instant, seen: Seen) -> Step {
         let at_once = seen.round_trip + AT_ONCE;
-        if seen.is_busy() {
-            return Step::Look(SOON);
+        if seen.queued > DELAYED_ACK.max(2 * seen.segment) {
+            let fits = seen.window.is_some_and(|window| window >= seen.queued);
+            if now < held + at_once || seen.silent < at_once || !fits {
+                return Step::Look(SOON);
+            }
+            // Not even the frame: a line of which acknowledgements come late does not tell.
+            return self.read(now);
         }
         let Some(asked) = self.asked else {
             if seen.queued == 0 {

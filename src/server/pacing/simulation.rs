@@ -189,7 +189,7 @@ impl Simulation {
             silent,
             min_rtt: self.line.round_trip,
             is_local: false,
-            repeated: None,
+            repeated: 0,
         }
     }
 
