@@ -5,7 +5,7 @@ import json, re
 from concurrent.futures import ThreadPoolExecutor
 
 import module
-from rig import FILE, PROGRAM, Stream, check, columns, eventually, number, programs, say, snapshot
+from rig import FILE, HERE, PROGRAM, Stream, check, columns, eventually, number, programs, say, snapshot
 from vivid import BARS, sent
 
 NODE = "/dev/video31"
@@ -22,7 +22,7 @@ BY_DEVICE = "(JPEG encoder for tests) encodes"
 
 
 def files():
-    return {"modules/jpeg_encoder.ko": (FILE, module.build()), **programs(["v4l2-compliance"])}
+    return {"modules/jpeg_encoder.ko": (FILE, module.build("jpeg_encoder", [HERE / "jpeg_encoder.c"])), **programs(["v4l2-compliance"])}
 
 
 def quantization(picture):

@@ -1,13 +1,12 @@
-"""The kernel module jpeg_encoder.c, which plays a JPEG encoder, built for the kernel of an emulated system from Debian's packages. Used by encoder.py.
+"""Kernel modules, built for the kernel of an emulated system from Debian's packages. Used by encoder.py and loopback.py.
 
 The version of the headers is exactly that of the kernel, whose symbols have versions (CONFIG_MODVERSIONS). Their tools are those of this machine's
 architecture, and need the C library of the same release, which is not installed here: modpost is started through that one's own loader.
 """
 import re, shutil, subprocess
 
-from rig import ARCHES, CACHE, HERE, SUITE, Packages, alone, need, output, say
+from rig import ARCHES, CACHE, SUITE, Packages, alone, need, output, say
 
-SOURCE = HERE / "jpeg_encoder.c"
 # gcc 12 lacks -fmin-function-alignment, which the kernel's configuration was made with.
 COMPILER = """#!/bin/sh
 for word; do
@@ -43,8 +42,8 @@ def headers(packages, release, folder):
     modpost.write_text(f'#!/bin/sh\nexec {loader} --library-path {loader.parent} {modpost}.real-lsb-64 "$@"\n')
 
 
-def build():
-    """The module for the kernel that the arm64 system boots."""
+def build(name, sources):
+    """The module `name`, of these files, for the kernel that the arm64 system boots."""
     need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
     need("make", "make")
     packages = Packages("arm64")
@@ -64,17 +63,18 @@ def build():
             # It names itself in it.
             modpost = folder / "scripts/mod/modpost"
             modpost.write_text(modpost.read_text().replace(str(half), str(folder)))
-        work = CACHE / "module"
+        work = CACHE / f"module-{name}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         (work / "gcc").write_text(COMPILER)
         (work / "gcc").chmod(0o755)
-        (work / "Kbuild").write_text("obj-m := jpeg_encoder.o\n")
-        shutil.copy(SOURCE, work)
+        (work / "Kbuild").write_text(f"obj-m := {name}.o\n")
+        for source in sources:
+            shutil.copy(source, work)
         done = subprocess.run(["make", "-s", "-C", folder, f"M={work}", f"CC={work}/gcc", "modules"], capture_output=True, text=True)
         if done.returncode:
-            raise SystemExit(f"vm: the module cannot be built:\n{done.stdout}{done.stderr}")
-        subprocess.run(["aarch64-linux-gnu-strip", "-g", work / "jpeg_encoder.ko"], check=True)
-        module = (work / "jpeg_encoder.ko").read_bytes()
-    say(f"module jpeg_encoder for Linux {release}, {len(module)} bytes")
+            raise SystemExit(f"vm: the module {name} cannot be built:\n{done.stdout}{done.stderr}")
+        subprocess.run(["aarch64-linux-gnu-strip", "-g", work / f"{name}.ko"], check=True)
+        module = (work / f"{name}.ko").read_bytes()
+    say(f"module {name} for Linux {release}, {len(module)} bytes")
     return module

@@ -164,7 +164,7 @@ def arguments(description):
     return words[2:], Path(words[1]).resolve()
 
 
-def build(arch, binaries=None):
+def build(arch, binaries=None, examples=("usb_camera",)):
     """The static binary, and the camera for the same target. If a folder of binaries is given, the binary is taken from it."""
     about = ARCHES[arch]
     if binaries:
@@ -180,7 +180,7 @@ def build(arch, binaries=None):
     quick = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
     env = dict(os.environ, RUSTFLAGS=about["flags"], **quick, **{variable: about["linker"]})
     release = ["cargo", "build", "-q", "--locked", "--release", "--target-dir", TARGET]
-    subprocess.run([*release, "--target", about["triple"], "--example", "usb_camera"], check=True, env=env, cwd=ROOT)
+    subprocess.run([*release, "--target", about["triple"], *(word for example in examples for word in ("--example", example))], check=True, env=env, cwd=ROOT)
     subprocess.run(["cargo", "build", "-q", "--locked", "--target-dir", TARGET, "--example", "columns"], check=True, cwd=ROOT)
     return binary, TARGET / about["triple"] / "release/examples/usb_camera"
 
