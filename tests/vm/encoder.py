@@ -59,8 +59,8 @@ class Encoder:
         return int(self.machine.run(f"dmesg | grep -c 'jpeg_encoder: {words}'")[1])
 
     def bars_of(self, arguments):
-        """Starts with vivid's first three devices in three formats, and `arguments`."""
-        cameras = " ".join(f"--camera 'v{i}=v4l2:{self.nodes[i]},format={code}'" for i, code in enumerate(("YU12", "NV12", "YUYV")))
+        """Starts with three of vivid's devices in three formats, and `arguments`. The first device keeps controls of other tests."""
+        cameras = " ".join(f"--camera 'v{i}=v4l2:{self.nodes[i + 1]},format={code}'" for i, code in enumerate(("YU12", "NV12", "YUYV")))
         self.start(f"--quality 95 --linger 1 --control 'test_pattern=100% Colorbar' --control osd_text_mode=none {cameras} {arguments}")
 
     def three(self, size=(320, 180)):
