@@ -59,7 +59,7 @@ impl Interest {
         match self {
             Interest::Readable => F::IN,
             Interest::ReadableOrUrgent => F::IN | F::PRI,
-            Interest::Edges => F::IN | F::OUT | F::RDHUP | F::ET,
+            Interest::Edges => F::IN | F::OUT | F::RDHUP | F::PRI | F::ET,
             Interest::Nothing => F::empty(),
         }
     }
@@ -72,8 +72,9 @@ pub struct Readiness {
     pub readable: bool,
     /// A write would not block.
     pub writable: bool,
-    /// The other side sends nothing more, or the connection is broken: after what there is to read comes its end.
-    pub ended: bool,
+    /// Behind what a read returns there may be something that was reported already: the end, or bytes after urgent data, at
+    /// which a read stops (tcp(7)).
+    pub stops_short: bool,
 }
 
 /// The handle of a registration. Closing the descriptor removes only the kernel's part, so the registration has to be
@@ -171,7 +172,7 @@ impl<T: Copy> Poll<T> {
             let readiness = Readiness {
                 readable: broken || flags.intersects(F::IN | F::PRI | F::RDHUP),
                 writable: broken || flags.contains(F::OUT),
-                ended: broken || flags.contains(F::RDHUP),
+                stops_short: broken || flags.intersects(F::RDHUP | F::PRI),
             };
             return Some((*token, readiness));
         }

@@ -12,7 +12,11 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(mut error) => {
-            let hint = cli::hint(&mut error);
+            let words: Vec<_> = std::env::args_os()
+                .skip(1)
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
+            let hint = cli::hint(&mut error, &words);
             // A help text goes to standard output, and anything that is wrong to standard error.
             let _ = error.print();
             if let Some(hint) = hint {

@@ -2,6 +2,9 @@
 //! people know them for. What was only mistyped, clap finds.
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use clap::{Command, CommandFactory};
+
+use super::Cli;
 
 /// Flags of other programs, and ours.
 const OTHERS: &[(&[&str], &str)] = &[
@@ -35,9 +38,9 @@ const OTHERS: &[(&[&str], &str)] = &[
     (&["--password"], "--auth FILE"),
 ];
 
-/// A line to print behind the message, if there is one that helps. Then clap's own guess, which goes by the spelling alone, is
-/// left out of it.
-pub fn hint(error: &mut Error) -> Option<String> {
+/// A line to print behind the message of these words, if there is one that helps: it proposes only what the command takes.
+/// Then clap's own guess, which goes by the spelling alone, is left out of it.
+pub fn hint(error: &mut Error, words: &[String]) -> Option<String> {
     let what = match error.kind() {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
         ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
@@ -46,7 +49,9 @@ pub fn hint(error: &mut Error) -> Option<String> {
     let Some(ContextValue::String(given)) = error.get(what) else {
         return None;
     };
-    let hint = for_word(given)?;
+    let ours = Cli::command();
+    let command = words.first().and_then(|word| ours.find_subcommand(word));
+    let hint = for_word(given, command.unwrap_or(&ours))?;
     for guess in [
         ContextKind::SuggestedArg,
         ContextKind::Suggested,
@@ -57,19 +62,25 @@ pub fn hint(error: &mut Error) -> Option<String> {
     Some(hint)
 }
 
-fn for_word(given: &str) -> Option<String> {
-    if let Some(flag) = flag_for(given) {
+fn for_word(given: &str, command: &Command) -> Option<String> {
+    let takes = |flag: &str| {
+        let mut longs = command.get_arguments().filter_map(|one| one.get_long());
+        longs.any(|long| flag.strip_prefix("--") == Some(long))
+    };
+    if let Some(flag) = flag_for(given).filter(|flag| takes(flag)) {
         return Some(format!(
             "a value has its flag before it here: {flag} {given}"
         ));
     }
-    if given == "--frames" {
+    let mut operands = command.get_positionals();
+    if given == "--frames" && operands.any(|one| one.get_id() == "frames") {
         return Some(
             "here the frame directory comes without a flag, such as /run/lazycam/front".into(),
         );
     }
     let (_, ours) = OTHERS.iter().find(|(theirs, _)| theirs.contains(&given))?;
-    Some(format!("what other programs call {given} is {ours} here"))
+    let flag = ours.split(' ').next().unwrap_or_default();
+    takes(flag).then(|| format!("what other programs call {given} is {ours} here"))
 }
 
 /// The flag that was probably meant with a value that has none, by what the value looks like.
@@ -87,17 +98,37 @@ fn flag_for(given: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
+    use clap::Parser;
 
     use super::*;
-    use crate::cli::Cli;
 
     /// The hint for a command line, and what is said before it.
     fn told(given: &[&str]) -> (String, String) {
-        let words = std::iter::once(&"lazycam").chain(given);
-        let mut error = Cli::try_parse_from(words).unwrap_err();
-        let hint = hint(&mut error).unwrap_or_else(|| panic!("{given:?}: {error}"));
-        (hint, error.to_string())
+        let (hint, rest) = hinted(given);
+        (hint.unwrap_or_else(|| panic!("{given:?}: {rest}")), rest)
+    }
+
+    fn hinted(given: &[&str]) -> (Option<String>, String) {
+        let words: Vec<_> = given.iter().map(|word| (*word).to_owned()).collect();
+        let all = std::iter::once(&"lazycam").chain(given);
+        let mut error = Cli::try_parse_from(all).unwrap_err();
+        (hint(&mut error, &words), error.to_string())
+    }
+
+    #[test]
+    fn nothing_is_proposed_that_the_command_does_not_take() {
+        for given in [
+            &["snapshot", "/run/lazycam/front", "/tmp/a.jpg"][..],
+            &["list", "/dev/video0"],
+            &["serve", "/dev/video0"],
+            &["capture", "8080"],
+            &["capture", "--port", "8080"],
+            &["list", "--frames", "/run/lazycam/front"],
+        ] {
+            let (hint, rest) = hinted(given);
+            assert_eq!(hint, None, "{given:?}");
+            assert!(rest.contains("Usage"), "{rest}");
+        }
     }
 
     #[test]

@@ -53,8 +53,8 @@ pub(in crate::server) struct Client<W = OwnedFd> {
     is_tcp: bool,
     readable: bool,
     writable: bool,
-    /// Epoll has reported the end of what the peer sends, which it does once.
-    ended: bool,
+    /// See [`Readiness::stops_short`].
+    stops_short: bool,
     /// The system had no memory for a call just now.
     pub(in crate::server) exhausted: bool,
     written: u64,
@@ -87,7 +87,7 @@ impl<W: Wire> Client<W> {
             is_tcp: remote != Remote::Unix,
             readable: true,
             writable: true,
-            ended: false,
+            stops_short: false,
             exhausted: false,
             written: 0,
             min_rtt: None,
@@ -119,7 +119,7 @@ impl<W: Wire> Client<W> {
     pub(in crate::server) fn ready(&mut self, readiness: Readiness) {
         self.readable |= readiness.readable;
         self.writable |= readiness.writable;
-        self.ended |= readiness.ended;
+        self.stops_short |= readiness.stops_short;
     }
 
     /// Reads once. Returns whether anything came.
@@ -135,9 +135,9 @@ impl<W: Wire> Client<W> {
                 true
             }
             Ok(n) => {
-                // There is nothing more than this, and what comes now is an edge (epoll(7), question 9), except the end
-                // that was reported already. A unix socket also stops behind descriptors that were sent along.
-                self.readable = n == SCRATCH || self.ended || !self.is_tcp;
+                // There is nothing more than this, and what comes now is an edge (epoll(7), question 9), except what was
+                // reported already. A unix socket also stops behind descriptors that were sent along.
+                self.readable = n == SCRATCH || self.stops_short || !self.is_tcp;
                 self.connection.receive(&scratch[..n], lent);
                 true
             }

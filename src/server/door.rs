@@ -192,10 +192,11 @@ impl Door {
     ) -> Result<Option<Arrival>> {
         while batch.left > 0 {
             batch.left -= 1;
-            let Some(listener) = self.listeners.get(batch.listener) else {
+            let is_crowded = self.is_crowded();
+            let Some(listener) = self.listeners.get_mut(batch.listener) else {
                 return Ok(None);
             };
-            if self.is_crowded() {
+            if is_crowded {
                 self.crowded = true;
                 self.set_accepting(Interest::Nothing, turn)?;
                 return Ok(None);

@@ -540,6 +540,28 @@ fn the_end_of_what_a_client_sends_is_noticed_whenever_it_comes() {
     assert!(log.contains(&format!("ended: {connections} left")), "{log}");
 }
 
+/// A read stops in front of an urgent byte, whatever is behind it. Nobody needs that, and it must not hold a request up.
+#[test]
+fn urgent_data_in_the_middle_of_a_request_does_not_hold_it_up() {
+    let site = Site::new();
+    let socket = std::net::TcpStream::connect(site.server.address()).unwrap();
+    let signal = |signal| kill_process(pid(site.server.pid()), signal).unwrap();
+    let mut client = Client::over(socket.try_clone().unwrap());
+    for was_asleep in [false, true] {
+        assert_eq!(client.get("/nothing").head.status, 404);
+        if was_asleep {
+            signal(Signal::STOP);
+        }
+        client.send("GET /nothing HT");
+        rustix::net::send(&socket, b"!", rustix::net::SendFlags::OOB).unwrap();
+        client.send("TP/1.1\r\nHost: a\r\n\r\n");
+        if was_asleep {
+            signal(Signal::CONT);
+        }
+        assert_eq!(client.reply().head.status, 404);
+    }
+}
+
 #[test]
 fn a_client_that_says_nothing_is_let_go_without_a_word() {
     let site = Site::new();

@@ -180,7 +180,7 @@ impl Scene {
     fn opens(&mut self, viewer: usize) {
         self.line(viewer).room = u64::MAX;
         let ready = crate::event::Readiness {
-            ended: false,
+            stops_short: false,
             readable: false,
             writable: true,
         };

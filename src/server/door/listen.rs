@@ -95,6 +95,8 @@ pub(in crate::server) struct Listener {
     /// Its name in messages.
     name: String,
     is_unix: bool,
+    /// Some of those who wait may have come before it was prepared.
+    has_early_ones: bool,
     /// No password is required on this socket.
     pub(in crate::server) open: bool,
 }
@@ -117,27 +119,30 @@ pub(in crate::server) enum Accepted {
 }
 
 impl Listener {
-    /// What TCP connections need is set here once. They have it from the socket that accepts them (Linux
-    /// `sk_clone_lock`), so a connection costs no call for it.
     fn over(socket: OwnedFd, name: String) -> Self {
         let is_unix = matches!(sockopt::socket_domain(&socket), Ok(AddressFamily::UNIX));
-        if !is_unix {
-            prepare(&socket);
-        }
         Listener {
             socket,
             is_unix,
+            has_early_ones: false,
             registration: None,
             name,
             open: false,
         }
     }
 
-    /// Takes over a socket that is already listening.
+    /// Takes over a socket that is already listening. What TCP connections need is set on it once: they have it from the
+    /// socket that they come to (Linux `sk_clone_lock`), so that they cost no call for it. Whoever came before, such as the
+    /// one for whom the service manager has started this process, has not.
     pub(in crate::server) fn inherited(socket: OwnedFd, name: String) -> Result<Self> {
         make_nonblocking(&socket)
             .doing(|| format!("set the inherited socket {name} to non-blocking"))?;
-        Ok(Listener::over(socket, name))
+        let mut listener = Listener::over(socket, name);
+        if !listener.is_unix {
+            prepare(&listener.socket);
+            listener.has_early_ones = true;
+        }
+        Ok(listener)
     }
 
     /// Creates the sockets that `address` names. There may be several, because a host may have several addresses.
@@ -182,6 +187,7 @@ impl Listener {
             if family == AddressFamily::INET6 {
                 sockopt::set_ipv6_v6only(&socket, v6only)?;
             }
+            prepare(&socket);
             bind(&socket, &address)?;
             listen(&socket, BACKLOG)?;
             Ok(socket)
@@ -239,15 +245,23 @@ impl Listener {
 
     /// The other end is asked for in the same call, and its kind is that of this socket: a connection that has been reset
     /// by now is a stranger's nevertheless.
-    pub(in crate::server) fn accept(&self) -> Result<Accepted> {
+    pub(in crate::server) fn accept(&mut self) -> Result<Accepted> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         match acceptfrom_with(&self.socket, flags) {
             Ok((socket, _)) if self.is_unix => Ok(Accepted::Connection(socket, Remote::Unix)),
-            Ok((socket, address)) => Ok(match address.and_then(Remote::of_peer) {
-                Some(remote) => Accepted::Connection(socket, remote),
-                None => Accepted::Failed(Errno::CONNABORTED),
-            }),
-            Err(Errno::AGAIN) => Ok(Accepted::None),
+            Ok((socket, address)) => {
+                if self.has_early_ones {
+                    prepare(&socket);
+                }
+                Ok(match address.and_then(Remote::of_peer) {
+                    Some(remote) => Accepted::Connection(socket, remote),
+                    None => Accepted::Failed(Errno::CONNABORTED),
+                })
+            }
+            Err(Errno::AGAIN) => {
+                self.has_early_ones = false;
+                Ok(Accepted::None)
+            }
             Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                 Ok(Accepted::Exhausted(errno))
             }
@@ -293,20 +307,35 @@ fn age_if_refused(path: &Path) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_connection_has_what_its_listener_was_prepared_with_and_the_address_of_its_peer() {
-        let listener = Listener::bind(&Address::Host("127.0.0.1:0".into()))
-            .unwrap()
-            .remove(0);
-        let _peer = std::net::TcpStream::connect(listener.address().unwrap()).unwrap();
-        let accepted = loop {
+    fn accepted(listener: &mut Listener) -> (OwnedFd, Remote) {
+        loop {
             match listener.accept().unwrap() {
-                Accepted::Connection(socket, remote) => break (socket, remote),
+                Accepted::Connection(socket, remote) => return (socket, remote),
                 _ => thread::yield_now(),
             }
-        };
-        assert_eq!(accepted.1, Remote::V4([127, 0, 0, 1]));
-        assert!(sockopt::tcp_nodelay(&accepted.0).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_connection_has_what_its_listener_was_prepared_with_and_the_address_of_its_peer() {
+        let address = Address::Host("127.0.0.1:0".into());
+        let mut listener = Listener::bind(&address).unwrap().remove(0);
+        let _peer = std::net::TcpStream::connect(listener.address().unwrap()).unwrap();
+        let (socket, remote) = accepted(&mut listener);
+        assert_eq!(remote, Remote::V4([127, 0, 0, 1]));
+        assert!(sockopt::tcp_nodelay(&socket).unwrap());
+    }
+
+    #[test]
+    fn who_came_before_the_server_has_the_same_as_who_comes_later() {
+        let inherited = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = inherited.local_addr().unwrap();
+        let _early = std::net::TcpStream::connect(address).unwrap();
+        let mut listener = Listener::inherited(inherited.into(), "3".into()).unwrap();
+        assert!(sockopt::tcp_nodelay(accepted(&mut listener).0).unwrap());
+        while !matches!(listener.accept().unwrap(), Accepted::None) {}
+        let _late = std::net::TcpStream::connect(address).unwrap();
+        assert!(sockopt::tcp_nodelay(accepted(&mut listener).0).unwrap());
     }
 
     #[test]

@@ -226,7 +226,8 @@ impl Reader {
     fn stands_outside(&self, now: Instant, (window, seen): (u64, Seen)) -> bool {
         let late = seen.round_trip + AT_ONCE + TICK;
         let has_time = seen.left.is_zero() && seen.silent > late && now > self.wrote + late;
-        seen.tells_of_all() && has_time && window < seen.queued
+        // What came behind a gap is in the window's way, and waits for no program.
+        seen.tells_of_all() && has_time && window + seen.behind_gap < seen.queued
     }
 
     /// The window is smaller than it was by more than a rest of the last frame.

@@ -139,7 +139,7 @@ impl Scene {
         let readiness = Readiness {
             readable: true,
             writable: true,
-            ended: false,
+            stops_short: false,
         };
         let id = guest.id.unwrap();
         self.visits.wake(id, readiness, &mut self.turn);
