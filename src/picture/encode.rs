@@ -8,7 +8,6 @@
 //! | --- | --- | --- |
 //! | [`portable`] | always | pure Rust; used if there is no other |
 //! | `turbo` | with the feature `turbojpeg` or `turbojpeg-system` | libjpeg-turbo: four to five times as fast |
-//!
 //! | [`hardware`] | always | chosen at run time (`--encoder`); what it cannot do, one of the others does |
 //!
 //! Which of the first two [`Encoder`] uses is decided at build time, because nobody wants the slower of two available ones.
@@ -18,8 +17,10 @@
 //! and knows better than anybody, is here: `raw` writes planes into the encoder's memory, and `repair` makes a JPEG of
 //! what comes back.
 //!
-//! **There is no separate thread**: encoding holds up only the capture loop, for a few milliseconds, and the driver
-//! has enough buffers for longer than that. Figures and reasons are in `docs/performance.md`.
+//! **There is no separate thread**: encoding holds up only the capture loop. On the processor that takes a few milliseconds, and the
+//! camera has four buffers, one of which is being encoded: what it takes meanwhile waits in the others, and the newest comes next.
+//! Hardware may take up to a second. After more than about three frame intervals the camera has had no buffer left, and the newest
+//! picture that it has is up to that much older. Figures and reasons are in `docs/performance.md`.
 //!
 //! Samples are BT.601 with full range, as JFIF 1.02 requires (0 to 255, chroma around 128). If a camera delivers
 //! limited range (16 to 235), its source has to stretch the samples, or the picture looks pale.

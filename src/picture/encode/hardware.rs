@@ -1,7 +1,11 @@
 //! An encoder in hardware, behind [`Encoder`](super::Encoder): what it has to do, and what is done when it fails.
 //!
 //! Whatever goes wrong with it, there is a picture: the processor makes it, and those that follow, until the camera starts
-//! again. One warning says so; as long as nothing changes, the next failures are only for `--log debug`.
+//! again. One warning says so; as long as nothing changes, the next failures are only for `--log debug`. Whoever looks can start
+//! the camera, so that one which works for a picture and then fails is told once a minute, however often it does so.
+
+use std::mem;
+use std::time::{Duration, Instant};
 
 use log::{Level, info, log};
 
@@ -19,62 +23,68 @@ pub trait HardwareCoder {
     fn rest(&mut self);
 }
 
-/// What is known of the hardware that was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Nothing is wrong as far as is known.
-    Good,
-    /// It is not there, which is all right, or it has failed, since it last rested.
-    Out { told: bool },
-    /// It has failed before it last rested, and that was told.
-    WasBad,
-}
+/// The interval between two warnings.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// The hardware, and how it does.
 pub(super) struct Hardware {
     coder: Box<dyn HardwareCoder>,
-    standing: Standing,
+    /// Whether it is not there, which may be all right, or has failed, since it last rested.
+    is_out: bool,
+    /// Whether the last that was told of it, but for `--log debug`, is that it has failed.
+    told: bool,
+    /// When that was told last.
+    told_at: Option<Instant>,
 }
 
 impl Hardware {
     pub(super) fn new(coder: Box<dyn HardwareCoder>) -> Self {
-        let standing = Standing::Good;
-        Hardware { coder, standing }
+        Hardware {
+            coder,
+            is_out: false,
+            told: false,
+            told_at: None,
+        }
     }
 
     /// Whether the hardware has made the JPEG.
     pub(super) fn encode(&mut self, planes: &Planes<'_>, quality: u8, into: &mut Vec<u8>) -> bool {
-        if matches!(self.standing, Standing::Out { .. }) {
+        if self.is_out {
             return false;
         }
-        let was_bad = self.standing == Standing::WasBad;
-        self.standing = match self.coder.encode(planes, quality, into) {
+        match self.coder.encode(planes, quality, into) {
             Ok(true) => {
-                if was_bad {
+                if mem::take(&mut self.told) {
                     info!("the hardware encoder works again");
                 }
-                Standing::Good
+                return true;
             }
-            Ok(false) => Standing::Out { told: was_bad },
+            Ok(false) => {}
             Err(error) => {
-                let level = if was_bad { Level::Debug } else { Level::Warn };
+                let level = self.level_of_failure(Instant::now());
                 log!(
                     level,
                     "{error}; the processor encodes until the camera starts again"
                 );
-                Standing::Out { told: true }
             }
-        };
-        self.standing == Standing::Good
+        }
+        self.is_out = true;
+        false
+    }
+
+    /// That it works again is told only after a warning, so that this bounds both.
+    fn level_of_failure(&mut self, now: Instant) -> Level {
+        let is_early = |at: Instant| now.duration_since(at) < QUIET;
+        if self.told || self.told_at.is_some_and(is_early) {
+            return Level::Debug;
+        }
+        (self.told, self.told_at) = (true, Some(now));
+        Level::Warn
     }
 
     pub(super) fn rest(&mut self) {
         self.coder.rest();
-        self.standing = match self.standing {
-            Standing::Out { told: true } => Standing::WasBad,
-            Standing::Out { told: false } => Standing::Good,
-            same => same,
-        };
+        self.is_out = false;
     }
 }
 
@@ -147,5 +157,29 @@ mod tests {
             assert_eq!(script.borrow().asked, asked);
         }
         assert_eq!(script.borrow().rests, 3);
+    }
+
+    #[test]
+    fn hardware_that_works_and_fails_in_turn_is_told_once_a_minute() {
+        let answers = vec![Some(true); 130];
+        let script = Rc::new(RefCell::new(Script {
+            answers,
+            ..Script::default()
+        }));
+        let mut hardware = Hardware::new(Box::new(Scripted(script)));
+        let planes = Planes::new((16, 16), (&[0; 256], 16), (&[0; 64], 8), (&[0; 64], 8)).unwrap();
+        let (start, mut warned) = (Instant::now(), Vec::new());
+        for secs in 0..130 {
+            assert!(hardware.encode(&planes, 80, &mut Vec::new()));
+            assert!(!hardware.told, "it works, and the log says that");
+            if hardware.level_of_failure(start + Duration::from_secs(secs)) == Level::Warn {
+                warned.push(secs);
+            }
+        }
+        assert_eq!(warned, [0, 60, 120]);
+        // It only fails: that was told.
+        hardware.told = true;
+        let later = start + Duration::from_secs(1000);
+        assert_eq!(hardware.level_of_failure(later), Level::Debug);
     }
 }
