@@ -99,6 +99,9 @@ fn capture_sandbox(sandbox: Sandbox, frames: &[&Path], sources: &[cli::SourceFla
         if flags.encoder != EncoderKind::Software {
             devices.push(Path::new("/dev"));
         }
+        if let EncoderKind::V4l2(Some(node)) = &flags.encoder {
+            devices.push(node);
+        }
         match &flags.source {
             SourceKind::V4l2(device) => {
                 devices.push(Path::new("/dev"));

@@ -1,5 +1,7 @@
 //! Encoders in hardware, on a machine that has none of that name. What one does is tested in an emulated system (`tests/vm/run arm64`).
 
+use std::{env, fs, process};
+
 use crate::common::http::Client;
 use crate::common::process::{Process, run};
 use crate::common::{Scratch, eventually};
@@ -26,4 +28,17 @@ fn without_the_encoder_that_was_asked_for_there_are_pictures_and_one_warning() {
     assert!(told[0].contains("cannot open /dev/no-such-encoder: it is not there"));
     let warnings = told.iter().filter(|line| line.contains("warning"));
     assert_eq!(warnings.count(), 1, "{told:?}");
+}
+
+#[test]
+fn an_encoder_outside_of_dev_can_be_opened_in_spite_of_the_sandbox() {
+    let scratch = Scratch::new();
+    let node = env::temp_dir().join(format!("lazycam-test-encoder-{}", process::id()));
+    fs::write(&node, "").unwrap();
+    let encoder = node.display().to_string();
+    let server = Process::start(run(&scratch.join("front"), &["--encoder", &encoder]));
+    Client::connect(server.address()).picture("/snapshot");
+    let told = format!("{encoder} is not a video device");
+    eventually("it is told what this is", || server.log().contains(&told));
+    fs::remove_file(&node).unwrap();
 }
