@@ -66,7 +66,7 @@ use buffers::Filled;
 pub use choice::{first_camera, readable_formats};
 pub use controls::{Control, ControlKind};
 pub use device::{Card, Device};
-pub use encoder::{EncoderFacts, EncoderKind, encoders};
+pub use encoder::{EncoderFacts, EncoderKind};
 pub use format::Interval;
 use held::{HeldBuffer, is_marked};
 use opened::{Opened, Resting};

@@ -173,6 +173,7 @@ class Encoder:
             self.rested()
             self.stop()
             say(f"an encoder with {', '.join(quirks)}: the processor goes on, {why}; the next start tries it again")
+        self.comes_back_early()
         self.set(delay_ms=300)
         self.one()
         viewer = Stream(self.machine.url, 60)
@@ -182,6 +183,30 @@ class Encoder:
         viewer.close()
         self.stop()
         say("an encoder slower than the camera: its pictures, as many as it makes")
+
+    def comes_back_early(self):
+        """It hangs, and the camera starts again before the kernel has closed it: nothing waits for that. The module holds its lock meanwhile."""
+        self.set(stall=1, abort_ms=30000)
+        self.one()
+        is_closing = lambda: self.dmesg("stream off") < self.dmesg("stream on")
+        offs = lambda: self.log().count("off: nobody looks")
+        # The first one hangs.
+        for start in range(3):
+            before = offs()
+            check(not by_device(snapshot(self.machine.url)), "a picture by a device that hangs")
+            check(is_closing(), f"start {start} waited until the device was closed")
+            eventually("off", lambda: offs() > before)
+        told = [line for line in self.log().splitlines() if "is still being closed" in line]
+        check(len(told) >= 2 and all(f"cannot encode with {NODE}: it hung" in line and "debug" in line for line in told), f"{told}\n{self.log()}")
+        eventually("the device's end", lambda: not is_closing(), 90)
+        self.rested()
+        self.set()
+        viewer = Stream(self.machine.url, 60)
+        self.seen(viewer, device=True)
+        viewer.close()
+        self.rested()
+        self.stop()
+        say("an encoder that hangs, and two starts before it is closed: the processor at once, and it again when it is closed")
 
     def bind(self, there):
         self.machine.told(f"echo jpeg_encoder >{DRIVER}/{'bind' if there else 'unbind'}")

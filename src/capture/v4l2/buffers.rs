@@ -15,14 +15,12 @@ use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::ioctl::{
-    KernelBuffer, KernelPlane, OUTPUT, OUTPUT_MPLANE, Plain, RequestBuffers, is_multi_planar,
-    reqbufs, streamoff, streamon,
+    FIELD_NONE, KernelBuffer, KernelPlane, OUTPUT, OUTPUT_MPLANE, Plain, RequestBuffers,
+    is_multi_planar, reqbufs, streamoff, streamon,
 };
 
 /// V4L2_MEMORY_MMAP
 const MEMORY_MMAP: u32 = 1;
-/// V4L2_FIELD_NONE: whole frames.
-const FIELD_NONE: u32 = 1;
 /// V4L2_BUF_FLAG_ERROR: the data may be corrupted, but streaming continues.
 const BUF_FLAG_ERROR: u32 = 0x40;
 /// V4L2_BUF_FLAG_TIMESTAMP_MASK
@@ -264,6 +262,12 @@ impl Buffers {
             *bytes = all.get(from as usize..end).unwrap_or_default();
         }
         (bytes, buffer.pieces.len())
+    }
+
+    /// Whether what the driver wrote reaches the end of the first piece of memory.
+    pub(super) fn is_full(&self, filled: Filled) -> bool {
+        let buffer = self.buffers.get(filled.index as usize);
+        buffer.is_some_and(|buffer| buffer.extents[0].1 as usize >= buffer.pieces[0].len)
     }
 
     /// Queues every buffer and starts streaming. (VIDIOC_STREAMON)

@@ -15,6 +15,7 @@
 //! the encoder's 1088. Copying always works, and it is a small part of what is saved (`benches/capture --encoder`).
 
 mod facts;
+mod search;
 mod session;
 
 use std::fmt;
@@ -24,13 +25,13 @@ use std::str::FromStr;
 use log::{debug, info};
 
 use super::device::Device;
-use crate::capture::devices::video_nodes;
 use crate::error::{Error, Result};
 use crate::picture::encode::Planes;
 use crate::picture::encode::hardware::HardwareCoder;
 use crate::picture::encode::repair::Repair;
 pub use facts::EncoderFacts;
-use session::Session;
+use search::Search;
+use session::{Closing, Session};
 
 /// What makes JPEGs of raw pictures, as `--encoder` names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,13 +53,7 @@ impl EncoderKind {
             EncoderKind::Auto => (None, true),
             EncoderKind::V4l2(path) => (path.clone(), false),
         };
-        Some(Box::new(V4l2Encoder {
-            path,
-            is_optional,
-            last: None,
-            session: None,
-            repair: Repair::new(),
-        }))
+        Some(Box::new(V4l2Encoder::new(path, is_optional)))
     }
 }
 
@@ -89,38 +84,44 @@ impl fmt::Display for EncoderKind {
     }
 }
 
-/// All encoders of this machine that can be opened.
-pub fn encoders() -> Vec<EncoderFacts> {
-    let nodes = video_nodes().unwrap_or_default();
-    let devices = nodes.iter().filter_map(|node| Device::open(node).ok());
-    devices.filter_map(|it| EncoderFacts::of(&it)).collect()
-}
-
 /// An encoder behind a video device.
 struct V4l2Encoder {
     /// The device to use; `None` stands for the best one found.
     path: Option<PathBuf>,
     /// Whether it is no mistake that there is none.
     is_optional: bool,
-    /// The one that was used last.
+    /// What finds the best one.
+    search: Search,
+    /// The one that was begun with last.
     last: Option<PathBuf>,
     /// Present from the first picture of a start on.
     session: Option<Session>,
+    /// The end of one that has hung.
+    closing: Option<Closing>,
+    /// For the results of `last`.
     repair: Repair,
 }
 
 impl V4l2Encoder {
-    /// Opens the device that was named, the one of last time, or the best; `None` if there is none and need not be.
+    fn new(path: Option<PathBuf>, is_optional: bool) -> Self {
+        V4l2Encoder {
+            path,
+            is_optional,
+            search: Search::default(),
+            last: None,
+            session: None,
+            closing: None,
+            repair: Repair::new(),
+        }
+    }
+
+    /// Opens the device that was named, or the best; `None` if there is none and need not be.
     fn open(&mut self) -> Result<Option<(Device, EncoderFacts)>> {
         if let Some(path) = &self.path {
             return named(path).map(Some);
         }
-        // The nodes of cameras are left alone if possible: opening one wakes it.
-        if let Some(known) = self.last.as_deref().and_then(|path| named(path).ok()) {
-            return Ok(Some(known));
-        }
-        match facts::best(encoders()) {
-            Some(best) => named(&best.path).map(Some),
+        match self.search.best() {
+            Some(best) => named(best).map(Some),
             None if self.is_optional => Ok(None),
             None => Err(Error::Input(
                 "there is no JPEG encoder: no /dev/video device takes raw pictures and gives JPEGs"
@@ -131,16 +132,20 @@ impl V4l2Encoder {
 
     /// Begins for pictures of this size and quality.
     fn begin(&mut self, size: (u16, u16), quality: u8) -> Result<bool> {
+        if let Some(closing) = &self.closing {
+            closing.is_over()?;
+        }
+        self.closing = None;
         let Some((device, facts)) = self.open()? else {
             debug!("there is no JPEG encoder in hardware");
             return Ok(false);
         };
-        let path = facts.path.clone();
         let session = Session::new(device, &facts, size, quality)?;
-        if self.last.replace(path).as_ref() == Some(&facts.path) {
+        if self.last.as_ref() == Some(&facts.path) {
             debug!("{}", session.describe());
         } else {
             info!("{}", session.describe());
+            (self.last, self.repair) = (Some(facts.path), Repair::new());
         }
         self.session = Some(session);
         Ok(true)
@@ -173,9 +178,7 @@ impl HardwareCoder for V4l2Encoder {
         };
         let encoded = session.encode(planes, &mut self.repair, into);
         if encoded.is_err() {
-            if let Some(session) = self.session.take() {
-                session.give_up();
-            }
+            self.closing = self.session.take().and_then(Session::give_up);
         }
         encoded.map(|()| true)
     }
@@ -187,6 +190,9 @@ impl HardwareCoder for V4l2Encoder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -200,6 +206,35 @@ mod tests {
             assert!(bad.parse::<EncoderKind>().is_err(), "{bad}");
         }
         assert_eq!(EncoderKind::default(), EncoderKind::Software);
+    }
+
+    #[test]
+    fn while_a_device_that_hung_is_being_closed_none_is_opened() {
+        let planes = Planes::new((16, 16), (&[0; 256], 16), (&[0; 64], 8), (&[0; 64], 8)).unwrap();
+        let (close, closed) = mpsc::channel();
+        let (path, thread) = (
+            "/dev/null".into(),
+            thread::spawn(move || closed.recv().unwrap()),
+        );
+        let mut encoder = V4l2Encoder::new(Some("/dev/null".into()), false);
+        encoder.closing = Some(Closing { path, thread });
+        let mut told = || {
+            encoder.rest();
+            let encoded = encoder.encode(&planes, 80, &mut Vec::new());
+            encoded.unwrap_err().to_string()
+        };
+        for _ in 0..2 {
+            let told = told();
+            assert!(
+                told.contains("/dev/null: it hung, and is still being closed"),
+                "{told}"
+            );
+        }
+        close.send(()).unwrap();
+        while told().contains("still being closed") {
+            thread::yield_now();
+        }
+        assert!(told().contains("is not a video device"));
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! Formats and rates in V4L2's terms: what is requested from a driver, and how its answer is read.
 
-use super::ioctl::{self, Plain};
+use super::ioctl::{self, FIELD_NONE, Plain};
 use crate::picture::format::{Format, Fourcc};
 use crate::picture::pixels::Pixels;
 
-/// V4L2_FIELD_NONE: whole frames.
-const FIELD_NONE: u32 = 1;
 /// V4L2_FIELD_SEQ_TB, V4L2_FIELD_SEQ_BT, V4L2_FIELD_ALTERNATE: the two fields of interlaced video, one after the
 /// other. A single field (V4L2_FIELD_TOP) is a picture with half as many lines.
 const HALVES: [u32; 3] = [5, 6, 7];

@@ -29,6 +29,9 @@ pub(super) const CAPTURE_MPLANE: u32 = 9;
 /// V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
 pub(super) const OUTPUT_MPLANE: u32 = 10;
 
+/// V4L2_FIELD_NONE: whole frames.
+pub(super) const FIELD_NONE: u32 = 1;
+
 /// Whether a type of buffers belongs to the multi-planar API.
 pub(super) fn is_multi_planar(kind: u32) -> bool {
     matches!(kind, CAPTURE_MPLANE | OUTPUT_MPLANE)

@@ -4,6 +4,9 @@
 //! the picture may be as large as the encoder's memory, which is rounded up to whole units, instead of as large as what was
 //! asked for. In the last case the size in the frame header is set right, as long as that does not change how many units (MCU)
 //! there are: the rest of the last ones is then not shown, which is how JPEG itself stores such pictures (ITU-T T.81, A.2.4).
+//!
+//! **A missing EOI may also mean that the picture was cut short.** It is taken for that if the encoder has sent EOI before, or if its
+//! memory for results is full. In the first result of an encoder, a cut before that cannot be told.
 
 use crate::error::{Error, Result};
 use crate::picture::jpeg::marker::{self, Segments};
@@ -19,16 +22,27 @@ type Patch = Option<(usize, [u8; 4])>;
 #[derive(Debug)]
 pub(crate) struct Repair {
     mjpeg: Mjpeg,
+    /// Whether a result had EOI.
+    has_ended: bool,
 }
 
 impl Repair {
     pub(crate) fn new() -> Self {
         let mjpeg = Mjpeg::new(String::new());
-        Repair { mjpeg }
+        Repair {
+            mjpeg,
+            has_ended: false,
+        }
     }
 
-    /// Replaces the contents of `into` by a JPEG of this size.
-    pub(crate) fn whole(&mut self, result: &[u8], size: Size, into: &mut Vec<u8>) -> Result<()> {
+    /// Replaces the contents of `into` by a JPEG of this size. `is_full` if there was no memory for a longer result.
+    pub(crate) fn whole(
+        &mut self,
+        result: &[u8],
+        is_full: bool,
+        size: Size,
+        into: &mut Vec<u8>,
+    ) -> Result<()> {
         let unusable = |what: Defect| Error::Input(format!("its result is no JPEG: {what}"));
         let mut walk = Walk::new(largest());
         let (found, ended) = match walk.next(result).or_else(|| walk.end(result)) {
@@ -37,6 +51,10 @@ impl Repair {
             Some(Walked::Broken(defect)) => return Err(unusable(defect)),
             None => return Err(unusable(Defect::NoStart)),
         };
+        self.has_ended |= ended;
+        if !ended && (self.has_ended || is_full) {
+            return Err(Error::Input("its result is cut short".into()));
+        }
         let (jpeg, head) = (&result[found.start..found.end], found.head);
         let patch = match head.size == size {
             true => None,
@@ -127,8 +145,17 @@ mod tests {
     }
 
     fn repaired(result: &[u8], size: Size) -> Result<Vec<u8>, String> {
+        repaired_by(&mut Repair::new(), result, false, size)
+    }
+
+    fn repaired_by(
+        repair: &mut Repair,
+        result: &[u8],
+        is_full: bool,
+        size: Size,
+    ) -> Result<Vec<u8>, String> {
         let mut into = vec![1, 2, 3];
-        let done = Repair::new().whole(result, size, &mut into);
+        let done = repair.whole(result, is_full, size, &mut into);
         done.map(|()| into).map_err(|error| error.to_string())
     }
 
@@ -180,6 +207,29 @@ mod tests {
             let told = repaired(&result(64, 32, true, true), asked).unwrap_err();
             assert_eq!(told, format!("it gives pictures of 64x32 for {asked}"));
         }
+    }
+
+    #[test]
+    fn a_picture_that_was_cut_short_is_no_whole_one() {
+        let (whole, side) = (result(64, 64, true, true), size(64, 64));
+        // In mid-scan.
+        let cut = &whole[..whole.len() - 20];
+        assert!(jpeg::head(cut).is_ok());
+        let told = Err("its result is cut short".to_owned());
+        let mut repair = Repair::new();
+        assert_eq!(repaired_by(&mut repair, cut, true, side), told);
+        assert_eq!(
+            repaired_by(&mut repair, &whole, true, side).as_ref(),
+            Ok(&whole)
+        );
+        assert_eq!(repaired_by(&mut repair, cut, false, side), told);
+        // One that never sends EOI.
+        let (endless, mut repair) = (result(64, 64, true, false), Repair::new());
+        for _ in 0..3 {
+            let made = repaired_by(&mut repair, &endless, false, side);
+            assert_eq!(made.as_ref(), Ok(&whole));
+        }
+        assert_eq!(repaired_by(&mut repair, &endless, true, side), told);
     }
 
     #[test]

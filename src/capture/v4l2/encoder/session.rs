@@ -8,7 +8,8 @@
 //! (V4L2_BUF_FLAG_TIMESTAMP_COPY). A result with another stamp, as some devices give first, is thrown away.
 
 use std::os::fd::AsFd;
-use std::thread;
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -100,7 +101,8 @@ impl Session {
         self.give(planes)?;
         let result = self.take()?;
         let (pieces, _) = self.coded.bytes(result);
-        let repaired = repair.whole(pieces[0], self.size, into);
+        let is_full = self.coded.is_full(result);
+        let repaired = repair.whole(pieces[0], is_full, self.size, into);
         repaired.map_err(|error| self.wrong(&error.to_string()))?;
         self.queue_result(result.index)
     }
@@ -178,15 +180,37 @@ impl Session {
 
     /// Closes a device that has failed. The kernel waits for a picture that is not done, some drivers for seconds, so that a thread
     /// does it then. It ends by itself.
-    pub(super) fn give_up(self) {
-        if self.is_slow {
-            let Session {
-                device, raw, coded, ..
-            } = self;
-            // What is mapped holds the device open as well.
-            drop((raw, coded));
-            // If there can be no thread, the device is closed here.
-            let _ = thread::Builder::new().spawn(move || drop(device));
+    pub(super) fn give_up(self) -> Option<Closing> {
+        if !self.is_slow {
+            return None;
+        }
+        let Session {
+            device, raw, coded, ..
+        } = self;
+        // What is mapped holds the device open as well.
+        drop((raw, coded));
+        let path = device.path().to_owned();
+        // If there can be no thread, the device is closed here.
+        let thread = thread::Builder::new().spawn(move || drop(device)).ok()?;
+        Some(Closing { path, thread })
+    }
+}
+
+/// A device that has hung, and the thread that closes it.
+pub(super) struct Closing {
+    pub(super) path: PathBuf,
+    pub(super) thread: JoinHandle<()>,
+}
+
+impl Closing {
+    /// An error as long as it lasts. Drivers hold a lock meanwhile for which every other call waits, those of another opening too.
+    pub(super) fn is_over(&self) -> Result<()> {
+        let path = self.path.display();
+        match self.thread.is_finished() {
+            true => Ok(()),
+            false => Err(Error::Input(format!(
+                "cannot encode with {path}: it hung, and is still being closed"
+            ))),
         }
     }
 }
