@@ -195,6 +195,7 @@ class Machine:
     folder; `devices` are additional arguments for qemu. The kernel is that of a Debian `suite`."""
 
     def __init__(self, arch, folder, files, memory=320, modules=MODULES, processors=2, devices=(), suite=SUITE):
+        self.arch = arch
         about, packages = ARCHES[arch], Packages(arch, suite)
         tree = packages.unpacked(about["kernel"])
         modules = kernel_modules(tree, modules)
