@@ -317,7 +317,9 @@ fn run_both(flags: &cli::Run, common: &cli::Common, sandbox: Sandbox) -> Result<
     if let Some(own) = &mut own {
         own.listens();
     }
-    let dirs: Vec<_> = captures.iter().map(|(_, dir)| dir.as_path()).collect();
+    let mut dirs: Vec<_> = captures.iter().map(|(_, dir)| dir.as_path()).collect();
+    // To be removed at the end.
+    dirs.extend(own.as_ref().map(|own| own.dir().as_path()));
     let sandbox = capture_sandbox(sandbox, &dirs, &all)
         .because("what is started from here inherits it; `serve` and `capture` as two services are held to more")
         .tell();

@@ -72,6 +72,32 @@ fn a_camera_that_nobody_named_has_a_plain_name_and_nothing_of_it_stays() {
     assert_eq!(fs::read_dir(runtime.path()).unwrap().count(), 0);
 }
 
+/// In containers that share `/dev/shm`, all may listen on the same port; here two have the same address because each gets
+/// a free port.
+#[test]
+fn two_that_listen_alike_have_frames_of_their_own_until_the_end_of_each() {
+    let runtime = Scratch::new();
+    let several = ["--camera", "front=pattern", "--camera", "bench=pattern"];
+    let (one, other) = (run_in(&runtime, &several), run_in(&runtime, &[]));
+    let snapshot = |server: &Process| {
+        Client::connect(server.address())
+            .get("/snapshot")
+            .head
+            .status
+    };
+    let dirs = || fs::read_dir(runtime.path()).unwrap().count();
+    assert_eq!((snapshot(&one), snapshot(&other), dirs()), (200, 200, 2));
+    assert!(one.stop().status.success());
+    assert_eq!((snapshot(&other), dirs()), (200, 1));
+    let next = run_in(&runtime, &several);
+    assert_eq!((snapshot(&next), dirs()), (200, 2));
+    for server in [other, next] {
+        assert!(!server.log().contains("has a producer already"));
+        assert!(server.stop().status.success());
+    }
+    assert_eq!(dirs(), 0);
+}
+
 #[test]
 fn who_cannot_listen_takes_nothing_from_who_does() {
     let runtime = Scratch::new();
