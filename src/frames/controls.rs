@@ -19,5 +19,5 @@ mod files;
 mod wishes;
 
 pub use asking::{Asked, ask, want};
-pub use files::{Outcome, are_offered, is_same, make_public, offered};
+pub use files::{Outcome, are_offered, is_about_same, is_same, make_public, offered};
 pub use wishes::Wishes;

@@ -9,7 +9,7 @@ use rustix::fs::inotify::WatchFlags;
 use rustix::fs::{self as sys, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::files::{ANSWER, FOLDER, WANTED, is_same, make_public, name, put, read};
+use super::files::{ANSWER, FOLDER, WANTED, is_about_same, is_same, make_public, name, put, read};
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll};
 use crate::frames::follow::Follower;
@@ -51,14 +51,12 @@ pub fn ask(
 impl Asked {
     /// The lines of the answer that are about what was wanted, if it is there.
     pub fn answer(&self) -> Option<Vec<String>> {
-        let (_, text) = read(&self.folder, ANSWER)?;
-        let (first, lines) = text.split_once('\n').unwrap_or_default();
-        let about = first.strip_prefix("wanted ").and_then(Seconds::parse);
+        let lines = answer_to(&self.folder, self.at)?;
         let is_ours = |line: &&str| {
             let word = line.split(' ').next().unwrap_or_default();
             self.wishes.iter().any(|wish| is_about(line, word, wish))
         };
-        (about == Some(self.at)).then(|| lines.lines().filter(is_ours).map(str::to_owned).collect())
+        Some(lines.lines().filter(is_ours).map(str::to_owned).collect())
     }
 }
 
@@ -145,18 +143,18 @@ fn begin(
 /// what holds if that is refused.
 fn merged(folder: &Path, wishes: &[String], now: SystemTime) -> (String, SystemTime) {
     let (before, wanted) = read(folder, WANTED).unwrap_or((Seconds(Duration::ZERO), String::new()));
-    let (_, answer) = read(folder, ANSWER).unwrap_or((before, String::new()));
+    let answer = answer_to(folder, before).unwrap_or_default();
     let told = |word, wish: &str| answer.lines().any(|line| is_about(line, word, wish));
     let mut kept: Vec<&str> = Vec::new();
     for line in wanted.lines().filter(|line| !told("refused", line)) {
         if told("set", line) {
-            kept.retain(|before| !is_same(name(before), name(line)));
+            kept.retain(|before| !is_about_same(before, line));
         }
         kept.push(line);
     }
     let mut held: Vec<&str> = Vec::new();
     kept.retain(|line| {
-        let is_wanted_anew = wishes.iter().any(|wish| is_same(name(wish), name(line)));
+        let is_wanted_anew = wishes.iter().any(|wish| is_about_same(wish, line));
         let is_first = !held.iter().any(|before| is_same(before, name(line)));
         held.push(name(line));
         !is_wanted_anew || (is_first && !wishes.iter().any(|wish| wish == line))
@@ -168,6 +166,14 @@ fn merged(folder: &Path, wishes: &[String], now: SystemTime) -> (String, SystemT
         kept.join("\n") + "\n",
         earliest.map_or(now, |at| now.max(at)),
     )
+}
+
+/// The lines of the answer, if it is the one to what was wanted then: an older one knows nothing of it.
+fn answer_to(folder: &Path, wanted: Seconds) -> Option<String> {
+    let (_, text) = read(folder, ANSWER)?;
+    let (first, lines) = text.split_once('\n')?;
+    let about = first.strip_prefix("wanted ").and_then(Seconds::parse);
+    (about == Some(wanted)).then(|| lines.to_owned())
 }
 
 /// Whether a line of an answer says this word of what was wanted.
@@ -191,8 +197,14 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("lazycam-controls-{}", process::id()));
         fs::create_dir_all(&folder).unwrap();
         let replace = |name, text: &str, at| put(&folder, name, text, at, false).unwrap();
-        let answer =
-            |text: &str| replace(ANSWER, &format!("wanted 1.0\n{text}"), SystemTime::now());
+        let answer = |text: &str| {
+            let (wanted, _) = read(&folder, WANTED).unwrap();
+            replace(
+                ANSWER,
+                &format!("wanted {wanted}\n{text}"),
+                SystemTime::now(),
+            );
+        };
         let want = |wishes: &[&str]| {
             let wishes: Vec<_> = wishes.iter().map(|wish| (*wish).to_owned()).collect();
             let (text, at) = merged(&folder, &wishes, SystemTime::now());
@@ -201,8 +213,8 @@ mod tests {
         };
         let (first, early) = want(&["auto=0", "focus=10"]);
         assert_eq!(first, "auto=0\nfocus=10\n");
-        answer("set auto=0\nset focus=10\n");
         replace(WANTED, &first, early + Duration::from_secs(3600));
+        answer("set auto=0\nset focus=10\n");
         let (second, late) = want(&["gain=3", "auto=1"]);
         assert_eq!(second, "auto=0\nfocus=10\ngain=3\nauto=1\n");
         // The clock was set back, and still each has a time of its own.
@@ -222,7 +234,8 @@ mod tests {
         let want = |wish: &str, answer: &str| {
             let (text, at) = merged(&folder, &[wish.to_owned()], SystemTime::now());
             put(&folder, WANTED, &text, at, false).unwrap();
-            put(&folder, ANSWER, &format!("wanted 1.0\n{answer}"), at, false).unwrap();
+            let answer = format!("wanted {}\n{answer}", Seconds::since_1970(at));
+            put(&folder, ANSWER, &answer, at, false).unwrap();
             text
         };
         want("focus=1", "set focus=1\n");
@@ -259,6 +272,24 @@ mod tests {
         ] {
             assert_eq!(want(wish, answer), expected, "{wish}");
         }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn an_answer_to_what_was_wanted_earlier_says_nothing_of_what_is_wanted_now() {
+        let folder = std::env::temp_dir().join(format!("lazycam-older-{}", process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let want = |wish: &str| {
+            let (text, at) = merged(&folder, &[wish.to_owned()], SystemTime::now());
+            put(&folder, WANTED, &text, at, false).unwrap();
+            (text, at)
+        };
+        let (_, at) = want("focus=99");
+        let refused = format!("wanted {}\nrefused focus=99: no\n", Seconds::since_1970(at));
+        put(&folder, ANSWER, &refused, at, false).unwrap();
+        assert_eq!(want("focus=99").0, "focus=99\n");
+        // That is not answered yet, perhaps because nobody captures.
+        assert_eq!(want("gain=1").0, "focus=99\ngain=1\n");
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -60,6 +60,11 @@ pub fn is_same(one: &str, other: &str) -> bool {
     plain(one) == plain(other)
 }
 
+/// Whether two wishes are for the same control.
+pub fn is_about_same(one: &str, other: &str) -> bool {
+    is_same(name(one), name(other))
+}
+
 /// A file's text and modification time, in microseconds. Links are not followed: what is in the file may be shown to
 /// whoever put it there.
 pub(super) fn read(folder: &Path, file: &str) -> Option<(Seconds, String)> {
