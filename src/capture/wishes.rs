@@ -11,13 +11,13 @@ use super::assignment::Assignment;
 use super::control_facts::ControlFacts;
 use super::source::{Source, Unset};
 use crate::error::Result;
-use crate::frames::controls::{Outcome, Wishes};
+use crate::frames::controls::{Outcome, Wishes, is_about_same};
 use crate::json::list;
 use crate::logging::Brake;
 use crate::time::clock::Seconds;
 
-/// At most as many controls as any camera has are set for one wish.
-const MOST: usize = 64;
+/// At most as many lines are looked at for one wish as any camera has controls, with two values for each.
+const MOST: usize = 128;
 
 /// How long after one wish the next one is looked at: whoever may want something could do so without end.
 const REST: Duration = Duration::from_millis(50);
@@ -30,6 +30,8 @@ pub(super) struct Live {
     /// Which wish was answered last, and how.
     answered: Option<Seconds>,
     told: Vec<(String, Outcome)>,
+    /// The lines of it that were set when that was tried last.
+    held: Vec<String>,
     /// What was said last that may be set.
     offered: String,
     /// When the next wish is looked at.
@@ -53,6 +55,7 @@ impl Live {
             settable: settable.iter().map(|name| plain(name)).collect(),
             answered: None,
             told: Vec::new(),
+            held: Vec::new(),
             offered: String::new(),
             rests_until: None,
             is_due: false,
@@ -92,10 +95,18 @@ impl Live {
     fn grant(&mut self, wanted: Option<(Seconds, String)>, source: &mut dyn Source, now: Instant) {
         if let Some((at, text)) = wanted {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            let outcomes: Vec<_> = lines
-                .take(MOST)
-                .map(|line| (line.to_owned(), self.outcome(line, source)))
-                .collect();
+            let lines: Vec<_> = lines.take(MOST).collect();
+            if self.answered != Some(at) {
+                self.held.clear();
+            }
+            let outcomes = self.outcomes(&lines, source);
+            let holds = |(line, outcome): &&(String, Outcome)| match outcome {
+                Outcome::Set => true,
+                Outcome::Later => self.held.contains(line),
+                Outcome::Refused(_) => false,
+            };
+            let held = outcomes.iter().filter(holds);
+            self.held = held.map(|(line, _)| line.clone()).collect();
             let new: Vec<_> = outcomes
                 .iter()
                 .filter(|one| !self.told.contains(one))
@@ -129,6 +140,36 @@ impl Live {
                 Err(error) => warn!("{error}"),
             }
         }
+    }
+
+    /// Sets what these lines want, in their order, and says what became of each.
+    ///
+    /// What another value comes after that was set the last time is left out: a motor would go there and back at each
+    /// start. It is what holds if that other value is not set this time.
+    fn outcomes(&self, lines: &[&str], source: &mut dyn Source) -> Vec<(String, Outcome)> {
+        let mut outcomes = vec![None; lines.len()];
+        for (i, line) in lines.iter().enumerate() {
+            let is_held = |later: &&str| {
+                self.held.iter().any(|held| held == later) && is_about_same(later, line)
+            };
+            if lines[i + 1..].iter().any(is_held) {
+                continue;
+            }
+            let outcome = self.outcome(line, source);
+            let mut is_set = outcome == Outcome::Set;
+            outcomes[i] = Some(outcome);
+            for before in (0..i).rev() {
+                let is_left_out = outcomes[before].is_none();
+                if !is_set && is_left_out && is_about_same(lines[before], line) {
+                    let outcome = self.outcome(lines[before], source);
+                    is_set = outcome == Outcome::Set;
+                    outcomes[before] = Some(outcome);
+                }
+            }
+        }
+        let told = lines.iter().zip(outcomes);
+        told.filter_map(|(line, outcome)| Some(((*line).to_owned(), outcome?)))
+            .collect()
     }
 
     fn outcome(&self, line: &str, source: &mut dyn Source) -> Outcome {
@@ -166,6 +207,8 @@ mod tests {
     struct Camera {
         is_there: bool,
         set: Vec<String>,
+        /// A value.
+        refuses: Option<String>,
     }
 
     impl Source for Camera {
@@ -191,6 +234,9 @@ mod tests {
         fn set_control(&mut self, wanted: &Assignment) -> Result<(), Unset> {
             if !self.is_there {
                 return Err(Unset::Later);
+            }
+            if self.refuses.as_deref() == Some(wanted.value.as_str()) {
+                return Err(Unset::Refused("not today".into()));
             }
             if wanted.name != "focus" && wanted.name != "afmode" {
                 return Err(Unset::Refused(format!("no control {}", wanted.name)));
@@ -249,6 +295,80 @@ mod tests {
         live.look(&mut camera, now + REST);
         live.look(&mut camera, now + 2 * REST);
         assert!(is_offered(), "also where nothing is wanted");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn of_two_values_the_first_is_set_again_only_where_the_second_is_not() {
+        let dir = std::env::temp_dir().join(format!("lazycam-two-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let mut live = Live::new(&dir, &["focus".to_owned()], None)
+            .unwrap()
+            .unwrap();
+        let (mut camera, now) = (Camera::default(), Instant::now());
+        let answer = || {
+            let text = fs::read_to_string(dir.join("controls/answer")).unwrap();
+            text.split_once('\n').unwrap().1.to_owned()
+        };
+        let mut start = |is_there, refuses: Option<&str>| {
+            camera.is_there = is_there;
+            camera.refuses = refuses.map(str::to_owned);
+            live.set(&mut camera, now);
+            (camera.set.split_off(0).join(" "), answer())
+        };
+        fs::write(dir.join("controls/wanted"), "focus=1\nFocus=2\nfocus=3\n").unwrap();
+        let later = "later focus=1\nlater Focus=2\nlater focus=3\n";
+        for (is_there, refuses, set, said) in [
+            (false, None, "", later),
+            (
+                true,
+                Some("3"),
+                "focus=1 focus=2",
+                "set focus=1\nset Focus=2\nrefused focus=3: not today\n",
+            ),
+            (true, None, "focus=2 focus=3", "set Focus=2\nset focus=3\n"),
+            (true, None, "focus=3", "set focus=3\n"),
+            // It was unplugged.
+            (false, None, "", later),
+            (true, None, "focus=3", "set focus=3\n"),
+            (
+                true,
+                Some("3"),
+                "focus=2",
+                "set Focus=2\nrefused focus=3: not today\n",
+            ),
+            (
+                true,
+                Some("2"),
+                "focus=1 focus=3",
+                "set focus=1\nrefused Focus=2: not today\nset focus=3\n",
+            ),
+        ] {
+            assert_eq!(start(is_there, refuses), (set.to_owned(), said.to_owned()));
+        }
+        // Who wants the same anew wants all of it.
+        let wanted = fs::File::open(dir.join("controls/wanted")).unwrap();
+        wanted
+            .set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
+        assert_eq!(start(true, None).0, "focus=1 focus=2 focus=3");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn two_values_for_each_of_many_controls_are_answered() {
+        let dir = std::env::temp_dir().join(format!("lazycam-many-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let settable: Vec<_> = (0..64).map(|i| format!("c{i}")).collect();
+        let mut live = Live::new(&dir, &settable, None).unwrap().unwrap();
+        let lines: String = settable
+            .iter()
+            .map(|name| format!("{name}=1\n{name}=2\n"))
+            .collect();
+        fs::write(dir.join("controls/wanted"), lines).unwrap();
+        live.set(&mut Camera::default(), Instant::now());
+        let answer = fs::read_to_string(dir.join("controls/answer")).unwrap();
+        assert!(answer.ends_with("later c63=1\nlater c63=2\n"), "{answer}");
         fs::remove_dir_all(&dir).unwrap();
     }
 
