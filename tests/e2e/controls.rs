@@ -145,6 +145,10 @@ fn what_is_wanted_by_a_mailbox_is_set_and_kept_and_no_link_leads_out_of_it() {
     assert_eq!((status, out.as_str()), (Some(1), ""));
     assert!(err.contains("refused sweep=7: "), "{err}");
     producer.stop();
+    // So that what is said from here on was said by the next one.
+    for name in ["answer", "offered"] {
+        fs::remove_file(dir.join("controls").join(name)).unwrap();
+    }
     let producer = Process::start(capture(&dir, &flags));
     producer.line("on demand");
     assert!(wait_for_answer(&dir, "refused sweep=7").contains("set sweep=1\n"));
