@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use lazycam::cli::{self, Cli};
 use lazycam::error::{Error, USAGE_STATUS};
 use lazycam::{commands, logging};
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
                 .skip(1)
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect();
-            let hint = cli::hint(&mut error, &words);
+            let hint = cli::hint(&mut error, &words, &Cli::command());
             // A help text goes to standard output, and anything that is wrong to standard error.
             let _ = error.print();
             if let Some(hint) = hint {

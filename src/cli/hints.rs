@@ -1,10 +1,8 @@
 //! What to type in place of a flag that lazycam does not have: those of mjpg-streamer, ustreamer and others, by what
 //! people know them for. What was only mistyped, clap finds.
 
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
-use clap::{Command, CommandFactory};
-
-use super::Cli;
 
 /// Flags of other programs, and ours.
 const OTHERS: &[(&[&str], &str)] = &[
@@ -40,7 +38,7 @@ const OTHERS: &[(&[&str], &str)] = &[
 
 /// A line to print behind the message of these words, if there is one that helps: it proposes only what the command takes.
 /// Then clap's own guess, which goes by the spelling alone, is left out of it.
-pub fn hint(error: &mut Error, words: &[String]) -> Option<String> {
+pub fn hint(error: &mut Error, words: &[String], program: &Command) -> Option<String> {
     let what = match error.kind() {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
         ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
@@ -49,9 +47,8 @@ pub fn hint(error: &mut Error, words: &[String]) -> Option<String> {
     let Some(ContextValue::String(given)) = error.get(what) else {
         return None;
     };
-    let ours = Cli::command();
-    let command = words.first().and_then(|word| ours.find_subcommand(word));
-    let hint = for_word(given, command.unwrap_or(&ours))?;
+    let command = words.first().and_then(|word| program.find_subcommand(word));
+    let hint = for_word(given, command.unwrap_or(program))?;
     for guess in [
         ContextKind::SuggestedArg,
         ContextKind::Suggested,
@@ -98,9 +95,10 @@ fn flag_for(given: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
+    use crate::cli::Cli;
 
     /// The hint for a command line, and what is said before it.
     fn told(given: &[&str]) -> (String, String) {
@@ -112,7 +110,7 @@ mod tests {
         let words: Vec<_> = given.iter().map(|word| (*word).to_owned()).collect();
         let all = std::iter::once(&"lazycam").chain(given);
         let mut error = Cli::try_parse_from(all).unwrap_err();
-        (hint(&mut error, &words), error.to_string())
+        (hint(&mut error, &words, &Cli::command()), error.to_string())
     }
 
     #[test]
