@@ -1,7 +1,7 @@
 //! The clocks, and times as numbers.
 //!
 //! The standard library's `Instant` does not reveal its value, and on some of the targets its clocks cost a system call
-//! (see [`realtime`]); so what has to be compared between processes, or is read once per frame, is read here. The server reads its
+//! (see `realtime` below); so what has to be compared between processes, or is read once per frame, is read here. The server reads its
 //! clocks once per turn ([`Clocks::read`]).
 
 use std::fmt;
