@@ -192,8 +192,19 @@ fn timeout(left: Duration) -> Timespec {
 
 /// Whether a call on a descriptor would return at once now, be it with the end or an error.
 pub fn is_ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
+    wait_for(fd, what, Duration::ZERO).is_ok_and(|found| !found.is_empty())
+}
+
+/// Waits until a call on a descriptor would return at once, for as long as `patience`. Returns what was found, errors and the
+/// end included; nothing if the time is over.
+pub fn wait_for(
+    fd: BorrowedFd<'_>,
+    what: PollFlags,
+    patience: Duration,
+) -> Result<PollFlags, Errno> {
     let mut fds = [PollFd::new(&fd, what)];
-    matches!(poll(&mut fds, Some(&timeout(Duration::ZERO))), Ok(1..))
+    poll(&mut fds, Some(&timeout(patience)))?;
+    Ok(fds[0].revents())
 }
 
 /// A new stream socket whose calls never wait.

@@ -11,6 +11,7 @@ use log::{Level, info, log};
 
 use super::planes::Planes;
 use crate::error::Result;
+use crate::logging::Brake;
 
 /// An encoder outside of the processor, which is found and opened when it is first used.
 pub trait HardwareCoder {
@@ -33,8 +34,7 @@ pub(super) struct Hardware {
     is_out: bool,
     /// Whether the last that was told of it, but for `--log debug`, is that it has failed.
     told: bool,
-    /// When that was told last.
-    told_at: Option<Instant>,
+    failures: Brake,
 }
 
 impl Hardware {
@@ -43,7 +43,7 @@ impl Hardware {
             coder,
             is_out: false,
             told: false,
-            told_at: None,
+            failures: Brake::new(QUIET),
         }
     }
 
@@ -74,11 +74,10 @@ impl Hardware {
 
     /// That it works again is told only after a warning, so that this bounds both.
     fn level_of_failure(&mut self, now: Instant) -> Level {
-        let is_early = |at: Instant| now.duration_since(at) < QUIET;
-        if self.told || self.told_at.is_some_and(is_early) {
+        if self.told || self.failures.pass(now).is_none() {
             return Level::Debug;
         }
-        (self.told, self.told_at) = (true, Some(now));
+        self.told = true;
         Level::Warn
     }
 

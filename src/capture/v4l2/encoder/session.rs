@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use super::super::buffers::{Buffers, Filled};
@@ -21,6 +21,7 @@ use super::super::format::{given, wanted_of_encoder};
 use super::super::ioctl::{self, Plain};
 use super::facts::EncoderFacts;
 use crate::error::{Error, Result};
+use crate::event::wait_for;
 use crate::picture::encode::Planes;
 use crate::picture::encode::raw::RawLayout;
 use crate::picture::encode::repair::Repair;
@@ -144,13 +145,13 @@ impl Session {
         let refused = |device: &Device, errno| Err(device.refused("encode with", errno));
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut fds = [PollFd::new(&self.device, which)];
-            match poll(&mut fds, Some(&timespec(left))) {
-                Ok(0) if left.is_zero() => return Err(self.late()),
-                Ok(_) | Err(Errno::INTR) => {}
+            let found = match wait_for(self.device.as_fd(), which, left) {
+                Ok(none) if none.is_empty() && left.is_zero() => return Err(self.late()),
+                Ok(found) => found,
+                Err(Errno::INTR) => PollFlags::empty(),
                 Err(errno) => return refused(&self.device, errno),
-            }
-            let has_failed = fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP);
+            };
+            let has_failed = found.intersects(PollFlags::ERR | PollFlags::HUP);
             let queue = match which == PollFlags::IN {
                 true => &mut self.coded,
                 false => &mut self.raw,
@@ -218,13 +219,6 @@ impl Closing {
 fn wrong(device: &Device, what: &str) -> Error {
     let (path, card) = (device.path().display(), &device.card().card);
     Error::Input(format!("cannot encode with {path} ({card}): {what}"))
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: duration.as_secs() as i64,
-        tv_nsec: duration.subsec_nanos().into(),
-    }
 }
 
 /// Sets what it gives and what it takes, as closely as the driver can, and returns how pictures have to lie in its memory. The
