@@ -30,7 +30,7 @@ impl Remote {
     /// The other end of a connected socket. `None` if the connection has been reset: what kind of socket it is does not
     /// depend on that, so a stranger's resets are not those of a unix socket.
     pub(in crate::server) fn of(socket: impl AsFd) -> Option<Self> {
-        if sockopt::socket_domain(&socket) == Ok(AddressFamily::UNIX) {
+        if is_unix(&socket) {
             return Some(Remote::Unix);
         }
         Remote::of_peer(rustix::net::getpeername(socket).ok().flatten()?)
@@ -98,6 +98,11 @@ impl fmt::Display for Remote {
             Remote::V6(v6) => write!(f, "{}", Ipv6Addr::from(*v6)),
         }
     }
+}
+
+/// Whether this is a unix socket, connected or listening.
+pub(in crate::server) fn is_unix(socket: impl AsFd) -> bool {
+    sockopt::socket_domain(socket) == Ok(AddressFamily::UNIX)
 }
 
 /// Whose places a client takes.

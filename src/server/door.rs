@@ -104,10 +104,13 @@ pub(in crate::server) struct Arrival {
 impl Arrival {
     /// Takes over a connection that was accepted before, if it has not been reset by now: then nobody is owed anything.
     pub(in crate::server) fn inherited(socket: OwnedFd, open: bool) -> Option<Self> {
-        prepare(&socket);
+        let remote = Remote::of(&socket)?;
+        if remote != Remote::Unix {
+            prepare(&socket);
+        }
         Some(Arrival {
-            remote: Remote::of(&socket)?,
             socket,
+            remote,
             open,
         })
     }

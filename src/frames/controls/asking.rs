@@ -9,7 +9,7 @@ use rustix::fs::inotify::WatchFlags;
 use rustix::fs::{self as sys, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::files::{ANSWER, FOLDER, WANTED, is_about_same, is_same, make_public, name, put, read};
+use super::files::{ANSWER, FOLDER, WANTED, is_about_same, make_public, put, read};
 use crate::error::{Context, Error, Result};
 use crate::event::{Interest, Poll};
 use crate::frames::follow::Follower;
@@ -155,8 +155,8 @@ fn merged(folder: &Path, wishes: &[String], now: SystemTime) -> (String, SystemT
     let mut held: Vec<&str> = Vec::new();
     kept.retain(|line| {
         let is_wanted_anew = wishes.iter().any(|wish| is_about_same(wish, line));
-        let is_first = !held.iter().any(|before| is_same(before, name(line)));
-        held.push(name(line));
+        let is_first = !held.iter().any(|before| is_about_same(before, line));
+        held.push(line);
         !is_wanted_anew || (is_first && !wishes.iter().any(|wish| wish == line))
     });
     kept.extend(wishes.iter().map(String::as_str));

@@ -11,10 +11,10 @@ use std::str::FromStr;
 
 use log::{info, warn};
 use rustix::io::Errno;
-use rustix::net::AddressFamily;
-use rustix::net::sockopt::{set_tcp_congestion, socket_domain};
+use rustix::net::sockopt::set_tcp_congestion;
 
 use crate::server::client::congestion;
+use crate::server::client_id::is_unix;
 
 /// What is asked for unless something else is.
 const PREFERRED: &str = "bbr";
@@ -60,8 +60,7 @@ impl Congestion {
         let mut has = None;
         let mut failed = None;
         for socket in sockets {
-            let is_tcp = !matches!(socket_domain(socket), Ok(AddressFamily::UNIX));
-            let Some(before) = congestion(socket.as_fd()).filter(|_| is_tcp) else {
+            let Some(before) = congestion(socket.as_fd()).filter(|_| !is_unix(socket)) else {
                 continue;
             };
             let set = name.map_or(Ok(()), |name| set_tcp_congestion(socket, name));

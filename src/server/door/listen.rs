@@ -28,7 +28,7 @@ use rustix::net::{
 use crate::error::{Context, Error, Result};
 use crate::event::{Registration, stream_socket};
 use crate::server::client::{make_nonblocking, prepare};
-use crate::server::client_id::Remote;
+use crate::server::client_id::{Remote, is_unix};
 
 /// How many connections the kernel keeps for us until we accept them. The kernel reduces this to its own limit.
 const BACKLOG: i32 = 1024;
@@ -94,7 +94,7 @@ pub(in crate::server) struct Listener {
     pub(in crate::server) registration: Option<Registration>,
     /// Its name in messages.
     name: String,
-    is_unix: bool,
+    pub(in crate::server) is_unix: bool,
     /// Some of those who wait may have come before it was prepared.
     has_early_ones: bool,
     /// No password is required on this socket.
@@ -120,10 +120,9 @@ pub(in crate::server) enum Accepted {
 
 impl Listener {
     fn over(socket: OwnedFd, name: String) -> Self {
-        let is_unix = matches!(sockopt::socket_domain(&socket), Ok(AddressFamily::UNIX));
         Listener {
+            is_unix: is_unix(&socket),
             socket,
-            is_unix,
             has_early_ones: false,
             registration: None,
             name,

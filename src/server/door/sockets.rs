@@ -60,8 +60,7 @@ impl Sockets {
 
     /// Checks that there is somebody who may set controls where no password tells who that is.
     pub(in crate::server) fn check_setters(&self) -> Result<()> {
-        let is_unix = |listener: &Listener| listener.address().is_none();
-        if self.connections.is_empty() && !self.listeners.iter().any(is_unix) {
+        if self.connections.is_empty() && !self.listeners.iter().any(|one| one.is_unix) {
             let message = "--allow-control: everybody on the network could set controls; take --auth, listen on a Unix socket, or add --open-control";
             return Err(Error::Usage(message.into()));
         }
