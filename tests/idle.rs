@@ -79,12 +79,18 @@ fn without_a_viewer_neither_process_wakes_up_and_the_source_stands_still() {
     look_again(&server);
 }
 
+/// Whether system calls can be seen here; says so if not.
+fn can_trace() -> bool {
+    if is_emulated() {
+        skipped("the system calls would be the emulator's");
+        return false;
+    }
+    has("strace")
+}
+
 #[test]
 fn without_a_viewer_neither_process_makes_a_system_call() {
-    if is_emulated() {
-        return skipped("the system calls would be the emulator's");
-    }
-    if !has("strace") {
+    if !can_trace() {
         return;
     }
     let scratch = Scratch::new();
@@ -99,10 +105,7 @@ fn without_a_viewer_neither_process_makes_a_system_call() {
 
 #[test]
 fn neither_side_of_a_relay_makes_a_system_call_when_nobody_looks() {
-    if is_emulated() {
-        return skipped("the system calls would be the emulator's");
-    }
-    if !has("strace") {
+    if !can_trace() {
         return;
     }
     let scratch = Scratch::new();

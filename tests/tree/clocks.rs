@@ -6,7 +6,7 @@
 
 use syn::visit::{self, Visit};
 
-use crate::imports::{Module, Scope, files, is_for_tests, name};
+use crate::imports::{Module, Scope, files, is_for_tests, made_up, name};
 
 /// What is read, where, and why there.
 const READS: &[(&str, &str, &str)] = &[
@@ -179,11 +179,7 @@ fn a_clock_is_found_however_it_is_read() {
         ),
         ("b::tests", "fn f() { Clocks::read(); }"),
     ];
-    let files = files.map(|(module, text)| {
-        let parts = module.split("::").map(str::to_owned);
-        (parts.collect(), text.to_owned())
-    });
-    let files = std::collections::BTreeMap::from(files);
+    let files = made_up(files);
     let expected = [
         ("Instant::now", "a"),
         ("Instant::now", "a"),

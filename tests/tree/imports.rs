@@ -18,6 +18,15 @@ pub(crate) fn name(module: &[String]) -> String {
     module.join("::")
 }
 
+/// Files that a test made up, by the names of their modules.
+pub(crate) fn made_up<const N: usize>(files: [(&str, &str); N]) -> BTreeMap<Module, String> {
+    let file = |(module, text): (&str, &str)| {
+        let parts = module.split("::").map(str::to_owned);
+        (parts.collect(), text.to_owned())
+    };
+    files.map(file).into()
+}
+
 /// The modules with files of their own, and the text of those.
 pub(crate) fn files() -> BTreeMap<Module, String> {
     let mut found = BTreeMap::new();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use syn::visit::Visit;
 
-use crate::imports::{Module, Scope, files, is_for_tests, name};
+use crate::imports::{Module, Scope, files, is_for_tests, made_up, name};
 
 /// Names that stand twice, and why.
 const TWICE: &[(&str, &str)] = &[(
@@ -115,11 +115,7 @@ fn a_doubled_name_is_found_however_it_is_declared() {
         ),
         ("a::tests", "struct One; struct Two;"),
     ];
-    let files = files.map(|(module, text)| {
-        let parts = module.split("::").map(str::to_owned);
-        (parts.collect(), text.to_owned())
-    });
-    let found = doubled(&files.into_iter().collect());
+    let found = doubled(&made_up(files));
     let expected = [
         ("One".to_owned(), vec!["a".to_owned(), "b".to_owned()]),
         (
