@@ -15,6 +15,7 @@
 //! This module has no timer descriptors (the timeout of epoll_wait does the same without extra system calls), and it
 //! knows nothing about cameras or viewers.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::io::{self, Read};
@@ -156,11 +157,16 @@ impl<T: Copy> Poll<T> {
     fn collect(&mut self, patience: Option<Duration>) -> Result<(), Errno> {
         let timeout = patience.map(timeout);
         let batch = spare_capacity(&mut self.batch);
-        epoll::wait(&self.epoll, batch, timeout.as_ref()).map(drop)
+        epoll::wait(&self.epoll, batch, timeout.as_ref())?;
+        // They are taken from the end.
+        self.batch
+            .sort_unstable_by_key(|event| Reverse(event.data.u64()));
+        Ok(())
     }
 
     /// The next event of the batch that [`Poll::wait`] fetched. Events are handed out one by one because handling one
-    /// may remove the registration of a later one.
+    /// may remove the registration of a later one, and in the order in which they were registered: what a loop waits for
+    /// from its start, such as news of frames, is known before somebody who came later is answered.
     pub fn next_event(&mut self) -> Option<(T, Readiness)> {
         while let Some(event) = self.batch.pop() {
             let (data, flags) = (event.data, event.flags);
@@ -396,6 +402,21 @@ mod tests {
         // registration.
         poll.add(socket, Interest::Edges, 'c').unwrap();
         assert_eq!(poll.next_event().map(|(name, _)| name), None);
+    }
+
+    #[test]
+    fn what_was_registered_first_is_handed_out_first_whatever_was_ready_first() {
+        let mut poll = Poll::new().unwrap();
+        let mut pairs: Vec<_> = (0..8).map(|_| UnixStream::pair().unwrap()).collect();
+        for (number, (socket, _)) in pairs.iter().enumerate() {
+            poll.add(socket, Interest::Readable, number).unwrap();
+        }
+        for number in [3, 0, 7, 5, 1, 6, 2, 4] {
+            pairs[number].1.write_all(b"x").unwrap();
+        }
+        poll.wait(None).unwrap();
+        let order: Vec<_> = std::iter::from_fn(|| poll.next_event()).collect();
+        assert!(order.iter().map(|(number, _)| *number).eq(0..8));
     }
 
     #[test]
