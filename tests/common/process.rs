@@ -1,6 +1,7 @@
 //! lazycam as a process: started, listened to, stopped. What a test starts ends with the test, whichever way that ends.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -186,14 +187,23 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end.
+    /// Waits for its end. Closing inotify's descriptors is work for threads of the kernel's, for which a process that has
+    /// done all of its own waits: for minutes on a machine without a processor to spare.
     pub(crate) fn end(mut self) -> Ended {
         let limit = Instant::now() + PATIENCE;
         let status = loop {
+            let now = Instant::now();
             match self.child.try_wait().unwrap() {
                 Some(status) => break status,
-                None if Instant::now() < limit => thread::sleep(Duration::from_millis(2)),
-                None => panic!("it does not end; it said\n{}", self.log()),
+                None if now < limit => thread::sleep(Duration::from_millis(2)),
+                None if is_the_kernels(self.pid()) && now < limit + 4 * PATIENCE => {
+                    thread::sleep(Duration::from_millis(100));
+                }
+                None => panic!(
+                    "it does not end: {}; it said\n{}",
+                    what_threads_do(self.pid()),
+                    self.log()
+                ),
             }
         };
         // Children that outlive it hold its standard error open: then what there is has to do.
@@ -230,6 +240,29 @@ impl Process {
         });
         found[0]
     }
+}
+
+/// Whether it is in the kernel, in a sleep that no signal ends (proc_pid_stat(5)).
+fn is_the_kernels(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| status.contains("\nState:\tD"))
+}
+
+/// The state of each of its threads, who traces it, and where in the kernel it waits: what hinders an end.
+fn what_threads_do(pid: u32) -> String {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return "it is gone".into();
+    };
+    let about = |task: PathBuf| {
+        let status = fs::read_to_string(task.join("status")).unwrap_or_default();
+        let told = ["Pid:", "State:", "TracerPid:"];
+        let told = |line: &&str| told.iter().any(|name| line.starts_with(name));
+        let lines: Vec<_> = status.lines().filter(told).collect();
+        let wchan = fs::read_to_string(task.join("wchan")).unwrap_or_default();
+        format!("{}, in {wchan}", lines.join(", "))
+    };
+    let all: Vec<_> = tasks.flatten().map(|task| about(task.path())).collect();
+    all.join("; ")
 }
 
 impl Drop for Process {
