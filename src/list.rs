@@ -101,6 +101,10 @@ impl Listing {
         Ok(found)
     }
 
+    fn is_best(&self, facts: &EncoderFacts) -> bool {
+        EncoderFacts::best(&self.encoders) == Some(facts)
+    }
+
     fn text(&self) -> String {
         let mut text = String::new();
         for camera in &self.cameras {
@@ -121,7 +125,7 @@ impl Listing {
             text += &self.connector.text();
         }
         for facts in &self.encoders {
-            encoder::text(facts, &mut text);
+            encoder::text(facts, self.is_best(facts), &mut text);
         }
         text
     }
@@ -131,7 +135,9 @@ impl Listing {
         let refused = list(&self.refused, |(device, error)| {
             object([("device", quoted(device)), ("error", quoted(error))])
         });
-        let encoders = list(&self.encoders, encoder::json);
+        let encoders = list(&self.encoders, |facts| {
+            encoder::json(facts, self.is_best(facts))
+        });
         let all = [
             ("cameras", cameras),
             ("refused", refused),
@@ -320,22 +326,26 @@ mod tests {
             formats,
             controls: Vec::new(),
         };
+        let encoder = |node: &str, gives: &[u8; 4]| EncoderFacts {
+            path: node.into(),
+            card: Card {
+                driver: "coder".into(),
+                card: "A coder".into(),
+                bus: "platform:coder".into(),
+                ..Card::default()
+            },
+            takes: vec![Fourcc(*b"YU12"), Fourcc(*b"YUYV")],
+            raw: Fourcc(*b"YU12"),
+            gives: Fourcc(*gives),
+        };
         Listing {
             cameras: vec![camera],
             refused: vec![("/dev/video2".into(), "cannot open /dev/video2: why".into())],
             connector: Connector::default(),
-            encoders: vec![EncoderFacts {
-                path: "/dev/video31".into(),
-                card: Card {
-                    driver: "coder".into(),
-                    card: "A coder".into(),
-                    bus: "platform:coder".into(),
-                    ..Card::default()
-                },
-                takes: vec![Fourcc(*b"YU12"), Fourcc(*b"YUYV")],
-                raw: Fourcc(*b"YU12"),
-                gives: Fourcc(*b"JPEG"),
-            }],
+            encoders: vec![
+                encoder("/dev/video11", b"MJPG"),
+                encoder("/dev/video31", b"JPEG"),
+            ],
         }
     }
 
@@ -352,7 +362,8 @@ mod tests {
             "    --size 16x16 to 64x48 by 2x2",
             "cannot open /dev/video2: why",
             "A coder (coder, platform:coder), a JPEG encoder",
-            "  --encoder v4l2:/dev/video31",
+            "  --encoder v4l2:/dev/video11",
+            "  --encoder v4l2:/dev/video31, or v4l2 alone",
             "  YU12, YUYV become JPEG",
         ] {
             assert!(text.lines().any(|one| one == line), "{line}\n{text}");

@@ -174,6 +174,10 @@ impl Source for Libcamera {
         self.developer.encode_with(hardware);
     }
 
+    fn encoder(&self) -> Option<&str> {
+        self.developer.maker()
+    }
+
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.camera.as_ref().map(AsFd::as_fd)
     }

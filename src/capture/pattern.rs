@@ -151,6 +151,10 @@ impl Source for Pattern {
         self.encoder.encode_with(hardware);
     }
 
+    fn encoder(&self) -> Option<&str> {
+        self.encoder.maker()
+    }
+
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -33,6 +33,8 @@ pub(super) struct Report {
     told: Option<(state::Phase, Option<String>, Option<Size>)>,
     /// The way of the pictures as it was told.
     via: Option<String>,
+    /// What makes JPEGs of them, as it was told.
+    encoder: Option<String>,
     since: SystemTime,
     /// When the counters were reported last.
     counted: Option<Instant>,
@@ -49,6 +51,7 @@ impl Report {
             why: None,
             told: None,
             via: None,
+            encoder: None,
             since: SystemTime::UNIX_EPOCH,
             counted: None,
             broken_since: None,
@@ -95,16 +98,18 @@ impl Report {
         now: Instant,
     ) -> Option<State> {
         let phase = self.public(phase);
-        // Of pictures that are turned the size is known from the first one on.
+        // Of pictures that are turned the size is known from the first one on, as is which hardware encodes them.
         let size = source.facts().size;
         let via = source.origin().map(|origin| origin.via);
+        let encoder = encoder(source);
         if let Some((told, why, told_size)) = &self.told {
             let is_same = *told == phase && *why == self.why && *told_size == size;
-            if is_same && self.via.as_deref() == via {
+            if is_same && self.via.as_deref() == via && self.encoder.as_deref() == encoder {
                 return None;
             }
         }
         self.via = via.map(str::to_owned);
+        self.encoder = encoder.map(str::to_owned);
         self.counted = Some(now);
         let before = self.told.replace((phase, self.why.clone(), size));
         if before.is_none_or(|(before, ..)| before != phase) {
@@ -153,12 +158,18 @@ impl Report {
             size: facts.size,
             fps: facts.fps,
             quality: facts.quality,
+            encoder: encoder(source).map(str::to_owned),
             published: self.published,
             dropped: self.dropped,
             broken: self.broken,
             ..State::new(phase, self.since)
         }
     }
+}
+
+/// What makes JPEGs, if the pictures do not come as such.
+fn encoder(source: &dyn Source) -> Option<&str> {
+    source.facts().quality.and(source.encoder())
 }
 
 #[cfg(test)]

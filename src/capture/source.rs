@@ -246,6 +246,11 @@ pub trait Source {
     /// From now on, this hardware makes JPEGs of its raw pictures, as far as it can.
     fn encode_with(&mut self, _hardware: Box<dyn HardwareCoder>) {}
 
+    /// What has made the newest JPEG of a raw picture, as far as that is known: `CPU`, or what [`HardwareCoder::name`] says.
+    fn encoder(&self) -> Option<&str> {
+        None
+    }
+
     /// The descriptor that becomes readable when there may be a frame. It is asked for after each start and stays the
     /// same until the next stop. It is watched only while the source is started.
     fn fd(&self) -> Option<BorrowedFd<'_>>;

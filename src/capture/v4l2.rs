@@ -287,6 +287,10 @@ impl Source for V4l2 {
         self.developer.encode_with(hardware);
     }
 
+    fn encoder(&self) -> Option<&str> {
+        self.developer.maker()
+    }
+
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.camera.as_ref().map(|camera| camera.device.as_fd())
     }

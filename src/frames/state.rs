@@ -91,6 +91,8 @@ pub struct State {
     pub fps: Option<f64>,
     /// JPEG quality, 1 to 100, if the producer encodes the frames.
     pub quality: Option<u8>,
+    /// What has made the newest frame of a raw picture: `CPU`, or another word that ustreamer has for it and the device.
+    pub encoder: Option<String>,
     /// The number of frames put in place.
     pub published: u64,
     /// The number of frames that nobody had asked for.
@@ -112,6 +114,7 @@ impl State {
             size: None,
             fps: None,
             quality: None,
+            encoder: None,
             published: 0,
             dropped: 0,
             broken: 0,
@@ -141,6 +144,7 @@ impl State {
                 let quality = quality.parse().ok();
                 quality.filter(|quality| (1..=100).contains(quality))
             }),
+            encoder: text("encoder"),
             published: count("published"),
             dropped: count("dropped"),
             broken: count("broken"),
@@ -207,6 +211,9 @@ impl fmt::Display for State {
         }
         if let Some(quality) = self.quality {
             writeln!(f, "quality {quality}")?;
+        }
+        if let Some(encoder) = &self.encoder {
+            writeln!(f, "encoder {}", one_line(encoder))?;
         }
         writeln!(f, "published {}", self.published)?;
         writeln!(f, "dropped {}", self.dropped)?;
@@ -288,6 +295,7 @@ mod tests {
             }),
             fps: Some(29.97),
             quality: Some(80),
+            encoder: Some("M2M-IMAGE /dev/video31 (ü)".into()),
             published: 1,
             dropped: 2,
             broken: u64::MAX,
@@ -301,7 +309,7 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_read_on_one_line_each() {
         let text = state().to_string();
-        assert_eq!(text.lines().count(), 12, "{text}");
+        assert_eq!(text.lines().count(), 13, "{text}");
         assert!(text.starts_with("phase lost\nsince 1733918400.100020\nwhy no such device ü\n"));
         let why = Some("no such device ü".into());
         assert_eq!(State::parse(&text), Some(State { why, ..state() }));

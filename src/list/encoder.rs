@@ -1,4 +1,4 @@
-//! JPEG encoders in hardware, as part of the list.
+//! JPEG encoders in hardware, as part of the list. `is_best` says whether `--encoder v4l2` without a path takes this one.
 
 use std::fmt::Write as _;
 
@@ -10,13 +10,14 @@ fn value(facts: &EncoderFacts) -> String {
     EncoderKind::V4l2(Some(facts.path.clone())).to_string()
 }
 
-pub(super) fn text(facts: &EncoderFacts, text: &mut String) {
+pub(super) fn text(facts: &EncoderFacts, is_best: bool, text: &mut String) {
     let (card, takes) = (&facts.card, &facts.takes);
     let takes: Vec<_> = takes.iter().map(|code| code.to_string()).collect();
     let takes = takes.join(", ");
+    let or = if is_best { ", or v4l2 alone" } else { "" };
     let _ = writeln!(
         text,
-        "{} ({}, {}), a JPEG encoder\n  --encoder {}\n  {takes} become {}",
+        "{} ({}, {}), a JPEG encoder\n  --encoder {}{or}\n  {takes} become {}",
         card.card,
         card.driver,
         card.bus,
@@ -25,7 +26,7 @@ pub(super) fn text(facts: &EncoderFacts, text: &mut String) {
     );
 }
 
-pub(super) fn json(facts: &EncoderFacts) -> String {
+pub(super) fn json(facts: &EncoderFacts, is_best: bool) -> String {
     object([
         ("encoder", quoted(&value(facts))),
         ("device", quoted(&facts.path.display().to_string())),
@@ -37,5 +38,6 @@ pub(super) fn json(facts: &EncoderFacts) -> String {
             list(&facts.takes, |code| quoted(&code.to_string())),
         ),
         ("gives", quoted(&facts.gives.to_string())),
+        ("best", is_best.to_string()),
     ])
 }

@@ -99,6 +99,11 @@ impl Developer {
         self.encoder.encode_with(hardware);
     }
 
+    /// See [`Encoder::maker`].
+    pub(crate) fn maker(&self) -> Option<&str> {
+        self.encoder.maker()
+    }
+
     /// Nobody looks: gives back what the camera's next start takes again.
     pub(crate) fn rest(&mut self) {
         self.encoder.rest();

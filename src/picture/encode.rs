@@ -42,9 +42,14 @@ use self::hardware::{Hardware, HardwareCoder};
 pub use self::planes::Planes;
 use crate::error::{Error, Result};
 
+/// What the processor is called as an encoder, as ustreamer names it.
+const PROCESSOR: &str = "CPU";
+
 /// Encodes JPEGs with one quality setting.
 pub struct Encoder {
     hardware: Option<Hardware>,
+    /// Whether the hardware has made the newest JPEG.
+    is_by_hardware: Option<bool>,
     coder: chosen::Coder,
     quality: u8,
 }
@@ -60,6 +65,7 @@ impl Encoder {
         let coder = chosen::Coder::new(quality)?;
         Ok(Encoder {
             hardware: None,
+            is_by_hardware: None,
             coder,
             quality,
         })
@@ -74,6 +80,16 @@ impl Encoder {
     pub fn rest(&mut self) {
         if let Some(hardware) = &mut self.hardware {
             hardware.rest();
+        }
+    }
+
+    /// What has made the newest JPEG: `CPU`, or what [`HardwareCoder::name`] says. Before the first one it is known only without
+    /// hardware.
+    pub fn maker(&self) -> Option<&str> {
+        match (&self.hardware, self.is_by_hardware) {
+            (Some(hardware), Some(true)) => Some(hardware.name()),
+            (Some(_), None) => None,
+            _ => Some(PROCESSOR),
         }
     }
 
@@ -94,9 +110,11 @@ impl Encoder {
     ) -> Result<()> {
         let quality = self.quality;
         let encoded = |hardware: &mut Hardware| hardware.encode(&planes, quality, into);
-        if !self.hardware.as_mut().is_some_and(encoded) {
+        let is_by_hardware = self.hardware.as_mut().is_some_and(encoded);
+        if !is_by_hardware {
             self.coder.encode(planes, into)?;
         }
+        self.is_by_hardware = Some(is_by_hardware);
         if let Some(comment) = comment {
             insert_comment(comment, into)?;
         }

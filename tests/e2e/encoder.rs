@@ -6,6 +6,7 @@ use crate::common::http::Client;
 use crate::common::process::{Process, run};
 use crate::common::{Scratch, eventually};
 use lazycam::capture::pattern::stamp::Stamp;
+use serde_json::Value;
 
 const INSTEAD: &str = "; the processor encodes until the camera starts again";
 
@@ -28,6 +29,29 @@ fn without_the_encoder_that_was_asked_for_there_are_pictures_and_one_warning() {
     assert!(told[0].contains("cannot open /dev/no-such-encoder: it is not there"));
     let warnings = told.iter().filter(|line| line.contains("warning"));
     assert_eq!(warnings.count(), 1, "{told:?}");
+}
+
+#[test]
+fn who_encodes_is_told_once_there_is_a_picture_and_not_what_was_asked_for() {
+    let scratch = Scratch::new();
+    let encoder = |server: &Process| {
+        let state = Client::connect(server.address()).get("/state").body;
+        let state: Value = serde_json::from_slice(&state).unwrap();
+        state["result"]["lazycam"]["cameras"][0]["encoder"].clone()
+    };
+    let file = || fs::read_to_string(scratch.join("front/state")).unwrap_or_default();
+    let missing = ["--encoder", "/dev/no-such-encoder"];
+    let server = Process::start(run(&scratch.join("front"), &missing));
+    eventually("it is told", || file().contains("\nquality 80\n"));
+    assert!(!file().contains("\nencoder "), "{}", file());
+    assert_eq!(encoder(&server), Value::Null);
+    Client::connect(server.address()).picture("/snapshot");
+    eventually("the processor is told", || encoder(&server) == "CPU");
+    assert!(file().contains("\nencoder CPU\n"), "{}", file());
+    drop(server);
+    // Without hardware there is nobody else.
+    let server = Process::start(run(&scratch.join("front"), &[]));
+    eventually("the processor is told", || encoder(&server) == "CPU");
 }
 
 #[test]

@@ -377,6 +377,33 @@ fn whatever_stands_in_a_state_file_the_answer_is_json() {
 }
 
 #[test]
+fn who_makes_the_pictures_is_told_as_the_producer_says_it_and_in_ustreamers_words() {
+    let scratch = Scratch::new();
+    let mut hand = Hand::new(&scratch.join("front"), Maker::new(5000));
+    let server = serve(&scratch.join("front"), &[]);
+    let hardware = "M2M-IMAGE /dev/video31 (bcm2835-codec)";
+    for (quality, encoder, kind) in [
+        // The camera, a producer that says no more, and lazycam before and after its encoder has failed.
+        (None, None, "HW"),
+        (Some(80), None, "CPU"),
+        (Some(80), Some(hardware), "M2M-IMAGE"),
+        (Some(80), Some("CPU"), "CPU"),
+    ] {
+        hand.tell(&State {
+            quality,
+            encoder: encoder.map(str::to_owned),
+            ..live()
+        });
+        eventually(kind, || {
+            let state = state(&server);
+            let told = &state["result"]["encoder"];
+            *told == serde_json::json!({"type": kind, "quality": quality.unwrap_or(0)})
+                && camera(&state)["encoder"] == serde_json::json!(encoder)
+        });
+    }
+}
+
+#[test]
 fn what_the_producer_has_dropped_is_told_with_what_the_server_found_broken() {
     let scratch = Scratch::new();
     let mut hand = Hand::new(&scratch.join("front"), Maker::new(5000));

@@ -1,7 +1,7 @@
 """A JPEG encoder in hardware, played by the kernel module jpeg_encoder.c: what goes into it and comes out of it, with all that real ones do besides, and
 what happens when it fails. The camera is vivid's. Used by run, on arm64.
 """
-import json, re
+import json, re, urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import module
@@ -12,7 +12,7 @@ NODE = "/dev/video31"
 DEPENDS = ["v4l2_mem2mem", "videobuf2_vmalloc"]
 PARAMETERS = "/sys/module/jpeg_encoder/parameters"
 DRIVER = "/sys/bus/platform/drivers/jpeg_encoder"
-USUAL = dict(takes=0x1f, align=32, columns=2, rows=2, largest=4096, delay_ms=5, abort_ms=0, pad=0, fail_every=0, no_dht=0, no_eoi=0, no_crop=0, no_quality=0,
+USUAL = dict(takes=0x1f, align=32, columns=2, rows=2, largest=4096, delay_ms=5, abort_ms=0, pad=0, fail_every=0, busy=-1, no_dht=0, no_eoi=0, no_crop=0, no_quality=0,
              junk_first=0, stall=0)
 # As the bits of `takes`. The single-planar interface has only the first three.
 RAWS = ["YU12", "NV12", "YUYV", "NM12", "YM12"]
@@ -47,6 +47,7 @@ class Encoder:
         self.mistaken()
         self.encoder_sleeps()
         self.single()
+        self.two()
 
     def load(self, **at_load):
         self.machine.told(f"insmod /modules/jpeg_encoder.ko nr=31 {' '.join(f'{name}={value}' for name, value in at_load.items())}")
@@ -75,7 +76,7 @@ class Encoder:
 
     def encoder_listed(self):
         text = self.machine.told("lazycam list")
-        check(f"--encoder v4l2:{NODE}" in text and "JPEG encoder for tests" in text, f"`lazycam list`: {text}")
+        check(f"--encoder v4l2:{NODE}, or v4l2 alone\n" in text and "JPEG encoder for tests" in text, f"`lazycam list`: {text}")
         told = json.loads(self.machine.told("lazycam list --json"))["encoders"]
         check([(one["device"], one["takes"], one["gives"]) for one in told] == [(NODE, RAWS, "JPEG")], f"`lazycam list --json`: {told}")
         self.set(takes=0)
@@ -140,6 +141,16 @@ class Encoder:
 
         eventually(f"a picture by the {'device' if device else 'processor'}", is_it, 60)
 
+    def made_by(self, device):
+        """Waits until the server says so, in ustreamer's place and in ours."""
+        expected = ("M2M-IMAGE", f"M2M-IMAGE {device} (JPEG encoder for tests)") if device else ("CPU", "CPU")
+
+        def told():
+            result = json.loads(urllib.request.urlopen(self.machine.url + "/state", timeout=30).read())["result"]
+            return (result["encoder"]["type"], result["lazycam"]["cameras"][0]["encoder"])
+
+        eventually(f"/state tells {expected}, and it is {told()}", lambda: told() == expected)
+
     def rested(self):
         """Waits until the camera is off, and the device with it."""
         eventually("off", lambda: self.about()["state"] == "off")
@@ -157,7 +168,9 @@ class Encoder:
             viewer = Stream(self.machine.url, 60)
             if "fail_every" in quirks:
                 self.seen(viewer, device=True)
+                self.made_by(NODE)
             self.seen(viewer, device=False)
+            self.made_by(None)
             # The kernel still closes it, beside the loop.
             check("abort_ms" not in quirks or self.dmesg("stream off") < self.dmesg("stream on"), "the loop waited until the device was closed")
             check(not any(map(by_device, viewer.frames(3))), "it was tried again while somebody looks")
@@ -168,11 +181,12 @@ class Encoder:
             self.set()
             viewer = Stream(self.machine.url, 60)
             self.seen(viewer, device=True)
+            self.made_by(NODE)
             check("the hardware encoder works again" in self.log(), self.log())
             viewer.close()
             self.rested()
             self.stop()
-            say(f"an encoder with {', '.join(quirks)}: the processor goes on, {why}; the next start tries it again")
+            say(f"an encoder with {', '.join(quirks)}: the processor goes on, {why}; the next start tries it again; /state tells both")
         self.comes_back_early()
         self.set(delay_ms=300)
         self.one()
@@ -278,3 +292,21 @@ class Encoder:
             self.stop()
         self.machine.told("rmmod jpeg_encoder")
         say("the same through the single-planar interface")
+
+    def two(self):
+        """The one that is remembered cannot be opened, though its node is the same: another one is found, and then remembered."""
+        self.load(devices=2)
+        self.set()
+        other = NODE[:-1] + "2"
+        text = self.machine.told("lazycam list")
+        check(f"--encoder v4l2:{NODE}, or v4l2 alone\n" in text and f"--encoder v4l2:{other}\n" in text, f"`lazycam list`: {text}")
+        self.one()
+        for busy, device in [(-1, NODE), (31, other), (-1, other), (32, NODE)]:
+            self.set(busy=busy)
+            check(by_device(snapshot(self.machine.url)), f"the processor encoded, with {busy} busy:\n{self.log()}")
+            self.made_by(device)
+            self.rested()
+        check(INSTEAD not in self.log(), self.log())
+        self.stop()
+        self.machine.told("rmmod jpeg_encoder")
+        say("two encoders, of which the one in use cannot be opened any more: the other, from then on; /state tells which")

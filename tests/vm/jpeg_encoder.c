@@ -20,7 +20,7 @@
 
 static unsigned int takes = 0x1f, align = 32, columns = 2, rows = 2, largest = 4096, delay_ms = 5, abort_ms, pad, fail_every;
 static bool no_dht, no_eoi, no_crop, no_quality, junk_first, stall, single;
-static int nr = -1;
+static int nr = -1, busy = -1, devices = 1;
 module_param(takes, uint, 0644);	/* which raw formats there are: a bit for each of `raws` */
 module_param(align, uint, 0644);	/* each bytesperline is a multiple of this */
 module_param(columns, uint, 0644);	/* width and height of the raw format are multiples of these */
@@ -37,7 +37,9 @@ module_param(no_quality, bool, 0644);	/* there is no control for it */
 module_param(junk_first, bool, 0644);	/* the first result has no time stamp and is rubbish */
 module_param(stall, bool, 0644);	/* no picture is ever done */
 module_param(single, bool, 0444);	/* through the single-planar API */
+module_param(busy, int, 0644);		/* the number of a node that another program seems to have */
 module_param(nr, int, 0444);		/* the number of /dev/videoN */
+module_param(devices, int, 0444);	/* one or two, the other with the next number */
 
 struct jpeg_dev {
 	struct v4l2_device v4l2;
@@ -552,6 +554,10 @@ static int jpeg_open(struct file *file)
 
 	if (!ctx)
 		return -ENOMEM;
+	if (video_devdata(file)->num == busy) {
+		kfree(ctx);
+		return -EBUSY;
+	}
 	ctx->dev = dev;
 	ctx->quality = 80;
 	v4l2_fh_init(&ctx->fh, video_devdata(file));
@@ -623,7 +629,7 @@ static int probe(struct platform_device *pdev)
 	};
 	video_set_drvdata(&dev->vfd, dev);
 	platform_set_drvdata(pdev, dev);
-	return video_register_device(&dev->vfd, VFL_TYPE_VIDEO, nr);
+	return video_register_device(&dev->vfd, VFL_TYPE_VIDEO, nr < 0 ? nr : nr + max(pdev->id, 0));
 }
 
 static void remove(struct platform_device *pdev)
@@ -636,7 +642,7 @@ static void remove(struct platform_device *pdev)
 }
 
 static struct platform_driver driver = { .probe = probe, .remove = remove, .driver = { .name = NAME } };
-static struct platform_device *device;
+static struct platform_device *device, *other;
 
 static int __init jpeg_init(void)
 {
@@ -645,11 +651,14 @@ static int __init jpeg_init(void)
 	if (err)
 		return err;
 	device = platform_device_register_simple(NAME, -1, NULL, 0);
+	if (devices > 1)
+		other = platform_device_register_simple(NAME, 1, NULL, 0);
 	return PTR_ERR_OR_ZERO(device);
 }
 
 static void __exit jpeg_exit(void)
 {
+	platform_device_unregister(other);
 	platform_device_unregister(device);
 	platform_driver_unregister(&driver);
 }

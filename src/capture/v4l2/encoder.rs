@@ -92,8 +92,9 @@ struct V4l2Encoder {
     is_optional: bool,
     /// What finds the best one.
     search: Search,
-    /// The one that was begun with last.
+    /// The one that was begun with last, and what it is called.
     last: Option<PathBuf>,
+    name: String,
     /// Present from the first picture of a start on.
     session: Option<Session>,
     /// The end of one that has hung.
@@ -109,6 +110,7 @@ impl V4l2Encoder {
             is_optional,
             search: Search::default(),
             last: None,
+            name: String::new(),
             session: None,
             closing: None,
             repair: Repair::new(),
@@ -120,8 +122,14 @@ impl V4l2Encoder {
         if let Some(path) = &self.path {
             return named(path).map(Some);
         }
-        match self.search.best() {
-            Some(best) => named(best).map(Some),
+        let best = self.search.best().map(named);
+        let opened = match best {
+            // Its driver may have failed, or another program may have it.
+            Some(Err(_)) => self.search.anew().map(named),
+            opened => opened,
+        };
+        match opened {
+            Some(opened) => opened.map(Some),
             None if self.is_optional => Ok(None),
             None => Err(Error::Input(
                 "there is no JPEG encoder: no /dev/video device takes raw pictures and gives JPEGs"
@@ -145,6 +153,7 @@ impl V4l2Encoder {
             debug!("{}", session.describe());
         } else {
             info!("{}", session.describe());
+            self.name = facts.to_string();
             (self.last, self.repair) = (Some(facts.path), Repair::new());
         }
         self.session = Some(session);
@@ -185,6 +194,10 @@ impl HardwareCoder for V4l2Encoder {
 
     fn rest(&mut self) {
         self.session = None;
+    }
+
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 

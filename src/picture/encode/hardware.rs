@@ -22,6 +22,9 @@ pub trait HardwareCoder {
 
     /// Gives the hardware back: nobody looks.
     fn rest(&mut self);
+
+    /// Which one it has used last, as ustreamer names its kind, and the device: `M2M-IMAGE /dev/video31 (bcm2835-codec)`.
+    fn name(&self) -> &str;
 }
 
 /// The interval between two warnings.
@@ -85,6 +88,10 @@ impl Hardware {
         self.coder.rest();
         self.is_out = false;
     }
+
+    pub(super) fn name(&self) -> &str {
+        self.coder.name()
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +128,10 @@ mod tests {
         fn rest(&mut self) {
             self.0.borrow_mut().rests += 1;
         }
+
+        fn name(&self) -> &str {
+            "a board's"
+        }
     }
 
     fn is_by_hardware(encoder: &mut Encoder) -> bool {
@@ -140,17 +151,22 @@ mod tests {
             ..Script::default()
         }));
         let mut encoder = Encoder::new(80).unwrap();
+        assert_eq!(encoder.maker(), Some("CPU"));
         encoder.encode_with(Box::new(Scripted(script.clone())));
+        assert_eq!(encoder.maker(), None, "there is no picture yet");
         let mut asked = 0;
         for works in [true, false, false, true, false] {
             if !works {
                 // It fails, or is not there, and is left alone from then on.
                 for _ in 0..3 {
                     assert!(!is_by_hardware(&mut encoder));
+                    assert_eq!(encoder.maker(), Some("CPU"));
                 }
                 encoder.rest();
+                assert_eq!(encoder.maker(), Some("CPU"), "of the newest picture");
             } else {
                 assert!(is_by_hardware(&mut encoder));
+                assert_eq!(encoder.maker(), Some("a board's"));
             }
             asked += 1;
             assert_eq!(script.borrow().asked, asked);

@@ -102,6 +102,7 @@ struct CameraFacts {
     source: Option<String>,
     size: Option<Size>,
     quality: Option<u8>,
+    encoder: Option<String>,
     desired_fps: Option<f64>,
     fps: f64,
     published: u64,
@@ -127,15 +128,15 @@ impl CameraFacts {
         let (condition, seen) = (camera.condition(), camera.seen());
         let told = condition.told();
         let size = seen.map(|seen| seen.picture);
+        let shown = |text: &String| match details {
+            true => text.clone(),
+            false => public(text),
+        };
         CameraFacts {
             index,
             name: camera.name(),
-            source: told
-                .and_then(|told| told.source.as_deref())
-                .map(|source| match details {
-                    true => source.to_owned(),
-                    false => public(source),
-                }),
+            source: told.and_then(|told| told.source.as_ref()).map(shown),
+            encoder: told.and_then(|told| told.encoder.as_ref()).map(shown),
             size: size.or(told.and_then(|told| told.size)),
             quality: told.and_then(|told| told.quality),
             desired_fps: told.and_then(|told| told.fps),
@@ -183,6 +184,7 @@ impl CameraFacts {
             ("since", self.finding.since.map_or(NULL.into(), timestamp)),
             ("why", text(&self.finding.why)),
             ("source", text(&self.source)),
+            ("encoder", text(&self.encoder)),
             ("size", self.size.map_or(NULL.into(), size)),
             ("fps", number(self.fps, 1)),
             ("published", self.published.to_string()),
@@ -202,8 +204,9 @@ fn as_ustreamer(camera: Option<&CameraFacts>, viewers: &[Viewer]) -> Vec<(&'stat
         height: 0,
     });
     let quality = camera.and_then(|one| one.quality);
-    // ustreamer uses 'HW' for frames that the camera encoded itself.
-    let kind = quality.map_or("HW", |_| "CPU");
+    // ustreamer uses 'HW' for frames that the camera encoded itself, and 'M2M-IMAGE' and 'M2M-VIDEO' for encoders in hardware.
+    let told = camera.and_then(|one| one.encoder.as_deref()?.split(' ').next());
+    let kind = told.unwrap_or(quality.map_or("HW", |_| "CPU"));
     let encoder = object([
         ("type", quoted(kind)),
         ("quality", quality.unwrap_or(0).to_string()),

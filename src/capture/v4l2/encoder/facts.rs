@@ -1,5 +1,6 @@
 //! What can be known of a device without starting it, and whether it is a JPEG encoder.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::super::device::{Card, Device};
@@ -42,6 +43,22 @@ impl EncoderFacts {
             gives,
         })
     }
+
+    /// The one to be taken where none is named: the first that has a quality, or else the first.
+    pub fn best(found: &[Self]) -> Option<&Self> {
+        found.iter().min_by_key(|one| one.gives != CODED[0])
+    }
+}
+
+/// By ustreamer's word for one with a quality or for one with a bit rate, its node and its name.
+impl fmt::Display for EncoderFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.gives == CODED[0] {
+            true => "M2M-IMAGE",
+            false => "M2M-VIDEO",
+        };
+        write!(f, "{kind} {} ({})", self.path.display(), self.card.card)
+    }
 }
 
 /// The raw format and the one of the results, for a device that has these.
@@ -49,11 +66,6 @@ fn chosen(takes: &[Fourcc], gives: &[Fourcc]) -> Option<(Fourcc, Fourcc)> {
     let raw = WRITABLE.into_iter().find(|code| takes.contains(code))?;
     let coded = CODED.into_iter().find(|code| gives.contains(code))?;
     Some((raw, coded))
-}
-
-/// The first that has a quality, or else the first.
-pub(super) fn best(found: Vec<EncoderFacts>) -> Option<EncoderFacts> {
-    found.into_iter().min_by_key(|one| one.gives != CODED[0])
 }
 
 #[cfg(test)]
@@ -113,8 +125,8 @@ mod tests {
             gives: gives.parse().unwrap(),
         };
         let best = |found: &[(&str, &str)]| {
-            let found = found.iter().map(|(path, gives)| one(path, gives)).collect();
-            best(found).map(|one| one.path.display().to_string())
+            let found: Vec<_> = found.iter().map(|(path, gives)| one(path, gives)).collect();
+            EncoderFacts::best(&found).map(|one| one.path.display().to_string())
         };
         assert_eq!(
             best(&[("a", "MJPG"), ("b", "JPEG"), ("c", "JPEG")]).as_deref(),
@@ -122,5 +134,13 @@ mod tests {
         );
         assert_eq!(best(&[("a", "MJPG"), ("b", "MJPG")]).as_deref(), Some("a"));
         assert_eq!(best(&[]), None);
+        assert_eq!(
+            one("/dev/video31", "JPEG").to_string(),
+            "M2M-IMAGE /dev/video31 ()"
+        );
+        assert_eq!(
+            one("/dev/video11", "MJPG").to_string(),
+            "M2M-VIDEO /dev/video11 ()"
+        );
     }
 }
