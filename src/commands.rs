@@ -135,6 +135,10 @@ fn check_source(flags: &cli::SourceFlags) -> Result<()> {
         let message = "--format is for --source v4l2 and libcamera";
         return Err(Error::Usage(message.into()));
     }
+    if !kind.takes("standard") && flags.standard.is_some() {
+        let message = "--standard is for --source v4l2";
+        return Err(Error::Usage(message.into()));
+    }
     let settable = flags.all_settable();
     if !kind.has_controls() && !settable.is_empty() {
         let message = "--control and --settable are for --source v4l2, libcamera and pattern";
@@ -221,6 +225,7 @@ fn settings(flags: &cli::SourceFlags) -> CameraSettings {
     CameraSettings {
         format: flags.format,
         size: flags.size,
+        standard: flags.standard.clone(),
         fps: flags.fps,
         controls: flags.control.clone(),
         turn: flags.turn(),

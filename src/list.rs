@@ -48,6 +48,8 @@ struct ListedCamera {
     driver: String,
     bus: String,
     formats: Vec<CameraFormat>,
+    /// The names of the standards of an analogue input.
+    standards: Vec<String>,
     controls: Vec<ListedControl>,
 }
 
@@ -153,6 +155,7 @@ impl ListedCamera {
         let readable = readable_formats(device);
         let format = |fourcc| CameraFormat::of(device, fourcc, readable.contains(&fourcc));
         let path = device.path().display();
+        let standards = device.standards().into_iter();
         ListedCamera {
             source: format!("v4l2:{path}"),
             device: path.to_string(),
@@ -160,6 +163,7 @@ impl ListedCamera {
             driver: card.driver.clone(),
             bus: card.bus.clone(),
             formats: device.formats().into_iter().map(format).collect(),
+            standards: standards.map(|(name, _)| name).collect(),
             controls: device.controls().iter().map(ListedControl::of).collect(),
         }
     }
@@ -199,6 +203,9 @@ impl ListedCamera {
                 let _ = writeln!(text, "    --size {width}x{height}  --fps {rates}");
             }
         }
+        if !self.standards.is_empty() {
+            let _ = writeln!(text, "  --standard {}", self.standards.join(", "));
+        }
         for control in &self.controls {
             let _ = writeln!(text, "  --control {}", control.text);
         }
@@ -213,6 +220,7 @@ impl ListedCamera {
             ("bus", quoted(&self.bus)),
             ("readable", self.is_readable().to_string()),
             ("formats", list(&self.formats, CameraFormat::json)),
+            ("standards", list(&self.standards, |name| quoted(name))),
             ("controls", list(&self.controls, |one| one.json.clone())),
         ])
     }
@@ -324,6 +332,7 @@ mod tests {
             driver: "uvcvideo".into(),
             bus: "usb-1".into(),
             formats,
+            standards: vec!["NTSC-M".into(), "PAL".into()],
             controls: Vec::new(),
         };
         let encoder = |node: &str, gives: &[u8; 4]| EncoderFacts {
@@ -360,6 +369,7 @@ mod tests {
             "    --size 320x240  --fps not told",
             "  --format H264 (not read)",
             "    --size 16x16 to 64x48 by 2x2",
+            "  --standard NTSC-M, PAL",
             "cannot open /dev/video2: why",
             "A coder (coder, platform:coder), a JPEG encoder",
             "  --encoder v4l2:/dev/video11",
@@ -375,7 +385,7 @@ mod tests {
         let json = found().json();
         let start = r#"{"cameras":[{"source":"v4l2:/dev/video0","device":"/dev/video0","card":"A \"HD\" Webcam\u000a\u001b[2J","driver":"uvcvideo","bus":"usb-1","readable":true,"formats":[{"format":"MJPG","readable":true,"sizes":[{"width":640,"height":480,"fps":[30,29.97]},{"width":320,"height":240,"fps":[]}],"range":null},"#;
         assert!(json.starts_with(start), "{json}");
-        let end = r#""range":{"minimum":[16,16],"maximum":[64,48],"step":[2,2]}}],"controls":[]}],"refused":[{"device":"/dev/video2","error":"cannot open /dev/video2: why"}],"encoders":[{"encoder":"v4l2:/dev/video31","device":"/dev/video31","card":"A coder","driver":"coder","bus":"platform:coder","takes":["YU12","YUYV"],"gives":"JPEG"}]}"#;
+        let end = r#""range":{"minimum":[16,16],"maximum":[64,48],"step":[2,2]}}],"standards":["NTSC-M","PAL"],"controls":[]}],"refused":[{"device":"/dev/video2","error":"cannot open /dev/video2: why"}],"encoders":[{"encoder":"v4l2:/dev/video11","device":"/dev/video11","card":"A coder","driver":"coder","bus":"platform:coder","takes":["YU12","YUYV"],"gives":"MJPG","best":false},{"encoder":"v4l2:/dev/video31","device":"/dev/video31","card":"A coder","driver":"coder","bus":"platform:coder","takes":["YU12","YUYV"],"gives":"JPEG","best":true}]}"#;
         assert_eq!(
             json.trim_end().get(json.trim_end().len() - end.len()..),
             Some(end),

@@ -25,6 +25,8 @@ pub struct CameraSettings {
     pub format: Option<Fourcc>,
     /// Width and height; `None` selects 640x480 or the nearest size that the camera has.
     pub size: Option<Size>,
+    /// The standard of an analogue input, by the kernel's name for it; `None` selects what it detects.
+    pub standard: Option<String>,
     /// Frames per second; `None` leaves the rate that the camera or its driver is set to.
     pub fps: Option<f64>,
     /// The controls to set, in this order; libcamera's `orientation` is one of them.

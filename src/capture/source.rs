@@ -62,6 +62,7 @@ impl SourceKind {
         match setting {
             "size" => !matches!(self, SourceKind::Stdin | SourceKind::Network(_)),
             "source-password" => matches!(self, SourceKind::Network(url) if url.user.is_some()),
+            "standard" => matches!(self, SourceKind::V4l2(_)),
             // The pattern has controls, but not those that are meant for cameras.
             "format" | "control" | "settable" | "mailbox" => {
                 matches!(self, SourceKind::V4l2(_) | SourceKind::Libcamera(_))

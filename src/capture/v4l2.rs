@@ -38,6 +38,7 @@ mod ioctl;
 mod opened;
 mod reported;
 mod signal;
+mod standard;
 mod turning;
 
 use std::os::fd::{AsFd, BorrowedFd};

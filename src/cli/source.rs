@@ -40,6 +40,10 @@ pub struct SourceFlags {
     /// least to encode].
     #[arg(long, env = "LAZYCAM_FORMAT", value_name = "FOURCC")]
     pub format: Option<Fourcc>,
+    /// Standard of an analogue video input (`v4l2`), such as PAL or NTSC-M [default: what the input detects]. `lazycam list`
+    /// shows the names.
+    #[arg(long, env = "LAZYCAM_STANDARD", value_name = "NAME", value_parser = values::parse_standard)]
+    pub standard: Option<String>,
     /// Set a control of the camera, such as brightness=10. May be given several times. `lazycam list` shows the names.
     #[arg(
         long,
@@ -111,6 +115,8 @@ impl SourceFlags {
         settings.extend(size.map(|size| ("size", size)));
         settings.extend(self.fps.map(|fps| ("fps", fps.to_string())));
         settings.extend(self.format.map(|format| ("format", format.to_string())));
+        let standard = self.standard.as_ref();
+        settings.extend(standard.map(|name| ("standard", name.clone())));
         settings.extend(controls);
         let settable = self.settable.iter();
         settings.extend(settable.map(|name| ("settable", name.clone())));

@@ -18,6 +18,13 @@ pub(super) fn parse_fps(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a rate is frames per second, from 0.1 to 1000".into())
 }
 
+pub(super) fn parse_standard(text: &str) -> Result<String, String> {
+    match text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        true => Ok(text.to_owned()),
+        false => Err("a standard is a name such as PAL or NTSC-M".into()),
+    }
+}
+
 pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()

@@ -22,6 +22,7 @@ impl ListedCamera {
             driver: "libcamera".into(),
             bus: id.clone(),
             formats: formats.iter().map(format).collect(),
+            standards: Vec::new(),
             controls: controls.chain([orientation(orientations)]).collect(),
         }
     }

@@ -61,6 +61,7 @@ fn what_is_no_camera_ends_the_program_with_the_status_of_wrong_words() {
 fn flags_of_cameras_are_refused_where_there_is_none() {
     for flags in [
         ["pattern", "--format", "YUYV"],
+        ["pattern", "--standard", "PAL"],
         ["stdin", "--control", "brightness=1"],
     ] {
         let output = output(&["--source", flags[0], flags[1], flags[2]]);

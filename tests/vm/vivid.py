@@ -19,8 +19,8 @@ USUAL, FULL, LIMITED = ({"y_cbcr_encoding": matrix, "quantization": range} for m
 PLANES = "YUYV UYVY YVYU VYUY NV12 NV21 YU12 YV12 NV16 NV61 422P NV24 NV42".split()
 COLOURS = "RGB3 BGR3 XR24 XB24 RX24 BX24 AR24 AB24 RA24 BA24 RGB4 BGR4 RGBP GREY".split()
 APART = "NM12 NM21 NM16 NM61 YM12 YM21 YM16 YM61 YM24 YM42".split()
-# The devices of either interface, and what each has to show; one with an HDMI input, and one with S-Video.
-SINGLE, MULTI, HDMI, ANALOGUE = [0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11], 12, 13
+# The devices of either interface, and what each has to show; one with an HDMI input, one with S-Video, and one with TV.
+SINGLE, MULTI, HDMI, S_VIDEO, TV = [0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11], 12, 13, 14
 TABLE = {
     tuple(SINGLE): [(code, USUAL) for code in PLANES + COLOURS] + [(code, FULL) for code in ("YUYV", "NV12", "YU12")]
                    + [(code, LIMITED) for code in ("RGB3", "BX24", "RGBP")],
@@ -32,12 +32,12 @@ TABLE = {
 class Vivid:
     def plug_vivid(self):
         # Only when the tests with the other camera are over, because `--source v4l2` would have chosen one of these while that was unplugged.
-        count = len(SINGLE) + len(MULTI) + 2
+        count = len(SINGLE) + len(MULTI) + 3
         each = lambda value: ",".join(str(value(i)) for i in range(count))
         self.machine.told(f"insmod /modules/vivid.ko n_devs={count} node_types={each(lambda i: 1)} multiplanar={each(lambda i: 2 if i in MULTI else 1)} "
                           # Else vivid scales whatever comes to any size, and nothing depends on the source.
                           f"ccs_cap_mode={each(lambda i: 0 if i >= HDMI else -1)} num_inputs={each(lambda i: 1)} "
-                          f"input_types={each(lambda i: {HDMI: 3, ANALOGUE: 2}.get(i, 0))}")
+                          f"input_types={each(lambda i: {HDMI: 3, S_VIDEO: 2, TV: 1}.get(i, 0))}")
         found = self.machine.told("cd /sys/class/video4linux; grep vivid */name")
         self.nodes = {int(instance): f"/dev/{node}" for node, instance in re.findall(r"(video\d+)/name:vivid-(\d+)-vid-cap", found)}
         check(len(self.nodes) == count, f"vivid's devices: {found}")
@@ -193,16 +193,35 @@ class Vivid:
         eventually("the processes end", lambda: machine.run("netstat -ltn | grep -q :8080")[0] != 0)
 
     def analogue(self):
-        """The standard is the one that the decoder finds: its number of lines tells which."""
-        node = self.nodes[ANALOGUE]
-        for standard, size in [("NTSC-M", (720, 480)), ("PAL-BGH", (720, 576))]:
-            self.remote(node, standard_signal_mode=4, standard=standard)
-            self.start(f"--source v4l2:{node} --format YUYV --quality 50")
-            picture = snapshot(self.machine.url)
-            check(sent(picture) == size, f"{standard}: {sent(picture)}\n{self.log()}")
-            self.stop_beside()
-            self.no_remote()
-        say("vivid's S-Video: NTSC and PAL as they come")
+        """The standard is the one that the decoder finds, or else the one that was asked for: the number of lines tells which."""
+        node, tv, machine = self.nodes[S_VIDEO], self.nodes[TV], self.machine
+        comes = lambda standard: self.remote(node, standard_signal_mode=4, standard=standard)
+        comes("NTSC-M")
+        self.start(f"--source v4l2:{node} --format YUYV --quality 50 --fps 5 --linger 1")
+        viewer = Watched(machine.url)
+        self.shows(viewer, (720, 480))
+        comes("PAL-BGH")
+        self.shows(viewer, (720, 576))
+        check(self.log().count(" is lost") == 0, f"another standard is a loss:\n{self.log()}")
+        viewer.close()
+        eventually("off", lambda: "off" == self.about()["state"])
+        comes("NTSC-M")
+        check(sent(snapshot(machine.url)) == (720, 480), f"a picture of before the change came after it:\n{self.log()}")
+        self.stop_beside()
+        # vivid's standard is PAL, unless something else is set.
+        cameras = [("detected", node, "SECAM", (720, 576)), ("other", tv, "ntsc-m", (720, 480))]
+        self.start("--format YUYV --quality 50 " + " ".join(f"--camera {name}=v4l2:{at},standard={standard}" for name, at, standard, _ in cameras))
+        for name, _, standard, size in cameras:
+            seen = sent(snapshot(f"{machine.url}/{name}"))
+            check(seen == size, f"{standard} was asked for, and pictures of {seen} came\n{self.log()}")
+        self.stop_beside()
+        self.no_remote()
+        listed = {camera["device"]: camera["standards"] for camera in json.loads(machine.told("lazycam list --json"))["cameras"]}
+        check({"PAL", "NTSC-M", "SECAM"} <= set(listed[tv]) and listed[self.nodes[0]] == [], f"standards in `lazycam list --json`: {listed}")
+        for at, standard, words in [(tv, "PAL-X", f"has no standard PAL-X; it has {', '.join(listed[tv])}"), (self.nodes[0], "PAL", "has no analogue video input")]:
+            status, text = machine.run(f"lazycam capture --frames /run/other --source v4l2:{at} --standard {standard}")
+            check(status == 2 and words in text, f"--standard {standard}: status {status}: {text}")
+        say("vivid's S-Video: another standard while live and while nobody looks; it and TV with one that was asked for; what there is not is told")
 
 
 class Watched:

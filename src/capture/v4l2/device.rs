@@ -158,6 +158,16 @@ impl Device {
             && power("runtime_status").is_some_and(|it| it.starts_with(b"active"))
     }
 
+    /// The input that it is set to, if it has any. (VIDIOC_G_INPUT, VIDIOC_ENUMINPUT)
+    pub(super) fn input(&self) -> Option<ioctl::Input> {
+        let (mut input, mut number) = (ioctl::Input::zeroed(), 0);
+        if ioctl::g_input(self.as_fd(), &mut number).is_ok() {
+            input.index = number as u32;
+        }
+        ioctl::enuminput(self.as_fd(), &mut input).ok()?;
+        Some(input)
+    }
+
     /// The pixel formats, in the driver's order. (VIDIOC_ENUM_FMT)
     pub fn formats(&self) -> Vec<Fourcc> {
         self.formats_of(self.kind)

@@ -120,6 +120,8 @@ plain! {
         index: u32, name: [u8; 32], kind: u32, audioset: u32, tuner: u32, std: u64, status: u32, capabilities: u32,
         reserved: [u32; 3],
     }
+    /// struct v4l2_standard. The period is that of a frame, as a fraction of seconds.
+    struct Standard { index: u32, id: u64, name: [u8; 24], frameperiod: [u32; 2], framelines: u32, reserved: [u32; 4] }
     /// struct v4l2_selection, with struct v4l2_rect in it.
     struct Selection { kind: u32, target: u32, flags: u32, left: i32, top: i32, width: u32, height: u32, reserved: [u32; 9] }
     /// struct v4l2_dv_timings, with struct v4l2_bt_timings in its union. The latter is packed, so the clock (Hz) is bytes here. Blanking: front
@@ -167,6 +169,7 @@ const _: () = {
     assert!(size_of::<QueryMenu>() == 44);
     assert!(size_of::<ControlValue>() == 8);
     assert!(size_of::<Selection>() == 64);
+    assert!(size_of::<Standard>() == if align_of::<u64>() == 8 { 72 } else { 64 });
     assert!(size_of::<DvTimings>() == 132 && offset_of!(DvTimings, pixelclock) == 20);
     assert!(size_of::<EventSubscription>() == 32);
     assert!(size_of::<KernelEvent>() == if align_of::<u64>() == 8 { 136 } else { 128 });
@@ -223,6 +226,8 @@ calls! {
     fn g_std(read, 23, u64);
     /// VIDIOC_S_STD
     fn s_std(write, 24, u64);
+    /// VIDIOC_ENUMSTD
+    fn enumstd(read_write, 25, Standard);
     /// VIDIOC_ENUMINPUT
     fn enuminput(read_write, 26, Input);
     /// VIDIOC_G_CTRL
@@ -266,6 +271,7 @@ mod tests {
         assert_eq!(opcode::read_write::<StreamParm>(b'V', 22), 0xC0CC_5616);
         if align_of::<Input>() == 8 {
             assert_eq!(opcode::read_write::<Input>(b'V', 26), 0xC050_561A);
+            assert_eq!(opcode::read_write::<Standard>(b'V', 25), 0xC048_5619);
         }
         let word64 = cfg!(target_pointer_width = "64");
         let (s_fmt, dqbuf) = match word64 {

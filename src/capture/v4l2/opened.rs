@@ -9,6 +9,7 @@ use super::choice::{choose, first_camera};
 use super::controls::Setting;
 use super::device::Device;
 use super::signal::Signal;
+use super::standard;
 use super::turning;
 use crate::capture::control_facts::ControlFacts;
 use crate::capture::opening_log::OpeningLog;
@@ -52,9 +53,18 @@ impl Opened {
             Some(path) => Device::open(path)?,
             None => first_camera()?,
         };
-        *has_no_signal = true;
-        let signal = Signal::take(&device)?;
-        *has_no_signal = false;
+        let signal = match &settings.standard {
+            Some(wanted) => {
+                standard::set(&device, wanted)?;
+                None
+            }
+            None => {
+                *has_no_signal = true;
+                let signal = Signal::take(&device)?;
+                *has_no_signal = false;
+                signal
+            }
+        };
         choose(&device, settings)?;
         let fps = device.set_rate(settings.fps);
         settings.tell_rate(&device.path().display(), fps, told);

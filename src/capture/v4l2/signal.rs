@@ -1,5 +1,5 @@
 //! Inputs whose pictures have the size and rate that their source sends: HDMI and other digital video (DV timings), and
-//! analogue video (standards).
+//! analogue video (standards, see `standard`).
 //!
 //! <https://docs.kernel.org/userspace-api/media/v4l/dv-timings.html>. A driver never changes its timings by itself. It reports
 //! that its source has (V4L2_EVENT_SOURCE_CHANGE), goes on as before or stops, and waits to be set up anew, without buffers.
@@ -18,12 +18,11 @@ use rustix::io::Errno;
 
 use super::device::Device;
 use super::ioctl::{self, DvTimings, Plain};
+use super::standard;
 use crate::error::{Error, Result};
 
 /// V4L2_IN_CAP_DV_TIMINGS
 const CAP_DV_TIMINGS: u32 = 0x2;
-/// V4L2_IN_CAP_STD
-const CAP_STD: u32 = 0x4;
 /// V4L2_EVENT_SOURCE_CHANGE
 const SOURCE_CHANGE: u32 = 5;
 /// Events that come between two looks are one; there may be a few of other kinds.
@@ -31,23 +30,22 @@ const MOST_EVENTS: usize = 64;
 /// A source's clock as it is measured may differ by this much each time (as the kernel's own drivers compare it).
 const INEXACT_HZ: u64 = 250_000;
 
-/// The timings that a device is set to, as they were measured.
-pub(super) struct Signal(DvTimings);
+/// What a device is set to, as it was measured.
+pub(super) enum Signal {
+    Timings(DvTimings),
+    /// A set of standards.
+    Standard(u64),
+}
 
 impl Signal {
-    /// Sets a device to what its source sends; `None` if it has no such input, or an analogue one. Without a signal that can
-    /// be used, an error says what to do.
+    /// Sets a device to what its source sends; `None` if it has no such input. Without a signal that can be used, an error of a
+    /// digital one says what to do.
     pub(super) fn take(device: &Device) -> Result<Option<Self>> {
-        let mut input = ioctl::Input::zeroed();
-        let mut number = 0;
-        if ioctl::g_input(device.as_fd(), &mut number).is_ok() {
-            input.index = number as u32;
-        }
-        let known = ioctl::enuminput(device.as_fd(), &mut input);
-        if known.is_ok() && input.capabilities & CAP_STD != 0 {
-            take_standard(device);
-        }
-        if known.is_err() || input.capabilities & CAP_DV_TIMINGS == 0 {
+        let Some(input) = device.input() else {
+            return Ok(None);
+        };
+        let has_standards = standard::has_standards(Some(input));
+        if !has_standards && input.capabilities & CAP_DV_TIMINGS == 0 {
             return Ok(None);
         }
         // Before the question, so that no change is missed.
@@ -56,13 +54,16 @@ impl Signal {
         if let Err(errno) = ioctl::subscribe_event(device.as_fd(), &mut events) {
             debug!("{}", device.refused("watch the source of", errno));
         }
+        if has_standards {
+            return Ok(standard::follow(device).map(Signal::Standard));
+        }
         let Some(measured) = query(device)? else {
             return Ok(None);
         };
         // A driver writes into it what it has made of them, such as the clock of the nearest standard.
         let mut timings = measured;
         match ioctl::s_dv_timings(device.as_fd(), &mut timings) {
-            Ok(()) => Ok(Some(Signal(measured))),
+            Ok(()) => Ok(Some(Signal::Timings(measured))),
             // It measures more than it takes.
             Err(Errno::INVAL) => Err(failure(device, Errno::RANGE, &timings)),
             Err(errno) => Err(failure(device, errno, &timings)),
@@ -72,7 +73,10 @@ impl Signal {
     /// Whether the source still sends what the device is set to. Takes all events, so that only later ones are reported.
     pub(super) fn is_current(&self, device: &Device) -> Result<bool> {
         drain(device);
-        Ok(query(device)?.is_none_or(|now| is_same(&self.0, &now)))
+        Ok(match self {
+            Signal::Timings(set) => query(device)?.is_none_or(|now| is_same(set, &now)),
+            Signal::Standard(set) => standard::is_still(device, *set),
+        })
     }
 }
 
@@ -124,21 +128,6 @@ fn is_same(one: &DvTimings, other: &DvTimings) -> bool {
     let all = |it: &DvTimings| (it.width, it.height, it.interlaced);
     let clocks = [one, other].map(|it| u64::from_ne_bytes(it.pixelclock));
     all(one) == all(other) && clocks[0].abs_diff(clocks[1]) <= INEXACT_HZ
-}
-
-/// Sets an analogue input to the standard that it detects, if it can and is set to another one. (VIDIOC_QUERYSTD)
-fn take_standard(device: &Device) {
-    let (mut found, mut set) = (0, 0);
-    let fd = device.as_fd();
-    // Nothing is detected without a signal.
-    if ioctl::querystd(fd, &mut found).is_err() || found == 0 {
-        return;
-    }
-    if ioctl::g_std(fd, &mut set).is_ok() && set & found == 0 {
-        if let Err(errno) = ioctl::s_std(fd, &mut found) {
-            debug!("{}", device.refused("set the standard of", errno));
-        }
-    }
 }
 
 #[cfg(test)]

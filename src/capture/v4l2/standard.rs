@@ -1,0 +1,125 @@
+//! Standards of analogue video: PAL, NTSC, SECAM and what is like them. They decide how many lines a picture has.
+//!
+//! <https://docs.kernel.org/userspace-api/media/v4l/standard.html>. The kernel gives them names and bits, and a set of bits stands for what
+//! has not to be told apart. An input is set to what was asked for (`--standard`), or else to what its driver detects, if it can.
+//!
+//! An input without a signal is left as it is: decoders deliver a picture all the same, and what it is set to is as good as any.
+
+use std::os::fd::AsFd;
+
+use log::debug;
+use rustix::io::Errno;
+
+use super::device::{Device, text};
+use super::ioctl::{self, Plain};
+use crate::error::{Error, Result};
+
+/// V4L2_IN_CAP_STD
+const CAP_STD: u32 = 0x4;
+/// The kernel has some thirty.
+const MOST: u32 = 64;
+
+impl Device {
+    /// The standards that its present input can be set to, by the kernel's names for them; none if it is not analogue.
+    /// (VIDIOC_ENUMSTD)
+    pub fn standards(&self) -> Vec<(String, u64)> {
+        let mut standards = Vec::new();
+        if !has_standards(self.input()) {
+            return standards;
+        }
+        for index in 0..MOST {
+            let mut entry = ioctl::Standard::zeroed();
+            entry.index = index;
+            if ioctl::enumstd(self.as_fd(), &mut entry).is_err() {
+                break;
+            }
+            standards.push((text(&entry.name), entry.id));
+        }
+        standards
+    }
+}
+
+/// Whether an input is one for analogue video.
+pub(super) fn has_standards(input: Option<ioctl::Input>) -> bool {
+    input.is_some_and(|input| input.capabilities & CAP_STD != 0)
+}
+
+/// Sets the input to the standard of this name. (VIDIOC_S_STD)
+pub(super) fn set(device: &Device, wanted: &str) -> Result<()> {
+    let (path, card) = (device.path().display(), &device.card().card);
+    let mut set = find(wanted, &device.standards())
+        .map_err(|has_none| Error::Usage(format!("{path} ({card}) {has_none}")))?;
+    ioctl::s_std(device.as_fd(), &mut set)
+        .map_err(|errno| device.refused("set the standard of", errno))
+}
+
+/// The bits of a standard, or what is wrong with its name.
+fn find(wanted: &str, standards: &[(String, u64)]) -> Result<u64, String> {
+    let same = |(name, _): &&(String, u64)| name.eq_ignore_ascii_case(wanted);
+    if let Some((_, set)) = standards.iter().find(same) {
+        return Ok(*set);
+    }
+    let names: Vec<_> = standards.iter().map(|(name, _)| name.as_str()).collect();
+    Err(match names.is_empty() {
+        true => format!(
+            "has no analogue video input, and so no standard {wanted}: leave --standard out"
+        ),
+        false => format!("has no standard {wanted}; it has {}", names.join(", ")),
+    })
+}
+
+/// Sets the input to the standard that it detects, unless that is set. Returns what was detected, or if that is nothing, what is set;
+/// `None` if the driver cannot detect any. (VIDIOC_QUERYSTD)
+pub(super) fn follow(device: &Device) -> Option<u64> {
+    let (fd, mut found, mut set) = (device.as_fd(), 0, 0);
+    ioctl::querystd(fd, &mut found).ok()?;
+    ioctl::g_std(fd, &mut set).ok()?;
+    if found == 0 {
+        return Some(set);
+    }
+    if set & found == 0 {
+        // It may write into it.
+        let mut wanted = found;
+        if let Err(errno) = ioctl::s_std(fd, &mut wanted) {
+            debug!("{}", device.refused("set the standard of", errno));
+        }
+    }
+    Some(found)
+}
+
+/// Whether an input still gets one of these, or nothing. Some decoders do not say while they stream (EBUSY): they have to be stopped
+/// and asked again.
+pub(super) fn is_still(device: &Device, set: u64) -> bool {
+    let mut found = 0;
+    match ioctl::querystd(device.as_fd(), &mut found) {
+        Ok(()) => found == 0 || found & set != 0,
+        Err(errno) => errno != Errno::BUSY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standard_is_found_by_its_name_and_what_there_is_not_is_told_with_what_there_is() {
+        let some = [("NTSC-M".to_owned(), 0x1000), ("PAL".to_owned(), 0xFF)];
+        assert_eq!(find("PAL", &some), Ok(0xFF));
+        assert_eq!(find("ntsc-m", &some), Ok(0x1000));
+        let told = find("NTSC", &some).unwrap_err();
+        assert_eq!(told, "has no standard NTSC; it has NTSC-M, PAL");
+        let told = find("PAL", &[]).unwrap_err();
+        assert!(told.starts_with("has no analogue video input"), "{told}");
+    }
+
+    #[test]
+    fn only_an_input_that_says_so_is_analogue() {
+        let mut input = ioctl::Input::zeroed();
+        assert!(!has_standards(Some(input)) && !has_standards(None));
+        // V4L2_IN_CAP_DV_TIMINGS, and V4L2_IN_CAP_STD
+        input.capabilities = 0x2;
+        assert!(!has_standards(Some(input)));
+        input.capabilities = 0x4;
+        assert!(has_standards(Some(input)));
+    }
+}
