@@ -258,8 +258,8 @@ class Machine:
         start = len(self.text)
         self.process.stdin.write(command.encode() + b"\n")
         self.process.stdin.flush()
-        found = self.until(r"=status (\d+)\n", seconds, start)
-        # What the kernel says goes to the same console, in whole lines, at any moment.
+        # What the kernel says goes to the same console at any moment, in whole lines, and also between the last word of one and its end.
+        found = self.until(r"=status (\d+)(\[ *\d+\.\d{6}\] [^\n]*)?\n", seconds, start)
         return int(found[1]), re.sub(r"\[ *\d+\.\d{6}\] [^\n]*\n", "", self.text[start:start + found.start()])
 
     def told(self, command, seconds=60):
