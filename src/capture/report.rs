@@ -176,6 +176,9 @@ fn encoder(source: &dyn Source) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::capture::pattern::Pattern;
+    use crate::error::Result;
+    use crate::picture::encode::Planes;
+    use crate::picture::encode::hardware::HardwareCoder;
 
     #[test]
     fn only_a_change_is_told_and_lingering_is_none() {
@@ -190,6 +193,31 @@ mod tests {
         assert_eq!((live.phase, live.dropped), (state::Phase::Live, 3));
         assert_eq!(report.news(Activity::Live, &source, now), None);
         assert_eq!(report.news(Activity::Lingering, &source, now), None);
+    }
+
+    #[test]
+    fn who_encodes_is_told_with_the_first_picture_and_not_when_the_counters_are() {
+        struct Absent;
+        impl HardwareCoder for Absent {
+            fn encode(&mut self, _: &Planes<'_>, _: u8, _: &mut Vec<u8>) -> Result<bool> {
+                Ok(false)
+            }
+            fn rest(&mut self) {}
+            fn name(&self) -> &str {
+                "none"
+            }
+        }
+        let mut source = Pattern::new((64, 48), 5.0, 70).unwrap();
+        source.encode_with(Box::new(Absent));
+        let (mut report, now) = (Report::new(), Instant::now());
+        source.start(now).unwrap();
+        let before = report.news(Activity::Live, &source, now).unwrap();
+        assert_eq!((before.quality, before.encoder), (Some(70), None));
+        source.advance(now).unwrap();
+        source.jpeg().unwrap();
+        let told = report.news(Activity::Live, &source, now).unwrap();
+        assert_eq!(told.encoder.as_deref(), Some("CPU"));
+        assert_eq!(report.news(Activity::Live, &source, now), None);
     }
 
     #[test]
