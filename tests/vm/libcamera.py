@@ -8,18 +8,12 @@ Why: a real camera of libcamera cannot be emulated; its virtual one goes the who
 What not: sensors, ISPs, IPA modules, a rate (the virtual camera sends frames as fast as it is asked), and a camera in use: several
   processes may have the virtual one at a time. armhf's kernel has no /dev/udmabuf, so there is arm64 alone.
 """
-import json, os, re, shutil, subprocess, time, urllib.request
+import json, os, re, subprocess, time, urllib.request
 
 import rig
-from rig import BACKPORTS, CACHE, FILE, HERE, PROGRAM, ROOT, TARGET, Guest, Machine, Stream, check, columns, eventually, say
+from rig import CACHE, FILE, HERE, PROGRAM, ROOT, TARGET, Guest, Machine, Stream, check, columns, eventually, say
 
 TRIPLE, LIB = "aarch64-unknown-linux-gnu", "usr/lib/aarch64-linux-gnu"
-# With their suite where it is not the release's own.
-PACKAGES = [f"{name}/{BACKPORTS}" for name in ("libcamera-dev", "libcamera0.7", "libdw1t64", "libelf1t64")] + """
-    libc6 libstdc++6 libgcc-s1 libyaml-0-2 libudev1 libcap2 libgnutls30t64 libp11-kit0 libidn2-0 libunistring5 libtasn1-6
-    libnettle8t64 libhogweed6t64 libgmp10 libffi8 zlib1g libzstd1 liblzma5 libbz2-1.0 liblttng-ust1t64 liblttng-ust-common1t64
-    libnuma1 libpisp1 libyuv0 libjpeg62-turbo libegl1 libgles2 libglvnd0 libboost-log1.83.0 libboost-thread1.83.0
-    libboost-filesystem1.83.0""".split()
 CAMERAS = """%YAML 1.1
 ---
 "Bars":
@@ -48,21 +42,18 @@ def mistaken(rgb):
     return [min(255, max(0, c)) for c in (y + 1.5748 * cr, y - 0.1873 * cb - 0.4681 * cr, y + 1.8556 * cb)]
 
 
+def off(colours):
+    """How far from the bars, wherever they have moved to, the worst of eight samples is."""
+    bars = [mistaken(bar) for bar in BARS]
+    return min(max(abs(a - b) for i, seen in enumerate(colours) for a, b in zip(seen, bars[(i + shift) % 8]))
+               for shift in range(8))
+
+
 # --- what is built ----------------------------------------------------------------------------------------------------
 
 def sysroot():
-    """Headers and libraries of the packages in one tree."""
-    tree = CACHE / "libcamera-sysroot"
-    with rig.alone("libcamera-sysroot.lock"):
-        if not tree.exists():
-            packages, new = rig.Packages("arm64"), tree.with_suffix(".new")
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(parents=True)
-            for package in PACKAGES:
-                subprocess.run(["cp", "-a", f"{packages.unpacked(package)}/.", new], check=True)
-            (new / "lib").exists() or (new / "lib").symlink_to("usr/lib")
-            new.rename(tree)
-    return tree
+    """Headers and libraries in one tree."""
+    return rig.Packages("arm64", backports=True).libcamera()
 
 
 def environment():
@@ -207,19 +198,13 @@ class Tests(Guest):
         say("nobody looks: 10 s in which no thread ran, those of libcamera included")
         viewer = Stream(self.machine.url)
         pictures = viewer.frames(20)
-        off = min(self.off(colours) for colours in columns(self.folder, pictures))
-        check(off <= 8, f"colours are {off} off: {columns(self.folder, pictures[:1])}")
+        least = min(off(colours) for colours in columns(self.folder, pictures))
+        check(least <= 8, f"colours are {least} off: {columns(self.folder, pictures[:1])}")
         viewer.close()
-        say(f"20 valid frames of NV12, colour bars at most {off:.0f} of 255 off")
+        say(f"20 valid frames of NV12, colour bars at most {least:.0f} of 255 off")
         self.asleep()
         self.sleeps()
         say("the last viewer has gone: again 10 s in which no thread ran")
-
-    def off(self, colours):
-        """How far from the bars, wherever they have moved to, the worst of eight samples is."""
-        bars = [mistaken(bar) for bar in BARS]
-        return min(max(abs(a - b) for i, seen in enumerate(colours) for a, b in zip(seen, bars[(i + shift) % 8]))
-                   for shift in range(8))
 
     def asleep(self):
         eventually("the camera is off", lambda: self.state() == "off")

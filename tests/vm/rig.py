@@ -1,14 +1,13 @@
 """What the tests in emulated systems share: Debian packages of another architecture, an initramfs made from them, the
 machine that boots it, and what a viewer sees. Used by run and by the files beside it.
 """
-import contextlib, fcntl, hashlib, lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
+import hashlib, lzma, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-CACHE = TARGET / "vm"
-SUITE, BACKPORTS = "trixie", "trixie-backports"
+sys.path.insert(0, str(HERE.parent.parent / "cross"))
+from packages import CACHE, ROOT, SUITE, TARGET, Packages, alone, output
+
 MODULES = ["virtio_mmio", "virtio_net", "uvcvideo", "vhci_hcd", "vivid"]
 ARCHES = {
     "arm64": dict(qemu="qemu-system-aarch64", cpu="cortex-a53", kernel="linux-image-arm64", cross="aarch64",
@@ -28,79 +27,7 @@ def need(program, package):
         sys.exit(f"vm: {program} is missing; on Debian: apt-get install {package}")
 
 
-def output(*command, **more):
-    return subprocess.run(command, check=True, capture_output=True, text=True, **more).stdout
-
-
-@contextlib.contextmanager
-def alone(name, folder=CACHE):
-    """Takes a lock, so that another process that makes the same thing at the same time waits and then finds it made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / name, "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 # --- what is booted ---------------------------------------------------------------------------------------------------
-
-class Packages:
-    """Debian packages of another architecture, fetched with an apt whose state is separate from this machine's."""
-
-    def __init__(self, arch, suite=SUITE):
-        name = f"apt-{arch}" if suite == SUITE else f"apt-{arch}-{suite}"
-        self.arch, self.suite, self.dir, self.lock = arch, suite, CACHE / name, f"{name}.lock"
-        self.env = dict(os.environ, APT_CONFIG=str(self.dir / "conf"))
-        with alone(self.lock):
-            self.configure()
-
-    def configure(self):
-        arch = self.arch
-        for sub in (self.dir / "lists/partial", self.dir / "none"):
-            sub.mkdir(parents=True, exist_ok=True)
-        (self.dir / "status").touch()
-        mirror = os.environ.get("LAZYCAM_VM_MIRROR", "http://deb.debian.org/debian")
-        key = "/usr/share/keyrings/debian-archive-keyring.gpg"
-        # Only libcamera comes from the backports, and only for arm64, so that the index is not needed otherwise.
-        self.suites = [SUITE, BACKPORTS] if (arch, self.suite) == ("arm64", SUITE) else [self.suite]
-        (self.dir / "sources").write_text("".join(f"deb [arch={arch} signed-by={key}] {mirror} {suite} main\n"
-                                               for suite in self.suites))
-        (self.dir / "conf").write_text("".join(f'{name} "{value}";\n' for name, value in {
-            "Dir::Etc::sourcelist": self.dir / "sources", "Dir::Etc::sourceparts": self.dir / "none",
-            "Dir::State": self.dir, "Dir::State::status": self.dir / "status", "Dir::Cache": self.dir,
-            "APT::Architecture": arch, "APT::Architectures": arch, "Acquire::Languages": "none",
-            "APT::Sandbox::User": "root", "Acquire::Retries": "3"}.items()))
-
-    def lists(self):
-        if not list((self.dir / "lists").glob(f"*_{self.suites[-1]}_*Packages*")):
-            say(f"package lists of {self.suite} for {self.arch}")
-            subprocess.run(["apt-get", "-qq", "update"], check=True, env=self.env)
-
-    def unpacked(self, package):
-        """The folder of a package's files. The name of a kernel package stands for the newest kernel that it depends on.
-        `name/suite` is taken from that suite."""
-        known = self.dir / package.replace("/", "_")
-        with alone(self.lock):
-            if not known.exists():
-                self.unpack(package, known)
-        return known
-
-    def unpack(self, package, known):
-        self.lists()
-        names = [package]
-        if package.startswith("linux-image"):
-            names = re.findall(r"Depends: (linux-image-\S+)", self.depends(package))[:1]
-            # Debian 14's kernels come in parts.
-            names += re.findall(r"Depends: (linux-(?:binary|modules)-\S+)", self.depends(names[0]))
-        say(f"package {' '.join(names)}")
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            subprocess.run(["apt-get", "-qq", "download", *names], check=True, env=self.env, cwd=folder)
-            for deb in list(Path(folder).iterdir()):
-                subprocess.run(["dpkg-deb", "-x", deb, Path(folder, "tree")], check=True)
-            Path(folder, "tree").rename(known)
-
-    def depends(self, package):
-        return output("apt-cache", "depends", "-i", package, env=self.env)
-
 
 def kernel_modules(tree, wanted):
     """The wanted modules and their dependencies, with dependencies first, as pairs of name and content."""
