@@ -15,6 +15,7 @@ const CONNECTION: &str = include_str!("../../systemd/lazycam@.service");
 const DEFAULTS: &str = include_str!("../../systemd/lazycam.default");
 const ACCEPT_YES: &str = include_str!("../../systemd/examples/accept-yes.conf");
 const RPICAM: &str = include_str!("../../systemd/examples/rpicam.conf");
+const LIBCAMERA: &str = include_str!("../../systemd/examples/libcamera.conf");
 
 /// The units as a folder that systemd-analyze takes: their program is one that every machine has.
 fn units(scratch: &Scratch) -> PathBuf {
@@ -252,18 +253,26 @@ fn the_drop_in_for_rpicam_vid_captures_what_that_sends() {
     );
 }
 
-#[test]
-fn systemd_finds_no_fault_in_the_drop_in_for_rpicam_vid() {
+/// What systemd-analyze says against the capture unit with a drop-in.
+fn faults_with(drop_in: &str) -> Option<String> {
     let scratch = Scratch::new();
     let dir = units(&scratch);
-    fs::create_dir(dir.join("lazycam-capture@camera.service.d")).unwrap();
-    fs::write(
-        dir.join("lazycam-capture@camera.service.d/rpicam.conf"),
-        RPICAM,
-    )
-    .unwrap();
-    if let Some(said) = faults(&dir, &["lazycam-capture@camera.service"]) {
-        assert_eq!(said, "");
+    let drop_ins = dir.join("lazycam-capture@.service.d");
+    fs::create_dir(&drop_ins).unwrap();
+    fs::write(drop_ins.join("example.conf"), drop_in).unwrap();
+    faults(&dir, &["lazycam-capture@camera.service"])
+}
+
+#[test]
+fn systemd_finds_no_fault_in_the_drop_ins_for_cameras() {
+    for drop_in in [RPICAM, LIBCAMERA] {
+        if let Some(said) = faults_with(drop_in) {
+            assert_eq!(said, "");
+        }
+    }
+    let wrong = LIBCAMERA.replace("/dev/udmabuf rw", "/dev/udmabuf x");
+    if let Some(said) = faults_with(&wrong) {
+        assert!(said.contains("Invalid device rights"), "{said}");
     }
 }
 
