@@ -243,7 +243,8 @@ impl<W: Wire> Client<W> {
         }
         let ahead = self.connection.sent_of_next_head()?;
         let was_slow = figures.reader.is_slow();
-        let step = figures.reader.step(now, seen(&self.socket, path, ahead));
+        let seen = seen(&self.socket, path, (self.progress.arrived(), ahead));
+        let step = figures.reader.step(now, seen);
         match step {
             Step::Begin => {
                 if was_slow {
@@ -335,28 +336,46 @@ impl<W: Wire> Client<W> {
     /// nothing.
     pub(in crate::server) fn stall_deadline(&self, timeout: Duration) -> Option<Instant> {
         let timeout = self.connection.stall_limit(timeout);
-        self.progress.look_at(self.connection.unsent(), timeout)
+        let waits = self.connection.unsent() > 0 || self.unread_for().is_some();
+        self.progress.look_at(waits, timeout)
+    }
+
+    /// For how long the program of a viewer is known to have read nothing of what its system has taken.
+    fn unread_for(&self) -> Option<Duration> {
+        self.figures.as_ref()?.reader.unread_for()
     }
 
     /// Drops a client that accepted nothing for `timeout`.
     pub(in crate::server) fn check_progress(&mut self, now: Instant, timeout: Duration) {
         self.progress.may_begin(now);
+        let has_left = |client: &Self| client.unread_for().is_some_and(|so_far| so_far >= timeout);
+        // Looks for another reason may have told it, however often they were.
+        if has_left(self) {
+            return self.connection.close(CloseReason::Stalled);
+        }
         if self.stall_deadline(timeout).is_none_or(|at| now < at) {
             return;
         }
-        self.path(now);
+        let path = self.path(now);
+        if self.unread_for().is_some() {
+            let seen = seen(&self.socket, path, (self.progress.arrived(), 0));
+            if let Some(figures) = &mut self.figures {
+                figures.reader.look_for_reading(now, seen);
+            }
+        }
         let unsent = self.connection.unsent();
         let timeout = self.connection.stall_limit(timeout);
-        if self.progress.is_over(unsent, timeout, now) {
+        if has_left(self) || self.progress.is_over(unsent, timeout, now) {
             self.connection.close(CloseReason::Stalled);
         }
     }
 }
 
-/// What the kernel says about a viewer on a line of which this is known, and that was sent so much of the next head.
-fn seen(socket: &impl Wire, path: Path, ahead: usize) -> Seen {
+/// What the kernel says about a viewer on a line of which this is known, that has so much, and was sent so much of the next head.
+fn seen(socket: &impl Wire, path: Path, (acknowledged, ahead): (u64, usize)) -> Seen {
     let times = socket.times().unwrap_or_default();
     Seen {
+        acknowledged,
         window: times.window,
         behind_gap: times.behind_gap,
         queued: path.queued,

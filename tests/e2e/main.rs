@@ -21,6 +21,7 @@ mod guides;
 mod haproxy_script;
 mod http;
 mod large_frames;
+mod leaving;
 mod manual;
 mod quirks;
 mod relay;

@@ -69,10 +69,9 @@ impl Progress {
         (self.arrived, self.left, self.looked) = (arrived, left, now);
     }
 
-    /// When to look again, if there is something for the client to take. `unsent` bytes wait here.
-    pub(super) fn look_at(&self, unsent: u64, timeout: Duration) -> Option<Instant> {
-        (unsent > 0 || self.is_owed())
-            .then(|| (self.since + timeout).min(self.looked + timeout / LOOKS))
+    /// When to look again, if there is something for the client to take, or it `waits` for another reason.
+    pub(super) fn look_at(&self, waits: bool, timeout: Duration) -> Option<Instant> {
+        (waits || self.is_owed()).then(|| (self.since + timeout).min(self.looked + timeout / LOOKS))
     }
 
     /// Whether something was to be taken and nothing was for so long, as far as the last look could tell.
@@ -92,7 +91,7 @@ mod tests {
         let mut progress = Progress::new(start);
         progress.wrote(start);
         for looks in 1..1000 {
-            let now = progress.look_at(1, TIMEOUT).unwrap();
+            let now = progress.look_at(true, TIMEOUT).unwrap();
             progress.look(arrived(now - start), 1000, now);
             if progress.is_over(1, TIMEOUT, now) {
                 return (now - start, looks);
@@ -123,11 +122,11 @@ mod tests {
     fn who_is_owed_nothing_is_not_looked_at() {
         let start = Instant::now();
         let mut progress = Progress::new(start);
-        assert_eq!(progress.look_at(0, TIMEOUT), None);
+        assert_eq!(progress.look_at(false, TIMEOUT), None);
         progress.look(0, 7, start);
-        assert!(progress.look_at(0, TIMEOUT).is_some());
+        assert!(progress.look_at(false, TIMEOUT).is_some());
         progress.look(7, 0, start);
-        assert_eq!(progress.look_at(0, TIMEOUT), None);
+        assert_eq!(progress.look_at(false, TIMEOUT), None);
         assert!(!progress.is_over(0, TIMEOUT, start + TIMEOUT * 2));
     }
 }

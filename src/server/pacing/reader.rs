@@ -31,6 +31,12 @@
 //! A frame that stands outside of a full buffer is seen without a byte: it does not fit into the window, and nothing of it has been acknowledged for longer
 //! than the line takes. Then the program is slow, whatever the window was before.
 //!
+//! **Nothing is read at all** is another question, for `--stall-timeout`: a system goes on acknowledging, for minutes at the pace of the above, what its
+//! program does not read. It is told by the edge of the window, which is what was acknowledged and what is still taken: only reading moves it (and the
+//! growth of a young window, and rounding, by less than a third of what comes with the scales that Linux uses). So whose edge has moved by less than half of
+//! what came has read nothing since; one step that is larger, or one while nothing came, and it has. Age counts only as far as acknowledgements have come,
+//! because without them nobody knows: [`Reader::unread_for`].
+//!
 //! What is not told apart: a near line that holds acknowledgements back, and a program that reads late. One that has not read for some seconds stays slow
 //! there (`benches/runs/README.md` has what was tried).
 //!
@@ -71,12 +77,17 @@ const QUICK: u8 = 16;
 /// A window tells nothing of less than this.
 const LITTLE: u64 = 4096;
 
+/// The edge of a window moves by less than this without reading: rounding adds one to each lone byte.
+const EDGE: u64 = 256;
+
 /// After so many frames in a row that were read at once, a viewer is not slow any more.
 const READ_TO_BE_PROMPT: u8 = 8;
 
 /// What the kernel says about a viewer that has been handed everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
+    /// How many bytes the other end has acknowledged.
+    pub acknowledged: u64,
     /// How many bytes the other end takes beyond what it has acknowledged in order, if the kernel tells.
     pub window: Option<u64>,
     /// How many bytes came behind one that was lost, and are in the way.
@@ -144,6 +155,10 @@ pub struct Reader {
     was_unread: bool,
     /// It was read: the next frame may be begun.
     is_read: bool,
+    /// What was acknowledged, and the edge of the window, when either last told something.
+    told: (u64, u64),
+    /// Since when nothing was read, and at which time that was last known.
+    unread: Option<(Instant, Instant)>,
 }
 
 impl Reader {
@@ -163,6 +178,42 @@ impl Reader {
             at_once: 0,
             was_unread: false,
             is_read: false,
+            told: (0, 0),
+            unread: None,
+        }
+    }
+
+    /// For how long the program is known to have read nothing at all, if it is.
+    pub fn unread_for(&self) -> Option<Duration> {
+        self.unread.map(|(since, until)| until - since)
+    }
+
+    /// Looks whether the program has read anything.
+    pub fn look_for_reading(&mut self, now: Instant, seen: Seen) {
+        let Some(window) = seen.window else {
+            return;
+        };
+        let edge = seen.acknowledged + window;
+        let came = seen.acknowledged.saturating_sub(self.told.0);
+        let moved = edge.saturating_sub(self.told.1);
+        if moved >= EDGE && moved > came / 2 {
+            (self.told, self.unread) = ((seen.acknowledged, edge), None);
+            return;
+        }
+        // A system without a window scale keeps the edge where it is until a segment has been read, or two.
+        let least = match seen.is_linux {
+            true => LITTLE,
+            false => LITTLE.max(2 * seen.segment),
+        };
+        if came > least {
+            self.told = (seen.acknowledged, edge);
+            self.unread = self.unread.or(Some((self.wrote, self.wrote)));
+        }
+        if let Some((_, until)) = &mut self.unread {
+            // A window that is shut, or too small for what waits, would be opened at once.
+            let is_shut = window < LITTLE.max(seen.queued);
+            let silent = if is_shut { Duration::ZERO } else { seen.silent };
+            *until = now.checked_sub(silent).map_or(*until, |at| at.max(*until));
         }
     }
 
@@ -196,6 +247,7 @@ impl Reader {
         let Some(window) = seen.window else {
             return self.begin_next(now);
         };
+        self.look_for_reading(now, seen);
         self.most = self.most.max(window);
         if self.repeated != seen.repeated || window == 0 {
             // What comes twice or beyond the window is answered at once too, and so are some segments behind it.
