@@ -11,15 +11,27 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use log::warn;
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, sendmsg_addr, socket_with, sockopt,
+};
 use sd_notify::NotifyState;
 
 use crate::error::{Context, Error, Result};
+
+/// With this begin the names of sockets that a process of this program has left to the service manager.
+const KEPT: &str = "kept ";
+
+/// How long a name may be (systemd, `FDNAME_MAX`).
+const LONGEST_NAME: usize = 255;
 
 /// A socket from the service manager.
 #[derive(Debug)]
@@ -69,6 +81,11 @@ impl Label {
     /// Whether `LISTEN_FDNAMES` calls the socket `word`.
     pub fn is(&self, word: &str) -> bool {
         self.name.as_deref() == Some(word)
+    }
+
+    /// What an earlier process said of it when it left it to the service manager ([`Manager::keep`]).
+    pub fn kept(&self) -> Option<&str> {
+        self.name.as_deref()?.strip_prefix(KEPT)
     }
 }
 
@@ -138,6 +155,7 @@ fn classify(socket: OwnedFd, label: Label) -> Result<Passed> {
 #[derive(Debug)]
 pub struct Manager {
     ping_every: Option<Duration>,
+    keeps: bool,
 }
 
 impl Manager {
@@ -146,6 +164,25 @@ impl Manager {
         Manager {
             // Twice per interval, as the man page recommends.
             ping_every: sd_notify::watchdog_enabled().map(|interval| interval / 2),
+            // Since systemd 254; the unit sets it for older ones.
+            keeps: std::env::var("FDSTORE").is_ok_and(|most| most != "0"),
+        }
+    }
+
+    /// Whether it keeps sockets for the next process while the service is restarted (`FileDescriptorStoreMax=`).
+    pub fn keeps_sockets(&self) -> bool {
+        self.keeps
+    }
+
+    /// Leaves it a socket, which the next process is passed with these words. They may have neither colons nor control characters; if there are too
+    /// many for a name, it is not left.
+    pub fn keep(&self, socket: &OwnedFd, words: &str) {
+        let name = format!("{KEPT}{words}");
+        if name.len() > LONGEST_NAME {
+            return;
+        }
+        if let Err(error) = keep(socket, &name) {
+            warn!("cannot leave a connection to the service manager: {error}");
         }
     }
 
@@ -174,6 +211,29 @@ impl Manager {
     pub fn next_ping(&self, now: Instant) -> Option<Instant> {
         self.ping_every.map(|every| now + every)
     }
+}
+
+/// sd_pid_notify_with_fds(3), for which sd-notify would need one more crate.
+fn keep(socket: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+    let place = std::env::var_os("NOTIFY_SOCKET").unwrap_or_default();
+    let manager = match place.as_bytes() {
+        [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
+        path => SocketAddrUnix::new(path)?,
+    };
+    let sender = socket_with(
+        AddressFamily::UNIX,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let text = format!("FDSTORE=1\nFDNAME={name}");
+    let sockets = [socket.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&sockets));
+    let text = [IoSlice::new(text.as_bytes())];
+    sendmsg_addr(&sender, &manager, &text, &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
 }
 
 fn tell(states: &[NotifyState<'_>]) {

@@ -122,6 +122,7 @@ impl Server {
             origins: options.origins,
             hosts: options.hosts.and(reach::full_names()),
             setters: options.setters,
+            hands_over: manager.keeps_sockets(),
             ..Settings::default()
         };
         let mut turn = Turn::new(settings, Roster::new(options.default_camera.clone()))?;
@@ -150,11 +151,18 @@ impl Server {
             delivery: Delivery::new(options.max_held, options.stall_timeout),
             reports: Reports::new(&turn),
             desk: Desk::new(options.mailboxes),
+            handed_over: Vec::new(),
             exit_idle: options.exit_idle,
         };
         for (socket, open) in sockets.connections {
             if let Some(arrival) = Arrival::inherited(socket, open) {
-                visits.admit(arrival, &mut turn);
+                visits.admit(arrival, None, &mut turn);
+            }
+        }
+        for (socket, words) in sockets.streams {
+            // Whoever was sent it had the password, if there is one.
+            if let Some(arrival) = Arrival::inherited(socket, true) {
+                visits.resume(arrival, &words, &mut turn);
             }
         }
         visits.door.open(&mut turn)?;
@@ -212,6 +220,9 @@ impl Server {
             for timer in self.turn.timers.take_due(self.turn.now) {
                 self.expire(timer, attendant)?;
             }
+        }
+        for (socket, words) in &self.visits.handed_over {
+            self.manager.keep(socket, words);
         }
         info!("{}", self.turn.stats);
         Ok(())

@@ -101,6 +101,10 @@ impl<W: Wire> Client<W> {
         &self.socket
     }
 
+    pub(in crate::server) fn into_socket(self) -> W {
+        self.socket
+    }
+
     /// What the door knows of it, if it is served.
     pub(in crate::server) fn seat(&self, id: ClientId) -> Option<Seat> {
         let Place::Served(remote) = self.place else {

@@ -94,6 +94,7 @@
 //! ```
 
 mod answer;
+mod handover;
 pub mod outbox;
 mod poller;
 mod requests;
@@ -108,6 +109,7 @@ use std::time::{Duration, Instant};
 use self::outbox::{Outbox, Output};
 use self::poller::Poller;
 use self::state::{ConnectionState, Upload};
+use self::stream::Course;
 use crate::server::http::exchange::Exchange;
 use crate::server::http::request::MAX_HEAD;
 use crate::server::http::status::Status;
@@ -121,9 +123,6 @@ const NO_PLACE: &str =
 
 /// What is said where a credential has waited for its proof for too long.
 const NOT_PROVED: &str = "your password could not be checked within a minute; try again";
-
-/// What is said while the server is ending.
-const STOPPING: &str = "this server is ending; try again";
 
 /// How long a client may take nothing of a refusal. That is a few hundred bytes, which the system keeps for it; there is
 /// no more room only if the client has not read many of them, and it has nothing to lose.
@@ -334,7 +333,9 @@ impl<F> Connection<F> {
                 self.take_requests(lent);
             }
             ConnectionState::Reply => self.finish(lent.now),
-            ConnectionState::Stream(stream) if stream.ending => self.finish(lent.now),
+            ConnectionState::Stream(stream) if stream.course == Course::Ends => {
+                self.finish(lent.now)
+            }
             ConnectionState::Stream(stream) => stream.all_taken(lent),
             _ => {}
         }
@@ -400,24 +401,6 @@ impl<F> Connection<F> {
         true
     }
 
-    /// The server is stopping: finishes what was begun, and begins nothing new.
-    pub fn stop(&mut self, lent: &mut Lent<'_>) {
-        match &mut self.state {
-            ConnectionState::Request { .. } => self.close(CloseReason::Stopping),
-            ConnectionState::Snapshot(_)
-            | ConnectionState::Trial(_)
-            | ConnectionState::Upload(_)
-            | ConnectionState::Setting(_) => {
-                self.exchange.make_last();
-                self.refuse_for_now(STOPPING, lent);
-            }
-            ConnectionState::Reply | ConnectionState::Report(_) => self.exchange.make_last(),
-            ConnectionState::Stream(_) if self.out.is_empty() => self.finish(lent.now),
-            ConnectionState::Stream(stream) => stream.ending = true,
-            ConnectionState::Drain { .. } | ConnectionState::Closed(_) => {}
-        }
-    }
-
     /// Ends the connection immediately.
     pub fn close(&mut self, reason: CloseReason) {
         if !matches!(self.state, ConnectionState::Closed(_)) {
@@ -433,8 +416,13 @@ impl<F> Connection<F> {
 
     /// Why it ended, if it has.
     pub fn closed(&self) -> Option<CloseReason> {
-        match self.state {
-            ConnectionState::Closed(reason) => Some(reason),
+        match &self.state {
+            ConnectionState::Closed(reason) => Some(*reason),
+            ConnectionState::Stream(stream)
+                if stream.course == Course::IsHandedOver && self.out.is_empty() =>
+            {
+                Some(CloseReason::HandedOver)
+            }
             _ => None,
         }
     }

@@ -24,6 +24,8 @@ pub struct Settings {
     pub patience: Duration,
     /// How long the client may take to close its side after we closed ours.
     pub drain_timeout: Duration,
+    /// When this server ends, another one goes on with its streams.
+    pub hands_over: bool,
     /// Which websites' pages may read what is sent.
     pub origins: Origins,
     /// The names under which requests are answered.
@@ -55,6 +57,7 @@ impl Default for Settings {
             repeat_after: Duration::from_secs(5),
             patience: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(2),
+            hands_over: false,
             origins: Origins::default(),
             hosts: Hosts::default(),
             setters: Setters::default(),

@@ -27,11 +27,13 @@ pub enum CloseReason {
     Failed,
     /// The server is stopping.
     Stopping,
+    /// The server is stopping, and the service manager keeps the connection for the next one.
+    HandedOver,
 }
 
 impl CloseReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [CloseReason; 9] = [
+    pub const ALL: [CloseReason; 10] = [
         CloseReason::Left,
         CloseReason::Done,
         CloseReason::Idle,
@@ -41,6 +43,7 @@ impl CloseReason {
         CloseReason::TooMuchInput,
         CloseReason::Failed,
         CloseReason::Stopping,
+        CloseReason::HandedOver,
     ];
 
     /// The reason in at most three words.
@@ -55,6 +58,7 @@ impl CloseReason {
             CloseReason::TooMuchInput => "too much input",
             CloseReason::Failed => "failed",
             CloseReason::Stopping => "stopping",
+            CloseReason::HandedOver => "handed over",
         }
     }
 }

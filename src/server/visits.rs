@@ -5,6 +5,7 @@
 //! part cannot do alone it returns, and this file acts on it. When something happens is the loop's business
 //! (`server.rs`), which lends its turn.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use log::debug;
@@ -12,6 +13,7 @@ use log::debug;
 use crate::error::Result;
 use crate::event::Readiness;
 use crate::frames::copy::FrameCopy;
+use crate::frames::frame::Frame;
 use crate::frames::watch::{Change, DirId};
 use crate::server::cameras::Cameras;
 use crate::server::client::Client;
@@ -38,6 +40,8 @@ pub(in crate::server) struct Visits {
     pub(in crate::server) delivery: Delivery,
     pub(in crate::server) reports: Reports,
     pub(in crate::server) desk: Desk,
+    /// Streams that the next server goes on with, and what it has to know of each.
+    pub(in crate::server) handed_over: Vec<(OwnedFd, String)>,
     /// How long nobody may be there before the server ends, as long as it is to end for that.
     pub(in crate::server) exit_idle: Option<Duration>,
 }
@@ -236,14 +240,22 @@ impl Visits {
     pub(in crate::server) fn accept(&mut self, listener: usize, turn: &mut Turn) -> Result<()> {
         let mut batch = Batch::from(listener);
         while let Some(arrival) = self.door.accept(&mut batch, turn)? {
-            if let Some(id) = self.admit(arrival, turn) {
+            if let Some(id) = self.admit(arrival, None, turn) {
                 self.serve(id, turn);
             }
         }
         Ok(())
     }
 
-    /// Gives a new connection a place, or at least an answer.
+    /// Goes on with a stream of an earlier server, if that can be.
+    pub(in crate::server) fn resume(&mut self, arrival: Arrival, words: &str, turn: &mut Turn) {
+        match Connection::resumed(words, &mut turn.lend()) {
+            Some(connection) => _ = self.admit(arrival, Some(connection), turn),
+            None => debug!("a stream of the last server cannot go on: {words}"),
+        }
+    }
+
+    /// Gives a new connection a place, or at least an answer. One that is `resumed` is in the midst of its own.
     pub(in crate::server) fn admit(
         &mut self,
         Arrival {
@@ -251,6 +263,7 @@ impl Visits {
             remote,
             open,
         }: Arrival,
+        resumed: Option<Connection<Frame>>,
         turn: &mut Turn,
     ) -> Option<ClientId> {
         turn.stats.accepted += 1;
@@ -261,10 +274,12 @@ impl Visits {
         if let Some(id) = gives_way {
             self.remove(id, CloseReason::GaveWay, turn);
         }
-        let connection = match place {
-            Place::TurnedAway => Connection::turned_away(&mut turn.lend()),
-            Place::Served(_) if guarded => Connection::guarded(turn.now),
-            Place::Served(_) => Connection::new(turn.now),
+        let connection = match (place, resumed) {
+            (Place::TurnedAway, Some(_)) => return None,
+            (Place::Served(_), Some(connection)) => connection,
+            (Place::TurnedAway, None) => Connection::turned_away(&mut turn.lend()),
+            (Place::Served(_), None) if guarded => Connection::guarded(turn.now),
+            (Place::Served(_), None) => Connection::new(turn.now),
         };
         let connection = match remote {
             Remote::Unix => connection.behind_proxy().near(),
@@ -309,6 +324,11 @@ impl Visits {
             self.cameras.end_waiting(id, camera);
         }
         self.door.leave(client.place, turn);
+        if reason == CloseReason::HandedOver {
+            let words = client.connection.to_words(&turn.roster);
+            let kept = words.map(|words| (client.into_socket(), words));
+            self.handed_over.extend(kept);
+        }
         self.note_crowd(turn);
         self.note_idleness(turn);
     }

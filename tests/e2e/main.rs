@@ -18,6 +18,7 @@ mod file_systems;
 mod first_minutes;
 mod frame_directory;
 mod guides;
+mod handover;
 mod haproxy_script;
 mod http;
 mod large_frames;

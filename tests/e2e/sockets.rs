@@ -32,10 +32,15 @@ fn serve_only(frames: &Path) -> [&str; 3] {
 
 /// lazycam with sockets passed as descriptors 3 and 4, the way a service manager does it: the shell's own number is
 /// the one that lazycam will have.
-fn passing(pid: &str, names: &str, sockets: Vec<OwnedFd>, arguments: &[&str]) -> Command {
+pub(crate) fn passing(
+    pid: &str,
+    names: &str,
+    sockets: Vec<OwnedFd>,
+    arguments: &[&str],
+) -> Command {
     let script = format!(
         "exec 3<&0 4>&1 0</dev/null 1>/dev/null
-         export LISTEN_PID={pid} LISTEN_FDS={} LISTEN_FDNAMES={names}
+         export LISTEN_PID={pid} LISTEN_FDS={} LISTEN_FDNAMES='{names}'
          exec \"$@\"",
         sockets.len()
     );
@@ -46,7 +51,7 @@ fn passing(pid: &str, names: &str, sockets: Vec<OwnedFd>, arguments: &[&str]) ->
     command
 }
 
-const OWN: &str = "$$";
+pub(crate) const OWN: &str = "$$";
 
 #[test]
 fn two_listening_sockets_of_both_kinds_are_taken_over_by_their_names() {

@@ -1,4 +1,4 @@
-//! What makes systemd close a socket until somebody starts it again, tried on the systemd of this machine: its user's instance, in a mount
+//! What makes systemd close a socket until somebody starts it again, and keep streams over a restart, tried on the systemd of this machine: its user's instance, in a mount
 //! namespace of its own, with the lines of our units that matter. `tests/image/run` boots the units as they are.
 
 use std::fs;
@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::geteuid;
 
+use crate::common::frames::Maker;
+use crate::common::http::{Client, expect_new_frame};
 use crate::common::process::{has, lazycam};
+use crate::common::producer::Camera;
 use crate::common::{Scratch, eventually, skipped};
 
 const SERVER: &str = include_str!("../../systemd/lazycam.service");
@@ -23,14 +26,15 @@ const SCRIPT: &str = r#"
     "$2" --user --unit=basic.target &
     manager=$!
     for attempt in 1 2 3 4 5 6 7 8 9 10; do
-        sleep 1; timeout 30 systemctl --user start tried.socket && break
+        sleep 1; timeout 30 systemctl --user start "$3.socket" && break
     done
     touch "$1/ready"
     for attempt in $(seq 300); do
         [ -e "$1/done" ] && break
+        [ -e "$1/restart" ] && timeout 30 systemctl --user restart "$3.service" && rm "$1/restart"
         sleep 0.1
     done
-    timeout 30 systemctl --user is-active tried.socket >"$1/result"
+    timeout 30 systemctl --user is-active "$3.socket" >"$1/result"
     # It would end in good order only with units that are not ours.
     kill -KILL $manager
 "#;
@@ -57,9 +61,10 @@ fn lines(unit: &str, names: &[&str]) -> String {
         .collect()
 }
 
-/// What systemd says of the socket after all that `connect` did. None if it cannot be tried here.
+/// What systemd says of the socket, which has the name of the service, after all that `connect` did. None if it cannot be tried here.
 fn state_after(socket: &str, service: (&str, &str), connect: impl FnOnce(&Path)) -> Option<String> {
     let manager = manager()?;
+    let (name, _) = service.0.split_once(['.', '@'])?;
     let scratch = Scratch::new();
     let units = scratch.join("units");
     fs::create_dir(&units).unwrap();
@@ -75,7 +80,7 @@ fn state_after(socket: &str, service: (&str, &str), connect: impl FnOnce(&Path))
     let path = scratch.join("socket");
     let listen = format!("ListenStream={}\n", path.display());
     fs::write(
-        units.join("tried.socket"),
+        units.join(format!("{name}.socket")),
         format!("{plain}[Socket]\n{listen}{socket}"),
     )
     .unwrap();
@@ -89,6 +94,7 @@ fn state_after(socket: &str, service: (&str, &str), connect: impl FnOnce(&Path))
         "sh",
         scratch.path().to_str().unwrap(),
         manager,
+        name,
     ];
     let log = fs::File::create(scratch.join("log")).unwrap();
     script.args(arguments).stdout(Stdio::null()).stderr(log);
@@ -171,4 +177,41 @@ fn a_flood_does_not_close_a_socket_with_a_process_per_connection() {
         state.as_deref().is_none_or(|state| state == "active"),
         "{state:?}"
     );
+}
+
+#[test]
+fn systemd_keeps_the_streams_of_a_server_that_it_restarts() {
+    let frames = Scratch::new();
+    let maker = Maker::new(20_000);
+    let _camera = Camera::start(frames.path(), 20.0, maker.clone());
+    let server = lazycam(&["serve", "--frames", frames.path().to_str().unwrap()]);
+    let program = server.get_program().to_str().unwrap();
+    let words: Vec<_> = server
+        .get_args()
+        .map(|word| word.to_str().unwrap())
+        .collect();
+    let kept = lines(SERVER, &["Type", "FileDescriptorStoreMax", "Environment"]);
+    assert!(kept.contains("FileDescriptorStoreMax="), "{kept}");
+    let service = format!("[Service]\n{kept}ExecStart={program} {}\n", words.join(" "));
+    // Of another name: instances of systemd that run beside this one have the same control groups.
+    state_after("", ("kept.service", &service), |socket| {
+        let started = || {
+            let reply = Client::connect_unix(socket).get("/metrics");
+            let text = String::from_utf8(reply.body).unwrap();
+            let mut lines = text.lines();
+            lines
+                .find(|line| line.starts_with("process_start_time_seconds "))
+                .unwrap()
+                .to_owned()
+        };
+        let mut stream = Client::connect_unix(socket).stream("/stream");
+        stream.number(&maker);
+        let (before, restart) = (started(), socket.with_file_name("restart"));
+        fs::write(&restart, "").unwrap();
+        while restart.exists() {
+            stream.number(&maker);
+        }
+        expect_new_frame(&mut stream);
+        assert_ne!(started(), before, "it was not restarted");
+    });
 }

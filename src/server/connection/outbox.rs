@@ -67,6 +67,14 @@ impl<F> Outbox<F> {
         }
     }
 
+    /// One for a connection on which so much of the next head was sent.
+    pub fn ahead_by(sent: usize) -> Self {
+        Outbox {
+            bytes_sent: sent,
+            ..Outbox::new()
+        }
+    }
+
     /// Whether everything was sent.
     pub fn is_empty(&self) -> bool {
         self.head.is_empty() && self.takes_a_frame()

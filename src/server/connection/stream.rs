@@ -9,6 +9,16 @@ use crate::server::lent::Lent;
 use crate::server::want::Given;
 use crate::time::rate::Rate;
 
+/// What is to become of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Course {
+    GoesOn,
+    /// It ends with the current frame.
+    Ends,
+    /// So it does here, and another process goes on with it.
+    IsHandedOver,
+}
+
 #[derive(Debug)]
 pub(in crate::server) struct Stream {
     pub(in crate::server) camera: usize,
@@ -21,7 +31,7 @@ pub(in crate::server) struct Stream {
     pub(in crate::server) repeat_at: Instant,
     /// The last frame sent was a repeat itself.
     is_repeat: bool,
-    pub(in crate::server) ending: bool,
+    pub(in crate::server) course: Course,
     pub(in crate::server) quirks: Box<Quirks>,
     /// The rate of the frames that it is sent.
     pub(in crate::server) rate: Rate,
@@ -42,7 +52,7 @@ impl Stream {
             picture: None,
             repeat_at: lent.now + lent.settings.patience,
             is_repeat: false,
-            ending: false,
+            course: Course::GoesOn,
             quirks: Box::new(quirks),
             rate: Rate::new(lent.now),
         }
@@ -51,7 +61,7 @@ impl Stream {
     /// Heads without frames do not fill the outbox, so the next one waits until the outbox is empty.
     pub(in crate::server) fn takes_a_frame<F>(&self, out: &Outbox<F>) -> bool {
         let room = out.takes_a_frame() && (out.is_empty() || !self.quirks.zero_data);
-        !self.ending && room
+        self.course == Course::GoesOn && room
     }
 
     /// The system has taken everything that there was to send.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Connection;
 use super::state::ConnectionState;
+use super::stream::Course;
 use crate::server::http::part::{self, FrameFacts};
 use crate::server::http::quirks::Quirks;
 use crate::server::http::response;
@@ -153,7 +154,7 @@ impl<F> Connection<F> {
     pub fn camera_gone(&mut self, camera: usize, now: Instant) -> bool {
         match &mut self.state {
             ConnectionState::Stream(stream) if stream.camera == camera => {
-                stream.ending = true;
+                stream.course = Course::Ends;
                 if self.out.is_empty() {
                     self.finish(now);
                 }
@@ -180,7 +181,8 @@ impl<F> Connection<F> {
             return None;
         };
         let is_usual = !stream.quirks.advance_headers && !stream.quirks.zero_data;
-        (is_usual && !stream.ending && self.out.is_empty()).then(|| self.out.ahead())
+        (is_usual && stream.course == Course::GoesOn && self.out.is_empty())
+            .then(|| self.out.ahead())
     }
 
     /// One more byte of it was sent.
@@ -191,7 +193,9 @@ impl<F> Connection<F> {
     /// The camera of the stream on which a frame is being sent, if the stream continues after that frame.
     pub fn sends_stream_of(&self) -> Option<usize> {
         match &self.state {
-            ConnectionState::Stream(stream) if !stream.ending && !self.out.takes_a_frame() => {
+            ConnectionState::Stream(stream)
+                if stream.course == Course::GoesOn && !self.out.takes_a_frame() =>
+            {
                 Some(stream.camera)
             }
             _ => None,

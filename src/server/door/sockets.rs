@@ -16,6 +16,8 @@ pub(in crate::server) struct Sockets {
     pub(in crate::server) listeners: Vec<Listener>,
     /// Connections that were accepted before, and whether no password is required on each.
     pub(in crate::server) connections: Vec<(OwnedFd, bool)>,
+    /// Streams of an earlier server, with what it said of each.
+    pub(in crate::server) streams: Vec<(OwnedFd, String)>,
 }
 
 impl Sockets {
@@ -30,6 +32,7 @@ impl Sockets {
         let mut sockets = Sockets {
             listeners: Vec::new(),
             connections: Vec::new(),
+            streams: Vec::new(),
         };
         for address in listen {
             let is_open = open.iter().any(|word| is_address(word, address));
@@ -98,7 +101,10 @@ impl Sockets {
             Passed::Connection { socket, label } => {
                 make_nonblocking(&socket)
                     .doing(|| format!("set the inherited connection {label} to non-blocking"))?;
-                self.connections.push((socket, is_open));
+                match label.kept() {
+                    Some(words) => self.streams.push((socket, words.into())),
+                    None => self.connections.push((socket, is_open)),
+                }
             }
         }
         Ok(())

@@ -81,10 +81,6 @@ impl Quirks {
             Some(Engine::WebKit) => exchange.access_fields(),
             _ => String::new(),
         };
-        let mut delimiter = part::DELIMITER.to_vec();
-        if advance_headers {
-            delimiter.extend(format!("{ADVANCE_HEAD}{access}\r\n").bytes());
-        }
         Quirks {
             id,
             key: key.map_or("0".into(), escaped).into(),
@@ -93,9 +89,51 @@ impl Quirks {
             dual_final_frames: flag("dual_final_frames").unwrap_or(false),
             zero_data: flag("zero_data").unwrap_or(false),
             any_size: matches!(displayed_by, Some(Engine::Blink | Engine::Gecko)),
-            delimiter: delimiter.into(),
+            delimiter: delimiter(advance_headers, &access),
             access: access.into(),
         }
+    }
+
+    /// Everything but the identifier, in three words.
+    pub(in crate::server) fn to_words(&self) -> String {
+        let flags = [
+            self.extra_headers,
+            self.advance_headers,
+            self.dual_final_frames,
+            self.zero_data,
+            self.any_size,
+        ];
+        let flags: String = flags
+            .map(|is_set| if is_set { '1' } else { '0' })
+            .iter()
+            .collect();
+        format!("{flags} {} {}", self.key, escaped(&self.access))
+    }
+
+    /// What these words say.
+    pub(in crate::server) fn from_words<'a>(
+        id: u64,
+        words: &mut impl Iterator<Item = &'a str>,
+    ) -> Option<Self> {
+        let flags = words.next()?.bytes().map(|flag| flag == b'1');
+        let [extra, advance, dual, zero, any] = flags.collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let key = words.next()?.into();
+        // Empty for most, and then perhaps not there.
+        let access = plain(words.next().unwrap_or_default());
+        let access = String::from_utf8(access).ok()?;
+        Some(Quirks {
+            id,
+            key,
+            extra_headers: extra,
+            advance_headers: advance,
+            dual_final_frames: dual,
+            zero_data: zero,
+            any_size: any,
+            delimiter: delimiter(advance, &access),
+            access: access.into(),
+        })
     }
 
     /// The cookie that tells a page how to find its stream in `/state`, as a header field.
@@ -142,6 +180,15 @@ impl Quirks {
     }
 }
 
+/// What is sent right behind a frame.
+fn delimiter(advance_headers: bool, access: &str) -> Rc<[u8]> {
+    let mut delimiter = part::DELIMITER.to_vec();
+    if advance_headers {
+        delimiter.extend(format!("{ADVANCE_HEAD}{access}\r\n").bytes());
+    }
+    delimiter.into()
+}
+
 /// Reads a flag as ustreamer does.
 fn is_true(value: &str) -> bool {
     value.starts_with('1')
@@ -153,21 +200,30 @@ fn is_true(value: &str) -> bool {
 /// (`evhttp_encode_uri` of libevent). The result can stand before a slash in a cookie (RFC 6265, 4.1.1), and in JSON.
 fn escaped(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
+    for byte in plain(value) {
+        if is_unreserved(byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+/// The bytes that an escaped value means.
+fn plain(value: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let [byte, behind @ ..] = rest {
-        let (plain, left) = match (escape(rest), byte) {
-            (Some(plain), _) => (plain, &rest[3..]),
+        let (byte, left) = match (escape(rest), byte) {
+            (Some(byte), _) => (byte, &rest[3..]),
             (None, b'+') => (b' ', behind),
             (None, byte) => (*byte, behind),
         };
-        if is_unreserved(plain) {
-            escaped.push(char::from(plain));
-        } else {
-            escaped.push_str(&format!("%{plain:02X}"));
-        }
+        bytes.push(byte);
         rest = left;
     }
-    escaped
+    bytes
 }
 
 /// The engines of browsers. The first two show a part late.

@@ -134,3 +134,103 @@ fn a_rate_is_kept_on_a_grid_without_making_up_for_what_was_missed() {
     scene.take(100);
     assert_eq!(not_before(&scene), Duration::from_millis(1097));
 }
+
+/// The next server sends to the byte what this one would have sent.
+#[test]
+fn a_stream_goes_on_in_the_next_server_as_it_would_have_here() {
+    let webkit = "User-Agent: AppleWebKit/605\r\nAccept: image/png\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1:81\r\n";
+    for (target, fields) in [
+        ("/front/stream", ""),
+        ("/bench/stream?fps=5&key=a%2Cb%20c", ""),
+        ("/stream?extra_headers=1&dual_final_frames=1", ""),
+        ("/stream?advance_headers=1", ""),
+        ("/stream?zero_data=1", ""),
+        ("/stream", webkit),
+        ("/stream?advance_headers=0", webkit),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n");
+        let request = match fields.contains("Host") {
+            true => request.replacen("Host: 127.0.0.1\r\n", "", 1),
+            false => request,
+        };
+        let mut here = Scene::after(&request);
+        here.give(1, SIZE);
+        here.take(usize::MAX);
+        let mut there = Scene::after(&request);
+        there.give(1, SIZE);
+        // It is told to end in the midst of a frame, which is sent to its end.
+        there.take(usize::MAX);
+        there.owner.settings.hands_over = true;
+        there.connection.stop(&mut there.owner.lend());
+        assert_eq!(
+            there.connection.closed(),
+            Some(CloseReason::HandedOver),
+            "{target}"
+        );
+        let words = there.connection.to_words(&there.owner.roster).unwrap();
+        assert!(
+            !words.contains(|c: char| c == ':' || c.is_control()),
+            "{words:?}"
+        );
+        let mut next = Scene::new();
+        (next.owner.now, next.owner.wall) = (here.owner.now, here.owner.wall);
+        next.connection = Connection::resumed(&words, &mut next.owner.lend()).unwrap();
+        for scene in [&mut here, &mut next] {
+            scene.pass(5000);
+        }
+        for number in [2, 3] {
+            here.give(number, SIZE);
+            next.give(number, SIZE);
+            let expected = here.take(usize::MAX);
+            assert!(!expected.is_empty(), "{target}");
+            // The rate is that of each server.
+            let rest = |sent: String| -> String {
+                let lines = sent.split_inclusive("\r\n");
+                lines
+                    .filter(|line| !line.starts_with("X-UStreamer-Client-FPS"))
+                    .collect()
+            };
+            assert_eq!(rest(next.take(usize::MAX)), rest(expected), "{target}");
+        }
+        let key = |scene: &Scene| scene.connection.quirks().unwrap().key.clone();
+        assert_eq!(key(&next), key(&here));
+        next.give(4, Size { width: 320, ..SIZE });
+        here.give(4, Size { width: 320, ..SIZE });
+        assert_eq!(
+            next.connection.take_shutdown(),
+            here.connection.take_shutdown()
+        );
+    }
+}
+
+#[test]
+fn a_frame_that_is_on_its_way_is_sent_to_its_end_before_a_stream_is_handed_over() {
+    let mut scene = Scene::after(STREAM);
+    scene.give(1, SIZE);
+    scene.owner.settings.hands_over = true;
+    scene.connection.stop(&mut scene.owner.lend());
+    assert_eq!(scene.connection.closed(), None);
+    assert!(scene.take(usize::MAX).ends_with("--boundarydonotcross\r\n"));
+    assert_eq!(scene.connection.closed(), Some(CloseReason::HandedOver));
+    assert!(!scene.connection.take_shutdown());
+}
+
+#[test]
+fn what_cannot_be_gone_on_with_is_not() {
+    for words in [
+        "",
+        "stream1",
+        "stream2 front 0 0 0 0 00000 0 ",
+        "stream1 gone 0 0 0 0 00000 0 ",
+        "stream1 front 0 0 0 0 0000 0 ",
+        "stream1 front 0 0 0 0 00000",
+        "stream1 front x 0 0 0 00000 0 ",
+    ] {
+        let mut scene = Scene::new();
+        let resumed = Connection::<()>::resumed(words, &mut scene.owner.lend());
+        assert!(resumed.is_none(), "{words}");
+    }
+    let mut scene = Scene::new();
+    let words = "stream1 front 0 0 0 0 00000 0 ";
+    assert!(Connection::<()>::resumed(words, &mut scene.owner.lend()).is_some());
+}

@@ -92,6 +92,7 @@ impl Scene {
             delivery: Delivery::new(1 << 20, STALL),
             reports: Reports::new(&turn),
             desk: Desk::new(None),
+            handed_over: Vec::new(),
             exit_idle: None,
         };
         Scene {
@@ -121,7 +122,7 @@ impl Scene {
         }
         socket.write_all(request.as_bytes()).unwrap();
         let arrival = Arrival::inherited(ours.into(), false).unwrap();
-        let id = self.visits.admit(arrival, &mut self.turn);
+        let id = self.visits.admit(arrival, None, &mut self.turn);
         if let Some(id) = id {
             self.visits.serve(id, &mut self.turn);
         }
