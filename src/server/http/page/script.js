@@ -20,6 +20,7 @@ let home = ''; // the camera at the server's own address, if the page was loaded
 let clock = 0, trip = 0; // ms that this clock is ahead of the server's; ms there and back
 let nextLook = 0, failures = 0, undecodable = 0;
 let paused = false, byImage = false, away = false;
+let key = '', missed = 0; // of the stream in the <img>; how often in a row /state did not know it
 let all = false, wanted = location.hash; // all cameras at once, and whether the address asks for that
 let after = '', last = null, times = [], showing = Promise.resolve();
 let stop = new AbortController(), wake = () => {};
@@ -125,8 +126,20 @@ function turned(box, name) {
 function useImage() {
   restart();
   byImage = true;
-  image.src = new URL('stream', base);
+  beginStream();
   tell();
+}
+
+// No browser begins a stream anew that has ended, as it may when the server is restarted: /state tells, by its key.
+function beginStream() {
+  key = Math.random().toString(36).slice(2);
+  missed = 0;
+  image.src = new URL('stream?key=' + key, base);
+}
+
+function checkStream(streams) {
+  if (Object.values(streams).some((one) => one.key === key)) missed = 0;
+  else if (missed++) beginStream();
 }
 
 function restart() {
@@ -142,15 +155,16 @@ async function look(asked) {
   const mine = stop;
   nextLook = asked + LOOK;
   try {
-    const reply = await fetch(new URL('state', here), { cache: 'no-store', signal: mine.signal });
+    const reply = await fetch(new URL('state', byImage ? base : here), { cache: 'no-store', signal: mine.signal });
     const took = performance.now() - asked;
     away = GONE.includes(reply.status);
-    const state = reply.ok && (await reply.json()).result?.lazycam;
+    const result = reply.ok && (await reply.json()).result, state = result?.lazycam;
     cameras = state?.cameras || [];
     if (!state) return;
     trip = trip ? Math.min(took, trip * 1.2) : took;
     if (state.time) clock = Date.now() - took / 2 - state.time * 1000;
     version = state.version;
+    if (byImage && result.stream) checkStream(result.stream.clients_stat);
     if (!name) {
       name = state.camera || '';
       if (name && here.pathname.endsWith(`/${name}/`)) root = new URL('../', here);
