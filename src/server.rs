@@ -107,6 +107,8 @@ pub struct Server {
     signals: Signals,
     manager: Manager,
     visits: Visits,
+    /// Of the passwords with which its streams began.
+    edition: u64,
     stopping: bool,
 }
 
@@ -140,6 +142,7 @@ impl Server {
             sockets.check_setters()?;
         }
         sockets.set_congestion(&options.congestion);
+        let edition = options.guard.as_ref().map_or(0, |guard| guard.edition());
         let gate = options.guard.map(|guard| Gate::new(guard, &mut turn));
         let places = Places::for_clients(options.max_clients, cameras.len(), &signals);
         let share = options.max_clients_per_address;
@@ -160,9 +163,11 @@ impl Server {
             }
         }
         for (socket, words) in sockets.streams {
-            // Whoever was sent it had the password, if there is one.
-            if let Some(arrival) = Arrival::inherited(socket, true) {
-                visits.resume(arrival, &words, &mut turn);
+            // Whoever was sent it had a password, and may have it no more.
+            let words = words.strip_prefix(&format!("{edition:x} "));
+            let arrival = words.and_then(|_| Arrival::inherited(socket, true));
+            if let (Some(words), Some(arrival)) = (words, arrival) {
+                visits.resume(arrival, words, &mut turn);
             }
         }
         visits.door.open(&mut turn)?;
@@ -171,6 +176,7 @@ impl Server {
             signals,
             manager,
             visits,
+            edition,
             stopping: false,
         })
     }
@@ -222,7 +228,8 @@ impl Server {
             }
         }
         for (socket, words) in &self.visits.handed_over {
-            self.manager.keep(socket, words);
+            let words = format!("{:x} {words}", self.edition);
+            self.manager.keep(socket, &words);
         }
         info!("{}", self.turn.stats);
         Ok(())

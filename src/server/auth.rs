@@ -16,6 +16,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -243,6 +244,15 @@ impl Guard {
             users: Arc::new(users),
             key,
         })
+    }
+
+    /// Another number when the users or their passwords are others.
+    pub fn edition(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for user in &self.users.0 {
+            (&user.name, &user.hash).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     fn knows(&self, print: &Print) -> bool {

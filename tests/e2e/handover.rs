@@ -22,6 +22,9 @@ use crate::common::producer::Camera;
 use crate::common::{PATIENCE, Scratch};
 use crate::sockets::{OWN, passing};
 
+/// `anna` with the password `secret`.
+const USERS: &str = "anna:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA\n";
+
 /// A service manager with one socket, and what it keeps.
 struct Manager {
     notify: UnixDatagram,
@@ -108,6 +111,15 @@ impl Manager {
     fn connect(&self) -> Client {
         Client::connect(self.listener.local_addr().unwrap())
     }
+
+    /// A stream with the password of [`USERS`].
+    fn enter(&self) -> Stream {
+        let mut client = self.connect();
+        client.send(
+            "GET /stream HTTP/1.1\r\nHost: test\r\nAuthorization: Basic YW5uYTpzZWNyZXQ=\r\n\r\n",
+        );
+        client.begin_stream()
+    }
 }
 
 /// Reads whole frames, each newer than the last, until a new one has come after `until` was set; how many there were.
@@ -160,15 +172,10 @@ fn streams_go_on_when_their_server_is_restarted() {
 fn a_stream_that_had_a_password_goes_on_and_nobody_else_comes_in_without_one() {
     let mut manager = Manager::new(5_000);
     let users = manager.frames.join("users");
-    let secret = "anna:$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA\n";
-    std::fs::write(&users, secret).unwrap();
+    std::fs::write(&users, USERS).unwrap();
     let flags = ["--auth", users.to_str().unwrap()];
     let server = manager.start(&flags);
-    let mut client = manager.connect();
-    client.send(
-        "GET /stream HTTP/1.1\r\nHost: test\r\nAuthorization: Basic YW5uYTpzZWNyZXQ=\r\n\r\n",
-    );
-    let mut stream = client.begin_stream();
+    let mut stream = manager.enter();
     let maker = manager.maker.clone();
     stream.number(&maker);
     manager.stop(server);
@@ -179,6 +186,21 @@ fn a_stream_that_had_a_password_goes_on_and_nobody_else_comes_in_without_one() {
 }
 
 #[test]
+fn a_stream_ends_with_the_password_that_it_had() {
+    let mut manager = Manager::new(5_000);
+    let users = manager.frames.join("users");
+    std::fs::write(&users, USERS).unwrap();
+    let flags = ["--auth", users.to_str().unwrap()];
+    let server = manager.start(&flags);
+    let mut stream = manager.enter();
+    stream.number(&manager.maker);
+    manager.stop(server);
+    std::fs::write(&users, USERS.replace("anna", "bert")).unwrap();
+    let _server = manager.start(&flags);
+    stream.expect_end();
+}
+
+#[test]
 fn a_stream_of_which_nothing_is_known_ends_and_the_server_does_not() {
     let mut manager = Manager::new(5_000);
     let server = manager.start(&[]);
@@ -186,7 +208,7 @@ fn a_stream_of_which_nothing_is_known_ends_and_the_server_does_not() {
     stream.number(&manager.maker);
     manager.stop(server);
     let (name, _) = manager.kept.as_mut().unwrap();
-    assert!(name.starts_with("kept stream1 front "), "{name}");
+    assert!(name.starts_with("kept 0 stream1 front "), "{name}");
     *name = name.replace("stream1", "stream0");
     let _server = manager.start(&[]);
     stream.expect_end();
