@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::common::Scratch;
 use crate::common::process::has;
 
 const CARGO: &str = include_str!("../../Cargo.toml");
@@ -241,6 +242,119 @@ fn frames_have_a_tmpfs_of_their_own_however_the_server_is_started() {
     ] {
         let text = fs::read_to_string(start).unwrap();
         assert!(text.contains(step), "{start}: no '{step}'");
+    }
+}
+
+/// Owner and mode of each kind of device are udev's business, or mdev's; what the units let through is named by its class.
+#[test]
+fn cameras_and_encoders_are_open_to_the_services_user_whatever_manages_devices() {
+    let read =
+        |path: &str| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mdev = read("buildroot/package/lazycam/mdev.conf");
+    let udev = read("buildroot/package/lazycam/60-lazycam.rules");
+    let unit = read("systemd/lazycam-capture@.service");
+    let is_rule = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let rules: Vec<_> = mdev.lines().filter(is_rule).collect();
+    for rule in &rules {
+        assert!(rule.ends_with("\troot:video 660"), "{rule}");
+    }
+    let name = |rule: &str| {
+        rule.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let named: BTreeSet<_> = rules.iter().map(|rule| name(rule)).collect();
+    let classes = unit.lines().filter_map(|line| {
+        let class = line
+            .strip_prefix("DeviceAllow=char-")?
+            .strip_suffix(" rw")?;
+        Some(match class {
+            "video4linux" => vec!["video[0-9]+", "v4l-subdev[0-9]+"],
+            "media" => vec!["media[0-9]+"],
+            "dma_heap" => vec!["dma_heap/.*"],
+            _ => panic!("no rules for {class}"),
+        })
+    });
+    // Where there is no such heap libcamera takes this one, of the class `misc`, which no unit lets through.
+    let expected = classes.flatten().chain(["udmabuf"]);
+    assert_eq!(named, expected.map(str::to_owned).collect());
+    // Of these, udev gives all but one to the group by itself.
+    assert!(udev.contains("SUBSYSTEM==\"dma_heap\", GROUP=\"video\", MODE=\"0660\""));
+    // The user is in that group. (start-stop-daemon takes all groups of a user.)
+    assert!(unit.contains("\nSupplementaryGroups=video\n"));
+    assert!(recipe().contains(" --groups video lazycam\""));
+    assert!(MAKE.contains("\n\tlazycam -1 lazycam -1 * /run/lazycam - video "));
+}
+
+/// What stands between these lines in a recipe, as the shell gets it.
+fn script(text: &str, begin: &str, end: &str, values: &[(&str, &str)]) -> String {
+    let (_, rest) = text
+        .split_once(begin)
+        .unwrap_or_else(|| panic!("no {begin}"));
+    let (script, _) = rest.split_once(end).unwrap();
+    let filled = |text: String, (name, value): &(&str, &str)| text.replace(name, value);
+    values.iter().fold(script.to_owned(), filled)
+}
+
+#[test]
+fn the_rules_for_mdev_are_added_once_to_what_an_image_has_and_to_nothing_else() {
+    let scratch = Scratch::new();
+    let rules = fs::read_to_string("buildroot/package/lazycam/mdev.conf").unwrap();
+    let recipe = recipe();
+    assert!(
+        recipe.contains("${S}/buildroot/package/lazycam/mdev.conf ${D}${datadir}/${BPN}/mdev.conf")
+    );
+    assert!(
+        recipe.contains("\nRDEPENDS:${PN} += \"${MDEV}\"\n"),
+        "which has the file there before"
+    );
+    let yocto = [
+        ("${sysconfdir}", "/etc"),
+        ("${datadir}", "/usr/share"),
+        ("${BPN}", "lazycam"),
+    ];
+    let buildroot = [
+        ("$(TARGET_DIR)", "$D"),
+        ("$(LAZYCAM_PKGDIR)", "buildroot/package/lazycam"),
+    ];
+    for (name, script) in [
+        (
+            "yocto",
+            script(&recipe, "pkg_postinst:${PN}() {\n", "\n}", &yocto),
+        ),
+        (
+            "buildroot",
+            script(
+                MAKE,
+                "define LAZYCAM_ADD_MDEV_RULES\n",
+                "\nendef",
+                &buildroot,
+            ),
+        ),
+    ] {
+        let root = scratch.join(name);
+        let run = || {
+            let status = Command::new("sh")
+                .args(["-ec", &script])
+                .env("D", &root)
+                .status();
+            assert!(status.unwrap().success(), "{name}: {script}");
+        };
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::create_dir_all(root.join("usr/share/lazycam")).unwrap();
+        fs::write(root.join("usr/share/lazycam/mdev.conf"), &rules).unwrap();
+        let file = root.join("etc/mdev.conf");
+        if name == "yocto" {
+            run();
+            assert!(!file.exists(), "an image without mdev");
+        }
+        fs::write(&file, "null root:root 666\n").unwrap();
+        for _ in 0..2 {
+            run();
+            let text = fs::read_to_string(&file).unwrap();
+            assert_eq!(text, format!("null root:root 666\n{rules}"), "{name}");
+        }
     }
 }
 

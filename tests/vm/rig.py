@@ -129,7 +129,10 @@ class Machine:
         busybox = max(Packages(arch, suite.removesuffix("-backports")).unpacked("busybox-static").rglob("busybox"), key=lambda f: f.is_file() and f.stat().st_size)
         files = {"init": (PROGRAM, (HERE / "init").read_bytes()), "bin/busybox": (PROGRAM, busybox.read_bytes()),
                  "bin/sh": (LINK, b"busybox"), "dev/console": (0o20600, b""),
-                 "etc/passwd": (FILE, b"root::0:0::/:/bin/sh\nnobody::99:99::/:/bin/sh\n"),
+                 "etc/passwd": (FILE, b"root::0:0::/:/bin/sh\nlazycam::98:98::/:/bin/sh\nnobody::99:99::/:/bin/sh\n"),
+                 "etc/group": (FILE, b"root::0:\nvideo::44:lazycam\nlazycam::98:\nnobody::99:\n"),
+                 # As in images: first what they have themselves.
+                 "etc/mdev.conf": (FILE, b"null 0:0 666\nurandom 0:0 666\n" + (ROOT / "buildroot/package/lazycam/mdev.conf").read_bytes()),
                  "modules/order": (FILE, "".join(f"{name}\n" for name in modules).encode()), **files}
         files.update({f"modules/{name}.ko": (FILE, data) for name, data in modules.items()})
         (folder / "initrd").write_bytes(cpio(files))

@@ -49,6 +49,15 @@ do_install:append() {
 
     install -D -m 0644 ${S}/systemd/lazycam.default ${D}${sysconfdir}/default/lazycam
     install -D -m 0755 ${UNPACKDIR}/lazycam.init ${D}${INIT_D_DIR}/lazycam
+    install -D -m 0644 ${S}/buildroot/package/lazycam/mdev.conf ${D}${datadir}/${BPN}/mdev.conf
+}
+
+# BusyBox's mdev reads one file, which belongs to another package, and gives cameras and encoders to root alone.
+MDEV = "${@'busybox-mdev' if d.getVar('VIRTUAL-RUNTIME_dev_manager') == 'busybox-mdev' else ''}"
+RDEPENDS:${PN} += "${MDEV}"
+pkg_postinst:${PN}() {
+    conf="$D${sysconfdir}/mdev.conf"
+    [ ! -f "$conf" ] || grep -q '^# lazycam:' "$conf" || cat "$D${datadir}/${BPN}/mdev.conf" >>"$conf"
 }
 
 FILES:${PN} += "${systemd_system_unitdir}"
