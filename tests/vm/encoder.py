@@ -1,5 +1,5 @@
 """A JPEG encoder in hardware, played by the kernel module jpeg_encoder.c: what goes into it and comes out of it, with all that real ones do besides, and
-what happens when it fails. The camera is vivid's. Used by run, on arm64.
+what happens when it fails. The camera is vivid's. Used by run: on armhf only for the calls whose structures are other ones there.
 """
 import json, re, urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +14,7 @@ PARAMETERS = "/sys/module/jpeg_encoder/parameters"
 DRIVER = "/sys/bus/platform/drivers/jpeg_encoder"
 USUAL = dict(takes=0x1f, align=32, columns=2, rows=2, largest=4096, delay_ms=5, abort_ms=0, pad=0, fail_every=0, busy=-1, no_dht=0, no_eoi=0, no_crop=0, no_quality=0,
              junk_first=0, stall=0)
+ROUNDED = dict(align=96, columns=16, rows=16)
 # As the bits of `takes`. The single-planar interface has only the first three.
 RAWS = ["YU12", "NV12", "YUYV", "NM12", "YM12"]
 # What the program says when it takes the work over from the device.
@@ -21,8 +22,9 @@ INSTEAD = "; the processor encodes until the camera starts again"
 BY_DEVICE = "(JPEG encoder for tests) encodes"
 
 
-def files():
-    return {"modules/jpeg_encoder.ko": (FILE, module.build("jpeg_encoder", [HERE / "jpeg_encoder.c"])), **programs(["v4l2-compliance"])}
+def files(arch):
+    built = {"modules/jpeg_encoder.ko": (FILE, module.build("jpeg_encoder", [HERE / "jpeg_encoder.c"], arch))}
+    return {**built, **programs(["v4l2-compliance"])} if arch == "arm64" else built
 
 
 def quantization(picture):
@@ -39,6 +41,10 @@ class Encoder:
     def encoder(self):
         self.load()
         self.encoder_listed()
+        if self.machine.arch != "arm64":
+            self.through("YM12", "320x192", ROUNDED)
+            self.single(["YU12"])
+            return
         self.compliance()
         self.through_device()
         self.quirks()
@@ -46,7 +52,7 @@ class Encoder:
         self.vanishes()
         self.mistaken()
         self.encoder_sleeps()
-        self.single()
+        self.single(["YU12", "YUYV"])
         self.two()
 
     def load(self, **at_load):
@@ -94,15 +100,9 @@ class Encoder:
 
     def through_device(self):
         """Each of its formats from each of the camera's, also with strides and sizes that are rounded up."""
-        rounded = dict(align=96, columns=16, rows=16)
-        for i, raw, parameters, memory in [(0, "YU12", {}, "320x180"), *((i, raw, rounded, "320x192") for i, raw in enumerate(RAWS))]:
-            self.set(takes=1 << i, **parameters)
-            self.bars_of("--size 320x180 --encoder v4l2")
-            pictures = self.three()
-            check(all(map(by_device, pictures)) and INSTEAD not in self.log(), f"{raw}: the processor encoded\n{self.log()}")
-            check(f"{NODE} {BY_DEVICE} 320x180 in quality 95, as {raw} in memory for {memory}\n" in self.log(), f"{raw}: {self.log()}")
-            self.stop()
-            say(f"YU12, NV12 and YUYV of a camera, as {raw} in memory for {memory} through the encoder: colour bars right")
+        self.through("YU12", "320x180", {})
+        for raw in RAWS:
+            self.through(raw, "320x192", ROUNDED)
         for quality, expected in [(20, 40), (90, 3), (2, 160)]:
             self.set()
             self.start(f"--source pattern --size 320x180 --quality {quality} --encoder v4l2:{NODE}")
@@ -111,6 +111,15 @@ class Encoder:
             check(number(picture) >= 0, "no comment")
             self.stop()
         say("the quality arrives, as far as the device has it; comments are kept")
+
+    def through(self, raw, memory, parameters):
+        self.set(takes=1 << RAWS.index(raw), **parameters)
+        self.bars_of("--size 320x180 --encoder v4l2")
+        pictures = self.three()
+        check(all(map(by_device, pictures)) and INSTEAD not in self.log(), f"{raw}: the processor encoded\n{self.log()}")
+        check(f"{NODE} {BY_DEVICE} 320x180 in quality 95, as {raw} in memory for {memory}\n" in self.log(), f"{raw}: {self.log()}")
+        self.stop()
+        say(f"YU12, NV12 and YUYV of a camera, as {raw} in memory for {memory} through the encoder: colour bars right")
 
     def quirks(self):
         for quirks in (dict(no_dht=1), dict(no_eoi=1), dict(pad=500, junk_first=1), dict(no_dht=1, no_eoi=1, pad=500),
@@ -282,14 +291,11 @@ class Encoder:
         self.stop()
         say(f"the encoder is closed with the last viewer, {told}; asleep: neither process ran")
 
-    def single(self):
+    def single(self, raws):
         self.machine.told("rmmod jpeg_encoder")
         self.load(single=1)
-        for i, raw in enumerate(RAWS[:3]):
-            self.set(takes=1 << i, align=96, columns=16, rows=16)
-            self.bars_of("--size 320x180 --encoder v4l2")
-            check(all(map(by_device, self.three())), f"{raw}: the processor encoded\n{self.log()}")
-            self.stop()
+        for raw in raws:
+            self.through(raw, "320x192", ROUNDED)
         self.machine.told("rmmod jpeg_encoder")
         say("the same through the single-planar interface")
 
@@ -301,7 +307,7 @@ class Encoder:
         text = self.machine.told("lazycam list")
         check(f"--encoder v4l2:{NODE}, or v4l2 alone\n" in text and f"--encoder v4l2:{other}\n" in text, f"`lazycam list`: {text}")
         self.one()
-        for busy, device in [(-1, NODE), (31, other), (-1, other), (32, NODE)]:
+        for busy, device in [(-1, NODE), (31, other), (-1, other)]:
             self.set(busy=busy)
             check(by_device(snapshot(self.machine.url)), f"the processor encoded, with {busy} busy:\n{self.log()}")
             self.made_by(device)

@@ -14,11 +14,11 @@ for word; do
     case $word in -fmin-function-alignment=*) word=-falign-functions=${word#*=} ;; esac
     set -- "$@" "$word"
 done
-exec aarch64-linux-gnu-gcc "$@"
+exec GNU-gcc "$@"
 """
 
 
-def headers(packages, release, folder):
+def headers(packages, release, folder, bits):
     """The kernel's headers in `folder`, as its own Makefile wants them, with paths to where they are."""
     own = packages.unpacked(f"linux-headers-{release}") / f"usr/src/linux-headers-{release}"
     (common,) = re.findall(r"Depends: (linux-headers-\S+-common)\n", packages.depends(f"linux-headers-{release}"))
@@ -39,15 +39,16 @@ def headers(packages, release, folder):
     (folder / "Makefile").write_text(f"include {shared}/Makefile\n")
     (loader,) = [file for file in libc.rglob("ld-linux*.so.*") if not file.is_symlink()]
     modpost = folder / "scripts/mod/modpost"
-    modpost.write_text(f'#!/bin/sh\nexec {loader} --library-path {loader.parent} {modpost}.real-lsb-64 "$@"\n')
+    modpost.write_text(f'#!/bin/sh\nexec {loader} --library-path {loader.parent} {modpost}.real-lsb-{bits} "$@"\n')
 
 
-def build(name, sources):
-    """The module `name`, of these files, for the kernel that the arm64 system boots."""
-    need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+def build(name, sources, arch="arm64"):
+    """The module `name`, of these files, for the kernel that the system of this architecture boots."""
+    gnu = ARCHES[arch]["gnu"]
+    need(f"{gnu}-gcc", f"gcc-{gnu}")
     need("make", "make")
-    packages = Packages("arm64")
-    (kernel,) = packages.unpacked(ARCHES["arm64"]["kernel"]).glob("boot/vmlinuz-*")
+    packages = Packages(arch)
+    (kernel,) = packages.unpacked(ARCHES[arch]["kernel"]).glob("boot/vmlinuz-*")
     release = kernel.name.removeprefix("vmlinuz-")
     folder = CACHE / f"headers-{release}"
     with alone("module.lock"):
@@ -55,7 +56,7 @@ def build(name, sources):
             half = CACHE / f"headers-{release}.part"
             shutil.rmtree(half, ignore_errors=True)
             try:
-                headers(packages, release, half)
+                headers(packages, release, half, ARCHES[arch]["bits"])
             except subprocess.CalledProcessError as failure:
                 # A mirror keeps the newest only.
                 raise SystemExit(f"vm: no headers of {release}, which an earlier run has fetched: remove {packages.dir}\n{failure.stderr or ''}") from failure
@@ -63,10 +64,10 @@ def build(name, sources):
             # It names itself in it.
             modpost = folder / "scripts/mod/modpost"
             modpost.write_text(modpost.read_text().replace(str(half), str(folder)))
-        work = CACHE / f"module-{name}"
+        work = CACHE / f"module-{name}-{arch}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        (work / "gcc").write_text(COMPILER)
+        (work / "gcc").write_text(COMPILER.replace("GNU", gnu))
         (work / "gcc").chmod(0o755)
         (work / "Kbuild").write_text(f"obj-m := {name}.o\n")
         for source in sources:
@@ -74,7 +75,7 @@ def build(name, sources):
         done = subprocess.run(["make", "-s", "-C", folder, f"M={work}", f"CC={work}/gcc", "modules"], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"vm: the module {name} cannot be built:\n{done.stdout}{done.stderr}")
-        subprocess.run(["aarch64-linux-gnu-strip", "-g", work / f"{name}.ko"], check=True)
+        subprocess.run([f"{gnu}-strip", "-g", work / f"{name}.ko"], check=True)
         module = (work / f"{name}.ko").read_bytes()
     say(f"module {name} for Linux {release}, {len(module)} bytes")
     return module

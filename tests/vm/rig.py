@@ -10,9 +10,9 @@ from packages import CACHE, ROOT, SUITE, TARGET, Packages, alone, output
 
 MODULES = ["virtio_mmio", "virtio_net", "uvcvideo", "vhci_hcd", "vivid"]
 ARCHES = {
-    "arm64": dict(qemu="qemu-system-aarch64", cpu="cortex-a53", kernel="linux-image-arm64", cross="aarch64",
+    "arm64": dict(qemu="qemu-system-aarch64", cpu="cortex-a53", kernel="linux-image-arm64", cross="aarch64", gnu="aarch64-linux-gnu", bits=64,
                   triple="aarch64-unknown-linux-musl", linker="rust-lld", flags=""),
-    "armhf": dict(qemu="qemu-system-arm", cpu="cortex-a7", kernel="linux-image-armmp", cross="armv7",
+    "armhf": dict(qemu="qemu-system-arm", cpu="cortex-a7", kernel="linux-image-armmp", cross="armv7", gnu="arm-linux-gnueabihf", bits=32,
                   triple="armv7-unknown-linux-gnueabihf", linker="arm-linux-gnueabihf-gcc",
                   flags="-C target-feature=+crt-static"),
 }
