@@ -70,7 +70,7 @@ pub use device::{Card, Device};
 pub use encoder::{EncoderFacts, EncoderKind};
 pub use format::Interval;
 use held::{HeldBuffer, is_marked};
-use opened::{Opened, Resting};
+use opened::{Opened, Resting, taken_meanwhile};
 
 /// The longest wait before an input is asked again whether its source sends anything.
 const ASK_FOR_SIGNAL: Duration = Duration::from_secs(1);
@@ -143,15 +143,20 @@ impl V4l2 {
 
     /// A device that rests is found where it was, also if there are others now.
     fn open(&mut self) -> Result<()> {
-        let resting = self.resting.as_ref().map(|resting| resting.path.clone());
-        let path = resting.as_deref().or(self.path.as_deref());
-        self.told.begin(self.resting.is_some());
+        let resting = self.resting.take();
+        let rested_at = resting.as_ref().map(|resting| resting.path.as_path());
+        let path = rested_at.or(self.path.as_deref());
+        self.told.begin(resting.is_some());
         let signal = &mut self.has_no_signal;
         let opened = Opened::open(path, &self.settings, signal, &mut self.told);
-        // One that another program has is still the one that rests.
-        if !matches!(opened, Err(Error::Busy(_))) {
-            self.resting = None;
-        }
+        let opened = match (opened, resting) {
+            // It is still the one that rests.
+            (Err(Error::Busy(why)), Some(resting)) => {
+                self.resting = Some(resting);
+                Err(Error::Busy(taken_meanwhile(&why)))
+            }
+            (opened, _) => opened,
+        };
         let (camera, turn) = opened?;
         self.developer.turn(turn);
         self.camera = Some(camera);
@@ -160,11 +165,13 @@ impl V4l2 {
     }
 
     fn begin(&mut self, now: Instant) -> Result<()> {
+        let (began, mut opening) = (Instant::now(), Duration::ZERO);
         if self.camera.as_ref().is_some_and(Opened::is_outdated) {
             self.camera = None;
         }
         if self.camera.is_none() {
             self.open()?;
+            opening = began.elapsed();
             log!(self.told.level(now), "opened {}", self.describe());
         }
         let Some(camera) = &mut self.camera else {
@@ -179,6 +186,8 @@ impl V4l2 {
         self.came = 0;
         let is_fixed = camera.signal.is_some() || camera.device.has_fixed_exposure();
         self.settling = Settling::new(is_fixed);
+        let [took, opening] = [began.elapsed(), opening].map(|it| it.as_secs_f64() * 1e3);
+        debug!("started after {took:.1} ms, {opening:.1} of them for opening it");
         Ok(())
     }
 
@@ -234,7 +243,7 @@ impl V4l2 {
             }
             newest = Some(filled);
             self.developer.next_frame();
-            if has_no_successor(&filled, interval) {
+            if filled.has_no_successor(interval) {
                 break;
             }
         }
@@ -313,11 +322,8 @@ impl Source for V4l2 {
 
     fn rest(&mut self) {
         self.rest_at = None;
-        if self
-            .camera
-            .as_ref()
-            .is_some_and(|camera| camera.device.keeps_awake())
-        {
+        let keeps_awake = |camera: &Opened| camera.device.keeps_awake();
+        if self.camera.as_ref().is_some_and(keeps_awake) {
             let (description, facts) = (self.describe(), self.facts());
             let controls = self.controls();
             debug!("closed {description}, so that it is suspended");
@@ -444,14 +450,6 @@ impl V4l2 {
             None => video_nodes().is_ok_and(|nodes| !nodes.is_empty()),
         }
     }
-}
-
-/// Whether the frame is the newest one because it is younger than the interval. Asking the driver for the next one
-/// would be a system call per frame that nearly always returns nothing. If a camera is faster than it says, epoll
-/// reports the next frame at once.
-fn has_no_successor(frame: &Filled, interval: Option<Duration>) -> bool {
-    let age = frame.monotonic.and_then(|at| monotonic().checked_sub(at));
-    matches!((age, interval), (Some(age), Some(interval)) if age < interval)
 }
 
 #[cfg(test)]

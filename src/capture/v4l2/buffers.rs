@@ -18,6 +18,7 @@ use super::ioctl::{
     FIELD_NONE, KernelBuffer, KernelPlane, OUTPUT, OUTPUT_MPLANE, Plain, RequestBuffers,
     is_multi_planar, reqbufs, streamoff, streamon,
 };
+use crate::time::clock::monotonic;
 
 /// V4L2_MEMORY_MMAP
 const MEMORY_MMAP: u32 = 1;
@@ -118,6 +119,16 @@ pub(super) struct Filled {
     pub(super) monotonic: Option<Duration>,
     /// The stamp, whatever it means.
     pub(super) stamp: Option<Duration>,
+}
+
+impl Filled {
+    /// Whether its frame is the newest one because it is younger than the interval. Asking the driver for the next one
+    /// would be a system call per frame that nearly always returns nothing. If a camera is faster than it says, epoll
+    /// reports the next frame at once.
+    pub(super) fn has_no_successor(&self, interval: Option<Duration>) -> bool {
+        let age = self.monotonic.and_then(|at| monotonic().checked_sub(at));
+        matches!((age, interval), (Some(age), Some(interval)) if age < interval)
+    }
 }
 
 /// One buffer.

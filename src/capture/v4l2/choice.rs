@@ -6,7 +6,7 @@ use crate::capture::devices::video_nodes;
 use crate::capture::settings::CameraSettings;
 use crate::error::{Error, Result};
 use crate::picture::develop::FrameReader;
-use crate::picture::format::{Fourcc, Sizes};
+use crate::picture::format::{Format, Fourcc, Sizes};
 use crate::picture::pixels::{PREFERENCE, Pixels};
 
 /// The first camera that can be used. Those on USB come first, because on boards with a camera port, that port's
@@ -80,9 +80,17 @@ pub(super) fn choose(device: &Device, settings: &CameraSettings) -> Result<()> {
     if settings.size.is_none() {
         return set(device, candidates[0], size);
     }
+    let fits = |given: &Format, fourcc| {
+        given.fourcc == fourcc && settings.takes_size((given.width, given.height))
+    };
+    // Mostly the first has it, and asking before costs a camera on USB as many requests as setting it does.
+    let first = candidates[0];
+    let set_first = device.set_format(first, size);
+    if set_first.is_ok_and(|given| fits(&given, first) && FrameReader::reads(&given)) {
+        return Ok(());
+    }
     for &fourcc in &candidates {
-        let given = device.try_format(fourcc, size)?;
-        if given.fourcc == fourcc && settings.takes_size((given.width, given.height)) {
+        if fits(&device.try_format(fourcc, size)?, fourcc) {
             return set(device, fourcc, size);
         }
     }

@@ -145,6 +145,11 @@ pub(super) struct Resting {
     pub(super) controls: Vec<ControlFacts>,
 }
 
+/// Why a device that rests cannot be opened, with how another program could come by it.
+pub(super) fn taken_meanwhile(why: &str) -> String {
+    format!("{why}; it was closed meanwhile because nobody looked")
+}
+
 impl Drop for Opened {
     fn drop(&mut self) {
         turning::undo(&self.device, &self.mirrors);

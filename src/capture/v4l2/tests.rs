@@ -53,10 +53,10 @@ fn only_a_frame_younger_than_an_interval_is_known_to_be_the_newest() {
     };
     let (hour, moment) = (Duration::from_secs(3600), Duration::from_nanos(1));
     let now = monotonic();
-    assert!(has_no_successor(&frame(Some(now)), Some(hour)));
-    assert!(!has_no_successor(&frame(Some(now - moment)), Some(moment)));
-    assert!(!has_no_successor(&frame(None), Some(hour)));
-    assert!(!has_no_successor(&frame(Some(now)), None));
+    assert!(frame(Some(now)).has_no_successor(Some(hour)));
+    assert!(!frame(Some(now - moment)).has_no_successor(Some(moment)));
+    assert!(!frame(None).has_no_successor(Some(hour)));
+    assert!(!frame(Some(now)).has_no_successor(None));
     // A stamp from a camera's own clock that is wrong.
-    assert!(!has_no_successor(&frame(Some(now + hour)), Some(hour)));
+    assert!(!frame(Some(now + hour)).has_no_successor(Some(hour)));
 }
