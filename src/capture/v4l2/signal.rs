@@ -45,7 +45,8 @@ impl Signal {
             return Ok(None);
         };
         let has_standards = standard::has_standards(Some(input));
-        if !has_standards && input.capabilities & CAP_DV_TIMINGS == 0 {
+        let has_timings = input.capabilities & CAP_DV_TIMINGS != 0;
+        if !has_standards && !has_timings {
             return Ok(None);
         }
         // Before the question, so that no change is missed.
@@ -54,11 +55,11 @@ impl Signal {
         if let Err(errno) = ioctl::subscribe_event(device.as_fd(), &mut events) {
             debug!("{}", device.refused("watch the source of", errno));
         }
-        if has_standards {
-            return Ok(standard::follow(device).map(Signal::Standard));
-        }
-        let Some(measured) = query(device)? else {
-            return Ok(None);
+        let standard = has_standards.then(|| standard::follow(device)).flatten();
+        // An input may have both, as for components. Without timings (ENODATA) it gets the other.
+        let measured = if has_timings { query(device)? } else { None };
+        let Some(measured) = measured else {
+            return Ok(standard.map(Signal::Standard));
         };
         // A driver writes into it what it has made of them, such as the clock of the nearest standard.
         let mut timings = measured;
