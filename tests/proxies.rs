@@ -14,13 +14,15 @@
 mod common;
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::frames::Maker;
-use common::http::Client;
+use common::http::{Client, Stream};
 use common::network::{Namespace, Viewer, waits_for_nobody};
 use common::process::{Process, clean, is_emulated, lazycam, wrapped};
 use common::producer::Feeder;
@@ -51,6 +53,34 @@ struct Proxy {
     /// What the page leaves out because every installation has it.
     around: fn(String) -> String,
 }
+
+/// What the page says can stand in the place of one line.
+struct Change {
+    /// The name of this block.
+    name: &'static str,
+    /// How that line begins.
+    line: &'static str,
+    /// Viewers speak HTTP/2 over TLS then, as browsers do: curl is the viewer.
+    speaks_http2: bool,
+}
+
+const HAPROXY_HTTP2: Change = Change {
+    name: "haproxy-http2",
+    line: "    bind :80",
+    speaks_http2: true,
+};
+
+const NGINX_HTTP2: Change = Change {
+    name: "nginx-http2",
+    line: "    listen 80",
+    speaks_http2: true,
+};
+
+const NGINX_UNIX: Change = Change {
+    name: "nginx-unix",
+    line: "        proxy_pass",
+    speaks_http2: false,
+};
 
 const HAPROXY: Proxy = Proxy {
     name: "haproxy",
@@ -127,28 +157,48 @@ const APACHE: Proxy = Proxy {
 };
 
 #[test]
+fn haproxy_keeps_pictures_fresh_for_viewers_that_speak_http2() {
+    // 2.6; with 3.0 and 3.2 it is as without HTTP/2.
+    measure(&HAPROXY, Some(&HAPROXY_HTTP2), 12.5);
+}
+
+#[test]
+fn nginx_keeps_pictures_fresh_for_viewers_that_speak_http2() {
+    measure(&NGINX, Some(&NGINX_HTTP2), 5.2);
+}
+
+#[test]
+fn nginx_with_the_unix_socket_keeps_pictures_fresh_without_the_systems_settings() {
+    let nginx = Proxy {
+        system: false,
+        ..NGINX
+    };
+    measure(&nginx, Some(&NGINX_UNIX), 7.0);
+}
+
+#[test]
 fn lighttpd_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    measure(&LIGHTTPD, 7.7);
+    measure(&LIGHTTPD, None, 7.7);
 }
 
 #[test]
 fn apache_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    measure(&APACHE, 7.0);
+    measure(&APACHE, None, 7.0);
 }
 
 #[test]
 fn haproxy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    measure(&HAPROXY, 5.0);
+    measure(&HAPROXY, None, 5.0);
 }
 
 #[test]
 fn nginx_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    measure(&NGINX, 5.2);
+    measure(&NGINX, None, 5.2);
 }
 
 #[test]
 fn caddy_with_the_pages_settings_keeps_pictures_fresh_behind_a_slow_line() {
-    measure(&CADDY, 5.7);
+    measure(&CADDY, None, 5.7);
 }
 
 /// Clients of mjpg-streamer ask in either way, and not all of them follow a redirect.
@@ -159,7 +209,8 @@ fn each_proxy_answers_mjpg_streamers_urls_with_and_without_the_slash_by_pictures
         if !has(proxy.name) {
             continue;
         }
-        let Some(rig) = Rig::new(source.path(), &proxy, Some(block(proxy.name)), false) else {
+        let configuration = Some(block(proxy.name));
+        let Some(rig) = Rig::new(source.path(), &proxy, configuration, false, false) else {
             return;
         };
         rig.expect_pictures(proxy.name);
@@ -175,32 +226,40 @@ struct Ages {
 
 /// Frames are in the median at most `as_old` times as old as without a proxy: what the page tells, and half as much again. With the proxy's own
 /// settings they are 4 to 17 times as old, which is only told: the server notices by itself that a proxy reads slowly, now sooner and now later.
-fn measure(proxy: &Proxy, as_old: f64) {
-    if !has(proxy.name) {
+fn measure(proxy: &Proxy, change: Option<&Change>, as_old: f64) {
+    let needs_curl = change.is_some_and(|change| change.speaks_http2);
+    if !has(proxy.name) || needs_curl && !(has("curl") && has("openssl")) {
         return;
     }
     if is_emulated() {
         return skipped("an emulator's speed says nothing about a line");
     }
-    let Some(ages) = once(proxy) else { return };
+    let Some(ages) = once(proxy, change) else {
+        return;
+    };
     let Ages {
         none,
         ours,
         defaults,
     } = ages;
+    let name = change.map_or(proxy.name, |change| change.name);
     println!(
-        "{}: {ours:?} with the page's settings, {defaults:?} with its own, {none:?} without a proxy",
-        proxy.name
+        "{name}: {ours:?} with the page's settings, {defaults:?} with its own, {none:?} without a proxy"
     );
     assert!(ours <= none.mul_f64(as_old), "{ours:?}, without {none:?}");
 }
 
-fn once(proxy: &Proxy) -> Option<Ages> {
+fn once(proxy: &Proxy, change: Option<&Change>) -> Option<Ages> {
     if !waits_for_nobody() {
         return None;
     }
     let source = Source::start();
-    let ours = block(proxy.name);
+    let mut ours = block(proxy.name);
+    if let Some(change) = change {
+        let (before, rest) = ours.split_once(change.line).unwrap();
+        let (_, after) = rest.split_once('\n').unwrap();
+        ours = before.to_owned() + &block(change.name) + after;
+    }
     let bounds = |line: &&str| !proxy.bounds.iter().any(|bound| line.contains(bound));
     // nginx has its bound in the line that says where to listen.
     let own = ours.replace(" sndbuf=32k", "");
@@ -215,6 +274,7 @@ fn once(proxy: &Proxy) -> Option<Ages> {
             proxy,
             configuration,
             proxy.system && number == 1,
+            change.is_some_and(|change| change.speaks_http2),
         );
         rigs.push(rig?);
     }
@@ -258,6 +318,7 @@ impl Source {
 /// A server, perhaps a proxy before it, and a viewer at the far end of a slow line.
 struct Rig {
     viewer: Viewer,
+    speaks_http2: bool,
     port: u16,
     target: &'static str,
     _server: Process,
@@ -272,6 +333,7 @@ impl Rig {
         proxy: &Proxy,
         configuration: Option<String>,
         system: bool,
+        speaks_http2: bool,
     ) -> Option<Self> {
         let (namespace, files) = (Namespace::new()?, Scratch::new());
         if !waits_for_nobody() {
@@ -296,11 +358,17 @@ impl Rig {
         }
         let mut serve = vec!["serve", "--frames", frames.to_str().unwrap()];
         serve.extend(LISTEN);
+        let socket = files.join("lazycam.sock").to_str().unwrap().to_owned();
+        serve.extend(["--listen", &socket]);
         let server = Process::start(wrapped(&namespace.wrapper(), &serve));
-        server.lines("listening on ", 2);
+        server.lines("listening on ", 3);
         let (mut port, mut target, mut running) = (8081, "/stream", None);
         if let Some(text) = configuration {
             let file = files.join("configuration");
+            let mut text = text.replace("/run/lazycam.sock", &socket);
+            if speaks_http2 {
+                text = text.replace("/etc/ssl/", &certificate(files.path()));
+            }
             fs::write(&file, (proxy.around)(text)).unwrap();
             let words = namespace.wrapper();
             let mut command = clean(words[0]);
@@ -308,12 +376,16 @@ impl Rig {
             command.args((proxy.arguments)(&file, files.path()));
             command.env("HOME", files.path()).stdout(Stdio::null());
             running = Some(Process::start(command));
-            (port, target) = (80, "/webcam/stream");
-            let snapshot = patiently(|| viewer.try_connect(port));
-            Client::over(snapshot).picture("/webcam/snapshot");
+            target = "/webcam/stream";
+            port = if speaks_http2 { 443 } else { 80 };
+            let connection = patiently(|| viewer.try_connect(port));
+            if !speaks_http2 {
+                Client::over(connection).picture("/webcam/snapshot");
+            }
         }
         Some(Rig {
             viewer,
+            speaks_http2: port == 443,
             port,
             target,
             _server: server,
@@ -343,10 +415,49 @@ impl Rig {
         }
     }
 
+    /// The stream as curl gets it, and a snapshot before, of which it tells what was spoken.
+    fn curl(&self) -> (Stream, Process) {
+        let words = self.viewer.wrapper();
+        let command = |target: &str, options: &[&str]| {
+            let server = self.viewer.server();
+            let mut command = clean(words[0]);
+            command
+                .args(&words[1..])
+                .args(["curl", "--http2", "--insecure"]);
+            command.args(["--silent", "--show-error", "--fail"]);
+            command
+                .args(options)
+                .arg(format!("https://{server}:{}{target}", self.port));
+            command
+        };
+        let tells = [
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_version} %{content_type}",
+        ];
+        let told = command("/webcam/snapshot", &tells).output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&told.stdout),
+            "2 image/jpeg",
+            "{told:?}"
+        );
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut stream = command(self.target, &["--no-buffer"]);
+        stream.stdin(Stdio::null()).stdout(OwnedFd::from(theirs));
+        let curl = Process::start(stream);
+        (Client::over_unix(ours).body_of_stream(), curl)
+    }
+
     /// Median age of the frames, once queues have had time to fill.
     fn age(&self) -> Duration {
-        let client = Client::over(self.viewer.connect(self.port));
-        let mut stream = client.stream_without_chunks(self.target);
+        let (mut stream, _curl) = if self.speaks_http2 {
+            let (stream, curl) = self.curl();
+            (stream, Some(curl))
+        } else {
+            let client = Client::over(self.viewer.connect(self.port));
+            (client.stream_without_chunks(self.target), None)
+        };
         let (maker, start) = (Maker::new(FRAME), Instant::now());
         let (mut ages, mut last) = (Vec::new(), 0);
         while start.elapsed() < WARM_UP + MEASURED {
@@ -369,6 +480,23 @@ fn block(name: &str) -> String {
     after.split_once("```").unwrap().0.to_owned()
 }
 
+/// Makes a certificate and its key, in one file and in two; the beginning of their paths.
+fn certificate(place: &Path) -> String {
+    let place = place.to_str().unwrap();
+    let (key, pem) = (format!("{place}/camera.key"), format!("{place}/camera.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
+        ])
+        .args(["-keyout", &key, "-out", &pem])
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.unwrap().success());
+    let both = fs::read_to_string(&key).unwrap() + &fs::read_to_string(&pem).unwrap();
+    fs::write(&pem, both).unwrap();
+    format!("{place}/")
+}
+
 fn patiently<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     let limit = Instant::now() + PATIENCE;
     loop {
@@ -382,7 +510,11 @@ fn patiently<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
 
 fn has(program: &str) -> bool {
     let found = Command::new(program)
-        .arg(if program == "caddy" { "version" } else { "-v" })
+        .arg(match program {
+            "caddy" | "openssl" => "version",
+            "curl" => "--version",
+            _ => "-v",
+        })
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();

@@ -312,6 +312,13 @@ impl Client {
         self.begin_stream()
     }
 
+    /// What comes is a stream without its head: another program has that.
+    #[track_caller]
+    pub(crate) fn body_of_stream(mut self) -> Stream {
+        assert_eq!(self.take(BOUNDARY.len()), BOUNDARY);
+        Stream { client: self }
+    }
+
     /// Reads the head of a stream that was asked for.
     #[track_caller]
     pub(crate) fn begin_stream(mut self) -> Stream {

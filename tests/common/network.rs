@@ -167,6 +167,16 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
+    /// The words that start a program there.
+    pub(crate) fn wrapper(&self) -> [&str; 4] {
+        self.namespace.wrapper()
+    }
+
+    /// The machine at this end, as it is called there.
+    pub(crate) fn server(&self) -> Ipv4Addr {
+        self.server
+    }
+
     /// A connection from there to a port of the machine at this end.
     pub(crate) fn connect(&self, port: u16) -> TcpStream {
         self.try_connect(port).expect("somebody who listens")
