@@ -186,6 +186,13 @@ impl Manager {
         }
     }
 
+    /// Tells it that it need not keep what it passed with these words any more. Until then it holds a duplicate, which keeps the
+    /// connection open whatever is done here, and would be passed to later processes with words that are not true any more.
+    pub fn forget(&self, words: &str) {
+        let text = format!("FDSTOREREMOVE=1\nFDNAME={KEPT}{words}");
+        tell(&[NotifyState::Custom(&text)]);
+    }
+
     /// Where it is notified, if that is a file; an abstract socket has no path.
     pub fn socket() -> Option<PathBuf> {
         let socket = PathBuf::from(std::env::var_os("NOTIFY_SOCKET")?);

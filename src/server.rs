@@ -163,6 +163,7 @@ impl Server {
             }
         }
         for (socket, words) in sockets.streams {
+            manager.forget(&words);
             // Whoever was sent it had a password, and may have it no more.
             let words = words.strip_prefix(&format!("{edition:x} "));
             let arrival = words.and_then(|_| Arrival::inherited(socket, true));

@@ -16,7 +16,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -246,13 +245,14 @@ impl Guard {
         })
     }
 
-    /// Another number when the users or their passwords are others.
+    /// Another number when the users or their passwords are others; the same in each version of this program.
     pub fn edition(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mut digest = Sha256::new();
         for user in &self.users.0 {
-            (&user.name, &user.hash).hash(&mut hasher);
+            digest.update(format!("{}:{}\n", user.name, user.hash));
         }
-        hasher.finish()
+        let first: [u8; 8] = std::array::from_fn(|at| digest.clone().finalize()[at]);
+        u64::from_be_bytes(first)
     }
 
     fn knows(&self, print: &Print) -> bool {

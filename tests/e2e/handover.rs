@@ -31,6 +31,8 @@ struct Manager {
     path: PathBuf,
     listener: TcpListener,
     kept: Option<(String, OwnedFd)>,
+    /// What it passed on, which it keeps a duplicate of until it is told to forget it, as systemd does.
+    passed: Option<(String, OwnedFd)>,
     frames: Scratch,
     _camera: Camera,
     maker: Maker,
@@ -49,6 +51,7 @@ impl Manager {
             path,
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             kept: None,
+            passed: None,
             frames,
             _camera: camera,
             maker,
@@ -62,7 +65,8 @@ impl Manager {
         let mut sockets = vec![self.listener.try_clone().unwrap().into()];
         if let Some((name, socket)) = self.kept.take() {
             names = format!("{names}:{name}");
-            sockets.push(socket);
+            sockets.push(socket.try_clone().unwrap());
+            self.passed = Some((name, socket));
         }
         let frames = format!("front={}", self.frames.path().display());
         let mut words = vec!["serve", "--frames", &frames];
@@ -73,6 +77,7 @@ impl Manager {
             .env("FDSTORE", "16");
         let server = Process::start(command);
         while self.hear() != "READY=1" {}
+        assert!(self.passed.is_none(), "a duplicate would keep it open");
         server
     }
 
@@ -86,7 +91,7 @@ impl Manager {
         let buffers = &mut [IoSliceMut::new(&mut bytes)];
         let got = recvmsg(&self.notify, buffers, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
         let text = String::from_utf8_lossy(&bytes[..got.bytes])
-            .trim()
+            .trim_end_matches('\n')
             .to_owned();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(mut sockets) = message {
@@ -95,6 +100,11 @@ impl Manager {
                 self.kept = Some((name.into(), sockets.next().unwrap()));
             }
         }
+        let forgotten = text.strip_prefix("FDSTOREREMOVE=1\nFDNAME=");
+        self.passed = self
+            .passed
+            .take()
+            .filter(|(name, _)| forgotten != Some(name.as_str()));
         text
     }
 

@@ -153,7 +153,9 @@ impl<F> Connection<F> {
     /// whether this connection was affected.
     pub fn camera_gone(&mut self, camera: usize, now: Instant) -> bool {
         match &mut self.state {
-            ConnectionState::Stream(stream) if stream.camera == camera => {
+            ConnectionState::Stream(stream)
+                if stream.camera == camera && stream.course != Course::IsHandedOver =>
+            {
                 stream.course = Course::Ends;
                 if self.out.is_empty() {
                     self.finish(now);

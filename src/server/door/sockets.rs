@@ -58,7 +58,8 @@ impl Sockets {
     pub(in crate::server) fn set_congestion(&self, congestion: &Congestion) {
         let listeners = self.listeners.iter().map(Listener::socket);
         let connections = self.connections.iter().map(|(socket, _)| socket);
-        congestion.set(listeners.chain(connections));
+        let streams = self.streams.iter().map(|(socket, _)| socket);
+        congestion.set(listeners.chain(connections).chain(streams));
     }
 
     /// Checks that there is somebody who may set controls where no password tells who that is.
