@@ -83,8 +83,6 @@ class Encoder:
     def encoder_listed(self):
         text = self.machine.told("lazycam list")
         check(f"--encoder v4l2:{NODE}, or v4l2 alone\n" in text and "JPEG encoder for tests" in text, f"`lazycam list`: {text}")
-        told = json.loads(self.machine.told("lazycam list --json"))["encoders"]
-        check([(one["device"], one["takes"], one["gives"]) for one in told] == [(NODE, RAWS, "JPEG")], f"`lazycam list --json`: {told}")
         self.set(takes=0)
         told = json.loads(self.machine.told("lazycam list --json"))["encoders"]
         check(told == [], f"an encoder that takes nothing is listed: {told}")
@@ -304,8 +302,6 @@ class Encoder:
         self.load(devices=2)
         self.set()
         other = NODE[:-1] + "2"
-        text = self.machine.told("lazycam list")
-        check(f"--encoder v4l2:{NODE}, or v4l2 alone\n" in text and f"--encoder v4l2:{other}\n" in text, f"`lazycam list`: {text}")
         self.one()
         for busy, device in [(-1, NODE), (31, other), (-1, other)]:
             self.set(busy=busy)
