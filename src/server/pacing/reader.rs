@@ -77,6 +77,9 @@ const QUICK: u8 = 16;
 /// A window tells nothing of less than this.
 const LITTLE: u64 = 4096;
 
+/// For about so long all bytes of [`AHEAD`] last, between two frames of a program that reads nothing.
+const ALL_AHEAD: Duration = Duration::from_secs(7);
+
 /// The edge of a window moves by less than this without reading: rounding adds one to each lone byte.
 const EDGE: u64 = 256;
 
@@ -157,6 +160,8 @@ pub struct Reader {
     is_read: bool,
     /// What was acknowledged, and the edge of the window, when either last told something.
     told: (u64, u64),
+    /// When something was first sent after the program was last known to have read.
+    unseen: Option<Instant>,
     /// Since when nothing was read, and at which time that was last known.
     unread: Option<(Instant, Instant)>,
 }
@@ -179,6 +184,7 @@ impl Reader {
             was_unread: false,
             is_read: false,
             told: (0, 0),
+            unseen: None,
             unread: None,
         }
     }
@@ -198,6 +204,7 @@ impl Reader {
         let moved = edge.saturating_sub(self.told.1);
         if moved >= EDGE && moved > came / 2 {
             (self.told, self.unread) = ((seen.acknowledged, edge), None);
+            self.unseen = None;
             return;
         }
         // A system without a window scale keeps the edge where it is until a segment has been read, or two.
@@ -207,7 +214,11 @@ impl Reader {
         };
         if came > least {
             self.told = (seen.acknowledged, edge);
-            self.unread = self.unread.or(Some((self.wrote, self.wrote)));
+            if self.unread.is_none() {
+                let earliest = self.wrote.checked_sub(ALL_AHEAD).unwrap_or(self.wrote);
+                let since = self.unseen.map_or(self.wrote, |at| at.max(earliest));
+                self.unread = Some((since, since));
+            }
         }
         if let Some((_, until)) = &mut self.unread {
             // A window that is shut, or too small for what waits, would be opened at once.
@@ -233,6 +244,7 @@ impl Reader {
             self.quick = QUICK;
         }
         self.wrote = now;
+        self.unseen.get_or_insert(now);
     }
 
     /// A frame is begun.
@@ -367,6 +379,9 @@ impl Reader {
 
     /// As much was read as can be found out.
     fn read(&mut self, now: Instant) -> Step {
+        if !self.was_unread {
+            self.unseen = None;
+        }
         if self.was_unread {
             self.prompt = 0;
         } else if self.is_slow {
