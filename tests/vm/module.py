@@ -42,14 +42,19 @@ def headers(packages, release, folder, bits):
     modpost.write_text(f'#!/bin/sh\nexec {loader} --library-path {loader.parent} {modpost}.real-lsb-{bits} "$@"\n')
 
 
+def version(packages, arch="arm64"):
+    """What the kernel that the system of this architecture boots calls itself."""
+    (kernel,) = packages.unpacked(ARCHES[arch]["kernel"]).glob("boot/vmlinuz-*")
+    return kernel.name.removeprefix("vmlinuz-")
+
+
 def build(name, sources, arch="arm64"):
     """The module `name`, of these files, for the kernel that the system of this architecture boots."""
     gnu = ARCHES[arch]["gnu"]
     need(f"{gnu}-gcc", f"gcc-{gnu}")
     need("make", "make")
     packages = Packages(arch)
-    (kernel,) = packages.unpacked(ARCHES[arch]["kernel"]).glob("boot/vmlinuz-*")
-    release = kernel.name.removeprefix("vmlinuz-")
+    release = version(packages, arch)
     folder = CACHE / f"headers-{release}"
     with alone("module.lock"):
         if not folder.exists():
@@ -69,7 +74,9 @@ def build(name, sources, arch="arm64"):
         work.mkdir()
         (work / "gcc").write_text(COMPILER.replace("GNU", gnu))
         (work / "gcc").chmod(0o755)
-        (work / "Kbuild").write_text(f"obj-m := {name}.o\n")
+        objects = [f"{source.stem}.o" for source in sources if source.suffix == ".c"]
+        parts = f"{name}-y := {' '.join(objects)}\n" if objects != [f"{name}.o"] else ""
+        (work / "Kbuild").write_text(f"obj-m := {name}.o\n{parts}")
         for source in sources:
             shutil.copy(source, work)
         done = subprocess.run(["make", "-s", "-C", folder, f"M={work}", f"CC={work}/gcc", "modules"], capture_output=True, text=True)
@@ -79,3 +86,19 @@ def build(name, sources, arch="arm64"):
         module = (work / f"{name}.ko").read_bytes()
     say(f"module {name} for Linux {release}, {len(module)} bytes")
     return module
+
+
+def of_the_kernel(name, folder):
+    """A module of Linux itself that Debian does not build, from the folder of Debian's source of the same version."""
+    packages = Packages("arm64")
+    short = ".".join(version(packages).split(".")[:2])
+    source = CACHE / f"source-{name}"
+    with alone(f"source-{name}.lock"):
+        if not source.exists():
+            archive = packages.unpacked(f"linux-source-{short}") / f"usr/src/linux-source-{short}.tar.xz"
+            half = source.with_suffix(".part")
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir()
+            subprocess.run(["tar", "-xf", archive, "-C", half, "--strip-components", str(folder.count("/") + 2), f"linux-source-{short}/{folder}"], check=True)
+            half.rename(source)
+    return build(name, sorted(source.glob("*.[ch]")))
