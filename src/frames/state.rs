@@ -30,8 +30,8 @@ use crate::time::clock::Seconds;
 /// The name of the file.
 pub const STATE: &str = "state";
 
-/// The number of bytes of it that are read; it has a few hundred.
-const LARGEST: u64 = 4096;
+/// The number of bytes of it that are read: enough for four texts of the longest characters. It has a few hundred.
+const LARGEST: u64 = 8192;
 
 /// The number of characters of a text (`why`, `source`) that are kept.
 const LONGEST_TEXT: usize = 300;
@@ -338,12 +338,20 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut() {
-        let mut state = state();
-        state.why = Some("ü".repeat(10_000));
+    fn long_texts_are_cut_and_all_of_them_are_read() {
+        let long = Some("\u{1f4f7}".repeat(10_000));
+        let state = State {
+            why: long.clone(),
+            source: long.clone(),
+            via: long.clone(),
+            encoder: long,
+            ..state()
+        };
         let text = state.to_string();
-        assert!(text.len() < LARGEST as usize);
-        let why = State::parse(&text).and_then(|state| state.why);
-        assert_eq!(why.map(|why| why.chars().count()), Some(LONGEST_TEXT));
+        assert!(text.len() < LARGEST as usize, "{}", text.len());
+        let read = State::parse(&text).unwrap();
+        for text in [read.why, read.source, read.via, read.encoder] {
+            assert_eq!(text.map(|it| it.chars().count()), Some(LONGEST_TEXT));
+        }
     }
 }
