@@ -23,6 +23,7 @@ const NOT_FOR_USERS: &[&str] = &[
     "answer in",
     "ask for a format of",
     "ask for the format of",
+    "ask for the standards of",
     "get buffers of",
     "keep a picture in memory",
     "lock frame directory",

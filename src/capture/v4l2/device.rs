@@ -159,13 +159,12 @@ impl Device {
     }
 
     /// The input that it is set to, if it has any. (VIDIOC_G_INPUT, VIDIOC_ENUMINPUT)
-    pub(super) fn input(&self) -> Option<ioctl::Input> {
+    pub(super) fn input(&self) -> Result<Option<ioctl::Input>, Errno> {
         let (mut input, mut number) = (ioctl::Input::zeroed(), 0);
-        if ioctl::g_input(self.as_fd(), &mut number).is_ok() {
+        if exists(ioctl::g_input(self.as_fd(), &mut number))? {
             input.index = number as u32;
         }
-        ioctl::enuminput(self.as_fd(), &mut input).ok()?;
-        Some(input)
+        Ok(exists(ioctl::enuminput(self.as_fd(), &mut input))?.then_some(input))
     }
 
     /// The pixel formats, in the driver's order. (VIDIOC_ENUM_FMT)
@@ -309,6 +308,16 @@ impl AsFd for Device {
 /// node from its other nodes (bcm2835-isp).
 fn is_part(capabilities: u32, input: Result<(), Errno>) -> bool {
     capabilities & CAP_IO_MC != 0 || input == Err(Errno::NOTTY)
+}
+
+/// Whether there is what a driver was asked for. There is not where it does not support the call, has no such entry, or not for this input;
+/// other errors say nothing of that.
+pub(super) fn exists(answer: Result<(), Errno>) -> Result<bool, Errno> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NODATA | Errno::NOTTY) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// An error with what was attempted, the device, the cause, and what to do about it.

@@ -41,7 +41,7 @@ impl Signal {
     /// Sets a device to what its source sends; `None` if it has no such input. Without a signal that can be used, an error of a
     /// digital one says what to do.
     pub(super) fn take(device: &Device) -> Result<Option<Self>> {
-        let Some(input) = device.input() else {
+        let Ok(Some(input)) = device.input() else {
             return Ok(None);
         };
         let has_standards = standard::has_standards(Some(input));

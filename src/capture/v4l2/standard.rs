@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use log::debug;
 use rustix::io::Errno;
 
-use super::device::{Device, text};
+use super::device::{Device, exists, text};
 use super::ioctl::{self, Plain};
 use crate::error::{Error, Result};
 
@@ -23,19 +23,23 @@ impl Device {
     /// The standards that its present input can be set to, by the kernel's names for them; none if it is not analogue.
     /// (VIDIOC_ENUMSTD)
     pub fn standards(&self) -> Vec<(String, u64)> {
+        self.enumerate_standards().unwrap_or_default()
+    }
+
+    fn enumerate_standards(&self) -> Result<Vec<(String, u64)>, Errno> {
         let mut standards = Vec::new();
-        if !has_standards(self.input()) {
-            return standards;
+        if !has_standards(self.input()?) {
+            return Ok(standards);
         }
         for index in 0..MOST {
             let mut entry = ioctl::Standard::zeroed();
             entry.index = index;
-            if ioctl::enumstd(self.as_fd(), &mut entry).is_err() {
+            if !exists(ioctl::enumstd(self.as_fd(), &mut entry))? {
                 break;
             }
             standards.push((text(&entry.name), entry.id));
         }
-        standards
+        Ok(standards)
     }
 }
 
@@ -46,25 +50,31 @@ pub(super) fn has_standards(input: Option<ioctl::Input>) -> bool {
 
 /// Sets the input to the standard of this name. (VIDIOC_S_STD)
 pub(super) fn set(device: &Device, wanted: &str) -> Result<()> {
-    let (path, card) = (device.path().display(), &device.card().card);
-    let mut set = find(wanted, &device.standards())
-        .map_err(|has_none| Error::Usage(format!("{path} ({card}) {has_none}")))?;
+    let standards = device
+        .enumerate_standards()
+        .map_err(|errno| device.refused("ask for the standards of", errno))?;
+    let of = format!("{} ({})", device.path().display(), device.card().card);
+    let mut set = find(&of, wanted, &standards)?;
     ioctl::s_std(device.as_fd(), &mut set)
         .map_err(|errno| device.refused("set the standard of", errno))
 }
 
-/// The bits of a standard, or what is wrong with its name.
-fn find(wanted: &str, standards: &[(String, u64)]) -> Result<u64, String> {
+/// The bits of a standard of this device, or what is wrong with its name. Without any standards that is only so for now: another input may
+/// be set later, and another device may come under the same node.
+fn find(of: &str, wanted: &str, standards: &[(String, u64)]) -> Result<u64> {
     let same = |(name, _): &&(String, u64)| name.eq_ignore_ascii_case(wanted);
     if let Some((_, set)) = standards.iter().find(same) {
         return Ok(*set);
     }
     let names: Vec<_> = standards.iter().map(|(name, _)| name.as_str()).collect();
     Err(match names.is_empty() {
-        true => format!(
-            "has no analogue video input, and so no standard {wanted}: leave --standard out"
-        ),
-        false => format!("has no standard {wanted}; it has {}", names.join(", ")),
+        true => Error::Input(format!(
+            "{of} has no analogue video input now, and so no standard {wanted}: set another input, or leave --standard out"
+        )),
+        false => Error::Usage(format!(
+            "{of} has no standard {wanted}; it has {}",
+            names.join(", ")
+        )),
     })
 }
 
@@ -104,12 +114,20 @@ mod tests {
     #[test]
     fn a_standard_is_found_by_its_name_and_what_there_is_not_is_told_with_what_there_is() {
         let some = [("NTSC-M".to_owned(), 0x1000), ("PAL".to_owned(), 0xFF)];
-        assert_eq!(find("PAL", &some), Ok(0xFF));
-        assert_eq!(find("ntsc-m", &some), Ok(0x1000));
-        let told = find("NTSC", &some).unwrap_err();
-        assert_eq!(told, "has no standard NTSC; it has NTSC-M, PAL");
-        let told = find("PAL", &[]).unwrap_err();
-        assert!(told.starts_with("has no analogue video input"), "{told}");
+        let found = |wanted, standards| find("/dev/video0 (A card)", wanted, standards);
+        assert_eq!(found("PAL", &some).unwrap(), 0xFF);
+        assert_eq!(found("ntsc-m", &some).unwrap(), 0x1000);
+        // No attempt can succeed with this name,
+        let Err(Error::Usage(told)) = found("NTSC", &some) else {
+            panic!("a name that the input lacks is a mistake");
+        };
+        let expected = "/dev/video0 (A card) has no standard NTSC; it has NTSC-M, PAL";
+        assert_eq!(told, expected);
+        // and with this one a later attempt may.
+        let Err(Error::Input(told)) = found("PAL", &[]) else {
+            panic!("another input may have standards");
+        };
+        assert!(told.contains("has no analogue video input now"), "{told}");
     }
 
     #[test]
