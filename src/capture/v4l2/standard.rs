@@ -97,14 +97,17 @@ pub(super) fn follow(device: &Device) -> Option<u64> {
     Some(found)
 }
 
-/// Whether an input still gets one of these, or nothing. Some decoders do not say while they stream (EBUSY): they have to be stopped
-/// and asked again.
+/// Whether an input still gets one of these, or nothing. Some decoders do not say while they stream (EBUSY), and this is no change:
+/// they also tell of changes that their own detection has caused, and set up anew for each of these, they would never come to an end.
+/// They are asked again at the next start.
 pub(super) fn is_still(device: &Device, set: u64) -> bool {
     let mut found = 0;
-    match ioctl::querystd(device.as_fd(), &mut found) {
-        Ok(()) => found == 0 || found & set != 0,
-        Err(errno) => errno != Errno::BUSY,
-    }
+    let found = ioctl::querystd(device.as_fd(), &mut found).map(|()| found);
+    is_no_change(found, set)
+}
+
+fn is_no_change(found: Result<u64, Errno>, set: u64) -> bool {
+    found.map_or(true, |found| found == 0 || found & set != 0)
 }
 
 #[cfg(test)]
@@ -128,6 +131,13 @@ mod tests {
             panic!("another input may have standards");
         };
         assert!(told.contains("has no analogue video input now"), "{told}");
+    }
+
+    #[test]
+    fn a_decoder_that_does_not_say_while_it_streams_gets_what_it_got() {
+        assert!(is_no_change(Err(Errno::BUSY), 0xFF));
+        assert!(is_no_change(Ok(0x1), 0xFF) && is_no_change(Ok(0), 0xFF));
+        assert!(!is_no_change(Ok(0x1000), 0xFF));
     }
 
     #[test]
