@@ -60,7 +60,7 @@ impl Opened {
             }
             None => {
                 *has_no_signal = true;
-                let signal = Signal::take(&device)?;
+                let signal = Signal::take(&device, told)?;
                 *has_no_signal = false;
                 signal
             }

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use super::device::Device;
 use super::ioctl::{self, DvTimings, Plain};
 use super::standard;
+use crate::capture::opening_log::OpeningLog;
 use crate::error::{Error, Result};
 
 /// V4L2_IN_CAP_DV_TIMINGS
@@ -40,7 +41,7 @@ pub(super) enum Signal {
 impl Signal {
     /// Sets a device to what its source sends; `None` if it has no such input. Without a signal that can be used, an error of a
     /// digital one says what to do.
-    pub(super) fn take(device: &Device) -> Result<Option<Self>> {
+    pub(super) fn take(device: &Device, told: &mut OpeningLog) -> Result<Option<Self>> {
         let Ok(Some(input)) = device.input() else {
             return Ok(None);
         };
@@ -55,7 +56,9 @@ impl Signal {
         if let Err(errno) = ioctl::subscribe_event(device.as_fd(), &mut events) {
             debug!("{}", device.refused("watch the source of", errno));
         }
-        let standard = has_standards.then(|| standard::follow(device)).flatten();
+        let standard = has_standards
+            .then(|| standard::follow(device, told))
+            .flatten();
         // An input may have both, as for components. Without timings (ENODATA) it gets the other.
         let measured = if has_timings { query(device)? } else { None };
         let Some(measured) = measured else {

@@ -6,12 +6,14 @@
 //! An input without a signal is left as it is: decoders deliver a picture all the same, and what it is set to is as good as any.
 
 use std::os::fd::AsFd;
+use std::time::Instant;
 
-use log::debug;
+use log::{Level, log};
 use rustix::io::Errno;
 
 use super::device::{Device, exists, text};
 use super::ioctl::{self, Plain};
+use crate::capture::opening_log::OpeningLog;
 use crate::error::{Error, Result};
 
 /// V4L2_IN_CAP_STD
@@ -78,23 +80,42 @@ fn find(of: &str, wanted: &str, standards: &[(String, u64)]) -> Result<u64> {
     })
 }
 
-/// Sets the input to the standard that it detects, unless that is set. Returns what was detected, or if that is nothing, what is set;
-/// `None` if the driver cannot detect any. (VIDIOC_QUERYSTD)
-pub(super) fn follow(device: &Device) -> Option<u64> {
+/// Sets the input to the standard that it detects, unless that is set. Returns what its pictures are right for from now on; `None` if the
+/// driver cannot detect any. (VIDIOC_QUERYSTD)
+pub(super) fn follow(device: &Device, told: &mut OpeningLog) -> Option<u64> {
     let (fd, mut found, mut set) = (device.as_fd(), 0, 0);
     ioctl::querystd(fd, &mut found).ok()?;
     ioctl::g_std(fd, &mut set).ok()?;
-    if found == 0 {
-        return Some(set);
+    let kept = kept(set, found);
+    if kept.is_some() {
+        return kept;
     }
-    if set & found == 0 {
-        // It may write into it.
-        let mut wanted = found;
-        if let Err(errno) = ioctl::s_std(fd, &mut wanted) {
-            debug!("{}", device.refused("set the standard of", errno));
-        }
+    // It may write into it.
+    let mut wanted = found;
+    let Err(errno) = ioctl::s_std(fd, &mut wanted) else {
+        return Some(found);
+    };
+    let refused = device.refused("set the standard of", errno);
+    let level = match told.level(Instant::now()) {
+        Level::Info => Level::Warn,
+        quiet => quiet,
+    };
+    log!(
+        level,
+        "{refused}; it is left as it is, and its pictures may be wrong"
+    );
+    // Both, or the same would be tried again at each event.
+    Some(set | found)
+}
+
+/// What is right of what is set; `None` if it is something else that is found. An input that is set to several and finds one of them is not
+/// right for the others.
+fn kept(set: u64, found: u64) -> Option<u64> {
+    match (found, set & found) {
+        (0, _) => Some(set),
+        (_, 0) => None,
+        (_, both) => Some(both),
     }
-    Some(found)
 }
 
 /// Whether an input still gets one of these, or nothing. Some decoders do not say while they stream (EBUSY), and this is no change:
@@ -131,6 +152,15 @@ mod tests {
             panic!("another input may have standards");
         };
         assert!(told.contains("has no analogue video input now"), "{told}");
+    }
+
+    #[test]
+    fn what_is_kept_of_a_standard_is_no_more_than_what_is_set_and_found() {
+        let (pal, ntsc, any) = (0xFF, 0x1000, 0xFF_FFFF);
+        assert_eq!(kept(pal, 0x1), Some(0x1));
+        assert_eq!(kept(ntsc, any), Some(ntsc), "a driver that finds anything");
+        assert_eq!(kept(pal, 0), Some(pal), "no signal");
+        assert_eq!(kept(pal, ntsc), None);
     }
 
     #[test]
