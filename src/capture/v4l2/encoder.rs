@@ -92,8 +92,8 @@ struct V4l2Encoder {
     is_optional: bool,
     /// What finds the best one.
     search: Search,
-    /// The one that was begun with last, and what it is called.
-    last: Option<PathBuf>,
+    /// The one that was begun with last, and what it is called. Under the same node there may be another one later.
+    last: Option<EncoderFacts>,
     name: String,
     /// Present from the first picture of a start on.
     session: Option<Session>,
@@ -149,15 +149,22 @@ impl V4l2Encoder {
             return Ok(false);
         };
         let session = Session::new(device, &facts, size, quality)?;
-        if self.last.as_ref() == Some(&facts.path) {
-            debug!("{}", session.describe());
-        } else {
-            info!("{}", session.describe());
-            self.name = facts.to_string();
-            (self.last, self.repair) = (Some(facts.path), Repair::new());
+        match self.take_up(facts) {
+            true => info!("{}", session.describe()),
+            false => debug!("{}", session.describe()),
         }
         self.session = Some(session);
         Ok(true)
+    }
+
+    /// Whether it is another one than the last; then nothing is left of what was known of that.
+    fn take_up(&mut self, facts: EncoderFacts) -> bool {
+        if self.last.as_ref() == Some(&facts) {
+            return false;
+        }
+        self.name = facts.to_string();
+        (self.last, self.repair) = (Some(facts), Repair::new());
+        true
     }
 }
 
@@ -206,7 +213,9 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
+    use super::super::device::Card;
     use super::*;
+    use crate::picture::format::Fourcc;
 
     #[test]
     fn an_encoder_is_written_as_it_is_read() {
@@ -219,6 +228,25 @@ mod tests {
             assert!(bad.parse::<EncoderKind>().is_err(), "{bad}");
         }
         assert_eq!(EncoderKind::default(), EncoderKind::Software);
+    }
+
+    #[test]
+    fn another_encoder_under_the_same_node_is_not_taken_for_the_last_one() {
+        let one = |card: &str| EncoderFacts {
+            path: "/dev/video31".into(),
+            card: Card {
+                card: card.into(),
+                ..Card::default()
+            },
+            takes: vec![Fourcc(*b"YU12")],
+            raw: Fourcc(*b"YU12"),
+            gives: Fourcc(*b"JPEG"),
+        };
+        let mut encoder = V4l2Encoder::new(None, false);
+        assert!(encoder.take_up(one("A coder")));
+        assert!(!encoder.take_up(one("A coder")));
+        assert!(encoder.take_up(one("Another")));
+        assert_eq!(encoder.name(), "M2M-IMAGE /dev/video31 (Another)");
     }
 
     #[test]
