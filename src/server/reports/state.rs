@@ -204,9 +204,8 @@ fn as_ustreamer(camera: Option<&CameraFacts>, viewers: &[Viewer]) -> Vec<(&'stat
         height: 0,
     });
     let quality = camera.and_then(|one| one.quality);
-    // ustreamer uses 'HW' for frames that the camera encoded itself, and 'M2M-IMAGE' and 'M2M-VIDEO' for encoders in hardware.
-    let told = camera.and_then(|one| one.encoder.as_deref()?.split(' ').next());
-    let kind = told.unwrap_or(quality.map_or("HW", |_| "CPU"));
+    let told = camera.and_then(|one| one.encoder.as_deref());
+    let kind = encoder_type(told, quality.is_some());
     let encoder = object([
         ("type", quoted(kind)),
         ("quality", quality.unwrap_or(0).to_string()),
@@ -236,6 +235,14 @@ fn as_ustreamer(camera: Option<&CameraFacts>, viewers: &[Viewer]) -> Vec<(&'stat
     ]
 }
 
+/// ustreamer's word for what encodes. It uses 'HW' for frames that the camera encoded itself, and 'M2M-IMAGE' and 'M2M-VIDEO' for encoders in
+/// hardware. Any program may have written what is told, and its other words are none that ustreamer's clients know.
+fn encoder_type(told: Option<&str>, encodes: bool) -> &str {
+    let word = told.and_then(|told| told.split(' ').next());
+    let known = word.filter(|word| ["CPU", "HW", "M2M-VIDEO", "M2M-IMAGE"].contains(word));
+    known.unwrap_or(if encodes { "CPU" } else { "HW" })
+}
+
 fn size(Size { width, height }: Size) -> String {
     object([("width", width.to_string()), ("height", height.to_string())])
 }
@@ -251,4 +258,20 @@ fn optional(duration: Option<Duration>) -> String {
 /// Seconds since 1970 with six decimal places, as in `X-Timestamp`.
 fn timestamp(time: SystemTime) -> String {
     Seconds::since_1970(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_ustreamer_has_not_is_none_for_its_clients() {
+        let told = "M2M-IMAGE /dev/video31 (A coder)";
+        assert_eq!(encoder_type(Some(told), true), "M2M-IMAGE");
+        assert_eq!(encoder_type(Some("CPU"), false), "CPU");
+        for other in [Some("libx264 fast"), Some("cpu"), None] {
+            assert_eq!(encoder_type(other, true), "CPU");
+            assert_eq!(encoder_type(other, false), "HW");
+        }
+    }
 }
