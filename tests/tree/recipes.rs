@@ -390,6 +390,42 @@ fn the_debian_packages_version_is_the_packages() {
 }
 
 #[test]
+fn a_camera_that_was_disabled_stays_so_when_one_debian_package_replaces_the_other() {
+    let scratch = Scratch::new();
+    let root = scratch.path().display().to_string();
+    let mut script = fs::read_to_string("packaging/debian/postinst").unwrap();
+    for folder in ["/etc/systemd", "/var/lib/systemd", "/run/systemd"] {
+        script = script.replace(folder, &format!("{root}{folder}"));
+    }
+    // What the helper leaves of a socket that it enables.
+    let state = format!("{root}/var/lib/systemd/deb-systemd-helper-enabled");
+    fs::create_dir_all(&state).unwrap();
+    script = script
+        .replace("systemd-sysusers ", ": ")
+        .replace("deb-systemd-helper ", "helper ");
+    let helper = format!("helper() {{ [ $1 != enable ] || : >{state}/$2.dsh-also; }}\n");
+    let install = || {
+        let status = Command::new("sh")
+            .args([
+                "-c",
+                &format!("{helper}{script}"),
+                "postinst",
+                "configure",
+                "",
+            ])
+            .status();
+        assert!(status.unwrap().success());
+    };
+    let wants = scratch.join("etc/systemd/system/lazycam.service.wants");
+    install();
+    assert!(wants.join("lazycam-capture@camera.service").is_symlink());
+    // As `systemctl disable` does.
+    fs::remove_dir_all(&wants).unwrap();
+    install();
+    assert!(!wants.exists());
+}
+
+#[test]
 fn the_recipes_install_units_that_there_are() {
     let units: BTreeSet<_> = MAKE
         .split_whitespace()
