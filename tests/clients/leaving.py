@@ -6,7 +6,7 @@ What: a page shows the stream in an <img>, and after some seconds does what fron
   meanwhile. Fails where a browser does something else than EXPECTED, which is what docs/http.md says of it.
 Why: a camera sleeps when nobody looks, and only a browser knows that nobody does.
 What not: it is no part of `tests/clients/run` without arguments, because it waits for what does not come; its last result is in
-  benches/runs/2026-11-30-leaving.
+  benches/runs/2026-11-30-viewers/leaving.txt.
 LAZYCAM_BINARY names the program, as tests/clients/run does: it starts servers of its own. Needs what screen.py needs. Ends with 0, with 1
 after saying what was wrong, with 77 where a browser is missing and all else is well.
 """
