@@ -20,7 +20,7 @@ let home = ''; // the camera at the server's own address, if the page was loaded
 let clock = 0, trip = 0; // ms that this clock is ahead of the server's; ms there and back
 let nextLook = 0, failures = 0, undecodable = 0;
 let paused = false, byImage = false, away = false;
-let key = '', missed = 0; // of the stream in the <img>; how often in a row /state did not know it
+let key = '', known = false, missed = 0; // of the stream in the <img>; whether /state ever knew it; how often in a row it did not
 let all = false, wanted = location.hash; // all cameras at once, and whether the address asks for that
 let after = '', last = null, times = [], showing = Promise.resolve();
 let stop = new AbortController(), wake = () => {};
@@ -130,16 +130,18 @@ function useImage() {
   tell();
 }
 
-// No browser begins a stream anew that has ended, as it may when the server is restarted: /state tells, by its key.
+// No browser begins a stream anew that has ended, as it may when the server is restarted: /state tells, by its key. It says
+// nothing where it never knew it: a proxy may drop the query or answer from its memory, and another process may have the stream.
 function beginStream() {
   key = Math.random().toString(36).slice(2);
+  known = false;
   missed = 0;
   image.src = new URL('stream?key=' + key, base);
 }
 
 function checkStream(streams) {
-  if (Object.values(streams).some((one) => one.key === key)) missed = 0;
-  else if (missed++) beginStream();
+  if (Object.values(streams).some((one) => one.key === key)) [known, missed] = [true, 0];
+  else if (known && missed++) beginStream();
 }
 
 function restart() {
