@@ -5,6 +5,7 @@ mod life;
 mod servers;
 mod standin;
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lazycam::capture::pattern::stamp::Stamp;
@@ -76,14 +77,18 @@ fn a_camera_that_was_not_read_for_a_while_shows_its_newest_frame() {
 fn single_pictures_are_fetched_one_after_the_other_and_no_faster_than_asked_for() {
     let (scratch, camera, maker) = (Scratch::new(), Camera::new(), Maker::new(3000));
     let url = camera.url("/capture?x=1");
-    let flags = ["--source", &url, "--linger", "0.2", "--fps", "20"];
+    let flags = ["--source", &url, "--linger", "60", "--fps", "20"];
     let edge = Process::start(run(&scratch.join("front"), &flags));
     let mut viewer = Client::connect(edge.address()).stream("/stream");
     let begun = Instant::now();
-    // Two on a connection that is kept; it is closed while the third is asked for.
-    for number in (1..=10).step_by(2) {
+    // Not every picture is shown: one that came late has a successor too early, and nobody may have asked for it yet.
+    let watching = thread::spawn(move || (viewer.part_after(9).number(), begun.elapsed(), viewer));
+    let mut number = 0;
+    while !watching.is_finished() {
+        // Two on a connection that is kept; it is closed while the third is asked for.
         let mut connection = camera.accept();
-        for number in [number, number + 1] {
+        for _ in 0..2 {
+            number += 1;
             assert!(
                 connection
                     .request
@@ -94,12 +99,18 @@ fn single_pictures_are_fetched_one_after_the_other_and_no_faster_than_asked_for(
                 "HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nX-Timestamp: 1.5\r\nContent-Length: {}\r\n\r\n",
                 jpeg.len()
             );
+            if number == 4 {
+                // So the next one is asked for as soon as this one is there.
+                thread::sleep(Duration::from_millis(130));
+            }
             connection.send([head.as_bytes(), &jpeg].concat());
-            assert_eq!(viewer.part_after(number - 1).number(), number);
             connection = connection.again();
         }
     }
-    assert!(begun.elapsed() > Duration::from_millis(9 * 50));
+    let (shown, after, _viewer) = watching.join().unwrap();
+    assert!((10..=number).contains(&shown), "{shown} of {number}");
+    let least = Duration::from_millis(50) * (shown as u32 - 1);
+    assert!(after > least, "{shown} pictures in {after:?}");
     assert!(!edge.stop().log.contains("lost"));
 }
 
