@@ -34,7 +34,8 @@
 //! **Nothing is read at all** is another question, for `--stall-timeout`: a system goes on acknowledging, for minutes at the pace of the above, what its
 //! program does not read. It is told by the edge of the window, which is what was acknowledged and what is still taken: only reading moves it (and the
 //! growth of a young window, and rounding, by less than a third of what comes with the scales that Linux uses). So whose edge has moved by less than half of
-//! what came has read nothing since; one step that is larger, or one while nothing came, and it has. Age counts only as far as acknowledgements have come,
+//! what came may have read nothing since; one step that is larger, or one while nothing came, and it has. So it has if the edge has moved by more than a
+//! third over all such steps: a single one is too short to tell a steady, slow reader from rounding. Age counts only as far as acknowledgements have come,
 //! because without them nobody knows: [`Reader::unread_for`].
 //!
 //! What is not told apart: a near line that holds acknowledgements back, and a program that reads late. One that has not read for some seconds stays slow
@@ -162,6 +163,8 @@ pub struct Reader {
     told: (u64, u64),
     /// When something was first sent after the program was last known to have read.
     unseen: Option<Instant>,
+    /// The same, when it last told of reading.
+    read_at: (u64, u64),
     /// Since when nothing was read, and at which time that was last known.
     unread: Option<(Instant, Instant)>,
 }
@@ -185,6 +188,7 @@ impl Reader {
             is_read: false,
             told: (0, 0),
             unseen: None,
+            read_at: (0, 0),
             unread: None,
         }
     }
@@ -199,11 +203,13 @@ impl Reader {
         let Some(window) = seen.window else {
             return;
         };
-        let edge = seen.acknowledged + window;
-        let came = seen.acknowledged.saturating_sub(self.told.0);
-        let moved = edge.saturating_sub(self.told.1);
-        if moved >= EDGE && moved > came / 2 {
-            (self.told, self.unread) = ((seen.acknowledged, edge), None);
+        let here = (seen.acknowledged, seen.acknowledged + window);
+        let since =
+            |then: (u64, u64)| (here.0.saturating_sub(then.0), here.1.saturating_sub(then.1));
+        let (came, moved) = since(self.told);
+        let (all_came, all_moved) = since(self.read_at);
+        if moved >= EDGE && moved > came / 2 || all_moved > all_came / 3 + LITTLE {
+            (self.told, self.read_at, self.unread) = (here, here, None);
             self.unseen = None;
             return;
         }
@@ -213,7 +219,7 @@ impl Reader {
             false => LITTLE.max(2 * seen.segment),
         };
         if came > least {
-            self.told = (seen.acknowledged, edge);
+            self.told = here;
             if self.unread.is_none() {
                 let earliest = self.wrote.checked_sub(ALL_AHEAD).unwrap_or(self.wrote);
                 let since = self.unseen.map_or(self.wrote, |at| at.max(earliest));

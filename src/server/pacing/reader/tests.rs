@@ -312,14 +312,15 @@ fn a_program_that_reads_nothing_any_more_is_known_for_nearly_as_long() {
     }
 }
 
-/// With the scales of windows that Linux uses by default, 7 and (since 6.17) 10, the edge moves by up to 3 and 29 % of what comes.
-#[test]
-fn an_edge_that_moves_by_rounding_alone_is_not_moved_by_reading() {
+/// Looks every second at a viewer of which so much came since, and the edge has moved by so much. For how long it is known to have read nothing.
+fn looks() -> impl FnMut(u64, u64) -> Option<Duration> {
     let start = Instant::now();
     let mut reader = Reader::new(start);
-    let (mut acknowledged, mut edge, mut now) = (0, 400_000, start);
-    let mut look = |come: u64, moved: u64| {
+    // A buffer that does not fill in the meantime.
+    let (mut acknowledged, mut edge, mut now) = (0, 100_000_000, start);
+    move |come, moved| {
         (acknowledged, edge) = (acknowledged + come, edge + moved);
+        reader.wrote(now);
         now += Duration::from_secs(1);
         let line = Simulation {
             sent: acknowledged,
@@ -329,10 +330,45 @@ fn an_edge_that_moves_by_rounding_alone_is_not_moved_by_reading() {
         };
         reader.look_for_reading(now, line.seen(0));
         reader.unread_for()
-    };
+    }
+}
+
+/// With the scales of windows that Linux uses by default, 7 and (since 6.17) 10, the edge moves by up to 3 and 29 % of what comes.
+#[test]
+fn an_edge_that_moves_by_rounding_alone_is_not_moved_by_reading() {
+    let mut look = looks();
     assert_eq!(look(1448, 1448), None);
     look(14_480, 4240);
     assert!(look(14_480, 4240) >= Some(Duration::from_secs(1)));
     assert!(look(1, 1) >= Some(Duration::from_secs(2)));
     assert_eq!(look(1, 2000), None);
+}
+
+#[test]
+fn a_program_that_reads_less_than_half_of_what_comes_but_all_the_time_has_not_left() {
+    for (percent, steps) in [
+        (36, 1448),
+        (36, 40_000),
+        (40, 4500),
+        (40, 40_000),
+        (45, 40_000),
+    ] {
+        let mut look = looks();
+        look(1448, 1448);
+        // It takes some 155 KB at 36 % until it is certain.
+        let longest = Duration::from_secs(200_000 / steps + 1);
+        for _ in 0..1000 {
+            let unread = look(steps, steps * percent / 100);
+            assert!(unread <= Some(longest), "{percent} of {steps}: {unread:?}");
+        }
+    }
+    for percent in [0, 3, 29] {
+        let mut look = looks();
+        look(40_000, 40_000);
+        let unread = (0..9).map(|_| look(40_000, 400 * percent)).last();
+        assert!(
+            unread >= Some(Some(Duration::from_secs(8))),
+            "{percent}: {unread:?}"
+        );
+    }
 }
