@@ -245,6 +245,11 @@ impl<W: Wire> Client<W> {
         if !self.is_tcp || !figures.reader.has_doubts(now) {
             return None;
         }
+        if self.connection.sends_nothing_ahead() {
+            let seen = seen(&self.socket, path, (self.progress.arrived(), 0));
+            figures.reader.look_only(now, seen);
+            return None;
+        }
         let ahead = self.connection.sent_of_next_head()?;
         let was_slow = figures.reader.is_slow();
         let seen = seen(&self.socket, path, (self.progress.arrived(), ahead));

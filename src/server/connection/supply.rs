@@ -182,9 +182,14 @@ impl<F> Connection<F> {
         let ConnectionState::Stream(stream) = &self.state else {
             return None;
         };
-        let is_usual = !stream.quirks.advance_headers && !stream.quirks.zero_data;
-        (is_usual && stream.course == Course::GoesOn && self.out.is_empty())
-            .then(|| self.out.ahead())
+        let goes_on = stream.course == Course::GoesOn && self.out.is_empty();
+        (goes_on && !self.sends_nothing_ahead()).then(|| self.out.ahead())
+    }
+
+    /// Whether this is a stream of which a part's head is never sent ahead of its frame, but with the one before or alone.
+    pub fn sends_nothing_ahead(&self) -> bool {
+        self.quirks()
+            .is_some_and(|quirks| quirks.advance_headers || quirks.zero_data)
     }
 
     /// One more byte of it was sent.

@@ -38,6 +38,9 @@
 //! third over all such steps: a single one is too short to tell a steady, slow reader from rounding. Age counts only as far as acknowledgements have come,
 //! because without them nobody knows: [`Reader::unread_for`].
 //!
+//! A stream whose parts do not begin with that byte (`advance_headers`, `zero_data`) gets its frames whatever its program does, and is looked at for this
+//! alone.
+//!
 //! What is not told apart: a near line that holds acknowledgements back, and a program that reads late. One that has not read for some seconds stays slow
 //! there (`benches/runs/README.md` has what was tried).
 //!
@@ -232,6 +235,12 @@ impl Reader {
             let silent = if is_shut { Duration::ZERO } else { seen.silent };
             *until = now.checked_sub(silent).map_or(*until, |at| at.max(*until));
         }
+    }
+
+    /// Looks for that alone, before a frame that is not to wait for its program.
+    pub fn look_only(&mut self, now: Instant, seen: Seen) {
+        self.look_for_reading(now, seen);
+        self.read(now);
     }
 
     /// Whether its program reads more slowly than its line carries.
