@@ -21,6 +21,8 @@ use crate::frames::frame::Frame;
 use crate::server::auth::Print;
 use crate::server::client::figures::Figures;
 use crate::server::client::progress::Progress;
+#[cfg(test)]
+pub(in crate::server) use crate::server::client::tcp::Times;
 pub(in crate::server) use crate::server::client::tcp::congestion;
 pub(in crate::server) use crate::server::client::wire::Wire;
 use crate::server::client_id::{ClientId, Place, Remote, Seat};

@@ -74,7 +74,7 @@ impl Client {
         Client::connect_with_buffer(address, 1)
     }
 
-    pub(crate) fn connect_with_buffer(address: SocketAddr, bytes: usize) -> Self {
+    fn connect_with_buffer(address: SocketAddr, bytes: usize) -> Self {
         assert!(address.is_ipv4());
         let socket = unconnected();
         sockopt::set_socket_recv_buffer_size(&socket, bytes).unwrap();

@@ -3,7 +3,6 @@
 //! Their system goes on taking what comes, until its buffer is full. What `--stall-timeout` promises counts from when their program stopped
 //! reading all the same. It is judged by a viewer whose system takes next to nothing and who reads nothing from the beginning, beside it.
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,21 +20,19 @@ const STALL: &str = "4";
 /// Frames that a viewer reads before it leaves: its system has learned by then to take much for it.
 const READ: usize = 90;
 
-/// How long they are at least.
-const FRAME: usize = 40_000;
-
 /// A server and the way to it.
 struct Scene {
     server: Process,
     _camera: Camera,
     _frames: Scratch,
+    maker: Maker,
 }
 
 impl Scene {
     /// With `wrapper` before the server's command line.
     fn new(wrapper: &[&str]) -> Self {
-        let (frames, maker) = (Scratch::new(), Maker::new(FRAME));
-        let camera = Camera::start(frames.path(), 30.0, maker);
+        let (frames, maker) = (Scratch::new(), Maker::new(40_000));
+        let camera = Camera::start(frames.path(), 30.0, maker.clone());
         let directory = frames.path().to_str().unwrap();
         let words = [
             "serve",
@@ -56,21 +53,18 @@ impl Scene {
             server,
             _camera: camera,
             _frames: frames,
+            maker,
         }
     }
 
     /// A viewer that reads and then leaves, one that has never read, and one that works on each frame for a second, at the other ends of
-    /// these connections; the first asks for this, and reads so many frames. When the first of them is given up, and when the second.
-    fn given_up(
-        &self,
-        (stream, read): (&str, usize),
-        [leaves, never, slow]: [Client; 3],
-    ) -> (Duration, Duration) {
-        let mut leaving = leaves.stream(stream);
-        for _ in 0..read {
-            leaving.client().take(FRAME);
-        }
+    /// these connections. When the first of them is given up, and when the second.
+    fn given_up(&self, [leaves, never, slow]: [Client; 3]) -> (Duration, Duration) {
+        let mut leaving = leaves.stream("/stream");
         let mut slow = slow.stream("/stream");
+        for _ in 0..READ {
+            leaving.number(&self.maker);
+        }
         let all = sockets(self.server.pid());
         let mut never = never;
         never.request("GET", "/stream");
@@ -97,14 +91,14 @@ impl Scene {
     }
 }
 
-/// As soon, or after at most so many times that, which is for the looks: a machine that stands still for a while adds to either.
+/// As soon, but for the looks: a machine that stands still for a while adds to either.
 #[track_caller]
-fn expect_as_soon(name: &str, most: f64, mut attempt: impl FnMut() -> (Duration, Duration)) {
+fn expect_as_soon(name: &str, mut attempt: impl FnMut() -> (Duration, Duration)) {
     for left in (0..3).rev() {
         let heartbeat = Heartbeat::start();
         let (first, second) = attempt();
         let stalled = heartbeat.stalled();
-        if second.as_secs_f64() <= most * first.as_secs_f64() {
+        if second.as_secs_f64() <= 1.5 * first.as_secs_f64() {
             return;
         }
         let told = format!("{name}: {second:?} after {first:?}, stood still for {stalled:?}");
@@ -114,30 +108,17 @@ fn expect_as_soon(name: &str, most: f64, mut attempt: impl FnMut() -> (Duration,
 
 #[test]
 fn a_viewer_that_stops_reading_is_given_up_as_soon_as_one_that_never_read() {
-    expect_as_soon_here(("/stream", READ), Client::connect, 1.5);
-}
-
-/// As Chromium and WebKit ask for it in an `<img>`. No frame is held back there, so the buffer is one that takes twelve seconds to fill at this rate:
-/// without a look at it, it is given up after 16. For seven of them, nothing tells, because the window does not shrink.
-#[test]
-fn so_it_is_where_the_head_of_each_part_comes_with_the_one_before() {
-    let connect = |address| Client::connect_with_buffer(address, 212_992);
-    expect_as_soon_here(("/stream?advance_headers=1&fps=1", 3), connect, 3.1);
-}
-
-fn expect_as_soon_here(asked: (&str, usize), connect: impl Fn(SocketAddr) -> Client, most: f64) {
     if is_emulated() {
         return impossible("an emulator tells nothing of windows");
     }
     let scene = Scene::new(&[]);
     let address = ([127, 0, 0, 1], scene.server.address().port()).into();
-    expect_as_soon("on this machine", most, || {
-        let viewers = [
-            connect(address),
+    expect_as_soon("on this machine", || {
+        scene.given_up([
+            Client::connect(address),
             Client::connect_narrow(address),
             Client::connect(address),
-        ];
-        scene.given_up(asked, viewers)
+        ])
     });
 }
 
@@ -157,12 +138,11 @@ fn so_it_is_at_the_other_end_of_a_long_line() {
     let scene = Scene::new(&machine.wrapper());
     let port = scene.server.address().port();
     let here = ([127, 0, 0, 1], port).into();
-    expect_as_soon("at 40 ms", 1.5, || {
-        let viewers = [
+    expect_as_soon("at 40 ms", || {
+        scene.given_up([
             Client::over(far.connect(port)),
             machine.socket(|| Client::connect_narrow(here)),
             Client::over(far.connect(port)),
-        ];
-        scene.given_up(("/stream", READ), viewers)
+        ])
     });
 }

@@ -127,6 +127,19 @@ pub(in crate::server) struct Times {
     pub(super) is_linux: bool,
 }
 
+#[cfg(test)]
+impl Times {
+    /// Of a peer with Linux, near by, that takes so much.
+    pub(in crate::server) fn near(window: u64) -> Self {
+        Times {
+            window: Some(window),
+            segment: 1448,
+            is_linux: true,
+            ..Times::default()
+        }
+    }
+}
+
 pub(super) fn times(socket: BorrowedFd<'_>) -> Option<Times> {
     let (info, len) = info(socket)?;
     let min_rtt = match info.min_rtt_us {

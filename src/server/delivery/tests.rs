@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::*;
 use crate::frames::publish::Publisher;
+use crate::server::client::Times;
 use crate::server::client_id::{Place, Remote};
 use crate::server::connection::Connection;
 use crate::server::connection::outbox::Output;
@@ -27,6 +28,8 @@ struct Line {
     fails: Option<Errno>,
     /// Bytes that are on their way.
     queued: u64,
+    /// How many bytes the peer's system takes in all, where that is told. It moves when the program reads.
+    edge: Option<u64>,
     taken: Vec<u8>,
     /// By their lengths, the frames that were begun, and which of them from a copy.
     frames: Vec<u64>,
@@ -85,6 +88,12 @@ impl Wire for Ends {
 
     fn queued(&self) -> Option<u64> {
         Some(self.0.borrow().queued)
+    }
+
+    fn times(&self) -> Option<Times> {
+        let line = self.0.borrow();
+        let window = |edge| edge + line.queued - line.taken.len() as u64;
+        line.edge.map(|edge| Times::near(window(edge)))
     }
 }
 
@@ -162,13 +171,17 @@ impl Scene {
     /// The camera has the frame with this number, and all viewers are served.
     fn publish(&mut self, number: u64) {
         self.turn.pass(100);
+        self.camera_has(number);
+        for viewer in 0..self.viewers.len() {
+            self.serve(viewer).unwrap();
+        }
+    }
+
+    fn camera_has(&mut self, number: u64) {
         let frame = picture(number);
         self.publisher.publish(&frame, SystemTime::now()).unwrap();
         for change in self.cameras.read(&self.turn).unwrap() {
             self.cameras.apply(change, &mut self.turn);
-        }
-        for viewer in 0..self.viewers.len() {
-            self.serve(viewer).unwrap();
         }
     }
 
@@ -317,6 +330,28 @@ fn who_takes_nothing_is_dropped_when_the_time_for_it_is_over_and_not_before() {
     };
     assert_eq!(reason, CloseReason::Stalled);
     assert!(scene.turn.now - since >= STALL - Duration::from_millis(200));
+}
+
+/// Its system takes everything meanwhile, and would for much longer.
+#[test]
+fn whose_program_reads_nothing_is_dropped_then_too_also_where_each_head_comes_early() {
+    for target in ["/stream", "/stream?advance_headers=1"] {
+        let mut scene = Scene::new("unread");
+        let request = STREAM.replace("/stream", target);
+        let viewer = scene.comes(&request, u64::MAX);
+        scene.line(viewer).edge = Some(20_000_000);
+        let since = scene.turn.now;
+        for number in 1.. {
+            scene.camera_has(number);
+            if let Err(reason) = scene.serve(viewer) {
+                assert_eq!(reason, CloseReason::Stalled, "{target}");
+                break;
+            }
+            scene.turn.pass(1000);
+            assert!(scene.turn.now < since + 2 * STALL, "{target}");
+        }
+        assert!(scene.turn.now >= since + STALL, "{target}");
+    }
 }
 
 #[test]

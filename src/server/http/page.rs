@@ -36,7 +36,7 @@ pub(in crate::server) fn document(panel: bool) -> String {
 /// snapshots and `/state` come under `'self'`. The second script is that with the panel. A test computes the hashes and prints the values that they should
 /// have.
 pub(in crate::server) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
-     script-src 'sha256-bOt/S4NEXce6kr13DskG97oLEKi3ehlDzq6twwoECEI=' 'sha256-ufCWwLMY+rYTIxipN6TatjQttgXaop8XR8j008zDyeQ='; \
+     script-src 'sha256-RWWnAU18R8nC928Nlp1G4c1hlB92akFj4bxQ1k3vvQ8=' 'sha256-IhgE4/mGYr8fh4SKA+kAdSBIi9vhhnZBhtBsXHM4z+c='; \
      style-src 'sha256-m49IkG5epZur5kydJf0CUcZg4Y85mrLVYaxqN3tsKFM='; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n\
      X-Content-Type-Options: nosniff\r\n\
