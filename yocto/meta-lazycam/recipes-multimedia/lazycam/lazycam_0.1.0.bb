@@ -52,6 +52,8 @@ do_install:append() {
     install -D -m 0644 ${S}/buildroot/package/lazycam/mdev.conf ${D}${datadir}/${BPN}/mdev.conf
 }
 
+FILES:${PN} += "${systemd_system_unitdir}"
+
 # BusyBox's mdev reads one file, which belongs to another package, and gives cameras and encoders to root alone.
 MDEV = "${@'busybox-mdev' if d.getVar('VIRTUAL-RUNTIME_dev_manager') == 'busybox-mdev' else ''}"
 RDEPENDS:${PN} += "${MDEV}"
@@ -60,7 +62,6 @@ pkg_postinst:${PN}() {
     [ ! -f "$conf" ] || grep -q '^# lazycam:' "$conf" || cat "$D${datadir}/${BPN}/mdev.conf" >>"$conf"
 }
 
-FILES:${PN} += "${systemd_system_unitdir}"
 # BBR, for lines that lose packets, where the kernel has it as a module.
 RRECOMMENDS:${PN} += "kernel-module-tcp-bbr"
 CONFFILES:${PN} = "${sysconfdir}/default/lazycam"
