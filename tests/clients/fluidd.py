@@ -12,20 +12,17 @@ Vue and esbuild come from npm, to target/npm. LAZYCAM_BINARY as in restart.py. E
 FLUIDD is not set, or npm or Chromium is missing.
 """
 
-import contextlib
-import http.server
 import json
 import os
 import pathlib
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.parse
 
 from chromium import Driver
 from restart import Service
-from shared import Missing, check, need, script, wait_for
+from shared import Missing, check, need, page_server, script, wait_for
 
 PACKAGES = ["vue@2.7.16", "vue-property-decorator@9.1.2", "vue-class-component@7.2.6", "consola@3.4.2", "esbuild@0.28.2"]
 PLAYERS = {"stream": "MjpegstreamerCamera", "adaptive": "MjpegstreamerAdaptiveCamera"}
@@ -84,37 +81,6 @@ def bundle(source, player, out):
     check(done.returncode == 0, f"Fluidd's player cannot be bundled: {done.stderr.strip()}")
 
 
-@contextlib.contextmanager
-def site(place):
-    """Those files, and the page that loads them."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        """The page for every path that is no file."""
-
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=place)
-
-        def do_GET(self):  # pylint: disable=invalid-name
-            """The page, or a file."""
-            if self.path.endswith(".js"):
-                super().do_GET()
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(PAGE.encode())
-
-        def log_message(self, *_):
-            """Quiet."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-
-
 class Player:
     """One of them in the browser."""
 
@@ -147,7 +113,7 @@ def look(browser, url, source):
     for kind, player in PLAYERS.items():
         with tempfile.TemporaryDirectory() as place:
             bundle(source, player, place)
-            with site(place) as page:
+            with page_server(PAGE, place) as page:
                 shown = Player(browser, page, url)
                 shown.moves()
                 check(shown.told()[-1] == "connected", f"it says {shown.told()}")

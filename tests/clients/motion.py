@@ -12,12 +12,11 @@ Needs Debian's motion and ffmpeg. Ends with 0, with 1 after saying what was wron
 
 import pathlib
 import statistics
-import struct
 import subprocess
 import tempfile
 import time
 
-from screen import crc16
+from screen import stamp
 from shared import check, need, script, wait_for
 
 PICTURES = 60
@@ -48,10 +47,8 @@ def captured(picture):
     words = ["ffmpeg", "-nostdin", "-v", "error", "-i", picture, "-vf", "crop=512:64:0:0,scale=32:4:flags=area", "-f", "rawvideo",
              "-pix_fmt", "gray", "-"]
     pixels = subprocess.run(words, check=True, capture_output=True).stdout
-    bits = "".join("1" if pixel >= 128 else "0" for pixel in pixels)
-    data = int(bits, 2).to_bytes(16, "big")
-    sync, _, high, low, crc = struct.unpack(">IIIHH", data)
-    return high << 16 | low if sync == 0x1ACFFC1D and crc == crc16(data[4:14]) else None
+    found = stamp("".join("1" if pixel >= 128 else "0" for pixel in pixels))
+    return found and found[1]
 
 
 def ages(url):

@@ -89,11 +89,7 @@ class Screen:
         """Number and capture time of the frame that is shown there; None while it is being drawn."""
         left, top = place
         bits = b"".join(self.row(top + CELL * number)[left:left + 32 * CELL:CELL] for number in range(4))
-        data = int(bits.translate(b"01" + bytes(254)), 2).to_bytes(16, "big")
-        sync, frame, high, low, crc = struct.unpack(">IIIHH", data)
-        if sync != 0x1ACFFC1D or crc != crc16(data[4:14]):
-            return None
-        return frame, high << 16 | low
+        return stamp(bits.translate(b"01" + bytes(254)))
 
     def ages(self):
         """How old frames are, in milliseconds, when they are first seen."""
@@ -115,6 +111,15 @@ class Screen:
         self.process.terminate()
         self.process.wait()
         self.process.stdout.close()
+
+
+def stamp(bits):
+    """What the 128 cells of the strip say, each `0` or `1`: number and capture time, in milliseconds since 1970, of the frame; None if it is no strip."""
+    data = int(bits, 2).to_bytes(16, "big")
+    sync, frame, high, low, crc = struct.unpack(">IIIHH", data)
+    if sync != 0x1ACFFC1D or crc != crc16(data[4:14]):
+        return None
+    return frame, high << 16 | low
 
 
 def crc16(data):

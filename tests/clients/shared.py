@@ -107,15 +107,22 @@ def wait_for(what, condition):
 
 
 @contextlib.contextmanager
-def page_server(page):
+def page_server(page, folder=None):
     """The page on a port of its own, as Mainsail's or a dashboard's is: another origin than the stream. Not a
-    data: or file: page, because Chromium keeps pages of no known address away from loopback."""
+    data: or file: page, because Chromium keeps pages of no known address away from loopback. With a `folder`, its files are there
+    beside it."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        """The page for every path."""
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        """The page for every path, or for the root alone where there are files."""
+
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=folder)
 
         def do_GET(self):  # pylint: disable=invalid-name
-            """The page."""
+            """The page, or a file."""
+            if folder and self.path.partition("?")[0] != "/":
+                super().do_GET()
+                return
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
@@ -125,6 +132,7 @@ def page_server(page):
             """Quiet."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # somebody left in mid-picture
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/"

@@ -14,21 +14,19 @@ where one of the programs is missing.
 """
 
 import contextlib
-import http.server
 import json
 import os
 import pathlib
 import re
 import subprocess
 import tempfile
-import threading
 import urllib.error
 import urllib.request
 
 from chromium import Driver
 from firefox import Firefox
-from screen import crc16
-from shared import check, jpeg_size, need, run_with_packages, script, wait_for
+from screen import stamp
+from shared import check, jpeg_size, need, page_server, run_with_packages, script, wait_for
 
 SIZES = [(640, 480), (1920, 1080), (641, 483)]
 # Rotated clockwise by so much, and then flipped.
@@ -108,39 +106,8 @@ def points(size):
 
 def number(colours):
     """The frame's number in the strip; None if there is no strip."""
-    bits = "".join("1" if colour[1] >= 128 else "0" for colour in colours[:128])
-    data = int(bits, 2).to_bytes(16, "big")
-    known = data[:4] == bytes.fromhex("1ACFFC1D") and crc16(data[4:14]) == int.from_bytes(data[14:], "big")
-    return int.from_bytes(data[4:8], "big") if known else None
-
-
-@contextlib.contextmanager
-def files(folder):
-    """A server of the files in `folder`, and of the page that looks at them."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        """Nothing else."""
-
-        def do_GET(self):  # pylint: disable=invalid-name
-            """The page, or a file."""
-            if self.path != "/":
-                super().do_GET()
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(PAGE.encode())
-
-        def log_message(self, *_):
-            """Quiet."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *them: Handler(*them, directory=folder))
-    server.handle_error = lambda *_: None  # somebody left in mid-picture
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
+    found = stamp("".join("1" if colour[1] >= 128 else "0" for colour in colours[:128]))
+    return found and found[0]
 
 
 @contextlib.contextmanager
@@ -180,9 +147,9 @@ def collect(folder, size):
         (folder / f"{kind}.jpg").write_bytes(plain)
     run_with_packages("opencv.txt", CODES, cwd=folder)
     made, cameras = {}, []
-    with files(folder) as server:
+    with page_server(PAGE, folder) as server:
         for kind in KINDS:
-            source = f"pattern,size={width}x{height}" if kind == "pattern" else f"{server}/{kind}.jpg"
+            source = f"pattern,size={width}x{height}" if kind == "pattern" else f"{server}{kind}.jpg"
             for at, (degrees, flip) in enumerate(TURNS):
                 how = [source] + [f"rotate={degrees}"] * bool(degrees) + [f"flip={flip}"] * bool(flip)
                 made[f"{kind}-{at}"] = (kind, (degrees, flip))
@@ -228,8 +195,8 @@ def with_browser(browser, go):
     """The same by a browser that is open."""
 
     def look(folder, wanted):
-        with files(folder) as server:
-            go(f"{server}/")
+        with page_server(PAGE, folder) as server:
+            go(server)
             told = wait_for("the browser's look at the pictures", lambda: browser.run(LOOK))
         check("failure" not in told, f"the browser: {told.get('failure')}")
         return json.loads(told["seen"])
