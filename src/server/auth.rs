@@ -251,8 +251,8 @@ impl Guard {
         for user in &self.users.0 {
             digest.update(format!("{}:{}\n", user.name, user.hash));
         }
-        let first: [u8; 8] = std::array::from_fn(|at| digest.clone().finalize()[at]);
-        u64::from_be_bytes(first)
+        let digest = digest.finalize();
+        u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
     }
 
     fn knows(&self, print: &Print) -> bool {
