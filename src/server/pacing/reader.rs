@@ -164,10 +164,10 @@ pub struct Reader {
     is_read: bool,
     /// What was acknowledged, and the edge of the window, when either last told something.
     told: (u64, u64),
-    /// When something was first sent after the program was last known to have read.
-    unseen: Option<Instant>,
     /// The same, when it last told of reading.
     read_at: (u64, u64),
+    /// When something was first sent after the program was last known to have read.
+    unseen: Option<Instant>,
     /// Since when nothing was read, and at which time that was last known.
     unread: Option<(Instant, Instant)>,
 }
@@ -190,8 +190,8 @@ impl Reader {
             was_unread: false,
             is_read: false,
             told: (0, 0),
-            unseen: None,
             read_at: (0, 0),
+            unseen: None,
             unread: None,
         }
     }
@@ -212,8 +212,8 @@ impl Reader {
         let (came, moved) = since(self.told);
         let (all_came, all_moved) = since(self.read_at);
         if moved >= EDGE && moved > came / 2 || all_moved > all_came / 3 + LITTLE {
-            (self.told, self.read_at, self.unread) = (here, here, None);
-            self.unseen = None;
+            (self.told, self.read_at) = (here, here);
+            (self.unseen, self.unread) = (None, None);
             return;
         }
         // A system without a window scale keeps the edge where it is until a segment has been read, or two.
