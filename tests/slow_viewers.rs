@@ -85,14 +85,12 @@ fn a_fast_viewer_gets_every_frame_beside_a_slow_one_whose_age_stays_bounded() {
     let (slow, fast) = thread::scope(|scope| {
         let slow = scope.spawn(|| rig.watch(&slow, |_, _| !done.load(SeqCst)));
         let fast = scope.spawn(|| {
-            let watched = rig.watch(&fast, |number, _| {
+            rig.watch(&fast, |number, _| {
                 has.send(number).unwrap();
                 number < FRAMES
-            });
-            done.store(true, SeqCst);
-            watched
+            })
         });
-        let _over = Over(&done);
+        let over = Over(&done);
         let interval = Duration::from_secs_f64(1.0 / FPS);
         let mut newest = None;
         for number in 1..=FRAMES {
@@ -109,6 +107,7 @@ fn a_fast_viewer_gets_every_frame_beside_a_slow_one_whose_age_stays_bounded() {
             }
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
+        drop(over);
         // For the slow one, which looks for the end only with a frame.
         hand.publish();
         (slow.join().unwrap(), fast.join().unwrap())

@@ -196,7 +196,8 @@ impl Process {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status,
                 None if now < limit => thread::sleep(Duration::from_millis(2)),
-                None if is_the_kernels(self.pid()) && now < limit + 4 * PATIENCE => {
+                // In the kernel, in a sleep that no signal ends.
+                None if stat(self.pid()).starts_with('D') && now < limit + 4 * PATIENCE => {
                     thread::sleep(Duration::from_millis(100));
                 }
                 None => panic!(
@@ -240,12 +241,6 @@ impl Process {
         });
         found[0]
     }
-}
-
-/// Whether it is in the kernel, in a sleep that no signal ends (proc_pid_stat(5)).
-fn is_the_kernels(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"));
-    status.is_ok_and(|status| status.contains("\nState:\tD"))
 }
 
 /// The state of each of its threads, who traces it, and where in the kernel it waits: what hinders an end.
@@ -329,15 +324,19 @@ fn children(parent: u32) -> Vec<u32> {
 
 /// Whether there is a process with this number that has not ended.
 pub(crate) fn is_alive(number: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-    let state = status.rsplit(") ").next().unwrap_or_default();
-    test_kill_process(pid(number)).is_ok() && !state.starts_with(['Z', 'X'])
+    test_kill_process(pid(number)).is_ok() && !stat(number).starts_with(['Z', 'X'])
+}
+
+/// What proc_pid_stat(5) says of a process behind its name: first its state. Nothing if it is gone.
+pub(crate) fn stat(number: u32) -> String {
+    let text = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+    text.rsplit(") ").next().unwrap_or_default().to_owned()
 }
 
 /// CPU time that a process has used so far, in clock ticks (proc_pid_stat(5): utime and stime).
 pub(crate) fn cpu_ticks(number: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap();
-    let fields: Vec<_> = status.rsplit(") ").next().unwrap().split(' ').collect();
+    let stat = stat(number);
+    let fields: Vec<_> = stat.split(' ').collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
@@ -401,10 +400,7 @@ pub(crate) fn is_left_alone(mut undisturbed: impl FnMut() -> bool) -> bool {
 
 /// Waits until a process sleeps: it has dealt with everything that has happened so far.
 pub(crate) fn wait_until_asleep(number: u32) {
-    let sleeps = || {
-        let status = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap();
-        status.rsplit(") ").next().unwrap().starts_with('S')
-    };
+    let sleeps = || stat(number).starts_with('S');
     super::eventually("it sleeps", || {
         let before = (sleeps(), switches(number));
         thread::sleep(Duration::from_millis(20));

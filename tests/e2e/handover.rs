@@ -59,6 +59,14 @@ impl Manager {
         }
     }
 
+    /// The same, with a file of [`USERS`].
+    fn with_users() -> (Self, PathBuf) {
+        let manager = Manager::new(5_000);
+        let users = manager.frames.join("users");
+        std::fs::write(&users, USERS).unwrap();
+        (manager, users)
+    }
+
     /// Starts the server with what is kept.
     fn start(&mut self, flags: &[&str]) -> Process {
         let mut names = "web".to_owned();
@@ -180,9 +188,7 @@ fn streams_go_on_when_their_server_is_restarted() {
 
 #[test]
 fn a_stream_that_had_a_password_goes_on_and_nobody_else_comes_in_without_one() {
-    let mut manager = Manager::new(5_000);
-    let users = manager.frames.join("users");
-    std::fs::write(&users, USERS).unwrap();
+    let (mut manager, users) = Manager::with_users();
     let flags = ["--auth", users.to_str().unwrap()];
     let server = manager.start(&flags);
     let mut stream = manager.enter();
@@ -197,9 +203,7 @@ fn a_stream_that_had_a_password_goes_on_and_nobody_else_comes_in_without_one() {
 
 #[test]
 fn a_stream_ends_with_the_password_that_it_had() {
-    let mut manager = Manager::new(5_000);
-    let users = manager.frames.join("users");
-    std::fs::write(&users, USERS).unwrap();
+    let (mut manager, users) = Manager::with_users();
     let flags = ["--auth", users.to_str().unwrap()];
     let server = manager.start(&flags);
     let mut stream = manager.enter();

@@ -15,7 +15,7 @@ use rustix::process::{Signal, kill_process};
 use self::standin::{Camera, HEAD, edge, part, told};
 use crate::common::frames::Maker;
 use crate::common::http::Client;
-use crate::common::process::{Process, pid, run};
+use crate::common::process::{Process, pid, run, stat};
 use crate::common::{Scratch, eventually};
 
 #[test]
@@ -61,10 +61,8 @@ fn a_camera_that_was_not_read_for_a_while_shows_its_newest_frame() {
     assert_eq!(viewer.number(&maker), 1);
     let capture = pid(edge.child());
     kill_process(capture, Signal::STOP).unwrap();
-    let status = format!("/proc/{}/stat", edge.child());
-    eventually("it is stopped", || {
-        std::fs::read_to_string(&status).unwrap().contains(") T ")
-    });
+    let number = edge.child();
+    eventually("it is stopped", || stat(number).starts_with('T'));
     // Less than the smallest window, so that all of it is there when it goes on.
     for number in 2..=30 {
         connection.send(part(&maker.make(&Stamp::now(number))));
